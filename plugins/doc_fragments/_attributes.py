@@ -1,0 +1,69 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time.
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    DOCUMENTATION = r"""
+options: {}
+attributes:
+  check_mode:
+    description: Can run in C(check_mode) and return changed status prediction without modifying target.
+  diff_mode:
+    description: Will return details on what has changed (or possibly needs changing in C(check_mode)), when in diff mode.
+  idempotent:
+    description:
+      - When run twice in a row outside check mode, with the same arguments, the second invocation indicates no change.
+      - This assumes that the system controlled or queried by the module has not changed in a relevant way.
+  platform:
+    description: Target systems that the module runs on.
+    support: full
+    platforms: linux
+"""
+
+    # Beside the standard fragment, for a module that only looks.
+    FACTS = r"""
+options: {}
+attributes:
+  check_mode:
+    support: full
+    details:
+      - This action does not modify state.
+  diff_mode:
+    support: N/A
+    details:
+      - This action does not modify state.
+  facts:
+    description: Action returns an C(ansible_facts) dictionary that will update existing host facts.
+    support: full
+  idempotent:
+    support: full
+    details:
+      - This action does not modify state.
+"""
+
+    ACTIONGROUP_BACKUP = r"""
+options: {}
+attributes:
+  action_group_backup:
+    description:
+      - Use C(group/lastgood.database.backup) in C(module_defaults) to set defaults, such as O(directory), for this module.
+    support: full
+    membership:
+      - lastgood.database.backup
+"""
+
+    ACTIONGROUP_LOGIN = r"""
+options: {}
+attributes:
+  action_group_login:
+    description:
+      - Use C(group/lastgood.database.login) in C(module_defaults) to set defaults, such as O(login_host), for this module.
+    support: full
+    membership:
+      - lastgood.database.login
+"""

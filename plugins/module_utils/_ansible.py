@@ -1,0 +1,183 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""The only room that knows AnsibleModule: how programs are started, how a run is stopped, how a module ends."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import signal
+import stat
+import threading
+import types
+import typing as t
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+from ansible.module_utils.basic import missing_required_lib
+
+from ansible_collections.lastgood.database.plugins.module_utils._errors import (
+    ArgumentInvalid,
+    BackupError,
+    Interrupted,
+    LibraryMissing,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._process import Completed, Process
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local import (
+    PRIVATE,
+    FileAttributes,
+)
+
+if t.TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
+
+_STOPPING_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+
+
+@dataclass(frozen=True)
+class ModuleResult:
+    """What a module returns. With a ``failure`` the values come along all the same."""
+
+    values: t.Mapping[str, t.Any]
+    warnings: t.Sequence[str] = ()
+    failure: BackupError | None = None
+
+
+class ModuleRunner:
+    """Starts programs by AnsibleModule.run_command, and can stop all that run."""
+
+    def __init__(self, module: AnsibleModule) -> None:
+        self._module = module
+        self._guard = threading.Lock()
+        self._running: set[Process] = set()
+        self._stopped = False
+
+    def find_program(self, name: str) -> str | None:
+        path: str | None = self._module.get_bin_path(name)
+        return path
+
+    def run(
+        self,
+        command: t.Sequence[str],
+        *,
+        environment: t.Mapping[str, str],
+        pass_fds: t.Sequence[int],
+        started: t.Callable[[Process], None],
+    ) -> Completed:
+        running: list[Process] = []
+
+        def note(process: Process) -> None:
+            running.append(process)
+            with self._guard:
+                self._running.add(process)
+                stopped = self._stopped
+            started(process)
+            if stopped:
+                process.send_signal(signal.SIGTERM)
+
+        try:
+            exit_status, stdout, stderr = self._module.run_command(
+                list(command),
+                check_rc=False,
+                encoding=None,
+                environ_update=dict(environment),
+                expand_user_and_vars=False,
+                handle_exceptions=False,
+                pass_fds=tuple(pass_fds),
+                before_communicate_callback=note,
+            )
+        finally:
+            with self._guard:
+                self._running.difference_update(running)
+        return Completed(exit_status, stdout, stderr)
+
+    def stop_all(self) -> None:
+        """End every program that runs, and each that is started after this."""
+        self._stopped = True
+        for process in tuple(self._running):
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+
+
+def run_module(module: AnsibleModule, operation: t.Callable[[ModuleRunner], ModuleResult]) -> t.NoReturn:
+    """Run a module's operation, and end the module by what comes of it."""
+    runner = ModuleRunner(module)
+    _stop_on_signals(runner)
+    try:
+        result = operation(runner)
+    except BackupError as error:
+        result = ModuleResult({}, failure=error)
+    for warning in result.warnings:
+        module.warn(warning)
+    if result.failure is None:
+        module.exit_json(**result.values)
+    failure = result.failure
+    module.fail_json(msg=_message(failure), error=failure.as_result(), **result.values)
+
+
+def now() -> datetime:
+    """Return the time, in UTC."""
+    return datetime.now(timezone.utc)
+
+
+def file_attributes(module: AnsibleModule) -> FileAttributes:
+    """Return owner, group and mode for the files that the module writes."""
+    return FileAttributes(
+        uid=_id(module.params["owner"], "owner", lambda name: pwd.getpwnam(name).pw_uid),
+        gid=_id(module.params["group"], "group", lambda name: grp.getgrnam(name).gr_gid),
+        mode=_mode(module, module.params["mode"]),
+    )
+
+
+def _stop_on_signals(runner: ModuleRunner) -> None:
+    """Turn the signals that end a run into an exception, so that nothing is left running or lying about."""
+
+    def stop(number: int, frame: types.FrameType | None) -> t.NoReturn:
+        for each in _STOPPING_SIGNALS:
+            signal.signal(each, signal.SIG_IGN)
+        runner.stop_all()
+        raise Interrupted(
+            f"The run was ended by {signal.Signals(number).name}.",
+            "Earlier backups are as they were; run it again.",
+            signal=number,
+        )
+
+    for number in _STOPPING_SIGNALS:
+        signal.signal(number, stop)
+
+
+def _message(error: BackupError) -> str:
+    if isinstance(error, LibraryMissing):
+        return f"{missing_required_lib(error.details['library'])} {error}"
+    return str(error)
+
+
+def _id(name: str | None, option: str, look_up: t.Callable[[str], int]) -> int | None:
+    if name is None:
+        return None
+    if name.isdecimal():
+        return int(name)
+    try:
+        return look_up(name)
+    except KeyError as error:
+        raise ArgumentInvalid(
+            f"{option} is {name!r}, and the host knows no such {option}.",
+            "Make it, or name another.",
+        ) from error
+
+
+def _mode(module: AnsibleModule, mode: t.Any) -> int:
+    if mode is None:
+        return PRIVATE.mode
+    if isinstance(mode, int):
+        return stat.S_IMODE(mode)
+    private = os.stat_result((stat.S_IFREG | PRIVATE.mode, *[0] * 9))
+    try:
+        return stat.S_IMODE(int(mode, 8) if str(mode).isdecimal() else module._symbolic_mode_to_octal(private, mode))
+    except ValueError as error:
+        raise ArgumentInvalid(f"mode is {mode!r}, which is no file mode.", "Give one such as '0640' or 'g+r'.") from error

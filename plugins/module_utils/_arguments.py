@@ -1,0 +1,178 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""Options that modules share: what Ansible is told of them, and what the core gets instead of them.
+
+The documentation fragments in plugins/doc_fragments say the same to users.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import typing as t
+from datetime import timedelta
+
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.connection import (
+    Login,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql import (
+    PostgresqlOptions,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._engines.registry import (
+    EngineOptions,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite import SqliteOptions
+from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Selection
+
+Spec = dict[str, t.Any]
+Params = t.Mapping[str, t.Any]
+
+DIRECTORY_SPEC: Spec = {
+    "directory": {"type": "path", "required": True},
+}
+
+FILE_SPEC: Spec = {
+    "owner": {"type": "str"},
+    "group": {"type": "str"},
+    "mode": {"type": "raw"},
+}
+
+SELECTION_SPEC: Spec = {
+    "names": {"type": "list", "elements": "str"},
+    "databases": {"type": "list", "elements": "str"},
+    "newest": {"type": "int"},
+}
+
+LOGIN_SPEC: Spec = {
+    "login_host": {"type": "str"},
+    "login_port": {"type": "int"},
+    "login_user": {"type": "str"},
+    "login_password": {"type": "str", "no_log": True},
+    "login_unix_socket": {"type": "path"},
+    "login_db": {"type": "str", "default": "postgres"},
+    "ssl_mode": {
+        "type": "str",
+        "choices": ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"],
+    },
+    "ca_cert": {"type": "path"},
+    "ssl_cert": {"type": "path"},
+    "ssl_key": {"type": "path", "no_log": False},
+    "session_role": {"type": "str"},
+    "bin_directory": {"type": "path"},
+}
+
+_DURATION = re.compile(r"([0-9]{1,6})([smhdw])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def directory_from(params: Params) -> str:
+    """Return the directory. Raises ArgumentInvalid unless it says where it is, whoever asks from wherever."""
+    directory: str = params["directory"]
+    if not os.path.isabs(directory):
+        raise ArgumentInvalid(
+            f"directory is {directory!r}, which is not an absolute path.",
+            "Name it from the root on.",
+        )
+    return directory
+
+
+def duration_from(params: Params, option: str) -> timedelta | None:
+    """Return an option's duration, None where it is not set. Raises ArgumentInvalid for what is no duration."""
+    text: str | None = params[option]
+    if text is None:
+        return None
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise ArgumentInvalid(
+            f"{option} is {text!r}, which is no duration.",
+            "Give a number and s, m, h, d or w, such as 20h or 7d.",
+        )
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+def strings_from(params: Params, option: str) -> tuple[str, ...] | None:
+    """Return an option's list, None where it is not set. Raises ArgumentInvalid for an empty one."""
+    values: list[str] | None = params[option]
+    if values is None:
+        return None
+    if not values:
+        raise ArgumentInvalid(f"{option} is an empty list, which names nothing.", f"Leave {option} out to mean all.")
+    return tuple(values)
+
+
+def at_least(params: Params, option: str, least: int) -> int:
+    """Return an option's number. Raises ArgumentInvalid for one that is too small."""
+    value: int = params[option]
+    if value < least:
+        raise ArgumentInvalid(f"{option} is {value}.", f"It must be {least} or more.")
+    return value
+
+
+def selection_from(params: Params) -> Selection:
+    """Return which backups are meant."""
+    newest = None if params["newest"] is None else at_least(params, "newest", 1)
+    return Selection(strings_from(params, "names"), strings_from(params, "databases"), newest)
+
+
+def lock_timeout_from(params: Params) -> float:
+    """Return for how many seconds to wait for a lock."""
+    duration = duration_from(params, "lock_timeout")
+    assert duration is not None  # the option has a default
+    return duration.total_seconds()
+
+
+def engine_options_from(params: Params) -> EngineOptions:
+    """Return what is to be dumped, and how. Raises ArgumentInvalid for an option that the engine has no use for."""
+    return _sqlite_options(params) if params["engine"] == "sqlite" else _postgresql_options(params)
+
+
+def login_from(params: Params) -> Login:
+    """Return where the server is and who we are there."""
+    return Login(
+        host=params["login_host"],
+        port=params["login_port"],
+        user=params["login_user"],
+        password=params["login_password"],
+        unix_socket=params["login_unix_socket"],
+        database=params["login_db"],
+        ssl_mode=params["ssl_mode"],
+        ca_cert=params["ca_cert"],
+        ssl_cert=params["ssl_cert"],
+        ssl_key=params["ssl_key"],
+        session_role=params["session_role"],
+    )
+
+
+def _postgresql_options(params: Params) -> PostgresqlOptions:
+    timeout = duration_from(params, "timeout")
+    return PostgresqlOptions(
+        login=login_from(params),
+        databases=strings_from(params, "databases"),
+        exclude_databases=tuple(params["exclude_databases"]),
+        include_globals=params["include_globals"],
+        format=params["format"],
+        bin_directory=params["bin_directory"],
+        extra_args=tuple(params["extra_args"]),
+        timeout=None if timeout is None else timeout.total_seconds(),
+        lock_timeout=lock_timeout_from(params),
+    )
+
+
+def _sqlite_options(params: Params) -> SqliteOptions:
+    for option, given in (
+        ("format=plain", params["format"] == "plain"),
+        ("include_globals", params["include_globals"]),
+        ("extra_args", params["extra_args"]),
+    ):
+        if given:
+            raise ArgumentInvalid(f"{option} means nothing for SQLite.", "Leave it out, or correct engine.")
+    return SqliteOptions(
+        paths=strings_from(params, "databases") or (),
+        exclude=tuple(params["exclude_databases"]),
+        lock_timeout=lock_timeout_from(params),
+    )

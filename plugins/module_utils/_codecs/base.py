@@ -1,0 +1,37 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""What every codec can do: turn a stream of bytes into a smaller one, as it passes."""
+
+from __future__ import annotations
+
+import typing as t
+
+Level = t.Literal["fast", "balanced", "small"]
+LEVELS: tuple[Level, ...] = t.get_args(Level)
+
+Write = t.Callable[[t.Union[bytes, memoryview]], None]
+
+
+class Encoder(t.Protocol):
+    """A stream that is being encoded. What comes out goes to the ``write`` that it was made with."""
+
+    def write(self, chunk: memoryview) -> None:
+        """Take in the next bytes; the chunk is used up when this returns."""
+
+    def finish(self) -> None:
+        """Write what is still held back. Raises ProgramFailed where a program does the work and fails."""
+
+
+class Codec(t.Protocol):
+    """A way to encode, chosen from what the host has."""
+
+    @property
+    def compressor(self) -> str:
+        """What does the work, with its version: for the manifest."""
+
+    def encoding(self, write: Write) -> t.ContextManager[Encoder]:
+        """Begin to encode. Leaving it without ``finish`` gives up whatever was begun."""

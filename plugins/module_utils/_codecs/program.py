@@ -1,0 +1,98 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""An encoder that is a program: it reads from a pipe of ours, and we read its standard output."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Encoder, Write
+from ansible_collections.lastgood.database.plugins.module_utils._errors import ProgramFailed
+from ansible_collections.lastgood.database.plugins.module_utils._process import (
+    CHUNK_BYTES,
+    Command,
+    Runner,
+    RunningProgram,
+    pipe,
+    read_full,
+    write_all,
+)
+
+
+class ProgramEncoder:
+    """Feeds the program, while a thread of its own writes on what the program says."""
+
+    def __init__(self, running: RunningProgram, feeding: int, output: Write) -> None:
+        self._running = running
+        self._feeding: int | None = feeding
+        self._output = output
+        self._failure: BaseException | None = None
+        self._drain = threading.Thread(target=self._drain_output, name="drain", daemon=True)
+        self._drain.start()
+
+    def write(self, chunk: memoryview) -> None:
+        assert self._feeding is not None
+        try:
+            write_all(self._feeding, chunk)
+        except BrokenPipeError as error:
+            self.finish()  # knows why nobody reads any more
+            raise ProgramFailed(f"{self._running.command.program} stopped reading before the end of its input.") from error
+
+    def finish(self) -> None:
+        self.close()
+        self._drain.join()
+        if self._failure is not None:
+            raise self._failure
+        self._running.wait()
+
+    def close(self) -> None:
+        """Let the program see the end of its input."""
+        if self._feeding is not None:
+            os.close(self._feeding)
+            self._feeding = None
+
+    def join(self) -> None:
+        """Wait until nothing is written on any more."""
+        self._drain.join()
+
+    def _drain_output(self) -> None:
+        try:
+            descriptor = self._running.output()
+            if descriptor is None:
+                return
+            buffer = memoryview(bytearray(CHUNK_BYTES))
+            while count := read_full(descriptor, buffer):
+                self._output(buffer[:count])
+        except BaseException as error:  # raised by finish(), in the thread that asks
+            self._failure = error
+            self._running.stop()
+
+
+@dataclass(frozen=True)
+class ProgramCodec:
+    """Makes encoders around a new run of the program each. The input's path follows ``arguments``."""
+
+    compressor: str
+    runner: Runner
+    arguments: tuple[str, ...]
+
+    @contextlib.contextmanager
+    def encoding(self, write: Write) -> t.Iterator[Encoder]:
+        reading, feeding = pipe()
+        command = Command((*self.arguments, f"/dev/fd/{reading}"), descriptors=(reading,))
+        with RunningProgram(self.runner, command, owned=[reading], take_output=True) as running:
+            encoder = ProgramEncoder(running, feeding, write)
+            try:
+                yield encoder
+            finally:
+                encoder.close()
+                running.stop()
+                encoder.join()

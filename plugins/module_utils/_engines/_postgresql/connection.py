@@ -1,0 +1,150 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""How to reach a PostgreSQL server: one connection string, for psycopg2 and for PostgreSQL's own programs.
+
+A database is named only inside a connection string: a bare name that looks like one would connect elsewhere.
+The password travels in a file that exists in memory alone; libpq reads it as a password file.
+https://www.postgresql.org/docs/current/libpq-pgpass.html
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.lastgood.database.plugins.module_utils._errors import (
+    AuthenticationFailed,
+    ConnectionFailed,
+    DatabaseMissing,
+    LibraryMissing,
+    QueryFailed,
+)
+
+if t.TYPE_CHECKING:
+    import psycopg2.extensions
+
+_CONNECT_SECONDS = 15
+_APPLICATION = "lastgood.database"
+
+
+@dataclass(frozen=True)
+class Login:
+    """Where the server is and who we are there. What is None is left to libpq: its environment, its defaults."""
+
+    host: str | None = None
+    port: int | None = None
+    user: str | None = None
+    password: str | None = None
+    unix_socket: str | None = None
+    database: str = "postgres"
+    ssl_mode: str | None = None
+    ca_cert: str | None = None
+    ssl_cert: str | None = None
+    ssl_key: str | None = None
+    session_role: str | None = None
+
+    def __repr__(self) -> str:
+        """Return a text without the password."""
+        return f"Login({self.conninfo(self.database)})"
+
+    def conninfo(self, database: str) -> str:
+        """Return libpq's connection string for a database of the server; the password is never in it."""
+        parts = {
+            "dbname": database,
+            "host": self.unix_socket or self.host,
+            "port": self.port,
+            "user": self.user,
+            "sslmode": self.ssl_mode,
+            "sslrootcert": self.ca_cert,
+            "sslcert": self.ssl_cert,
+            "sslkey": self.ssl_key,
+            "connect_timeout": _CONNECT_SECONDS,
+            "fallback_application_name": _APPLICATION,
+        }
+        return " ".join(f"{name}={_quote(str(value))}" for name, value in parts.items() if value is not None)
+
+
+@contextlib.contextmanager
+def password_file(login: Login) -> t.Iterator[int | None]:
+    """Hold the password in a file without a name, and give its descriptor; None where there is no password."""
+    if login.password is None:
+        yield None
+        return
+    descriptor = os.memfd_create("password", os.MFD_CLOEXEC)
+    try:
+        os.fchmod(descriptor, 0o600)  # libpq ignores a password file that others may read
+        escaped = login.password.replace("\\", "\\\\").replace(":", "\\:")
+        os.write(descriptor, f"*:*:*:*:{escaped}\n".encode())
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def connecting(login: Login) -> t.Iterator[psycopg2.extensions.connection]:
+    """Connect to the server's ``login.database``, to ask: nothing can be changed by this connection."""
+    try:
+        import psycopg2
+    except ImportError as error:
+        raise LibraryMissing(
+            "PostgreSQL is asked through the Python library psycopg2, which this host's Python does not have.",
+            "Install python3-psycopg2 (Debian, Ubuntu, RHEL, Fedora), python3-psycopg2 or py3-psycopg2 (SUSE, Alpine), "
+            "or psycopg2-binary with pip.",
+            library="psycopg2",
+        ) from error
+
+    with password_file(login) as password:
+        conninfo = login.conninfo(login.database)
+        if password is not None:
+            conninfo += f" passfile=/dev/fd/{password}"
+        try:
+            connection = psycopg2.connect(conninfo)
+        except psycopg2.Error as error:
+            raise _connection_error(login, str(error).strip()) from error
+    try:
+        connection.set_session(readonly=True, autocommit=True)
+        if login.session_role is not None:
+            query(connection, "SELECT set_config('role', %s, false)", login.session_role)
+        yield connection
+    finally:
+        connection.close()
+
+
+def query(connection: psycopg2.extensions.connection, sql: str, *values: t.Any) -> list[tuple[t.Any, ...]]:
+    """Ask the server, and return the rows. Raises QueryFailed with the server's own words."""
+    import psycopg2
+
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(sql, values)
+            return cursor.fetchall()
+    except psycopg2.Error as error:
+        raise QueryFailed(
+            f"The server refused a question: {str(error).strip()}",
+            "Look at what the user may do (login_user, session_role).",
+            sqlstate=error.pgcode,
+        ) from error
+
+
+def _connection_error(login: Login, words: str) -> ConnectionFailed | DatabaseMissing:
+    """Tell apart why a connection failed. libpq gives no code at this point, only words."""
+    if "authentication failed" in words or "no password supplied" in words:
+        return AuthenticationFailed(
+            f"The server did not let us in: {words}",
+            "Correct login_user and login_password, or the server's pg_hba.conf.",
+        )
+    return ConnectionFailed(
+        f"The server can't be reached: {words}",
+        "See whether it runs, and correct login_host, login_port or login_unix_socket.",
+    )
+
+
+def _quote(value: str) -> str:
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"

@@ -1,0 +1,107 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""Looks at what pg_dump and pg_dumpall write: whether it is whole, and which digest its content has.
+
+The digest leaves out what changes from dump to dump while the data does not: the time in an archive's header, and the
+random key of psql's restricted mode in a plain dump.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+from ansible_collections.lastgood.database.plugins.module_utils._errors import ContentInvalid
+
+_LOOK_AT = "Run the dump by hand and see; this one was thrown away."
+
+_MAGIC = b"PGDMP"
+# Where an archive's creation time stands, by the archive's version: 7 integers of 5 bytes each. From 1.15 on the byte of
+# the compression's algorithm took the place of an integer. PostgreSQL's src/bin/pg_dump/pg_backup_archiver.c, ReadHead.
+_CREATION_TIMES = {(1, 14): slice(16, 51), (1, 15): slice(12, 47), (1, 16): slice(12, 47)}
+_HEADER_BYTES = 51
+
+_HEAD_BYTES = 4096  # the restricted mode's key stands within the first lines
+_TAIL_BYTES = 512  # the trailer, the key again, and no data worth speaking of
+_RESTRICT = re.compile(rb"^\\restrict (\S+)\n", re.MULTILINE)
+_TRAILER = re.compile(rb"^-- PostgreSQL database (?:cluster )?dump complete$", re.MULTILINE)
+
+
+class CustomDigest:
+    """For archives in pg_dump's custom format."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+        self._header = b""
+
+    def update(self, chunk: memoryview) -> None:
+        if len(self._header) < _HEADER_BYTES:
+            taken = _HEADER_BYTES - len(self._header)
+            self._header += bytes(chunk[:taken])
+            if len(self._header) < _HEADER_BYTES:
+                return
+            self._digest.update(_without_creation_time(self._header))
+            chunk = chunk[taken:]
+        self._digest.update(chunk)
+
+    def finish(self) -> str:
+        if len(self._header) < _HEADER_BYTES or not self._header.startswith(_MAGIC):
+            raise ContentInvalid("pg_dump ended without an error, but what it wrote is no archive.", _LOOK_AT)
+        return self._digest.hexdigest()
+
+
+class PlainDigest:
+    """For plain dumps: SQL as text. The end is held back, since only there it shows what the end is."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+        self._head: bytes | None = b""
+        self._tail = b""
+        self._key: bytes | None = None
+
+    def update(self, chunk: memoryview) -> None:
+        if self._head is None:
+            self._pass(chunk)
+            return
+        self._head += bytes(chunk)
+        if len(self._head) >= _HEAD_BYTES:
+            self._begin(self._head)
+
+    def finish(self) -> str:
+        if self._head is not None:
+            self._begin(self._head)
+        tail = self._tail
+        if _TRAILER.search(tail) is None:
+            raise ContentInvalid("The dump ended without an error, but its last lines are missing.", _LOOK_AT)
+        if self._key is not None:
+            before, _, after = tail.rpartition(b"\\unrestrict " + self._key + b"\n")
+            tail = before + after
+        self._digest.update(tail)
+        return self._digest.hexdigest()
+
+    def _begin(self, head: bytes) -> None:
+        self._head = None
+        match = _RESTRICT.search(head, 0, _HEAD_BYTES)
+        if match is not None:
+            self._key = match[1]
+            head = head[: match.start()] + head[match.end() :]
+        self._pass(memoryview(head))
+
+    def _pass(self, chunk: memoryview) -> None:
+        if len(chunk) < _TAIL_BYTES:
+            chunk = memoryview(self._tail + bytes(chunk))
+        else:
+            self._digest.update(self._tail)
+        end = max(0, len(chunk) - _TAIL_BYTES)
+        self._digest.update(chunk[:end])
+        self._tail = bytes(chunk[end:])
+
+
+def _without_creation_time(header: bytes) -> bytes:
+    """Return an archive's header less its creation time; all of it where the version is not known."""
+    time = _CREATION_TIMES.get((header[5], header[6]))
+    return header if time is None else header[: time.start] + header[time.stop :]

@@ -1,0 +1,100 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""Which of the PostgreSQL programs on the host to use: the server's own major version first, else the nearest newer."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.lastgood.database.plugins.module_utils._errors import (
+    BackupError,
+    ProgramMissing,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._process import Command, Runner, run
+
+# Where the distributions put the programs of each version side by side.
+_VERSIONED_DIRECTORIES = (
+    "/usr/lib/postgresql/*/bin",  # Debian, Ubuntu, Gentoo
+    "/usr/pgsql-*/bin",  # the PostgreSQL project's packages for RHEL, Fedora and SUSE
+    "/usr/lib/postgresql[0-9]*/bin",  # SUSE
+    "/usr/libexec/postgresql[0-9]*",  # Alpine
+    "/usr/local/pgsql/bin",
+)
+_VERSION = re.compile(rb"\(PostgreSQL\) ((\d+)[^\s]*)")
+_ANSWER_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program of PostgreSQL's, and the version that it says it has."""
+
+    path: str
+    version: str
+    major: int
+
+    def __str__(self) -> str:
+        return f"{os.path.basename(self.path)} {self.version}"
+
+
+def choose_program(runner: Runner, name: str, server_version: str, server_major: int, bin_directory: str | None) -> Program:
+    """Return the program to use with a server. Raises ProgramMissing when all that are here are older than the server."""
+    found: list[Program] = []
+    unusable: list[str] = []
+    for path in _candidates(runner, name, bin_directory):
+        try:
+            program = _ask_version(runner, path)
+        except BackupError as error:
+            unusable.append(str(error))
+            continue
+        if program.major == server_major:
+            return program
+        found.append(program)
+    newer = [program for program in found if program.major > server_major]
+    if newer:
+        return min(newer, key=lambda program: program.major)
+    raise _none_fits(name, server_version, server_major, bin_directory, found, unusable)
+
+
+def _candidates(runner: Runner, name: str, bin_directory: str | None) -> t.Iterator[str]:
+    if bin_directory is not None:
+        yield os.path.join(bin_directory, name)
+        return
+    for pattern in _VERSIONED_DIRECTORIES:
+        yield from sorted(glob.glob(os.path.join(pattern, name)))
+    on_path = runner.find_program(name)
+    if on_path is not None:
+        yield on_path
+
+
+def _ask_version(runner: Runner, path: str) -> Program:
+    completed = run(runner, Command((path, "--version"), seconds=_ANSWER_SECONDS))
+    match = _VERSION.search(completed.stdout)
+    if match is None:
+        raise ProgramMissing(f"{path} does not say which version it is.")
+    return Program(path, match[1].decode("ascii", "replace"), int(match[2]))
+
+
+def _none_fits(
+    name: str,
+    server_version: str,
+    major: int,
+    bin_directory: str | None,
+    found: list[Program],
+    unusable: list[str],
+) -> ProgramMissing:
+    have = [f"{program.path} is {program.version}" for program in found] + unusable
+    where = "" if bin_directory is None else f" in {bin_directory}"
+    return ProgramMissing(
+        f"The server is PostgreSQL {server_version}, and there is no {name} of version {major} or newer{where}"
+        f"{': ' + '; '.join(have) if have else ''}.",
+        f"Install postgresql-client-{major} (Debian, Ubuntu), postgresql{major} (RHEL, Fedora, SUSE) or "
+        f"postgresql{major}-client (Alpine), or say in bin_directory where the programs are.",
+    )

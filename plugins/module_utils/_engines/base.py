@@ -1,0 +1,98 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""What every engine of databases can do: say what there is to back up, and dump it as a stream."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass, field
+
+from ansible_collections.lastgood.database.plugins.module_utils._errors import BackupError
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import Kind
+
+Format = t.Literal["custom", "plain"]
+
+
+@dataclass(frozen=True)
+class Target:
+    """One thing to back up: what its manifest will say of where it comes from.
+
+    ``instance`` tells databases of one name apart. ``copy_bytes`` is the room that the engine's own copy takes beside the
+    payload while the dump runs.
+    """
+
+    kind: Kind
+    database: str | None
+    engine: str
+    instance: str
+    source: str
+    server_version: str
+    tool: str
+    format: Format
+    major_mismatch: bool = False
+    copy_bytes: int = 0
+
+    @property
+    def title(self) -> str:
+        """What the target is called in messages."""
+        return "the cluster's globals" if self.kind == "globals" else f"the database {self.database}"
+
+
+@dataclass(frozen=True)
+class Unavailable:
+    """Something that was asked for and can't be backed up, and why."""
+
+    database: str
+    error: BackupError
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What an engine found when it was asked what there is to back up."""
+
+    targets: tuple[Target, ...] = ()
+    unavailable: tuple[Unavailable, ...] = ()
+    warnings: tuple[str, ...] = field(default=())
+
+
+class ContentDigest(t.Protocol):
+    """Looks at a dump as it passes: whether it is whole, and which digest its content has.
+
+    The digest leaves out what changes without the data changing.
+    """
+
+    def update(self, chunk: memoryview) -> None:
+        """Take in the next bytes; the chunk is used up when this returns."""
+
+    def finish(self) -> str:
+        """Return the SHA-256 in hexadecimal. Raises ContentInvalid when the dump is not whole."""
+
+
+class Content(t.Protocol):
+    """A dump that runs."""
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill the buffer as far as the dump goes, and return how many bytes that were: 0 at its end."""
+
+    def finish(self) -> None:
+        """Wait for the end of the dump. Raises ProgramFailed and its like unless all went well."""
+
+
+class Engine(t.Protocol):
+    """One kind of database."""
+
+    def survey(self) -> Survey:
+        """Return what there is to back up. Raises when the server can't even be asked."""
+
+    def dumping(self, target: Target, make_copy_file: t.Callable[[], str]) -> t.ContextManager[Content]:
+        """Begin to dump. Leaving it before the end gives up the dump.
+
+        ``make_copy_file`` makes an empty file beside the payload, for an engine that can only be dumped by a copy.
+        """
+
+    def content_digest(self, target: Target) -> ContentDigest:
+        """Return what looks at a dump of the target as it passes."""

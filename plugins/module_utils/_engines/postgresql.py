@@ -1,0 +1,267 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""PostgreSQL: dumps by its own pg_dump and pg_dumpall, read from a pipe."""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.connection import (
+    Login,
+    connecting,
+    password_file,
+    query,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.content import (
+    CustomDigest,
+    PlainDigest,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.extra_arguments import (
+    check_extra_arguments,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.programs import (
+    Program,
+    choose_program,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._engines.base import (
+    Content,
+    ContentDigest,
+    Format,
+    Survey,
+    Target,
+    Unavailable,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._errors import (
+    BackupError,
+    DatabaseClosed,
+    DatabaseMissing,
+    NameRefused,
+    QueryFailed,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._process import (
+    Command,
+    Runner,
+    producing,
+)
+
+if t.TYPE_CHECKING:
+    import psycopg2.extensions
+
+_DATABASES = """
+SELECT datname, datallowconn, datconnlimit = -2, has_database_privilege(oid, 'CONNECT')
+FROM pg_catalog.pg_database WHERE NOT datistemplate ORDER BY datname
+"""
+
+
+@dataclass(frozen=True)
+class PostgresqlOptions:
+    """What of a server is to be dumped, and how.
+
+    ``databases`` of None is all of them; ``include_globals`` of None is: when all databases are. Times are seconds.
+    """
+
+    login: Login
+    databases: tuple[str, ...] | None = None
+    exclude_databases: tuple[str, ...] = ()
+    include_globals: bool | None = None
+    format: Format = "custom"
+    bin_directory: str | None = None
+    extra_args: tuple[str, ...] = ()
+    timeout: float | None = None
+    lock_timeout: float = 60.0
+
+
+@dataclass(frozen=True)
+class _Database:
+    """What a server says of one of its databases."""
+
+    name: str
+    allows_connections: bool
+    half_dropped: bool
+    may_connect: bool
+
+
+@dataclass(frozen=True)
+class _Server:
+    """What a server says of itself."""
+
+    version: str
+    major: int
+    instance: str
+    source: str
+    reads_passwords: bool
+    databases: dict[str, _Database]
+
+
+class PostgresqlEngine:
+    """The databases of one server."""
+
+    def __init__(self, options: PostgresqlOptions, runner: Runner) -> None:
+        check_extra_arguments(options.extra_args)
+        self._options = options
+        self._runner = runner
+        self._programs: dict[str, Program] = {}
+        self._reads_passwords = True
+
+    def survey(self) -> Survey:
+        with connecting(self._options.login) as connection:
+            server = _ask(connection)
+        warnings: list[str] = []
+        targets: list[Target] = []
+        unavailable: list[Unavailable] = []
+        for name in self._wanted(server, warnings):
+            try:
+                _check_dumpable(name, server)
+            except BackupError as error:
+                unavailable.append(Unavailable(name, error))
+            else:
+                targets.append(self._target("database", name, server))
+        if self._with_globals():
+            targets.append(self._target("globals", None, server))
+            self._reads_passwords = server.reads_passwords
+            if not server.reads_passwords:
+                warnings.append("The globals are without the roles' password digests: the user may not read pg_authid.")
+        warnings += [
+            f"{target.title} is dumped by {target.tool} from a server {target.server_version}: "
+            "such a dump may not go back into a server of that version."
+            for target in targets[:1]
+            if target.major_mismatch
+        ]
+        return Survey(tuple(targets), tuple(unavailable), tuple(warnings))
+
+    @contextlib.contextmanager
+    def dumping(self, target: Target, make_copy_file: t.Callable[[], str]) -> t.Iterator[Content]:
+        options = self._options
+        with password_file(options.login) as password:
+
+            def command_for(path: str, descriptor: int) -> Command:
+                arguments = self._globals_arguments() if target.kind == "globals" else self._database_arguments(target)
+                return Command(
+                    (*arguments, "--no-sync", "--no-password", f"--file={path}"),
+                    environment={} if password is None else {"PGPASSFILE": f"/dev/fd/{password}"},
+                    descriptors=(descriptor,) if password is None else (descriptor, password),
+                    seconds=options.timeout,
+                )
+
+            with producing(self._runner, command_for) as producer:
+                yield producer
+
+    def content_digest(self, target: Target) -> ContentDigest:
+        return CustomDigest() if target.format == "custom" else PlainDigest()
+
+    def _wanted(self, server: _Server, warnings: list[str]) -> list[str]:
+        """Return the names of the databases to dump, whether they are there or not."""
+        options = self._options
+        if options.databases is not None:
+            names = list(dict.fromkeys(options.databases))
+        else:
+            names = [database.name for database in server.databases.values() if database.allows_connections]
+            closed = [database.name for database in server.databases.values() if not database.allows_connections]
+            warnings += [f"The database {name} allows no connections, and was left out." for name in closed]
+        return [name for name in names if not any(fnmatch.fnmatchcase(name, p) for p in options.exclude_databases)]
+
+    def _with_globals(self) -> bool:
+        wanted = self._options.include_globals
+        return self._options.databases is None if wanted is None else wanted
+
+    def _target(self, kind: t.Literal["database", "globals"], database: str | None, server: _Server) -> Target:
+        program = self._program("pg_dumpall" if kind == "globals" else "pg_dump", server)
+        return Target(
+            kind=kind,
+            database=database,
+            engine="postgresql",
+            instance=server.instance,
+            source=server.source,
+            server_version=server.version,
+            tool=str(program),
+            format="plain" if kind == "globals" else self._options.format,
+            major_mismatch=program.major != server.major,
+        )
+
+    def _program(self, name: str, server: _Server) -> Program:
+        if name not in self._programs:
+            bin_directory = self._options.bin_directory
+            self._programs[name] = choose_program(self._runner, name, server.version, server.major, bin_directory)
+        return self._programs[name]
+
+    def _database_arguments(self, target: Target) -> list[str]:
+        assert target.database is not None
+        options = self._options
+        return [
+            self._programs["pg_dump"].path,
+            f"--format={target.format}",
+            "--compress=0",  # what is compressed once is not compressed again
+            f"--lock-wait-timeout={int(options.lock_timeout * 1000)}",
+            *self._role(),
+            *options.extra_args,
+            f"--dbname={options.login.conninfo(target.database)}",
+        ]
+
+    def _globals_arguments(self) -> list[str]:
+        login = self._options.login
+        return [
+            self._programs["pg_dumpall"].path,
+            "--globals-only",
+            *([] if self._reads_passwords else ["--no-role-passwords"]),
+            *self._role(),
+            # pg_dumpall does not take the database from --dbname, but takes a connection string for a database.
+            f"--database={login.conninfo(login.database)}",
+            f"--dbname={login.conninfo(login.database)}",
+        ]
+
+    def _role(self) -> list[str]:
+        role = self._options.login.session_role
+        return [] if role is None else [f"--role={role}"]
+
+
+def _ask(connection: psycopg2.extensions.connection) -> _Server:
+    rows = query(connection, _DATABASES)
+    [(reads_passwords,)] = query(connection, "SELECT has_table_privilege('pg_catalog.pg_authid', 'SELECT')")
+    source = f"{connection.info.host}:{connection.info.port}"
+    return _Server(
+        version=str(connection.info.parameter_status("server_version")).split()[0],
+        major=connection.server_version // 10000,
+        instance=_instance(connection) or source,
+        source=source,
+        reads_passwords=reads_passwords,
+        databases={row[0]: _Database(*row) for row in rows},
+    )
+
+
+def _instance(connection: psycopg2.extensions.connection) -> str | None:
+    """Return the cluster's system identifier, None where the user may not ask for it."""
+    try:
+        [(identifier,)] = query(connection, "SELECT system_identifier::text FROM pg_catalog.pg_control_system()")
+    except QueryFailed:
+        return None
+    return str(identifier)
+
+
+def _check_dumpable(name: str, server: _Server) -> None:
+    if "\n" in name or "\r" in name:
+        raise NameRefused(
+            f"The database {name!r} has a line break in its name, and PostgreSQL's programs refuse such names.",
+            "Rename it (ALTER DATABASE ... RENAME TO ...).",
+        )
+    database = server.databases.get(name)
+    if database is None:
+        raise DatabaseMissing(f"There is no database {name} on the server.", "Correct the name, or make the database.")
+    if database.half_dropped:
+        raise DatabaseClosed(f"The database {name} is half dropped.", "End what was begun: DROP DATABASE.")
+    if not database.allows_connections:
+        raise DatabaseClosed(
+            f"The database {name} allows no connections.",
+            "ALTER DATABASE ... ALLOW_CONNECTIONS true",
+        )
+    if not database.may_connect:
+        raise DatabaseClosed(
+            f"The user may not connect to the database {name}.",
+            "GRANT CONNECT ON DATABASE ... TO the user.",
+        )

@@ -1,0 +1,31 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""Which engines there are. Imported by name, so that the packer which ships a module finds every file."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.lastgood.database.plugins.module_utils._engines.base import Engine
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql import (
+    PostgresqlEngine,
+    PostgresqlOptions,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite import (
+    SqliteEngine,
+    SqliteOptions,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._process import Runner
+
+EngineOptions = t.Union[PostgresqlOptions, SqliteOptions]
+
+
+def engine_for(options: EngineOptions, runner: Runner) -> Engine:
+    """Return the engine whose options these are."""
+    if isinstance(options, PostgresqlOptions):
+        return PostgresqlEngine(options, runner)
+    return SqliteEngine(options)

@@ -1,0 +1,211 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""SQLite: a consistent copy of the database file, by the online backup interface.
+
+The copy is made in one step: step by step it begins anew whenever another connection writes, and so never ends under a
+busy writer. Until it is made, writers wait in rollback mode and go on in WAL mode.
+https://www.sqlite.org/backup.html
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import hashlib
+import os
+import sqlite3
+import stat
+import time
+import typing as t
+import urllib.parse
+from dataclasses import dataclass
+
+from ansible_collections.lastgood.database.plugins.module_utils._engines.base import (
+    Content,
+    ContentDigest,
+    Survey,
+    Target,
+    Unavailable,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._errors import (
+    BackupError,
+    ContentInvalid,
+    DatabaseMissing,
+    NoSpace,
+    NotOwner,
+    SourceBusy,
+    SourceInvalid,
+    store_errors,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._process import read_full
+
+_MAGIC = b"SQLite format 3\x00"  # https://www.sqlite.org/fileformat2.html, section 1.3
+_ALL_PAGES = -1
+_LOCKED = (
+    5,
+    6,
+)  # SQLITE_BUSY and SQLITE_LOCKED, which the standard library names from Python 3.11 on
+_COPY_ATTEMPT_SECONDS = 0.25
+
+
+@dataclass(frozen=True)
+class SqliteOptions:
+    """Which database files are to be dumped, less those that fit a pattern, and how many seconds to wait for a writer."""
+
+    paths: tuple[str, ...]
+    exclude: tuple[str, ...] = ()
+    lock_timeout: float = 60.0
+
+
+@dataclass(frozen=True)
+class SqliteEngine:
+    """The databases in files of this machine."""
+
+    options: SqliteOptions
+
+    def survey(self) -> Survey:
+        targets, unavailable = [], []
+        for path in dict.fromkeys(self.options.paths):
+            if any(fnmatch.fnmatchcase(path, pattern) for pattern in self.options.exclude):
+                continue
+            try:
+                targets.append(_target(path))
+            except BackupError as error:
+                unavailable.append(Unavailable(os.path.basename(path) or path, error))
+        return Survey(tuple(targets), tuple(unavailable))
+
+    @contextlib.contextmanager
+    def dumping(self, target: Target, make_copy_file: t.Callable[[], str]) -> t.Iterator[Content]:
+        copy = make_copy_file()
+        self._copy(target.source, copy)
+        with store_errors(f"Reading {copy}"):
+            descriptor = os.open(copy, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            yield _Copy(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def content_digest(self, target: Target) -> ContentDigest:
+        return FileDigest()
+
+    def _copy(self, path: str, copy: str) -> None:
+        deadline = time.monotonic() + self.options.lock_timeout
+
+        def look_at_clock(status: int, remaining: int, total: int) -> None:
+            # Called after the step. One that met a lock is tried again, without end, unless this raises.
+            if status in _LOCKED and time.monotonic() > deadline:
+                raise SourceBusy(
+                    f"{path} was locked by a writer for more than {self.options.lock_timeout:g} seconds.",
+                    "Run when the application writes less, or raise lock_timeout.",
+                )
+
+        try:
+            with (
+                contextlib.closing(_connect(path)) as source,
+                contextlib.closing(sqlite3.connect(copy)) as destination,
+            ):
+                destination.execute("PRAGMA journal_mode=OFF")
+                destination.execute("PRAGMA synchronous=OFF")
+                source.backup(
+                    destination,
+                    pages=_ALL_PAGES,
+                    progress=look_at_clock,
+                    sleep=_COPY_ATTEMPT_SECONDS,
+                )
+        except sqlite3.Error as error:
+            raise _translate(path, error) from error
+
+
+@dataclass(frozen=True)
+class _Copy:
+    """The copy, read as the dump's content."""
+
+    descriptor: int
+
+    def readinto(self, buffer: memoryview) -> int:
+        with store_errors("Reading the copy of the database"):
+            return read_full(self.descriptor, buffer)
+
+    def finish(self) -> None:
+        pass
+
+
+class FileDigest:
+    """The digest of a database file: every byte counts, since the copy of an unchanged database is the same."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+        self._head = b""
+
+    def update(self, chunk: memoryview) -> None:
+        if len(self._head) < len(_MAGIC):
+            self._head += bytes(chunk[: len(_MAGIC) - len(self._head)])
+        self._digest.update(chunk)
+
+    def finish(self) -> str:
+        if self._head not in (_MAGIC, b""):  # a database that nothing was ever put into has no byte
+            raise ContentInvalid(
+                "The copy does not begin as an SQLite database does.",
+                "Look at the source with sqlite3.",
+            )
+        return self._digest.hexdigest()
+
+
+def _target(path: str) -> Target:
+    facts = _look_at(path)
+    return Target(
+        kind="database",
+        database=os.path.basename(path),
+        engine="sqlite",
+        instance=os.path.realpath(path),
+        source=path,
+        server_version=sqlite3.sqlite_version,
+        tool=f"sqlite {sqlite3.sqlite_version}",
+        format="custom",
+        copy_bytes=facts.st_size,
+    )
+
+
+def _look_at(path: str) -> os.stat_result:
+    """Return what the file system says of a database file. Never opens it: closing it would end SQLite's own locks."""
+    if not os.path.isabs(path):
+        raise SourceInvalid(f"{path} is not an absolute path.", "Name the SQLite database by its whole path.")
+    try:
+        facts = os.stat(path)
+    except FileNotFoundError as error:
+        raise DatabaseMissing(f"There is no file {path}.", "Correct the path; a missing database is never created.") from error
+    except OSError as error:
+        raise SourceInvalid(
+            f"{path} can't be looked at: {error.strerror}.",
+            "Run as the file's owner (become_user).",
+        ) from error
+    if not stat.S_ISREG(facts.st_mode):
+        raise SourceInvalid(f"{path} is not a regular file.", "Name the file of an SQLite database.")
+    if os.geteuid() not in (0, facts.st_uid):
+        raise NotOwner(
+            f"{path} belongs to the user with id {facts.st_uid}, and this is the user with id {os.geteuid()}.",
+            "Run as the file's owner or as root (become_user): a stranger who reads a database in WAL mode leaves files "
+            "behind that lock the application out.",
+        )
+    return facts
+
+
+def _connect(path: str) -> sqlite3.Connection:
+    # rw, not ro: as the application itself would, so that what a crash left is recovered, and nothing is left behind.
+    return sqlite3.connect(f"file:{urllib.parse.quote(path)}?mode=rw", uri=True)
+
+
+def _translate(path: str, error: sqlite3.Error) -> BackupError:
+    if "full" in str(error):
+        return NoSpace(
+            f"Copying {path}: {error}.",
+            "Make room, or back up to another directory; earlier backups are as they were.",
+        )
+    return SourceInvalid(
+        f"{path} can't be copied: {error}.",
+        "Look at it with: sqlite3 FILE 'PRAGMA integrity_check'",
+    )

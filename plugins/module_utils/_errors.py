@@ -1,0 +1,182 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""What can go wrong, by name.
+
+Each error carries a stable ``code`` for playbooks, and a text of two parts: the problem (the thing and the cause, in the
+words of the tool that met it) and the remedy (what to do next).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import typing as t
+
+
+class BackupError(Exception):
+    """Anything that a user or the world can cause. Reported as the module's failure, never as a traceback."""
+
+    code = "backup_failed"
+
+    def __init__(self, problem: str, remedy: str = "", **details: t.Any) -> None:
+        super().__init__(f"{problem} {remedy}".rstrip())
+        self.problem = problem
+        self.remedy = remedy
+        self.details = details
+
+    def as_result(self) -> dict[str, t.Any]:
+        """Return what a module reports as ``error``: the code, and details such as a program's exit status."""
+        return {"code": self.code, **self.details}
+
+
+class ArgumentInvalid(BackupError):
+    """An option's value makes no sense, or does not go with another option."""
+
+    code = "argument_invalid"
+
+
+class Interrupted(BackupError):
+    """The run was told to stop by a signal."""
+
+    code = "interrupted"
+
+
+class LibraryMissing(BackupError):
+    """A Python library is not installed on the host."""
+
+    code = "library_missing"
+
+
+class ProgramMissing(BackupError):
+    """A program is not installed on the host, or none of its versions fits."""
+
+    code = "program_missing"
+
+
+class ProgramFailed(BackupError):
+    """A program could not be started, or ended with a status other than 0."""
+
+    code = "program_failed"
+
+
+class ProgramTimeout(BackupError):
+    """A program took longer than it was given."""
+
+    code = "timeout"
+
+
+class ConnectionFailed(BackupError):
+    """The database server can't be reached, or sent the connection away."""
+
+    code = "connection_failed"
+
+
+class AuthenticationFailed(ConnectionFailed):
+    """The database server does not accept who we say we are."""
+
+    code = "authentication_failed"
+
+
+class QueryFailed(BackupError):
+    """The database server refused a question."""
+
+    code = "query_failed"
+
+
+class DatabaseMissing(BackupError):
+    """There is no such database."""
+
+    code = "database_missing"
+
+
+class DatabaseClosed(BackupError):
+    """The database is there, but nobody may connect to it."""
+
+    code = "database_closed"
+
+
+class NameRefused(BackupError):
+    """The database's name can't be handed to the database's own programs."""
+
+    code = "name_refused"
+
+
+class NotOwner(BackupError):
+    """Only the owner of a database's file, or root, can copy it without harm."""
+
+    code = "not_owner"
+
+
+class SourceInvalid(BackupError):
+    """What is to be backed up is not the database that it should be."""
+
+    code = "source_invalid"
+
+
+class SourceBusy(BackupError):
+    """Somebody holds a lock on what is to be backed up."""
+
+    code = "source_busy"
+
+
+class ContentInvalid(BackupError):
+    """A dump ended without an error, but is not whole."""
+
+    code = "content_invalid"
+
+
+class DatabasesFailed(BackupError):
+    """Several databases failed; the code is the first one's."""
+
+    def __init__(self, problem: str, remedy: str, first: BackupError) -> None:
+        super().__init__(problem, remedy, **first.details)
+        self.code = first.code
+
+
+class Locked(BackupError):
+    """Another run is writing a backup of the same database."""
+
+    code = "locked"
+
+
+class NoSpace(BackupError):
+    """There is no room left where the backups live."""
+
+    code = "no_space"
+
+
+class DirectoryUnusable(BackupError):
+    """The directory of backups is missing, is something else, or can't be used."""
+
+    code = "directory_unusable"
+
+
+class StoreFailed(BackupError):
+    """Reading or writing a file of the store failed."""
+
+    code = "store_failed"
+
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@contextlib.contextmanager
+def store_errors(doing: str) -> t.Iterator[None]:
+    """Raise what the operating system says while we are ``doing`` something as an error of the store."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        if error.errno in _NO_ROOM:
+            raise NoSpace(
+                f"{doing}: {reason}.",
+                "Make room, or back up to another directory; earlier backups are as they were.",
+            ) from error
+        raise StoreFailed(
+            f"{doing}: {reason}.",
+            "Look at the directory's owner, its mode and the disk; earlier backups are as they were.",
+        ) from error

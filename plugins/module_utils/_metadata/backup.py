@@ -1,0 +1,135 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""One backup: a payload in a store, with what its name, its file and its manifest say."""
+
+from __future__ import annotations
+
+import typing as t
+from datetime import datetime, timedelta
+
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest, Verification
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import (
+    BackupName,
+    label_for,
+)
+
+State = t.Literal["good", "unverified", "suspect", "corrupt"]
+STATES: tuple[State, ...] = t.get_args(State)
+
+# A clock may be a little off; more than that, and the time in a name is no time to count on.
+FUTURE_TOLERANCE = timedelta(hours=1)
+
+
+class Group(t.NamedTuple):
+    """The backups that may stand for each other: retention, idempotence and "the latest" never look across groups."""
+
+    origin: str | None
+    engine: str | None
+    instance: str | None
+    kind: str
+    database: str | None
+
+
+class Backup(t.NamedTuple):
+    """A payload in a store. ``corrupt`` is set by whoever read it and found another digest than the manifest's."""
+
+    name: BackupName
+    path: str
+    size_bytes: int
+    modified_at: datetime
+    manifest: Manifest
+    corrupt: bool = False
+
+    @property
+    def state(self) -> State:
+        manifest = self.manifest
+        if self.corrupt:
+            return "corrupt"
+        if not manifest.usable or not self._manifest_fits:
+            return "unverified"
+        if manifest.payload_bytes != self.size_bytes:
+            return "corrupt"
+        verification = manifest.verification
+        if verification is not None and verification.verdict == "failed":
+            return "corrupt" if verification.level == "checksum" else "suspect"
+        return "good"
+
+    @property
+    def group(self) -> Group:
+        manifest = self.manifest
+        return Group(manifest.origin, manifest.engine, manifest.instance, self.name.kind, self.database)
+
+    @property
+    def database(self) -> str | None:
+        """The database's name; from the manifest only where the file name does not say it all."""
+        if self.name.kind == "globals":
+            return None
+        return self.name.database or self.manifest.database
+
+    @property
+    def created_at(self) -> datetime:
+        """The moment before the dump's snapshot; where no manifest says it, the stamp in the name."""
+        return self.manifest.created_at or self.name.stamp
+
+    @property
+    def confirmed_at(self) -> datetime:
+        """When the content was last known to be the database's: age counts from here."""
+        return self.manifest.confirmed_at or self.created_at
+
+    @property
+    def _manifest_fits(self) -> bool:
+        """Whether the manifest can be this payload's: one that was swapped with another database's is not."""
+        manifest = self.manifest
+        if manifest.kind != self.name.kind:
+            return False
+        if self.name.kind == "globals" or not self.name.label:
+            return True
+        return manifest.database is not None and label_for("database", manifest.database) == self.name.label
+
+    def from_future(self, now: datetime) -> bool:
+        """Whether the backup claims a time that has not come yet."""
+        return self.created_at > now + FUTURE_TOLERANCE
+
+    def age_seconds(self, now: datetime) -> int:
+        """Return the seconds since the content was last known to be the database's; never negative."""
+        return max(0, int((now - self.confirmed_at).total_seconds()))
+
+    def record(self, now: datetime) -> dict[str, t.Any]:
+        """Return the backup as modules report it."""
+        manifest = self.manifest
+        return {
+            "filename": self.name.filename,
+            "path": self.path,
+            "kind": self.name.kind,
+            "origin": manifest.origin,
+            "engine": manifest.engine,
+            "instance": manifest.instance,
+            "database": self.database,
+            "format": manifest.format,
+            "compression": self.name.compression,
+            "encrypted": self.name.encrypted,
+            "state": self.state,
+            "created_at": display_time(self.created_at),
+            "modified_at": display_time(self.modified_at),
+            "confirmed_at": display_time(self.confirmed_at),
+            "size_kb": f"{self.size_bytes / 1024:.1f}",
+            "size_bytes": self.size_bytes,
+            "age_seconds": self.age_seconds(now),
+            "payload_sha256": manifest.payload_sha256,
+            "verification": _display_verification(manifest.verification),
+        }
+
+
+def _display_verification(verification: Verification | None) -> dict[str, t.Any] | None:
+    if verification is None:
+        return None
+    return {**verification._asdict(), "verified_at": display_time(verification.verified_at)}
+
+
+def display_time(time: datetime) -> str:
+    """Return a time as modules report it, in UTC."""
+    return time.strftime("%Y-%m-%d %H:%M:%S")

@@ -1,0 +1,168 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""The manifest beside a payload: what it is, and how it is known to be good. Version 1, JSON, sorted keys."""
+
+from __future__ import annotations
+
+import json
+import re
+import typing as t
+from datetime import datetime, timezone
+
+MANIFEST_VERSION = 1
+PRODUCER = "lastgood.database"
+LARGEST_MANIFEST = 64 * 1024  # bytes; ours have about 1,000
+
+Verdict = t.Literal["passed", "failed", "inconclusive"]
+Level = t.Literal["checksum", "structure", "restore"]
+
+
+class Verification(t.NamedTuple):
+    """What was found when somebody looked at a backup, how deep the look went, and when it was."""
+
+    level: Level
+    verdict: Verdict
+    verified_at: datetime
+    detail: str
+
+
+class Manifest(t.NamedTuple):
+    """What a sidecar says. Times are in UTC, sizes are bytes, digests are SHA-256 in hexadecimal.
+
+    Any field is None where the file does not say, or says something of another type: a foreign sidecar is read for what
+    it has.
+    """
+
+    manifest_version: int | None = None
+    producer: str | None = None
+    kind: str | None = None
+    origin: str | None = None
+    engine: str | None = None
+    server_version: str | None = None
+    tool: str | None = None
+    major_mismatch: bool | None = None
+    instance: str | None = None
+    database: str | None = None
+    source: str | None = None
+    format: str | None = None
+    compression: str | None = None
+    compressor: str | None = None
+    encrypted: bool | None = None
+    encryption: str | None = None
+    created_at: datetime | None = None
+    finished_at: datetime | None = None
+    confirmed_at: datetime | None = None
+    payload_bytes: int | None = None
+    payload_sha256: str | None = None
+    content_bytes: int | None = None
+    content_sha256: str | None = None
+    verification: Verification | None = None
+
+    @property
+    def usable(self) -> bool:
+        """Whether a backup can be called good by it: our version, with what tells the payload and its group."""
+        return self.manifest_version == MANIFEST_VERSION and None not in (
+            self.kind,
+            self.origin,
+            self.engine,
+            self.instance,
+            self.created_at,
+            self.payload_bytes,
+            self.payload_sha256,
+        )
+
+    def to_bytes(self) -> bytes:
+        """Return the file's content."""
+        values = {name: _to_json(value) for name, value in self._asdict().items()}
+        return json.dumps(values, sort_keys=True, indent=1).encode() + b"\n"
+
+
+NO_MANIFEST = Manifest()
+
+
+def from_bytes(data: bytes) -> Manifest:
+    """Read a sidecar for what it has; garbage has nothing, and raises nothing."""
+    if len(data) > LARGEST_MANIFEST:
+        return NO_MANIFEST
+    try:
+        values = json.loads(data)
+    except (ValueError, RecursionError):
+        return NO_MANIFEST
+    if not isinstance(values, dict):
+        return NO_MANIFEST
+    # A listing reads many thousands of these: one pass, and no call for a field that is plain.
+    found: dict[str, t.Any] = {name: value for name, value in values.items() if type(value) is _PLAIN_TYPES.get(name)}
+    for name in _TIMES:
+        found[name] = _time(values.get(name))
+    for name in _DIGESTS:
+        found[name] = _digest(values.get(name))
+    found["verification"] = _verification(values.get("verification"))
+    return Manifest(**found)
+
+
+def format_time(time: datetime) -> str:
+    """Return a time as it stands in manifests: ISO 8601, in UTC, to the second."""
+    return time.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _to_json(value: t.Any) -> t.Any:
+    if isinstance(value, datetime):
+        return format_time(value)
+    if isinstance(value, Verification):
+        return {name: _to_json(field) for name, field in value._asdict().items()}
+    return value
+
+
+def _time(value: t.Any) -> datetime | None:
+    """Return the time that a text of the form 2026-01-31T01:00:00Z is, None for anything else."""
+    if type(value) is not str or len(value) != 20 or value[10] != "T" or value[19] != "Z":
+        return None
+    try:
+        return datetime.fromisoformat(value[:19] + "+00:00")
+    except ValueError:
+        return None
+
+
+def _digest(value: t.Any) -> str | None:
+    return value if type(value) is str and _SHA256.fullmatch(value) else None
+
+
+def _verification(value: t.Any) -> Verification | None:
+    if not isinstance(value, dict):
+        return None
+    level: t.Any = value.get("level")
+    verdict: t.Any = value.get("verdict")
+    verified_at = _time(value.get("verified_at"))
+    detail: t.Any = value.get("detail")
+    if level not in t.get_args(Level) or verdict not in t.get_args(Verdict) or verified_at is None:
+        return None
+    return Verification(level, verdict, verified_at, detail if type(detail) is str else "")
+
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_TIMES = ("created_at", "finished_at", "confirmed_at")
+_DIGESTS = ("payload_sha256", "content_sha256")
+_PLAIN_TYPES: dict[str, type] = {
+    "manifest_version": int,
+    "producer": str,
+    "kind": str,
+    "origin": str,
+    "engine": str,
+    "server_version": str,
+    "tool": str,
+    "major_mismatch": bool,
+    "instance": str,
+    "database": str,
+    "source": str,
+    "format": str,
+    "compression": str,
+    "compressor": str,
+    "encrypted": bool,
+    "encryption": str,
+    "payload_bytes": int,
+    "content_bytes": int,
+}

@@ -1,0 +1,139 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""File names, both ways: what a backup's file name says, and how it is made.
+
+    backup_<database>_<YYYY-MM-DD_HH-MM-SS>.dump[.gz|.zst][.age|.gpg]
+
+The stamp anchors at the end, so ``app`` never matches ``app_prod``. Times are UTC.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import re
+import typing as t
+import urllib.parse
+from datetime import datetime
+
+Kind = t.Literal["database", "globals"]
+Compression = t.Literal["gzip", "zstd", "none"]
+
+MANIFEST_SUFFIX = ".manifest.json"
+PARTIAL_SUFFIX = ".partial"
+
+_GLOBALS_LABEL = "@globals"
+_STAMP_FORMAT = "%Y-%m-%d_%H-%M-%S"
+_LONGEST_LABEL = 150  # bytes; with the rest of the name, and the manifest's and the partial's, within the 255 of file systems
+_HASH_DIGITS = 16
+_COMPRESSION_SUFFIXES: dict[Compression, str] = {"gzip": ".gz", "zstd": ".zst", "none": ""}
+# What follows the stamp: the compression, and whether the payload is encrypted.
+_ENDINGS: dict[str, tuple[Compression, bool]] = {
+    f".dump{suffix}{encryption}": (compression, bool(encryption))
+    for compression, suffix in _COMPRESSION_SUFFIXES.items()
+    for encryption in ("", ".age", ".gpg")
+}
+_STEM = re.compile(r"backup_(?:(.+)_)?([0-9]{4}-[0-9]{2}-[0-9]{2})_([0-9]{2})-([0-9]{2})-([0-9]{2})")
+_LABEL = re.compile(r"@globals|(?!\.)(?:[A-Za-z0-9._-]|%[0-9A-F]{2})+(?:~[0-9a-f]{16})?")
+
+
+class BackupName(t.NamedTuple):
+    """What a payload's file name says.
+
+    ``label`` is the database as it stands in the name, empty where an older tool's name has none.
+    """
+
+    filename: str
+    label: str
+    stamp: datetime
+    compression: Compression
+    encrypted: bool
+
+    @property
+    def kind(self) -> Kind:
+        return "globals" if self.label == _GLOBALS_LABEL else "database"
+
+    @property
+    def database(self) -> str | None:
+        """The database's name; None where the file name does not say, or says only the beginning of it."""
+        if not self.label or self.label == _GLOBALS_LABEL or "~" in self.label:
+            return None
+        return urllib.parse.unquote(self.label, errors="surrogateescape")
+
+
+def parse(filename: str) -> BackupName | None:
+    """Return what a file name says, None when it is not the name of a backup."""
+    stem, dot, ending = filename.rpartition(".dump")
+    facts = _ENDINGS.get(dot + ending)
+    match = _STEM.fullmatch(stem)
+    if facts is None or match is None:
+        return None
+    label, day, hour, minute, second = match.groups("")
+    if label and not _is_label(label):
+        return None
+    try:
+        stamp = datetime.fromisoformat(f"{day}T{hour}:{minute}:{second}+00:00")
+    except ValueError:
+        return None
+    return BackupName(filename, label, stamp, *facts)
+
+
+def compose(label: str, stamp: datetime, compression: Compression) -> str:
+    """Return the file name of a payload."""
+    return f"backup_{label}_{stamp.strftime(_STAMP_FORMAT)}.dump{_COMPRESSION_SUFFIXES[compression]}"
+
+
+def label_for(kind: Kind, database: str | None) -> str:
+    """Return what stands for a database, or for a cluster's globals, in file names."""
+    if kind == "globals":
+        return _GLOBALS_LABEL
+    assert database is not None
+    return _database_label(database)
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_label(text: str) -> bool:
+    return _LABEL.fullmatch(text) is not None
+
+
+@functools.lru_cache(maxsize=1024)
+def _database_label(database: str) -> str:
+    raw = database.encode("utf-8", "surrogateescape")
+    # quote() leaves "~" alone, which marks a name that was cut.
+    label = urllib.parse.quote(raw, safe="").replace("~", "%7E")
+    if label.startswith("."):
+        label = "%2E" + label[1:]
+    if len(label) <= _LONGEST_LABEL:
+        return label
+    digest = hashlib.sha256(raw).hexdigest()[:_HASH_DIGITS]
+    cut = label[: _LONGEST_LABEL - _HASH_DIGITS - 1]
+    return f"{re.sub('%.?$', '', cut)}~{digest}"
+
+
+def manifest_name(payload: str) -> str:
+    """Return the file name of a payload's manifest."""
+    return payload + MANIFEST_SUFFIX
+
+
+def partial_name(payload: str) -> str:
+    """Return the file name under which a payload is being written."""
+    return f".{payload}{PARTIAL_SUFFIX}"
+
+
+def copy_name(payload: str) -> str:
+    """Return the file name of an engine's own copy, from which a payload is made: a partial as well."""
+    return f".{payload}.copy{PARTIAL_SUFFIX}"
+
+
+def parse_partial(filename: str) -> BackupName | None:
+    """Return which payload a partial was to become, None when it is not the name of a partial."""
+    if not (filename.startswith(".") and filename.endswith(PARTIAL_SUFFIX)):
+        return None
+    inner = filename[1 : -len(PARTIAL_SUFFIX)]
+    for ending in (".copy", MANIFEST_SUFFIX):
+        inner = inner[: -len(ending)] if inner.endswith(ending) else inner
+    return parse(inner)

@@ -1,0 +1,178 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""A payload that is being written: claimed, filled, and committed by one rename, or gone.
+
+    claim     under the lock: what dead runs left is swept, a free second is taken, the partial is made and flocked
+    fill      no lock but the partial's own: other databases go on side by side
+    commit    under the lock: the manifest in place, then the rename
+
+A dead run is told by its partial's lock being free. That is sure, since a partial is made and locked under the lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import time
+import typing as t
+from datetime import datetime, timedelta
+
+from ansible_collections.lastgood.database.plugins.module_utils._errors import (
+    Locked,
+    StoreFailed,
+    store_errors,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._metadata import names
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
+from ansible_collections.lastgood.database.plugins.module_utils._process import write_all
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local import (
+    LocalStore,
+    wait_for_lock,
+)
+
+_POLL_SECONDS = 0.2
+
+
+class Pending:
+    """A payload that nobody sees yet. Written through ``write``, which counts and digests what passes."""
+
+    def __init__(
+        self,
+        store: LocalStore,
+        filename: str,
+        created_at: datetime,
+        descriptor: int,
+        swept: list[str],
+    ) -> None:
+        self.filename = filename
+        self.created_at = created_at
+        self.swept = swept
+        self.bytes_written = 0
+        self._store = store
+        self._partial = names.partial_name(filename)
+        self._copy = names.copy_name(filename)
+        self._descriptor = descriptor
+        self._copy_descriptor: int | None = None
+        self._digest = hashlib.sha256()
+
+    @property
+    def sha256(self) -> str:
+        return self._digest.hexdigest()
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Add to the payload. Raises NoSpace and StoreFailed."""
+        with store_errors(f"Writing {self._store.path(self.filename)}"):
+            write_all(self._descriptor, data)
+        self._digest.update(data)
+        self.bytes_written += len(data)
+
+    def make_copy_file(self) -> str:
+        """Make an empty file for an engine that must copy before it can be read, and return its path. It goes with us."""
+        self._copy_descriptor = self._store.create(self._copy)
+        wait_for_lock(self._copy_descriptor, 0)
+        return self._store.path(self._copy)
+
+    def commit(self, manifest: Manifest, lock_timeout: float) -> None:
+        """Bring the payload to the disk, put the manifest in place, and give the payload its name."""
+        store, sidecar = self._store, names.manifest_name(self.filename)
+        store.finish(self._descriptor)
+        with store.lock(lock_timeout):
+            if store.taken(self.filename) or store.taken(sidecar):
+                raise StoreFailed(
+                    f"{store.path(self.filename)} appeared while the backup was being made.",
+                    "Nothing is ever overwritten: see who else writes here, and run again.",
+                )
+            store.replace(sidecar, manifest.to_bytes())
+            try:
+                store.rename(self._partial, self.filename)
+            except BaseException:
+                store.remove(sidecar)
+                raise
+
+    def release(self) -> None:
+        """Remove what is left of us, and let go of our locks. After a commit nothing is left but the locks."""
+        with contextlib.ExitStack() as stack:
+            for name, descriptor in (
+                (self._partial, self._descriptor),
+                (self._copy, self._copy_descriptor),
+            ):
+                if descriptor is not None:
+                    stack.callback(os.close, descriptor)
+                    stack.callback(self._store.remove, name)
+
+
+@contextlib.contextmanager
+def pending(
+    store: LocalStore,
+    label: str,
+    compression: names.Compression,
+    clock: t.Callable[[], datetime],
+    lock_timeout: float,
+) -> t.Iterator[Pending]:
+    """Claim the next backup of a database. Raises Locked when another run writes one for longer than ``lock_timeout``."""
+    deadline = time.monotonic() + lock_timeout
+    while True:
+        claimed = _claim(store, label, compression, clock, lock_timeout)
+        if claimed is not None:
+            break
+        if time.monotonic() >= deadline:
+            raise Locked(
+                f"Another run has been writing a backup of the same database to {store.location} "
+                f"for more than {lock_timeout:g} seconds.",
+                "Wait for it, see what it hangs on, or raise lock_timeout.",
+            )
+        time.sleep(_POLL_SECONDS)
+    try:
+        yield claimed
+    finally:
+        claimed.release()
+
+
+def _claim(
+    store: LocalStore,
+    label: str,
+    compression: names.Compression,
+    clock: t.Callable[[], datetime],
+    lock_timeout: float,
+) -> Pending | None:
+    """Return the claim, None while somebody else writes a backup of this database."""
+    with store.lock(lock_timeout):
+        files = store.names()
+        swept, alive = _sweep(store, files)
+        if any(partial.label == label for partial in alive):
+            return None
+        created_at = clock().replace(microsecond=0)
+        filename = _free_name(files, label, created_at, compression)
+        descriptor = store.create(names.partial_name(filename))
+        wait_for_lock(descriptor, 0)
+        return Pending(store, filename, created_at, descriptor, swept)
+
+
+def _sweep(store: LocalStore, files: t.Iterable[str]) -> tuple[list[str], list[names.BackupName]]:
+    """Delete the partials of dead runs. Return their names, and what those that live are writing."""
+    swept, alive = [], []
+    for file in files:
+        partial = names.parse_partial(file)
+        if partial is None:
+            continue
+        if store.is_held(file):
+            alive.append(partial)
+        elif store.remove(file):
+            swept.append(file)
+    return swept, alive
+
+
+def _free_name(files: list[str], label: str, created_at: datetime, compression: names.Compression) -> str:
+    """Return a name with the first second that no file of this database has, whatever its compression."""
+    stamp = created_at
+    while True:
+        filename = names.compose(label, stamp, compression)
+        taken = filename[: filename.index(".dump", len(f"backup_{label}_")) + len(".dump")]
+        if not any(file.startswith((taken, f".{taken}")) for file in files):
+            return filename
+        stamp += timedelta(seconds=1)

@@ -1,0 +1,350 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""Make a backup of each database that needs one.
+
+survey   the engine says what there is
+plan     for each: a dump, or none since the newest good backup is fresh
+apply    dump into a pending payload; the same content as the newest good backup's: keep that one; else commit
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import typing as t
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Codec
+from ansible_collections.lastgood.database.plugins.module_utils._engines.base import Engine, Target
+from ansible_collections.lastgood.database.plugins.module_utils._errors import (
+    BackupError,
+    DatabasesFailed,
+    NoSpace,
+    StoreFailed,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import (
+    Backup,
+    Group,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import (
+    Catalog,
+    payload_digest,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import (
+    MANIFEST_VERSION,
+    PRODUCER,
+    Manifest,
+    Verification,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import (
+    Compression,
+    label_for,
+    manifest_name,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.pending import (
+    Pending,
+    pending,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._process import CHUNK_BYTES
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
+
+_NOT_AS_RECORDED = "the payload can't be read, or its digest is not the manifest's"
+
+Clock = t.Callable[[], datetime]
+Outcome = t.Literal["created", "unchanged", "fresh", "failed"]
+
+
+@dataclass(frozen=True)
+class DumpRequest:
+    """What is to be backed up, where to, and what need not be. ``lock_timeout`` is in seconds."""
+
+    engine: Engine
+    engine_name: str
+    store: LocalStore
+    origin: str
+    codec: Codec
+    compression: Compression
+    interval: timedelta | None = None
+    skip_unchanged: bool = True
+    parallel_databases: int = 1
+    lock_timeout: float = 60.0
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one database. ``backup`` is the one that holds its content now, where there is one."""
+
+    outcome: Outcome
+    facts: t.Mapping[str, t.Any]
+    backup: Backup | None = None
+    error: BackupError | None = None
+    reason: str = ""
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """What the database is called in messages."""
+        return str(self.facts["database"] or self.facts["kind"])
+
+    def record(self, now: datetime) -> dict[str, t.Any]:
+        """Return the result as the module reports it: the backup's record, or what is known without one."""
+        known = self.backup.record(now) if self.backup is not None else dict(self.facts)
+        failure = {} if self.error is None else {"msg": str(self.error), "error": self.error.as_result()}
+        return {**known, "outcome": self.outcome, "reason": self.reason, **failure}
+
+
+@dataclass(frozen=True)
+class Report:
+    """What became of all databases, in the engine's order."""
+
+    results: tuple[Result, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def changed(self) -> bool:
+        return any(result.outcome == "created" for result in self.results)
+
+    @property
+    def failure(self) -> BackupError | None:
+        """What to end with: the error of the database that failed, or one for those that did."""
+        failed = [(result.title, result.error) for result in self.results if result.error is not None]
+        if not failed:
+            return None
+        if len(self.results) == 1:
+            return failed[0][1]
+        return DatabasesFailed(
+            f"{len(failed)} of {len(self.results)} were not backed up. "
+            + " ".join(f"[{title}] {error}" for title, error in failed),
+            "The others were; see backups.",
+            failed[0][1],
+        )
+
+    def records(self, now: datetime) -> list[dict[str, t.Any]]:
+        return [result.record(now) for result in self.results]
+
+    def diff(self, directory: str) -> dict[str, str]:
+        """Return the payloads that stand for the databases, before and after, as Ansible's diff."""
+        kept = [result.backup.name.filename for result in self.results if result.outcome != "created" and result.backup]
+        made = [
+            result.backup.name.filename if result.backup else f"a new backup of {result.title}, since {result.reason}"
+            for result in self.results
+            if result.outcome == "created"
+        ]
+        return {
+            "before_header": directory,
+            "after_header": directory,
+            "before": "".join(f"{line}\n" for line in kept),
+            "after": "".join(f"{line}\n" for line in [*kept, *made]),
+        }
+
+
+@dataclass(frozen=True)
+class Step:
+    """The plan for one database: dump it, unless the backup that is there is ``fresh`` enough."""
+
+    target: Target
+    group: Group
+    newest: Backup | None
+    fresh: bool
+    reason: str
+
+
+def dump(request: DumpRequest, clock: Clock, *, check_mode: bool) -> Report:
+    """Back up what needs it. In check mode nothing is written, and every dump is taken for one that finds a change."""
+    survey = request.engine.survey()
+    if check_mode:
+        request.store.check()
+    else:
+        request.store.ensure()
+    steps = [_plan(request, target, clock()) for target in survey.targets]
+    lost = [Result("failed", _facts(request, None, item.database), error=item.error) for item in survey.unavailable]
+    results = [_predict(request, step) for step in steps] if check_mode else _apply_all(request, steps, clock)
+    warnings = [*survey.warnings, *(warning for result in results for warning in result.warnings)]
+    return Report((*results, *lost), tuple(warnings))
+
+
+def _apply_all(request: DumpRequest, steps: list[Step], clock: Clock) -> list[Result]:
+    with concurrent.futures.ThreadPoolExecutor(request.parallel_databases) as pool:
+        futures = [pool.submit(_apply, request, step, clock) for step in steps]
+        try:
+            return [future.result() for future in futures]
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _plan(request: DumpRequest, target: Target, now: datetime) -> Step:
+    group = Group(request.origin, target.engine, target.instance, target.kind, target.database)
+    newest = Catalog(request.store).newest_good(group, now) if request.store.exists() else None
+    if newest is None:
+        return Step(target, group, None, False, "there is no good backup of it yet")
+    age = timedelta(seconds=newest.age_seconds(now))
+    if request.interval is not None and age < request.interval:
+        return Step(
+            target,
+            group,
+            newest,
+            True,
+            f"the last one is {age} old, and the interval is {request.interval}",
+        )
+    return Step(target, group, newest, False, f"the last one is {age} old")
+
+
+def _predict(request: DumpRequest, step: Step) -> Result:
+    if step.fresh:
+        return Result(
+            "fresh",
+            _facts(request, step.target, step.target.database),
+            step.newest,
+            reason=step.reason,
+        )
+    return Result("created", _facts(request, step.target, step.target.database), reason=step.reason)
+
+
+def _apply(request: DumpRequest, step: Step, clock: Clock) -> Result:
+    if step.fresh:
+        return Result(
+            "fresh",
+            _facts(request, step.target, step.target.database),
+            step.newest,
+            reason=step.reason,
+        )
+    try:
+        return _back_up(request, step, clock)
+    except BackupError as error:
+        return Result(
+            "failed",
+            _facts(request, step.target, step.target.database),
+            error=error,
+            reason=step.reason,
+        )
+
+
+def _back_up(request: DumpRequest, step: Step, clock: Clock) -> Result:
+    target, store = step.target, request.store
+    facts = _facts(request, target, target.database)
+    label = label_for(target.kind, target.database)
+    with pending(store, label, request.compression, clock, request.lock_timeout) as payload:
+        warnings = tuple(f"Removed what an interrupted run left: {store.path(name)}" for name in payload.swept)
+        # Asked again: another run may have committed since the plan was made.
+        newest = Catalog(store).newest_good(step.group, clock())
+        _check_room(store, target, newest)
+        content_bytes, content_sha256 = _fill(request, target, payload)
+        if request.skip_unchanged and newest is not None and newest.manifest.content_sha256 == content_sha256:
+            kept = _confirm(request, newest, payload.created_at)
+            if kept is not None:
+                return Result(
+                    "unchanged",
+                    facts,
+                    kept,
+                    reason="its content is that of the last one",
+                    warnings=warnings,
+                )
+            warnings += (f"{newest.path} is not as its manifest says any more: it was backed up anew.",)
+        manifest = _manifest(request, target, payload, content_bytes, content_sha256, clock())
+        payload.commit(manifest, request.lock_timeout)
+    created = Catalog(store).find(payload.filename)
+    return Result("created", facts, created, reason=step.reason, warnings=warnings)
+
+
+def _check_room(store: LocalStore, target: Target, newest: Backup | None) -> None:
+    """Raise NoSpace where a payload as large as the last one has no room, with the engine's own copy beside it."""
+    needed = (newest.size_bytes if newest is not None else 0) + target.copy_bytes
+    free = store.free_bytes()
+    if free < needed:
+        raise NoSpace(
+            f"{store.location} has {free} bytes free, and a backup of {target.title} needs about {needed}.",
+            "Make room, or back up to another directory; earlier backups are as they were.",
+        )
+
+
+def _fill(request: DumpRequest, target: Target, payload: Pending) -> tuple[int, str]:
+    """Dump into the payload. Return the content's size in bytes and its digest."""
+    digest = request.engine.content_digest(target)
+    buffer = memoryview(bytearray(CHUNK_BYTES))
+    content_bytes = 0
+    with request.codec.encoding(payload.write) as encoder:
+        with request.engine.dumping(target, payload.make_copy_file) as content:
+            while count := content.readinto(buffer):
+                chunk = buffer[:count]
+                digest.update(chunk)
+                encoder.write(chunk)
+                content_bytes += count
+            content.finish()
+        content_sha256 = digest.finish()
+        encoder.finish()
+    return content_bytes, content_sha256
+
+
+def _confirm(request: DumpRequest, backup: Backup, now: datetime) -> Backup | None:
+    """Read a backup's payload again. Return it with its time renewed; None if it is corrupt, which its manifest then says."""
+    store, filename = request.store, backup.name.filename
+    try:
+        sound = payload_digest(store, filename) == backup.manifest.payload_sha256
+    except StoreFailed:
+        sound = False
+    with store.lock(request.lock_timeout):
+        current = Catalog(store).find(filename)
+        if current is None:
+            return None  # deleted in between: then the new dump is the one to keep
+        if sound:
+            manifest = current.manifest._replace(confirmed_at=now)
+        else:
+            verdict = Verification("checksum", "failed", now, _NOT_AS_RECORDED)
+            manifest = current.manifest._replace(verification=verdict)
+        store.replace(manifest_name(filename), manifest.to_bytes())
+    return current._replace(manifest=manifest) if sound else None
+
+
+def _manifest(
+    request: DumpRequest,
+    target: Target,
+    payload: Pending,
+    content_bytes: int,
+    content_sha256: str,
+    finished_at: datetime,
+) -> Manifest:
+    return Manifest(
+        manifest_version=MANIFEST_VERSION,
+        producer=PRODUCER,
+        kind=target.kind,
+        origin=request.origin,
+        engine=target.engine,
+        server_version=target.server_version,
+        tool=target.tool,
+        major_mismatch=target.major_mismatch,
+        instance=target.instance,
+        database=target.database,
+        source=target.source,
+        format=target.format,
+        compression=request.compression,
+        compressor=request.codec.compressor,
+        encrypted=False,
+        created_at=payload.created_at,
+        finished_at=finished_at,
+        confirmed_at=payload.created_at,
+        payload_bytes=payload.bytes_written,
+        payload_sha256=payload.sha256,
+        content_bytes=content_bytes,
+        content_sha256=content_sha256,
+    )
+
+
+def _facts(request: DumpRequest, target: Target | None, database: str | None) -> dict[str, t.Any]:
+    """Return what is known of a backup that is not there."""
+    return {
+        "kind": "database" if target is None else target.kind,
+        "origin": request.origin,
+        "engine": request.engine_name,
+        "instance": None if target is None else target.instance,
+        "database": database,
+        "format": None if target is None else target.format,
+        "compression": request.compression,
+        "encrypted": False,
+        "filename": None,
+        "path": None,
+    }

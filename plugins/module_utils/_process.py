@@ -1,0 +1,311 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""Run a program, stream its output, look at every exit status.
+
+Everything goes through a ``Runner``, so that this file needs neither Ansible nor a way of its own to start a process.
+Data travels through pipes of ours, which a program finds as ``/dev/fd/N``: the runner keeps standard output and standard
+error in memory, and a dump does not fit there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+import threading
+import types
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.lastgood.database.plugins.module_utils._errors import (
+    ProgramFailed,
+    ProgramMissing,
+    ProgramTimeout,
+)
+
+CHUNK_BYTES = 1024 * 1024
+
+_F_SETPIPE_SZ = 1031  # Linux; fcntl names it from Python 3.10 on
+_KILL_AFTER_SECONDS = 5.0
+_WORDS_KEPT = 4000  # characters of a program's standard error in a message
+
+
+class Process(t.Protocol):
+    """A program that runs, as far as we look at it; ``subprocess.Popen`` is one."""
+
+    stdout: t.Any
+
+    def poll(self) -> int | None: ...
+
+    def send_signal(self, number: int) -> None: ...
+
+
+@dataclass(frozen=True)
+class Completed:
+    """How a program ended: its exit status (negative: the signal that ended it) and what it said."""
+
+    exit_status: int
+    stdout: bytes
+    stderr: bytes
+
+
+class Runner(t.Protocol):
+    """Starts programs for us."""
+
+    def find_program(self, name: str) -> str | None:
+        """Return the path of the program of that name on PATH, None when there is none."""
+
+    def run(
+        self,
+        command: t.Sequence[str],
+        *,
+        environment: t.Mapping[str, str],
+        pass_fds: t.Sequence[int],
+        started: t.Callable[[Process], None],
+    ) -> Completed:
+        """Run a program to its end, and return how it ended.
+
+        Calls ``started`` as soon as it runs. Raises OSError when it can't be started; then ``started`` was never called.
+        """
+
+
+@dataclass(frozen=True)
+class Command:
+    """A program with its arguments, what it gets beside them, and how long it may take.
+
+    ``environment`` is added to our own, ``descriptors`` stay open for it, ``seconds`` of None is no limit.
+    """
+
+    arguments: tuple[str, ...]
+    environment: t.Mapping[str, str] = types.MappingProxyType({})
+    descriptors: tuple[int, ...] = ()
+    seconds: float | None = None
+
+    @property
+    def program(self) -> str:
+        return os.path.basename(self.arguments[0])
+
+
+class RunningProgram:
+    """A program that runs beside us, in a thread that waits for its end.
+
+    A context manager: it is left only when the program has ended. Leaving it with an exception ends the program.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        command: Command,
+        *,
+        owned: t.Sequence[int] = (),
+        take_output: bool = False,
+    ) -> None:
+        """Prepare to run ``command``.
+
+        The descriptors ``owned`` are the program's ends of our pipes: ours are closed once the program has its copies,
+        and also when it never started, or whoever is at the other end would wait for ever.
+        With ``take_output`` the program's standard output is a pipe for us to read, see ``output``.
+        """
+        self.command = command
+        self._runner = runner
+        self._owned = list(owned)
+        self._take_output = take_output
+        self._output: int | None = None
+        self._ready = threading.Event()
+        self._guard = threading.Lock()
+        self._process: Process | None = None
+        self._completed: Completed | None = None
+        self._failure: BaseException | None = None
+        self._stopped = False
+        self._timed_out = False
+        self._thread = threading.Thread(target=self._run, name=command.program, daemon=True)
+
+    def __enter__(self) -> RunningProgram:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: types.TracebackType | None,
+    ) -> None:
+        if self._thread.is_alive() and kind is not None:
+            self.stop()
+        try:
+            self._thread.join()
+        except BaseException:
+            self.stop()
+            raise
+        finally:
+            if self._output is not None:
+                os.close(self._output)
+                self._output = None
+
+    def output(self) -> int | None:
+        """Return the descriptor to read the standard output from, None when the program never started."""
+        self._ready.wait()
+        return self._output
+
+    def wait(self) -> Completed:
+        """Wait for the program's end and return how it ended. Raises ProgramFailed unless that was with status 0."""
+        self._thread.join()
+        program = self.command.program
+        if isinstance(self._failure, OSError):
+            raise ProgramMissing(
+                f"{self.command.arguments[0]} can't be run: {self._failure.strerror}.",
+                "Look at the file and its mode, or install the program anew.",
+            ) from self._failure
+        if self._failure is not None:
+            raise self._failure
+        if self._timed_out:
+            raise ProgramTimeout(
+                f"{program} was ended after {self.command.seconds:g} seconds.",
+                "See what holds it up, or raise the timeout.",
+            )
+        assert self._completed is not None
+        if self._completed.exit_status != 0:
+            raise failure(program, self._completed)
+        return self._completed
+
+    def stop(self) -> None:
+        """Ask the program to end, and make it end when it does not."""
+        with self._guard:
+            self._stopped = True
+            self._signal(signal.SIGTERM)
+        self._thread.join(_KILL_AFTER_SECONDS)
+        with self._guard:
+            self._signal(signal.SIGKILL)
+
+    def _signal(self, number: int) -> None:
+        if self._process is not None and self._process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(number)
+
+    def _run(self) -> None:
+        timer: threading.Timer | None = None
+        if self.command.seconds is not None:
+            timer = threading.Timer(self.command.seconds, self._expire)
+            timer.daemon = True
+            timer.start()
+        try:
+            self._completed = self._runner.run(
+                self.command.arguments,
+                environment=self.command.environment,
+                pass_fds=self.command.descriptors,
+                started=self._started,
+            )
+        except BaseException as error:  # carried over to wait(), in the thread that asks
+            self._failure = error
+        finally:
+            if timer is not None:
+                timer.cancel()
+            self._close_owned()
+            self._ready.set()
+
+    def _started(self, process: Process) -> None:
+        with self._guard:
+            self._process = process
+            if self._stopped:
+                self._signal(signal.SIGTERM)
+        if self._take_output:
+            # The runner would keep all of it in memory: it is left with an empty file in place of the pipe.
+            self._output = os.dup(process.stdout.fileno())
+            nothing = os.open(os.devnull, os.O_RDONLY)
+            os.dup2(nothing, process.stdout.fileno(), inheritable=False)
+            os.close(nothing)
+        self._close_owned()
+        self._ready.set()
+
+    def _expire(self) -> None:
+        self._timed_out = True
+        self.stop()
+
+    def _close_owned(self) -> None:
+        while self._owned:
+            os.close(self._owned.pop())
+
+
+def run(runner: Runner, command: Command) -> Completed:
+    """Run a program whose output is short, and return how it ended. Raises ProgramFailed unless that was with status 0."""
+    with RunningProgram(runner, command) as running:
+        return running.wait()
+
+
+class Producer:
+    """Reads what a program writes to a file that it is told to write: our pipe."""
+
+    def __init__(self, running: RunningProgram, descriptor: int) -> None:
+        self._running = running
+        self._descriptor = descriptor
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill the buffer as far as the program's output goes, and return how many bytes that were: 0 at its end."""
+        return read_full(self._descriptor, buffer)
+
+    def finish(self) -> None:
+        """Wait for the program, after its last byte. Raises ProgramFailed unless it ended with status 0."""
+        self._running.wait()
+
+
+@contextlib.contextmanager
+def producing(runner: Runner, command_for: t.Callable[[str, int], Command]) -> t.Iterator[Producer]:
+    """Run a program that writes a file, and read that file as it comes.
+
+    ``command_for`` gets the file's path and its descriptor, and returns the command. Leaving before the end ends the
+    program: one that waits for something would not notice that nobody reads.
+    """
+    reading, writing = pipe()
+    try:
+        command = command_for(f"/dev/fd/{writing}", writing)
+        with RunningProgram(runner, command, owned=[writing]) as running:
+            try:
+                yield Producer(running, reading)
+            finally:
+                running.stop()
+    finally:
+        os.close(reading)
+
+
+def pipe() -> tuple[int, int]:
+    """Make a pipe, as large as the system lets us: fewer, larger reads."""
+    reading, writing = os.pipe()
+    with contextlib.suppress(OSError):
+        fcntl.fcntl(writing, _F_SETPIPE_SZ, CHUNK_BYTES)
+    return reading, writing
+
+
+def read_full(descriptor: int, buffer: memoryview) -> int:
+    """Read until the buffer is full or the stream ends, and return how many bytes that were."""
+    filled = 0
+    while filled < len(buffer):
+        count = os.readv(descriptor, [buffer[filled:]])
+        if count == 0:
+            break
+        filled += count
+    return filled
+
+
+def write_all(descriptor: int, data: bytes | memoryview) -> None:
+    """Write every byte, however many calls that takes."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def failure(program: str, completed: Completed) -> ProgramFailed:
+    """Return the error that a program's end is, with its own words."""
+    words = completed.stderr.decode("utf-8", "replace").strip()[-_WORDS_KEPT:]
+    status = completed.exit_status
+    ended = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
+    return ProgramFailed(
+        f"{program} {ended}: {words or 'it said nothing.'}",
+        exit_status=status,
+        program=program,
+        stderr=words,
+    )

@@ -1,0 +1,57 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""What every store of backups can do: a flat set of named files, somewhere."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """What a store says of one of its files."""
+
+    size_bytes: int
+    modified_at: datetime
+
+
+class Store(t.Protocol):
+    """A place where backups live. Names are plain file names; only regular files count, and no link is followed.
+
+    Every method raises DirectoryUnusable or StoreFailed, NoSpace where there is no room.
+    """
+
+    location: str
+
+    def exists(self) -> bool:
+        """Return whether the place itself is there."""
+
+    def path(self, name: str) -> str:
+        """Return how a user finds the file of that name."""
+
+    def names(self) -> list[str]:
+        """Return the names of all files, in no order."""
+
+    def facts(self, name: str) -> FileFacts | None:
+        """Return what is known of a file, None when there is none of that name."""
+
+    def read(self, name: str, limit: int) -> bytes | None:
+        """Return the first ``limit`` bytes of a file, None when it can't be read."""
+
+    def chunks(self, name: str) -> t.Iterator[memoryview]:
+        """Read a file from its first byte to its last. A chunk is good until the next is asked for."""
+
+    def lock(self, seconds: float) -> t.ContextManager[None]:
+        """Keep other runs from committing, deleting and sweeping. Raises Locked when they keep us for ``seconds``."""
+
+    def replace(self, name: str, data: bytes) -> None:
+        """Write a small file whole: a reader finds the old one or the new one. Under the lock only."""
+
+    def remove(self, name: str) -> bool:
+        """Delete a file, and return whether it was there. Under the lock only."""

@@ -1,0 +1,267 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""A directory on this machine as a store of backups.
+
+Everything goes through one descriptor of the directory, so that nothing which happens to the path in between can lead a
+write astray.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import stat
+import time
+import typing as t
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+from ansible_collections.lastgood.database.plugins.module_utils._errors import (
+    DirectoryUnusable,
+    Locked,
+    store_errors,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._process import (
+    CHUNK_BYTES,
+    read_full,
+    write_all,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._stores.base import FileFacts
+
+LOCK_NAME = ".lastgood.lock"
+
+_DIRECTORY_MODE = 0o700
+_POLL_SECONDS = 0.1
+_READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_CREATE_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@dataclass(frozen=True)
+class FileAttributes:
+    """Who owns the files that are written, and their mode; None leaves the owner or the group as it comes."""
+
+    uid: int | None = None
+    gid: int | None = None
+    mode: int = 0o600
+
+
+PRIVATE = FileAttributes()
+
+
+class LocalStore:
+    """A directory. Its methods are those of the store's protocol, and what only a local file system can do."""
+
+    def __init__(self, directory: str, attributes: FileAttributes = PRIVATE) -> None:
+        self.location = os.path.normpath(directory)
+        self._attributes = attributes
+        self._descriptor: int | None = None
+
+    def close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def exists(self) -> bool:
+        try:
+            self._directory()
+        except DirectoryUnusable:
+            if os.path.lexists(self.location):
+                raise
+            return False
+        return True
+
+    def ensure(self) -> None:
+        """Make the directory, and those above it, where they are missing: for their owner alone."""
+        if not os.path.lexists(self.location):
+            missing = [self.location]
+            while not os.path.lexists(os.path.dirname(missing[-1])):
+                missing.append(os.path.dirname(missing[-1]))
+            for path in reversed(missing):
+                with (
+                    store_errors(f"Making the directory {path}"),
+                    contextlib.suppress(FileExistsError),
+                ):
+                    os.mkdir(path, _DIRECTORY_MODE)
+            self._apply_owner(self._directory())
+        self.check()
+
+    def check(self) -> None:
+        """See that the directory can be written to, if it is there."""
+        if self.exists() and not os.access(".", os.W_OK | os.X_OK, dir_fd=self._directory(), effective_ids=True):
+            raise DirectoryUnusable(
+                f"The user with id {os.geteuid()} may not write to {self.location}.",
+                "Run as a user who may (become_user), or change the directory's owner or mode.",
+            )
+
+    def path(self, name: str) -> str:
+        return os.path.join(self.location, name)
+
+    def names(self) -> list[str]:
+        with store_errors(f"Listing {self.location}"), os.scandir(self._directory()) as entries:
+            return [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
+
+    def facts(self, name: str) -> FileFacts | None:
+        try:
+            found = os.stat(name, dir_fd=self._directory(), follow_symlinks=False)
+        except (FileNotFoundError, ValueError):
+            return None
+        if not stat.S_ISREG(found.st_mode):
+            return None
+        return FileFacts(found.st_size, datetime.fromtimestamp(found.st_mtime, timezone.utc))
+
+    def read(self, name: str, limit: int) -> bytes | None:
+        try:
+            descriptor = os.open(name, _READ_FLAGS, dir_fd=self._directory())
+        except OSError:
+            return None
+        try:
+            return os.read(descriptor, limit)
+        except OSError:
+            return None
+        finally:
+            os.close(descriptor)
+
+    def chunks(self, name: str) -> t.Iterator[memoryview]:
+        buffer = memoryview(bytearray(CHUNK_BYTES))
+        with store_errors(f"Reading {self.path(name)}"):
+            descriptor = os.open(name, _READ_FLAGS, dir_fd=self._directory())
+            try:
+                while count := read_full(descriptor, buffer):
+                    yield buffer[:count]
+            finally:
+                os.close(descriptor)
+
+    @contextlib.contextmanager
+    def lock(self, seconds: float) -> t.Iterator[None]:
+        with store_errors(f"Opening {self.path(LOCK_NAME)}"):
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            descriptor = os.open(LOCK_NAME, flags, 0o600, dir_fd=self._directory())
+        try:
+            if not wait_for_lock(descriptor, seconds):
+                raise Locked(
+                    f"Another run has held {self.path(LOCK_NAME)} for {seconds:g} seconds.",
+                    "Wait for it, see what it hangs on, or raise lock_timeout.",
+                )
+            yield
+        finally:
+            os.close(descriptor)
+
+    def replace(self, name: str, data: bytes) -> None:
+        partial = f".{name}.partial"
+        with store_errors(f"Writing {self.path(name)}"):
+            self.remove(partial)
+            descriptor = self.create(partial)
+            try:
+                write_all(descriptor, data)
+                self.finish(descriptor)
+            except BaseException:
+                self.remove(partial)
+                raise
+            finally:
+                os.close(descriptor)
+            self.rename(partial, name)
+
+    def remove(self, name: str) -> bool:
+        with store_errors(f"Deleting {self.path(name)}"):
+            try:
+                os.unlink(name, dir_fd=self._directory())
+            except FileNotFoundError:
+                return False
+        return True
+
+    def create(self, name: str) -> int:
+        """Make a file that was not there, for its owner alone, and return its descriptor."""
+        with store_errors(f"Making {self.path(name)}"):
+            return os.open(name, _CREATE_FLAGS, 0o600, dir_fd=self._directory())
+
+    def finish(self, descriptor: int) -> None:
+        """Give a file that is written its owner and mode, and bring it to the disk."""
+        with store_errors(f"Finishing a file in {self.location}"):
+            os.fchmod(descriptor, self._attributes.mode)
+            self._apply_owner(descriptor)
+            os.fsync(descriptor)
+
+    def rename(self, name: str, new_name: str) -> None:
+        """Give a file another name, and bring the directory to the disk. Replaces: see first that the name is free."""
+        with store_errors(f"Renaming {self.path(name)} to {new_name}"):
+            os.rename(name, new_name, src_dir_fd=self._directory(), dst_dir_fd=self._directory())
+            os.fsync(self._directory())
+
+    def taken(self, name: str) -> bool:
+        """Return whether anything at all bears the name, a link or a directory too."""
+        try:
+            os.stat(name, dir_fd=self._directory(), follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def is_held(self, name: str) -> bool:
+        """Return whether somebody who lives holds the file's lock. A file that is gone is held by nobody."""
+        try:
+            descriptor = os.open(
+                name,
+                os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC,
+                dir_fd=self._directory(),
+            )
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True  # not ours to judge
+        try:
+            return not wait_for_lock(descriptor, 0)
+        finally:
+            os.close(descriptor)
+
+    def free_bytes(self) -> int:
+        """Return how much room there is for us."""
+        with store_errors(f"Asking for the free space of {self.location}"):
+            space = os.fstatvfs(self._directory())
+        return space.f_bavail * space.f_frsize
+
+    def _directory(self) -> int:
+        if self._descriptor is None:
+            self._descriptor = self._open_directory()
+        return self._descriptor
+
+    def _open_directory(self) -> int:
+        try:
+            return os.open(self.location, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError as error:
+            raise DirectoryUnusable(f"The directory {self.location} does not exist.", "Make it, or name another.") from error
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.ENOTDIR) and os.path.islink(self.location):
+                raise DirectoryUnusable(
+                    f"{self.location} is a link, and backups don't follow links.",
+                    f"Name the directory that it leads to: {os.path.realpath(self.location)}",
+                ) from error
+            if error.errno == errno.ENOTDIR:
+                raise DirectoryUnusable(f"{self.location} is not a directory.", "Name a directory.") from error
+            raise DirectoryUnusable(
+                f"The directory {self.location} can't be opened: {error.strerror}.",
+                "Run as a user who may (become_user), or change its owner or mode.",
+            ) from error
+
+    def _apply_owner(self, descriptor: int) -> None:
+        uid, gid = self._attributes.uid, self._attributes.gid
+        if uid is not None or gid is not None:
+            os.fchown(descriptor, -1 if uid is None else uid, -1 if gid is None else gid)
+
+
+def wait_for_lock(descriptor: int, seconds: float) -> bool:
+    """Take the lock of an open file, and return whether it was to be had within ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_POLL_SECONDS)
+        else:
+            return True

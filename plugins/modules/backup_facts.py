@@ -1,0 +1,325 @@
+#!/usr/bin/python
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: backup_facts
+short_description: Tell which backups there are, and which is the last good one of each database
+version_added: 0.1.0
+description:
+  - Lists the backups in a directory with their sizes and times, and sums up for each database how many there are, which is the
+    newest good one and how old it is.
+  - Files that are no backups are passed over. So are partly written ones, links and directories. A directory that does not
+    exist has no backups, which is no error.
+author:
+  - The lastgood.database contributors (@lastgood)
+extends_documentation_fragment:
+  - lastgood.database._attributes
+  - lastgood.database._attributes.facts
+  - lastgood.database._attributes.actiongroup_backup
+  - lastgood.database._selection
+options:
+  directory:
+    description:
+      - Directory of the backups, as an absolute path.
+      - A symbolic link is refused. Name the directory that it leads to.
+    type: path
+    required: true
+  state:
+    description:
+      - List only backups in these states, see RV(ansible_facts.database_backups.files[].state).
+      - Together with O(newest) it is the newest among these.
+    type: list
+    elements: str
+    choices: [good, unverified, suspect, corrupt]
+  sort_by:
+    description: What to sort RV(ansible_facts.database_backups.files) by.
+    type: str
+    choices: [filename, created_at, modified_at, size]
+    default: filename
+  descending:
+    description: Whether to sort from the largest or latest down.
+    type: bool
+    default: false
+  page:
+    description: Which page of the list to return, from V(1) on. A page after the last one is empty.
+    type: int
+    default: 1
+  page_size:
+    description:
+      - How many backups there are on a page. V(0) puts all of them on one page.
+      - The counts and RV(ansible_facts.database_backups.databases) are always about all pages.
+    type: int
+    default: 100
+  checksum:
+    description:
+      - Whether to read every payload from end to end, and to call V(corrupt) what no longer has the digest in its manifest.
+      - Without it, only the sizes are compared. Nothing is written either way.
+    type: bool
+    default: false
+seealso:
+  - module: lastgood.database.db_backup
+"""
+
+EXAMPLES = r"""
+---
+- name: Look at the backups
+  lastgood.database.backup_facts:
+    directory: /var/lib/postgresql/backups
+
+- name: Show the last good one of each database
+  ansible.builtin.debug:
+    msg: "{{ item.database }} {{ item.newest_good }} is {{ item.age_seconds }} seconds old"
+  loop: "{{ ansible_facts['database_backups'].databases }}"
+  loop_control:
+    label: "{{ item.database }}"
+
+- name: Look at the three largest backups of one database
+  lastgood.database.backup_facts:
+    directory: /var/lib/postgresql/backups
+    databases:
+      - app
+    sort_by: size
+    descending: true
+    page_size: 3
+
+- name: Read the newest good backup of each database again, to see that it still is what it was
+  lastgood.database.backup_facts:
+    directory: /var/lib/postgresql/backups
+    newest: 1
+    checksum: true
+"""
+
+RETURN = r"""
+ansible_facts:
+  description: Facts to add to the host's facts.
+  returned: always
+  type: dict
+  contains:
+    database_backups:
+      description: The backups.
+      type: dict
+      contains:
+        directory:
+          description: The directory.
+          type: str
+          sample: /var/lib/postgresql/backups
+        exists:
+          description: Whether the directory exists.
+          type: bool
+        count:
+          description: How many backups there are, on all pages.
+          type: int
+        total_bytes:
+          description: Size of all their payloads in bytes.
+          type: int
+        pages:
+          description: How many pages there are.
+          type: int
+        files:
+          description: The backups on this page.
+          type: list
+          elements: dict
+          contains:
+            filename:
+              description: Name of the payload. The manifest has the same name with V(.manifest.json) added.
+              type: str
+              sample: backup_app_2026-01-31_01-00-00.dump.gz
+            path:
+              description: Path of the payload.
+              type: str
+              sample: /var/lib/postgresql/backups/backup_app_2026-01-31_01-00-00.dump.gz
+            kind:
+              description: V(database), or V(globals) for a cluster's roles and tablespaces.
+              type: str
+              sample: database
+            origin:
+              description: The host of which it is. Null, as what follows, where no manifest says it.
+              type: str
+              sample: db7
+            engine:
+              description: The kind of database.
+              type: str
+              sample: postgresql
+            instance:
+              description: PostgreSQL's system identifier, or the real path of an SQLite file.
+              type: str
+              sample: '7300000000000000000'
+            database:
+              description: Name of the database. Null for globals.
+              type: str
+              sample: app
+            format:
+              description: V(custom) or V(plain).
+              type: str
+              sample: custom
+            compression:
+              description: V(gzip), V(zstd) or V(none).
+              type: str
+              sample: gzip
+            encrypted:
+              description: Whether the payload is encrypted.
+              type: bool
+            state:
+              description:
+                - V(good) has a manifest, the size that it says, and no verdict against it.
+                - V(unverified) has no usable manifest.
+                - V(suspect) failed when its structure was looked at or when it was restored.
+                - V(corrupt) has another size or digest than its manifest says.
+              type: str
+              sample: good
+            created_at:
+              description: The moment before the dump, in UTC.
+              type: str
+              sample: '2026-01-31 01:00:00'
+            modified_at:
+              description: When the payload was last written, in UTC.
+              type: str
+              sample: '2026-01-31 01:00:09'
+            confirmed_at:
+              description: When the content was last known to be the database's, in UTC.
+              type: str
+              sample: '2026-01-31 01:00:00'
+            size_kb:
+              description: Size of the payload in KiB, to one decimal.
+              type: str
+              sample: '1843.2'
+            size_bytes:
+              description: Size of the payload in bytes.
+              type: int
+              sample: 1887437
+            age_seconds:
+              description: Seconds since RV(ansible_facts.database_backups.files[].confirmed_at).
+              type: int
+              sample: 3600
+            payload_sha256:
+              description: SHA-256 that the payload should have.
+              type: str
+            verification:
+              description: What was found when the backup was last looked at. Null when that was never done.
+              type: dict
+              contains:
+                level:
+                  description: V(checksum), V(structure) or V(restore).
+                  type: str
+                verdict:
+                  description: V(passed), V(failed) or V(inconclusive).
+                  type: str
+                verified_at:
+                  description: When that was, in UTC.
+                  type: str
+                detail:
+                  description: What there is to say about it.
+                  type: str
+        databases:
+          description: The same, summed up for each database.
+          type: list
+          elements: dict
+          contains:
+            origin:
+              description: The host of which the backups are.
+              type: str
+            engine:
+              description: The kind of database.
+              type: str
+            instance:
+              description: PostgreSQL's system identifier, or the real path of an SQLite file.
+              type: str
+            kind:
+              description: V(database) or V(globals).
+              type: str
+            database:
+              description: Name of the database. Null for globals.
+              type: str
+            count:
+              description: How many backups there are of it.
+              type: int
+            newest_good:
+              description: File name of the last good one. Null when there is none.
+              type: str
+            age_seconds:
+              description: Seconds since that one was confirmed. Null when there is none.
+              type: int
+            bytes:
+              description: Size of all of its payloads in bytes.
+              type: int
+error:
+  description: What went wrong, for programs.
+  returned: failure
+  type: dict
+  contains:
+    code:
+      description: A name for what went wrong that stays the same, such as V(directory_unusable).
+      type: str
+"""
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.lastgood.database.plugins.module_utils._ansible import (
+    ModuleResult,
+    now,
+    run_module,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._arguments import (
+    DIRECTORY_SPEC,
+    SELECTION_SPEC,
+    Params,
+    at_least,
+    directory_from,
+    selection_from,
+    strings_from,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._operations.inventory import (
+    InventoryRequest,
+    inventory,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
+
+
+def gather(params: Params) -> ModuleResult:
+    """Gather what the module's options ask for."""
+    request = InventoryRequest(
+        store=LocalStore(directory_from(params)),
+        selection=selection_from(params),
+        states=strings_from(params, "state"),
+        sort_by=params["sort_by"],
+        descending=params["descending"],
+        page=at_least(params, "page", 1),
+        page_size=at_least(params, "page_size", 0),
+        checksum=params["checksum"],
+    )
+    return ModuleResult({"ansible_facts": {"database_backups": inventory(request, now())}})
+
+
+def main() -> t.NoReturn:
+    module = AnsibleModule(
+        argument_spec={
+            **DIRECTORY_SPEC,
+            **SELECTION_SPEC,
+            "state": {
+                "type": "list",
+                "elements": "str",
+                "choices": ["good", "unverified", "suspect", "corrupt"],
+            },
+            "sort_by": {
+                "type": "str",
+                "choices": ["filename", "created_at", "modified_at", "size"],
+                "default": "filename",
+            },
+            "descending": {"type": "bool", "default": False},
+            "page": {"type": "int", "default": 1},
+            "page_size": {"type": "int", "default": 100},
+            "checksum": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
+    run_module(module, lambda runner: gather(module.params))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,379 @@
+#!/usr/bin/python
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: db_backup
+short_description: Back up databases to files that are known to be whole
+version_added: 0.1.0
+description:
+  - Dumps PostgreSQL and SQLite databases into a directory of the host, one file for each database and point in time, with a
+    manifest beside it that says what the file is and how to tell that it is good.
+  - A backup gets its name only when it is whole. A dump that fails, is killed or meets a full disk leaves every earlier backup
+    as it was, and leaves nothing that could be taken for a backup.
+  - When a database has not changed since its last good backup, no second copy is stored. The last one is read again to see that
+    it still is what it was, and is noted to have been confirmed.
+  - When one database fails, the others are backed up all the same. The task then fails, with what became of each in RV(backups).
+author:
+  - The lastgood.database contributors (@lastgood)
+extends_documentation_fragment:
+  - lastgood.database._attributes
+  - lastgood.database._attributes.actiongroup_backup
+  - lastgood.database._attributes.actiongroup_login
+  - lastgood.database._files
+  - lastgood.database._login
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Whether a database has changed is known only after dumping it. Check mode does not dump, so it says V(changed=true) for
+        every database that would be dumped. It does predict which ones O(interval) leaves out.
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+    details:
+      - A database that has not changed gives no second backup, unless O(skip_unchanged=false).
+options:
+  directory:
+    description:
+      - Directory for the backups, as an absolute path. It is made, with mode V(0700), where it is missing.
+      - A symbolic link is refused. Name the directory that it leads to.
+    type: path
+    required: true
+  engine:
+    description: What kind of databases they are.
+    type: str
+    choices: [postgresql, sqlite]
+    default: postgresql
+  databases:
+    description:
+      - Names of the PostgreSQL databases, or absolute paths of the SQLite files.
+      - Left out, it is every database of the PostgreSQL server that is no template. An empty list is an error.
+      - Required for SQLite, which has no list of its databases.
+    type: list
+    elements: str
+  exclude_databases:
+    description:
+      - Databases to leave out, as names or shell patterns such as V(test_*). For SQLite they are held against the whole path.
+    type: list
+    elements: str
+    default: []
+  include_globals:
+    description:
+      - Whether to back up what belongs to a whole PostgreSQL cluster, its roles and tablespaces, as well.
+      - Left out, that is done when O(databases) is left out.
+      - The roles' password digests are among it where the user may read them, else a warning says that they are not.
+    type: bool
+  format:
+    description:
+      - V(custom) is the engine's own format. With PostgreSQL it is what C(pg_restore) reads, with SQLite a database file.
+      - V(plain) is SQL as text, for PostgreSQL only.
+    type: str
+    choices: [custom, plain]
+    default: custom
+  compression:
+    description:
+      - V(gzip) is made by the Python library isal where the host has it, which is several times as fast, else by the program
+        C(pigz), else by Python's own zlib.
+      - V(zstd) is made by Python from 3.14 on or by its library zstandard, else by the program C(zstd).
+      - What a host can't make is an error, never silently something else.
+    type: str
+    choices: [gzip, zstd, none]
+    default: gzip
+  compression_level:
+    description:
+      - How hard to compress. V(fast), V(balanced) and V(small) are the levels 1, 2 and 3 of isal, 1, 6 and 9 of pigz and zlib,
+        1, 3 and 12 of Zstandard.
+    type: str
+    choices: [fast, balanced, small]
+    default: balanced
+  interval:
+    description:
+      - Leave out databases whose last good backup was made, or confirmed, less than this long ago.
+      - A number and V(s), V(m), V(h), V(d) or V(w). For a nightly run take V(20h), since V(24h) skips every other night.
+    type: str
+  skip_unchanged:
+    description: Whether to store no second copy of a database that has not changed since its last good backup.
+    type: bool
+    default: true
+  parallel_databases:
+    description: How many databases to dump at the same time.
+    type: int
+    default: 1
+  origin:
+    description:
+      - What to call this host in the manifests. Backups of different origins never stand for each other.
+      - Left out, it is the host's own name.
+    type: str
+  extra_args:
+    description:
+      - Further arguments for C(pg_dump), each as one word with its value, such as V(--exclude-table=audit).
+      - Those that would change the file, its format, the number of jobs or the connection are refused.
+    type: list
+    elements: str
+    default: []
+  timeout:
+    description: How long the dump of one database may take, such as V(2h). Left out, there is no limit.
+    type: str
+  lock_timeout:
+    description:
+      - How long to wait for locks, which are those on a PostgreSQL database's tables, the lock of whoever writes to an SQLite
+        database, and another run's backup of the same database.
+    type: str
+    default: 60s
+notes:
+  - Run it as a user who may read the database, with C(become_user). For a local PostgreSQL server that is usually V(postgres).
+    For an SQLite file it must be the file's owner or V(root), since a stranger who reads a database in WAL mode leaves files
+    behind that lock the application out.
+  - The dump of an SQLite database first makes a copy of the file, so that for a while both have to fit into the directory.
+seealso:
+  - module: lastgood.database.backup_facts
+  - name: Backup and restore in PostgreSQL
+    description: What C(pg_dump) does, and how its files are restored.
+    link: https://www.postgresql.org/docs/current/backup-dump.html
+"""
+
+EXAMPLES = r"""
+---
+- name: Back up every database of the local PostgreSQL server, and its roles
+  lastgood.database.db_backup:
+    directory: /var/lib/postgresql/backups
+  become: true
+  become_user: postgres
+
+- name: Back up two databases at most once in 20 hours
+  lastgood.database.db_backup:
+    directory: /var/lib/postgresql/backups
+    databases:
+      - app
+      - billing
+    interval: 20h
+  become: true
+  become_user: postgres
+
+- name: Back up all but test databases over the network, with everything checked
+  lastgood.database.db_backup:
+    directory: /srv/backups
+    exclude_databases:
+      - test_*
+    login_host: db.example.org
+    login_user: backup
+    login_password: "{{ vault_backup_password }}"
+    ssl_mode: verify-full
+    ca_cert: /etc/ssl/certs/ca-certificates.crt
+    compression: zstd
+    parallel_databases: 2
+    lock_timeout: 5m
+    timeout: 2h
+
+- name: Back up an application's SQLite database as the application's user
+  lastgood.database.db_backup:
+    directory: /srv/app/backups
+    engine: sqlite
+    databases:
+      - /srv/app/app.db
+  become: true
+  become_user: app
+"""
+
+RETURN = r"""
+backups:
+  description:
+    - What became of each database.
+    - Of a backup that was made, or that still stands for its database, this is all that RV(ignore:database_backups.files)
+      of M(lastgood.database.backup_facts) says of it. Of one that failed, or that check mode predicts, it is what is known
+      without a file.
+  returned: success and failure, as soon as the databases are known
+  type: list
+  elements: dict
+  contains:
+    outcome:
+      description:
+        - V(created) is a new backup, V(unchanged) one that was found to hold the database as it is, V(fresh) one that is younger
+          than O(interval), V(failed) a database without a backup from this run.
+      type: str
+      sample: created
+    reason:
+      description: Why it came to that.
+      type: str
+      sample: the last one is 1 day, 0:00:02 old
+    msg:
+      description: What went wrong, why, and what to do next.
+      type: str
+      returned: for the outcome V(failed)
+    error:
+      description: The same for programs.
+      type: dict
+      returned: for the outcome V(failed)
+      contains:
+        code:
+          description: A name for what went wrong that stays the same, such as V(database_missing) or V(no_space).
+          type: str
+    filename:
+      description: Name of the payload. The manifest has the same name with V(.manifest.json) added.
+      type: str
+      sample: backup_app_2026-01-31_01-00-00.dump.gz
+    path:
+      description: Path of the payload.
+      type: str
+      sample: /var/lib/postgresql/backups/backup_app_2026-01-31_01-00-00.dump.gz
+    kind:
+      description: V(database), or V(globals) for a cluster's roles and tablespaces.
+      type: str
+    origin:
+      description: The host of which it is.
+      type: str
+    engine:
+      description: The kind of database.
+      type: str
+    instance:
+      description: PostgreSQL's system identifier, or the real path of an SQLite file.
+      type: str
+    database:
+      description: Name of the database. Null for globals.
+      type: str
+    format:
+      description: V(custom) or V(plain).
+      type: str
+    compression:
+      description: V(gzip), V(zstd) or V(none).
+      type: str
+    encrypted:
+      description: Whether the payload is encrypted.
+      type: bool
+    state:
+      description: V(good), V(unverified), V(suspect) or V(corrupt).
+      type: str
+    created_at:
+      description: The moment before the dump, in UTC.
+      type: str
+      sample: '2026-01-31 01:00:00'
+    modified_at:
+      description: When the payload was last written, in UTC.
+      type: str
+      sample: '2026-01-31 01:00:09'
+    confirmed_at:
+      description: When the content was last known to be the database's, in UTC.
+      type: str
+      sample: '2026-01-31 01:00:00'
+    size_kb:
+      description: Size of the payload in KiB, to one decimal.
+      type: str
+      sample: '1843.2'
+    size_bytes:
+      description: Size of the payload in bytes.
+      type: int
+    age_seconds:
+      description: Seconds since RV(backups[].confirmed_at).
+      type: int
+    payload_sha256:
+      description: SHA-256 of the payload.
+      type: str
+    verification:
+      description: What was found when the backup was last looked at. Null when that was never done.
+      type: dict
+  sample:
+    - database: app
+      filename: backup_app_2026-01-31_01-00-00.dump.gz
+      kind: database
+      outcome: created
+      size_kb: '1843.2'
+      state: good
+error:
+  description: What went wrong, for programs. Of several databases that failed, it is the first one's.
+  returned: failure
+  type: dict
+  contains:
+    code:
+      description: A name for what went wrong that stays the same, such as V(connection_failed) or V(no_space).
+      type: str
+"""
+
+import platform
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.lastgood.database.plugins.module_utils._ansible import (
+    ModuleResult,
+    ModuleRunner,
+    file_attributes,
+    now,
+    run_module,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._arguments import (
+    DIRECTORY_SPEC,
+    FILE_SPEC,
+    LOGIN_SPEC,
+    Params,
+    at_least,
+    directory_from,
+    duration_from,
+    engine_options_from,
+    lock_timeout_from,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import LEVELS
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.registry import codec_for
+from ansible_collections.lastgood.database.plugins.module_utils._engines.registry import engine_for
+from ansible_collections.lastgood.database.plugins.module_utils._operations.dump import (
+    DumpRequest,
+    dump,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
+
+
+def back_up(module: AnsibleModule, runner: ModuleRunner) -> ModuleResult:
+    """Back up what the module's options say."""
+    params: Params = module.params
+    request = DumpRequest(
+        engine=engine_for(engine_options_from(params), runner),
+        engine_name=params["engine"],
+        store=LocalStore(directory_from(params), file_attributes(module)),
+        origin=params["origin"] or platform.node(),
+        codec=codec_for(params["compression"], params["compression_level"], runner),
+        compression=params["compression"],
+        interval=duration_from(params, "interval"),
+        skip_unchanged=params["skip_unchanged"],
+        parallel_databases=at_least(params, "parallel_databases", 1),
+        lock_timeout=lock_timeout_from(params),
+    )
+    report = dump(request, now, check_mode=module.check_mode)
+    values: dict[str, t.Any] = {"changed": report.changed, "backups": report.records(now())}
+    if module._diff:
+        values["diff"] = report.diff(request.store.location)
+    return ModuleResult(values, report.warnings, report.failure)
+
+
+def main() -> t.NoReturn:
+    module = AnsibleModule(
+        argument_spec={
+            **DIRECTORY_SPEC,
+            **FILE_SPEC,
+            **LOGIN_SPEC,
+            "engine": {"type": "str", "choices": ["postgresql", "sqlite"], "default": "postgresql"},
+            "databases": {"type": "list", "elements": "str"},
+            "exclude_databases": {"type": "list", "elements": "str", "default": []},
+            "include_globals": {"type": "bool"},
+            "format": {"type": "str", "choices": ["custom", "plain"], "default": "custom"},
+            "compression": {"type": "str", "choices": ["gzip", "zstd", "none"], "default": "gzip"},
+            "compression_level": {"type": "str", "choices": list(LEVELS), "default": "balanced"},
+            "interval": {"type": "str"},
+            "skip_unchanged": {"type": "bool", "default": True},
+            "parallel_databases": {"type": "int", "default": 1},
+            "origin": {"type": "str"},
+            "extra_args": {"type": "list", "elements": "str", "default": []},
+            "timeout": {"type": "str"},
+            "lock_timeout": {"type": "str", "default": "60s"},
+        },
+        required_if=[("engine", "sqlite", ["databases"])],
+        supports_check_mode=True,
+    )
+    run_module(module, lambda runner: back_up(module, runner))
+
+
+if __name__ == "__main__":
+    main()
