@@ -49,21 +49,22 @@ attributes:
     ACTIONGROUP_BACKUP = r"""
 options: {}
 attributes:
-  action_group_backup:
-    description:
-      - Use C(group/lastgood.database.backup) in C(module_defaults) to set defaults, such as O(directory), for this module.
+  action_group:
+    description: Use C(group/lastgood.database.backup) in C(module_defaults) to set defaults, such as O(directory).
     support: full
     membership:
       - lastgood.database.backup
 """
 
-    ACTIONGROUP_LOGIN = r"""
+    ACTIONGROUP_BACKUP_LOGIN = r"""
 options: {}
 attributes:
-  action_group_login:
+  action_group:
     description:
-      - Use C(group/lastgood.database.login) in C(module_defaults) to set defaults, such as O(login_host), for this module.
+      - Use C(group/lastgood.database.backup) in C(module_defaults) to set defaults, such as O(directory).
+      - Use C(group/lastgood.database.login) for defaults such as O(login_host).
     support: full
     membership:
+      - lastgood.database.backup
       - lastgood.database.login
 """

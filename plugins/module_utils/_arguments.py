@@ -84,15 +84,7 @@ def directory_from(params: Params) -> str:
 def duration_from(params: Params, option: str) -> timedelta | None:
     """Return an option's duration, None where it is not set. Raises ArgumentInvalid for what is no duration."""
     text: str | None = params[option]
-    if text is None:
-        return None
-    match = _DURATION.fullmatch(text)
-    if match is None:
-        raise ArgumentInvalid(
-            f"{option} is {text!r}, which is no duration.",
-            "Give a number and s, m, h, d or w, such as 20h or 7d.",
-        )
-    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+    return None if text is None else _duration(option, text)
 
 
 def strings_from(params: Params, option: str) -> tuple[str, ...] | None:
@@ -121,9 +113,7 @@ def selection_from(params: Params) -> Selection:
 
 def lock_timeout_from(params: Params) -> float:
     """Return for how many seconds to wait for a lock."""
-    duration = duration_from(params, "lock_timeout")
-    assert duration is not None  # the option has a default
-    return duration.total_seconds()
+    return _duration("lock_timeout", params["lock_timeout"]).total_seconds()
 
 
 def engine_options_from(params: Params) -> EngineOptions:
@@ -146,6 +136,16 @@ def login_from(params: Params) -> Login:
         ssl_key=params["ssl_key"],
         session_role=params["session_role"],
     )
+
+
+def _duration(option: str, text: str) -> timedelta:
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise ArgumentInvalid(
+            f"{option} is {text!r}, which is no duration.",
+            "Give a number and s, m, h, d or w, such as 20h or 7d.",
+        )
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
 def _postgresql_options(params: Params) -> PostgresqlOptions:

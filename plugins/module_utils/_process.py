@@ -20,7 +20,7 @@ import signal
 import threading
 import types
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     ProgramFailed,
@@ -82,7 +82,7 @@ class Command:
     """
 
     arguments: tuple[str, ...]
-    environment: t.Mapping[str, str] = types.MappingProxyType({})
+    environment: t.Mapping[str, str] = field(default_factory=dict)
     descriptors: tuple[int, ...] = ()
     seconds: float | None = None
 
@@ -119,8 +119,7 @@ class RunningProgram:
         self._ready = threading.Event()
         self._guard = threading.Lock()
         self._process: Process | None = None
-        self._completed: Completed | None = None
-        self._failure: BaseException | None = None
+        self._outcome: Completed | BaseException = ProgramFailed(f"{command.program} was never run.")
         self._stopped = False
         self._timed_out = False
         self._thread = threading.Thread(target=self._run, name=command.program, daemon=True)
@@ -155,23 +154,22 @@ class RunningProgram:
     def wait(self) -> Completed:
         """Wait for the program's end and return how it ended. Raises ProgramFailed unless that was with status 0."""
         self._thread.join()
-        program = self.command.program
-        if isinstance(self._failure, OSError):
+        program, outcome = self.command.program, self._outcome
+        if isinstance(outcome, OSError):
             raise ProgramMissing(
-                f"{self.command.arguments[0]} can't be run: {self._failure.strerror}.",
+                f"{self.command.arguments[0]} can't be run: {outcome.strerror}.",
                 "Look at the file and its mode, or install the program anew.",
-            ) from self._failure
-        if self._failure is not None:
-            raise self._failure
+            ) from outcome
+        if isinstance(outcome, BaseException):
+            raise outcome
         if self._timed_out:
             raise ProgramTimeout(
                 f"{program} was ended after {self.command.seconds:g} seconds.",
                 "See what holds it up, or raise the timeout.",
             )
-        assert self._completed is not None
-        if self._completed.exit_status != 0:
-            raise failure(program, self._completed)
-        return self._completed
+        if outcome.exit_status != 0:
+            raise failure(program, outcome)
+        return outcome
 
     def stop(self) -> None:
         """Ask the program to end, and make it end when it does not."""
@@ -194,14 +192,14 @@ class RunningProgram:
             timer.daemon = True
             timer.start()
         try:
-            self._completed = self._runner.run(
+            self._outcome = self._runner.run(
                 self.command.arguments,
                 environment=self.command.environment,
                 pass_fds=self.command.descriptors,
                 started=self._started,
             )
         except BaseException as error:  # carried over to wait(), in the thread that asks
-            self._failure = error
+            self._outcome = error
         finally:
             if timer is not None:
                 timer.cancel()

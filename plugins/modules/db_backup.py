@@ -21,8 +21,7 @@ author:
   - The lastgood.database contributors (@lastgood)
 extends_documentation_fragment:
   - lastgood.database._attributes
-  - lastgood.database._attributes.actiongroup_backup
-  - lastgood.database._attributes.actiongroup_login
+  - lastgood.database._attributes.actiongroup_backup_login
   - lastgood.database._files
   - lastgood.database._login
 attributes:

@@ -32,14 +32,14 @@ class ProgramEncoder:
 
     def __init__(self, running: RunningProgram, feeding: int, output: Write) -> None:
         self._running = running
-        self._feeding: int | None = feeding
+        self._feeding = feeding
+        self._fed = False
         self._output = output
         self._failure: BaseException | None = None
         self._drain = threading.Thread(target=self._drain_output, name="drain", daemon=True)
         self._drain.start()
 
     def write(self, chunk: memoryview) -> None:
-        assert self._feeding is not None
         try:
             write_all(self._feeding, chunk)
         except BrokenPipeError as error:
@@ -55,9 +55,9 @@ class ProgramEncoder:
 
     def close(self) -> None:
         """Let the program see the end of its input."""
-        if self._feeding is not None:
+        if not self._fed:
+            self._fed = True
             os.close(self._feeding)
-            self._feeding = None
 
     def join(self) -> None:
         """Wait until nothing is written on any more."""

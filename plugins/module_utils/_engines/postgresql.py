@@ -192,7 +192,6 @@ class PostgresqlEngine:
         return self._programs[name]
 
     def _database_arguments(self, target: Target) -> list[str]:
-        assert target.database is not None
         options = self._options
         return [
             self._programs["pg_dump"].path,
@@ -201,7 +200,7 @@ class PostgresqlEngine:
             f"--lock-wait-timeout={int(options.lock_timeout * 1000)}",
             *self._role(),
             *options.extra_args,
-            f"--dbname={options.login.conninfo(target.database)}",
+            f"--dbname={options.login.conninfo(str(target.database))}",
         ]
 
     def _globals_arguments(self) -> list[str]:

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import hashlib
+import heapq
 import typing as t
 from dataclasses import dataclass
 from datetime import datetime
@@ -110,9 +111,9 @@ def _is_of(backup: Backup, selection: Selection) -> bool:
     return selection.databases is None or backup.database in selection.databases
 
 
-def newest_first(backups: t.Iterable[Backup]) -> list[Backup]:
-    """Return the backups by the time of their content, those of one time by name."""
-    return sorted(backups, key=lambda backup: (backup.created_at, backup.name.filename), reverse=True)
+def _age_order(backup: Backup) -> tuple[datetime, str]:
+    """The older, the smaller; those of one time by name."""
+    return backup.created_at, backup.name.filename
 
 
 def by_group(backups: t.Iterable[Backup]) -> dict[Group, list[Backup]]:
@@ -125,8 +126,8 @@ def by_group(backups: t.Iterable[Backup]) -> dict[Group, list[Backup]]:
 
 def newest_of_each(backups: t.Iterable[Backup], count: int, now: datetime) -> list[Backup]:
     """Return the newest ``count`` backups of each group; one from the future is not among them."""
-    groups = by_group(backup for backup in newest_first(backups) if not backup.from_future(now))
-    return [backup for members in groups.values() for backup in members[:count]]
+    groups = by_group(backup for backup in backups if not backup.from_future(now))
+    return [backup for members in groups.values() for backup in heapq.nlargest(count, members, key=_age_order)]
 
 
 def read_again(backup: Backup, store: Store) -> Backup:

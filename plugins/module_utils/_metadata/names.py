@@ -89,9 +89,8 @@ def compose(label: str, stamp: datetime, compression: Compression) -> str:
 
 def label_for(kind: Kind, database: str | None) -> str:
     """Return what stands for a database, or for a cluster's globals, in file names."""
-    if kind == "globals":
+    if kind == "globals" or database is None:
         return _GLOBALS_LABEL
-    assert database is not None
     return _database_label(database)
 
 

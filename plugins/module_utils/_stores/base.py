@@ -9,12 +9,10 @@
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass
 from datetime import datetime
 
 
-@dataclass(frozen=True)
-class FileFacts:
+class FileFacts(t.NamedTuple):
     """What a store says of one of its files."""
 
     size_bytes: int

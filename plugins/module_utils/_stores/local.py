@@ -100,7 +100,7 @@ class LocalStore:
             )
 
     def path(self, name: str) -> str:
-        return os.path.join(self.location, name)
+        return f"{self.location}/{name}"
 
     def names(self) -> list[str]:
         with store_errors(f"Listing {self.location}"), os.scandir(self._directory()) as entries:

@@ -78,7 +78,7 @@ class PlainDigest:
         if _TRAILER.search(tail) is None:
             raise ContentInvalid("The dump ended without an error, but its last lines are missing.", _LOOK_AT)
         if self._key is not None:
-            before, _, after = tail.rpartition(b"\\unrestrict " + self._key + b"\n")
+            before, _key, after = tail.rpartition(b"\\unrestrict " + self._key + b"\n")
             tail = before + after
         self._digest.update(tail)
         return self._digest.hexdigest()

@@ -1,0 +1,60 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Needs Python 3.11 or newer, git and make; all else comes into .venv and .cache.
+
+RUN := tools/env
+PYTEST := $(RUN) python -m pytest -p ansible_collections.lastgood.database.tests.plugins.no_skips
+
+# PYTHON=python3.12 takes that one instead of the newest.
+SETUP := python3 -B tools/setup.py $(if $(PYTHON),--python $(PYTHON))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo lint types sanity unit integration molecule quick test bench build clean .demo .dev
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: .dev ## make .venv with all that the other targets need
+
+demo: .demo ## see it work: a PostgreSQL server, a backup, a restore
+	@$(RUN) python -m demo.run
+
+lint: .dev ## check style, documentation, licences and the built artifact
+	@$(RUN) python tools/lint.py
+
+types: .dev ## check types (mypy, strict)
+	@$(RUN) mypy
+
+sanity: .dev ## ansible-test sanity, on every Python of this machine
+	@$(RUN) python tools/sanity.py
+
+unit: .dev ## unit tests
+	@$(PYTEST) -n auto tests/unit
+
+integration: .dev ## tests against real databases
+	@$(PYTEST) tests/integration
+
+molecule: .dev ## the role's scenario
+	@$(RUN) molecule test -s default
+
+quick: lint types unit ## what to run before a commit
+
+test: quick sanity integration molecule ## everything
+
+bench: .dev ## how fast it is, beside other tools
+	@$(RUN) python -m bench.run
+
+build: .demo ## the artifact for Galaxy, in .cache/dist
+	@$(RUN) python tools/collection.py
+
+clean: ## remove all that these targets made
+	@rm -rf .cache .venv
+
+# These run each time: the script knows at once when there is nothing to do.
+.demo:
+	@$(SETUP) demo
+
+.dev:
+	@$(SETUP) dev

@@ -1,0 +1,84 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Listing many backups that have manifests, beside a bare scandir and stat of the same directory.
+
+Run with a directory as its argument, it is the process that is measured: it lists that directory once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+from ansible_collections.lastgood.database.plugins.module_utils._metadata import names
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import PRODUCER, Manifest
+from ansible_collections.lastgood.database.plugins.module_utils._operations.inventory import InventoryRequest, inventory
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
+from bench.measure import compare
+
+DATABASES = 50
+COUNTS = (10_000, 100_000)
+SCANDIR = "import os, sys; print(len([entry.stat(follow_symlinks=False) for entry in os.scandir(sys.argv[1])]))"
+NOTHING = "import bench.listing"
+
+
+def listing() -> None:
+    """Print the row."""
+    for count in COUNTS:
+        with tempfile.TemporaryDirectory(dir=os.environ["HOME"]) as directory:
+            fill(Path(directory), count)
+            compare(
+                f"Listing {count} backups of {DATABASES} databases",
+                {
+                    "backup_facts": [sys.executable, "-m", "bench.listing", directory],
+                    "its imports alone": [sys.executable, "-c", NOTHING],
+                    "bare scandir and stat": [sys.executable, "-c", SCANDIR, directory],
+                },
+            )
+
+
+def fill(directory: Path, count: int) -> None:
+    """Make a directory of backups, an hour apart for each database."""
+    for number in range(count):
+        database = f"app{number % DATABASES}"
+        created_at = datetime(2020, 1, 1, tzinfo=timezone.utc) + timedelta(hours=number // DATABASES)
+        payload = names.compose(names.label_for("database", database), created_at, "gzip")
+        (directory / payload).write_bytes(b"")
+        (directory / names.manifest_name(payload)).write_bytes(manifest(database, created_at).to_bytes())
+
+
+def manifest(database: str, created_at: datetime) -> Manifest:
+    return Manifest(
+        manifest_version=1,
+        producer=PRODUCER,
+        kind="database",
+        origin="db1.example.org",
+        engine="postgresql",
+        server_version="18.4",
+        tool="pg_dump 18.4",
+        major_mismatch=False,
+        instance="7300000000000000000",
+        database=database,
+        source="/run/postgresql:5432",
+        format="custom",
+        compression="gzip",
+        compressor="isal 1.8.0",
+        encrypted=False,
+        created_at=created_at,
+        finished_at=created_at,
+        confirmed_at=created_at,
+        payload_bytes=0,
+        payload_sha256="0" * 64,
+        content_bytes=0,
+        content_sha256="0" * 64,
+    )
+
+
+if __name__ == "__main__":
+    facts = inventory(InventoryRequest(LocalStore(sys.argv[1])), datetime.now(timezone.utc))
+    print(facts["count"], facts["databases"][0]["newest_good"])

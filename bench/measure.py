@@ -1,0 +1,59 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Measures commands in turn, A B A B, so that a machine whose speed drifts is as fair to the one as to the other."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+import typing as t
+from dataclasses import dataclass, field
+
+ROUNDS = 5
+
+
+@dataclass
+class Figures:
+    """What the runs of a command took: wall-clock seconds, and the largest memory of each in MiB."""
+
+    seconds: list[float] = field(default_factory=list)
+    mebibytes: list[float] = field(default_factory=list)
+
+
+def compare(title: str, commands: t.Mapping[str, t.Sequence[str]], rounds: int = ROUNDS) -> None:
+    """Run the commands in turn, after one round that does not count, and print the medians.
+
+    Ratios are to the last command, the median of the ratios round by round.
+    """
+    figures = {name: Figures() for name in commands}
+    for number in range(rounds + 1):
+        for name, command in commands.items():
+            seconds, mebibytes = run(command)
+            if number:
+                figures[name].seconds.append(seconds)
+                figures[name].mebibytes.append(mebibytes)
+    floor = list(figures.values())[-1]
+    print(f"{title} (medians of {rounds} rounds)")
+    for name, each in figures.items():
+        ratio = statistics.median(a / b for a, b in zip(each.seconds, floor.seconds, strict=True))
+        spread = f"{min(each.seconds):.2f} to {max(each.seconds):.2f}"
+        median = statistics.median(each.seconds)
+        print(f"  {name:32} {median:7.2f} s ({spread})  {ratio:5.2f}x  {max(each.mebibytes):6.0f} MiB")
+    sys.stdout.flush()
+
+
+def run(command: t.Sequence[str]) -> tuple[float, float]:
+    """Run a command to its end. Return its wall-clock seconds and its largest memory in MiB."""
+    began = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - began
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        sys.exit(f"{command[0]} ended with status {process.returncode}")
+    return seconds, usage.ru_maxrss / 1024

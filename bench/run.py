@@ -1,0 +1,26 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""How fast it is, each row beside the least that the work could take, in turn and in processes of their own.
+
+Run by ``make bench``, or for single rows by ``tools/env python -m bench.run ROW ...``.
+"""
+
+from __future__ import annotations
+
+import sys
+import typing as t
+
+from bench.listing import listing
+
+ROWS: dict[str, t.Callable[[], None]] = {"listing": listing}
+
+
+def main() -> None:
+    for name in sys.argv[1:] or ROWS:
+        ROWS[name]()
+
+
+if __name__ == "__main__":
+    main()

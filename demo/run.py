@@ -1,0 +1,120 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The demonstration: a real PostgreSQL server and an SQLite file, backed up three times by the collection's playbook.
+
+Run by ``make demo``. All it makes is in .cache/demo and in a temporary folder, and is gone at the end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import typing as t
+from datetime import datetime, timezone
+from pathlib import Path
+
+from ansible_collections.lastgood.database.plugins.module_utils._operations.inventory import InventoryRequest, inventory
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
+from tools.throwaway_postgresql import Server, installation
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = ROOT / ".cache" / "demo"
+BACKUPS = FOLDER / "backups"
+NOTES = FOLDER / "notes.db"
+
+
+def main() -> None:
+    with workspace(), Server.start(installation(18)) as server:
+        say(f"A throw-away PostgreSQL {server.major} runs, with a small shop in it; beside it there is an SQLite file.")
+        fill(server)
+        variables = write_variables(server)
+
+        say("1. The first run backs up everything.")
+        run_playbook(variables)
+        show_backups()
+
+        say("2. One customer changes her name, and nothing else: one new backup.")
+        server.psql("UPDATE customer SET name = 'Ada' WHERE id = 1", "shop")
+        run_playbook(variables)
+        show_backups()
+
+        say("3. Nothing has changed: the third run stores nothing (changed=0).")
+        run_playbook(variables)
+        show_backups()
+    say("The server is stopped, and all of this is gone again. Next: README.md, and make test.")
+
+
+@contextlib.contextmanager
+def workspace() -> t.Iterator[None]:
+    """Make the demonstration's folder, and remove it at the end."""
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir(mode=0o700, parents=True)
+    try:
+        yield
+    finally:
+        shutil.rmtree(FOLDER)
+
+
+def fill(server: Server) -> None:
+    """Load the shop into PostgreSQL, and notes into SQLite."""
+    server.create_database("shop")
+    server.psql((ROOT / "demo" / "shop.sql").read_text(), "shop")
+    with contextlib.closing(sqlite3.connect(NOTES)) as notes, notes:
+        notes.execute("CREATE TABLE note (id INTEGER PRIMARY KEY, text TEXT NOT NULL)")
+        notes.executemany("INSERT INTO note (text) VALUES (?)", [(f"Note {number}",) for number in range(1, 501)])
+
+
+def write_variables(server: Server) -> Path:
+    """Write what an inventory would say of this host, and return the file."""
+    variables = {
+        "ansible_connection": "local",
+        "ansible_python_interpreter": sys.executable,
+        "backup_directory": str(BACKUPS),
+        "backup_interval": "0s",
+        "backup_sources": [
+            {
+                "login_unix_socket": str(server.socket_directory),
+                "login_port": server.port,
+                "login_user": server.user,
+                "bin_directory": str(server.bin_directory),
+            },
+            {"engine": "sqlite", "databases": [str(NOTES)]},
+        ],
+    }
+    file = FOLDER / "variables.json"
+    file.write_text(json.dumps(variables, indent=2))
+    return file
+
+
+def run_playbook(variables: Path) -> None:
+    """Run the collection's playbook as a user would, and show Ansible's own last line."""
+    command = ["ansible-playbook", "lastgood.database.backup", "--inventory", "demo,", "--extra-vars", f"@{variables}"]
+    print(f"   $ {' '.join(command[:4])} --extra-vars @variables.json")
+    finished = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "ANSIBLE_NOCOLOR": "1"})
+    if finished.returncode != 0:
+        sys.exit(finished.stdout + finished.stderr)
+    recap = next(line for line in finished.stdout.splitlines() if line.startswith("demo "))
+    print(f"   {' '.join(recap.split())}")
+
+
+def show_backups() -> None:
+    """Show what is stored, as backup_facts tells it."""
+    facts = inventory(InventoryRequest(LocalStore(str(BACKUPS)), sort_by="created_at"), datetime.now(timezone.utc))
+    for file in facts["files"]:
+        name = file["database"] or file["kind"]
+        print(f"   {file['state']:5} {name:9} {file['size_kb']:>7} KiB  {file['filename']}")
+
+
+def say(text: str) -> None:
+    print(f"\n{text}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
