@@ -51,7 +51,7 @@ def run(command: t.Sequence[str]) -> tuple[float, float]:
     """Run a command to its end. Return its wall-clock seconds and its largest memory in MiB."""
     began = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
+    _pid, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - began
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:

@@ -31,7 +31,9 @@ NOTES = FOLDER / "notes.db"
 
 
 def main() -> None:
-    with workspace(), Server.start(installation(18)) as server:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(workspace())
+        server = stack.enter_context(Server.start(installation(18)))
         say(f"A throw-away PostgreSQL {server.major} runs, with a small shop in it; beside it there is an SQLite file.")
         fill(server)
         variables = write_variables(server)
@@ -66,9 +68,10 @@ def fill(server: Server) -> None:
     """Load the shop into PostgreSQL, and notes into SQLite."""
     server.create_database("shop")
     server.psql((ROOT / "demo" / "shop.sql").read_text(), "shop")
-    with contextlib.closing(sqlite3.connect(NOTES)) as notes, notes:
+    with contextlib.closing(sqlite3.connect(NOTES)) as notes:
         notes.execute("CREATE TABLE note (id INTEGER PRIMARY KEY, text TEXT NOT NULL)")
         notes.executemany("INSERT INTO note (text) VALUES (?)", [(f"Note {number}",) for number in range(1, 501)])
+        notes.commit()
 
 
 def write_variables(server: Server) -> Path:
@@ -97,7 +100,7 @@ def run_playbook(variables: Path) -> None:
     """Run the collection's playbook as a user would, and show Ansible's own last line."""
     command = ["ansible-playbook", "lastgood.database.backup", "--inventory", "demo,", "--extra-vars", f"@{variables}"]
     print(f"   $ {' '.join(command[:4])} --extra-vars @variables.json")
-    finished = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "ANSIBLE_NOCOLOR": "1"})
+    finished = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "ANSIBLE_NOCOLOR": "1"})
     if finished.returncode != 0:
         sys.exit(finished.stdout + finished.stderr)
     recap = next(line for line in finished.stdout.splitlines() if line.startswith("demo "))

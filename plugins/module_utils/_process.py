@@ -260,7 +260,11 @@ def producing(runner: Runner, command_for: t.Callable[[str, int], Command]) -> t
     """
     reading, writing = pipe()
     try:
-        command = command_for(f"/dev/fd/{writing}", writing)
+        try:
+            command = command_for(f"/dev/fd/{writing}", writing)
+        except BaseException:
+            os.close(writing)
+            raise
         with RunningProgram(runner, command, owned=[writing]) as running:
             try:
                 yield Producer(running, reading)

@@ -25,9 +25,10 @@ def main(description: Path) -> None:
     with Server.start(installation(18)) as server:
         server.create_database("shop")
         server.psql(SHOP.read_text(), "shop")
-        with contextlib.closing(sqlite3.connect(notes)) as connection, connection:
+        with contextlib.closing(sqlite3.connect(notes)) as connection:
             connection.execute("CREATE TABLE IF NOT EXISTS note (text TEXT)")
             connection.execute("INSERT INTO note VALUES ('kept')")
+            connection.commit()
         describe(server, notes, description)
         while description.exists():
             time.sleep(POLL_SECONDS)

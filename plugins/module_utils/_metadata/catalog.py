@@ -62,9 +62,14 @@ class Catalog:
         if not self._store.exists():
             return []
         files = set(self._store.names())
-        wanted = filter(None, map(parse, self._candidates(files, selection)))
-        found = [self._load(name, files) for name in wanted if self._may_be_of(name, selection)]
-        return [backup for backup in found if backup is not None and _is_of(backup, selection)]
+        names = [name for name in map(parse, self._candidates(files, selection)) if name is not None]
+        if selection.databases is not None:
+            labels = {label_for("database", database) for database in selection.databases}
+            names = [name for name in names if not name.label or name.label in labels]
+        backups = [backup for backup in (self._load(name, files) for name in names) if backup is not None]
+        if selection.databases is not None:
+            backups = [backup for backup in backups if backup.database in selection.databases]
+        return backups
 
     def find(self, filename: str) -> Backup | None:
         """Return the backup of that file name, None when there is none."""
@@ -88,13 +93,6 @@ class Catalog:
             return files
         return [name for name in dict.fromkeys(selection.names) if name in files]
 
-    @staticmethod
-    def _may_be_of(name: BackupName, selection: Selection) -> bool:
-        """Return whether a file name leaves it open that the backup is one of the databases meant."""
-        if selection.databases is None or not name.label:
-            return True
-        return name.label in [label_for("database", database) for database in selection.databases]
-
     def _load(self, name: BackupName, files: set[str]) -> Backup | None:
         facts = self._store.facts(name.filename)
         if facts is None:
@@ -105,10 +103,6 @@ class Catalog:
     def _read_manifest(self, name: BackupName) -> Manifest:
         data = self._store.read(manifest_name(name.filename), LARGEST_MANIFEST + 1)
         return NO_MANIFEST if data is None else from_bytes(data)
-
-
-def _is_of(backup: Backup, selection: Selection) -> bool:
-    return selection.databases is None or backup.database in selection.databases
 
 
 def _age_order(backup: Backup) -> tuple[datetime, str]:

@@ -69,8 +69,10 @@ def parse(filename: str) -> BackupName | None:
     """Return what a file name says, None when it is not the name of a backup."""
     stem, dot, ending = filename.rpartition(".dump")
     facts = _ENDINGS.get(dot + ending)
+    if facts is None:
+        return None
     match = _STEM.fullmatch(stem)
-    if facts is None or match is None:
+    if match is None:
         return None
     label, day, hour, minute, second = match.groups("")
     if label and not _is_label(label):
