@@ -27,7 +27,11 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     Interrupted,
     LibraryMissing,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._process import Completed, Process
+from ansible_collections.lastgood.database.plugins.module_utils._process import (
+    KILL_AFTER_SECONDS,
+    Completed,
+    Process,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import (
     PRIVATE,
     FileAttributes,
@@ -97,11 +101,17 @@ class ModuleRunner:
         return Completed(exit_status, stdout, stderr)
 
     def stop_all(self) -> None:
-        """End every program that runs, and each that is started after this."""
+        """End every program that runs, and each that is started after this. One that does not end is killed later."""
         self._stopped = True
+        self._signal_all(signal.SIGTERM)
+        timer = threading.Timer(KILL_AFTER_SECONDS, self._signal_all, (signal.SIGKILL,))
+        timer.daemon = True
+        timer.start()
+
+    def _signal_all(self, number: int) -> None:
         for process in tuple(self._running):
             if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
+                process.send_signal(number)
 
 
 def run_module(module: AnsibleModule, operation: t.Callable[[ModuleRunner], ModuleResult]) -> t.NoReturn:
@@ -109,9 +119,11 @@ def run_module(module: AnsibleModule, operation: t.Callable[[ModuleRunner], Modu
     runner = ModuleRunner(module)
     _stop_on_signals(runner)
     try:
+        _check_text(module.params)
         result = operation(runner)
     except BackupError as error:
         result = ModuleResult({}, failure=error)
+    _stop_no_more()  # what there is to say is known by now
     for warning in result.warnings:
         module.warn(warning)
     if result.failure is None:
@@ -138,8 +150,7 @@ def _stop_on_signals(runner: ModuleRunner) -> None:
     """Turn the signals that end a run into an exception, so that nothing is left running or lying about."""
 
     def stop(number: int, frame: types.FrameType | None) -> t.NoReturn:
-        for each in _STOPPING_SIGNALS:
-            signal.signal(each, signal.SIG_IGN)
+        _stop_no_more()
         runner.stop_all()
         raise Interrupted(
             f"The run was ended by {signal.Signals(number).name}.",
@@ -149,6 +160,19 @@ def _stop_on_signals(runner: ModuleRunner) -> None:
 
     for number in _STOPPING_SIGNALS:
         signal.signal(number, stop)
+
+
+def _stop_no_more() -> None:
+    """Let those signals pass. They are not set to be ignored, since the programs that we start would then ignore them too."""
+    for number in _STOPPING_SIGNALS:
+        signal.signal(number, lambda number, frame: None)
+
+
+def _check_text(params: t.Mapping[str, t.Any]) -> None:
+    """Raise ArgumentInvalid for an option with a character that no path, no program and no connection string can have."""
+    for option, value in params.items():
+        if any("\0" in text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)):
+            raise ArgumentInvalid(f"{option} has a null byte in it.", "Take it out.")
 
 
 def _message(error: BackupError) -> str:
@@ -174,10 +198,12 @@ def _id(name: str | None, option: str, look_up: t.Callable[[str], int]) -> int |
 def _mode(module: AnsibleModule, mode: t.Any) -> int:
     if mode is None:
         return PRIVATE.mode
-    if isinstance(mode, int):
-        return stat.S_IMODE(mode)
+    if isinstance(mode, int) and not isinstance(mode, bool) and mode == stat.S_IMODE(mode):
+        return mode
     private = os.stat_result((stat.S_IFREG | PRIVATE.mode, *[0] * 9))
     try:
-        return stat.S_IMODE(int(mode, 8) if str(mode).isdecimal() else module._symbolic_mode_to_octal(private, mode))
+        if not isinstance(mode, str):
+            raise ValueError("neither a number nor a text")
+        return stat.S_IMODE(int(mode, 8) if mode.isdecimal() else module._symbolic_mode_to_octal(private, mode))
     except ValueError as error:
         raise ArgumentInvalid(f"mode is {mode!r}, which is no file mode.", "Give one such as '0640' or 'g+r'.") from error

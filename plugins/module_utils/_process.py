@@ -29,9 +29,9 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
 )
 
 CHUNK_BYTES = 1024 * 1024
+KILL_AFTER_SECONDS = 5.0  # a program that was asked to end has this long
 
 _F_SETPIPE_SZ = 1031  # Linux; fcntl names it from Python 3.10 on
-_KILL_AFTER_SECONDS = 5.0
 _WORDS_KEPT = 4000  # characters of a program's standard error in a message
 
 
@@ -176,7 +176,7 @@ class RunningProgram:
         with self._guard:
             self._stopped = True
             self._signal(signal.SIGTERM)
-        self._thread.join(_KILL_AFTER_SECONDS)
+        self._thread.join(KILL_AFTER_SECONDS)
         with self._guard:
             self._signal(signal.SIGKILL)
 

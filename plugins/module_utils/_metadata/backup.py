@@ -95,8 +95,12 @@ class Backup(t.NamedTuple):
         return self.created_at > now + FUTURE_TOLERANCE
 
     def age_seconds(self, now: datetime) -> int:
-        """Return the seconds since the content was last known to be the database's; never negative."""
-        return max(0, int((now - self.confirmed_at).total_seconds()))
+        """Return the seconds since the content was last known to be the database's; never negative.
+
+        A confirmation from the future does not count: it would keep the backup young until then.
+        """
+        since = self.created_at if self.confirmed_at > now + FUTURE_TOLERANCE else self.confirmed_at
+        return max(0, int((now - since).total_seconds()))
 
     def record(self, now: datetime) -> dict[str, t.Any]:
         """Return the backup as modules report it."""
@@ -132,4 +136,4 @@ def _display_verification(verification: Verification | None) -> dict[str, t.Any]
 
 def display_time(time: datetime) -> str:
     """Return a time as modules report it, in UTC."""
-    return time.strftime("%Y-%m-%d %H:%M:%S")
+    return time.replace(tzinfo=None).isoformat(" ", "seconds")  # strftime would shorten a year before 1000

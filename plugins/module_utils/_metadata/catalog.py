@@ -54,22 +54,23 @@ class Catalog:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def select(self, selection: Selection) -> list[Backup]:
-        """Return the backups of the names and databases that are meant, in no order. Without the place there are none.
+    def select(self, selection: Selection) -> t.Iterator[Backup]:
+        """Find the backups of the names and databases that are meant, in no order. Without the place there are none.
 
         How many of each group comes last, when it is known which of them count: see ``newest_of_each``.
         """
         if not self._store.exists():
-            return []
+            return
         files = set(self._store.names())
-        names = [name for name in map(parse, self._candidates(files, selection)) if name is not None]
-        if selection.databases is not None:
-            labels = {label_for("database", database) for database in selection.databases}
-            names = [name for name in names if not name.label or name.label in labels]
-        backups = [backup for backup in (self._load(name, files) for name in names) if backup is not None]
-        if selection.databases is not None:
-            backups = [backup for backup in backups if backup.database in selection.databases]
-        return backups
+        databases = selection.databases
+        labels = None if databases is None else {"", *(label_for("database", database) for database in databases)}
+        for file in files if selection.names is None else files.intersection(selection.names):
+            name = parse(file)
+            if name is None or (labels is not None and name.label not in labels):
+                continue
+            backup = self._load(name, files)
+            if backup is not None and (databases is None or backup.database in databases):
+                yield backup
 
     def find(self, filename: str) -> Backup | None:
         """Return the backup of that file name, None when there is none."""
@@ -80,18 +81,13 @@ class Catalog:
         """Return the newest good backup of a group, None when there is none. Reads from the newest back, and no further."""
         label = label_for("globals" if group.kind == "globals" else "database", group.database)
         files = set(self._store.names())
-        names = [name for name in map(parse, files) if name is not None and name.label == label]
+        # An older tool's name leaves it to the manifest of which database it is.
+        names = [name for name in map(parse, files) if name is not None and name.label in (label, "")]
         for name in sorted(names, key=lambda name: (name.stamp, name.filename), reverse=True):
             backup = self._load(name, files)
             if backup is not None and backup.state == "good" and backup.group == group and not backup.from_future(now):
                 return backup
         return None
-
-    @staticmethod
-    def _candidates(files: set[str], selection: Selection) -> t.Iterable[str]:
-        if selection.names is None:
-            return files
-        return [name for name in dict.fromkeys(selection.names) if name in files]
 
     def _load(self, name: BackupName, files: set[str]) -> Backup | None:
         facts = self._store.facts(name.filename)
@@ -105,28 +101,32 @@ class Catalog:
         return NO_MANIFEST if data is None else from_bytes(data)
 
 
-def _age_order(backup: Backup) -> tuple[datetime, str]:
+def age_order(backup: Backup) -> tuple[datetime, str]:
     """The older, the smaller; those of one time by name."""
     return backup.created_at, backup.name.filename
 
 
-def by_group(backups: t.Iterable[Backup]) -> dict[Group, list[Backup]]:
-    """Return the backups of each group, in the order in which they came."""
-    groups: dict[Group, list[Backup]] = {}
-    for backup in backups:
-        groups.setdefault(backup.group, []).append(backup)
-    return groups
-
-
 def newest_of_each(backups: t.Iterable[Backup], count: int, now: datetime) -> list[Backup]:
     """Return the newest ``count`` backups of each group; one from the future is not among them."""
-    groups = by_group(backup for backup in backups if not backup.from_future(now))
-    return [backup for members in groups.values() for backup in heapq.nlargest(count, members, key=_age_order)]
+    groups: dict[Group, list[tuple[datetime, str, Backup]]] = {}
+    for backup in backups:
+        if backup.from_future(now):
+            continue
+        newest = groups.setdefault(backup.group, [])
+        item = (*age_order(backup), backup)
+        if len(newest) < count:
+            heapq.heappush(newest, item)
+        else:
+            heapq.heappushpop(newest, item)
+    return [item[-1] for newest in groups.values() for item in newest]
 
 
 def read_again(backup: Backup, store: Store) -> Backup:
-    """Return the backup as its payload says: read from end to end, and corrupt if the digest is not the manifest's."""
-    if not backup.manifest.usable or payload_digest(store, backup.name.filename) == backup.manifest.payload_sha256:
+    """Return the backup as its payload says: read from end to end, and corrupt if the digest is not the manifest's.
+
+    One whose manifest is of no use, or another's, is left as it is: there is no digest to compare.
+    """
+    if backup.state == "unverified" or payload_digest(store, backup.name.filename) == backup.manifest.payload_sha256:
         return backup
     return backup._replace(corrupt=True)
 

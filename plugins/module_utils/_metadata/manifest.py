@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import typing as t
@@ -15,7 +16,7 @@ from datetime import datetime, timezone
 
 MANIFEST_VERSION = 1
 PRODUCER = "lastgood.database"
-LARGEST_MANIFEST = 64 * 1024  # bytes; ours have about 1,000
+LARGEST_MANIFEST = 16 * 1024  # bytes; ours have about 1,000
 
 Verdict = t.Literal["passed", "failed", "inconclusive"]
 Level = t.Literal["checksum", "structure", "restore"]
@@ -114,9 +115,10 @@ def _to_json(value: t.Any) -> t.Any:
     return value
 
 
+@functools.lru_cache(maxsize=16)  # created, finished and confirmed are often one and the same
 def _time(text: str | None) -> datetime | None:
     """Return the time that a text of the form 2026-01-31T01:00:00Z is, None for anything else."""
-    if text is None or len(text) != 20 or text[10] != "T" or text[19] != "Z":
+    if text is None or _TIME.fullmatch(text) is None:
         return None
     try:
         return datetime.fromisoformat(text[:19] + "+00:00")
@@ -141,6 +143,8 @@ def _verification(value: dict[str, t.Any] | None) -> Verification | None:
     return Verification(level, verdict, time, detail if isinstance(detail, str) else "")
 
 
+# Python's own reader takes more forms, and more of them with every version.
+_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}Z")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _FLAGS = ("major_mismatch", "encrypted")
 _COUNTS = ("manifest_version", "payload_bytes", "content_bytes")

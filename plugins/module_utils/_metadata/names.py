@@ -37,7 +37,7 @@ _ENDINGS: dict[str, tuple[Compression, bool]] = {
     for compression, suffix in _COMPRESSION_SUFFIXES.items()
     for encryption in ("", ".age", ".gpg")
 }
-_STEM = re.compile(r"backup_(?:(.+)_)?([0-9]{4}-[0-9]{2}-[0-9]{2})_([0-9]{2})-([0-9]{2})-([0-9]{2})")
+_STEM = re.compile(r"backup_(?:(.+)_)?([0-9]{4}-[0-9]{2}-[0-9]{2})_([01][0-9]|2[0-3])-([0-9]{2})-([0-9]{2})")
 _LABEL = re.compile(r"@globals|(?!\.)(?:[A-Za-z0-9._-]|%[0-9A-F]{2})+(?:~[0-9a-f]{16})?")
 
 
@@ -62,7 +62,11 @@ class BackupName(t.NamedTuple):
         """The database's name; None where the file name does not say, or says only the beginning of it."""
         if not self.label or self.label == _GLOBALS_LABEL or "~" in self.label:
             return None
-        return urllib.parse.unquote(self.label, errors="surrogateescape")
+        raw = urllib.parse.unquote_to_bytes(self.label)
+        try:
+            return raw.decode("utf-8", "surrogatepass")
+        except UnicodeDecodeError:  # no name that we made
+            return raw.decode("utf-8", "surrogateescape")
 
 
 def parse(filename: str) -> BackupName | None:
@@ -103,7 +107,7 @@ def _is_label(text: str) -> bool:
 
 @functools.lru_cache(maxsize=1024)
 def _database_label(database: str) -> str:
-    raw = database.encode("utf-8", "surrogateescape")
+    raw = database.encode("utf-8", "surrogatepass")  # two names never have the same bytes
     # quote() leaves "~" alone, which marks a name that was cut.
     label = urllib.parse.quote(raw, safe="").replace("~", "%7E")
     if label.startswith("."):

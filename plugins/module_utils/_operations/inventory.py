@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import collections
 import typing as t
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +18,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalo
     EVERYTHING,
     Catalog,
     Selection,
-    by_group,
+    age_order,
     newest_of_each,
     read_again,
 )
@@ -28,9 +29,9 @@ SORT_BY: tuple[SortBy, ...] = t.get_args(SortBy)
 
 _SORT_KEYS: dict[SortBy, t.Callable[[Backup], t.Any]] = {
     "filename": lambda backup: backup.name.filename,
-    "created_at": lambda backup: (backup.created_at, backup.name.filename),
-    "modified_at": lambda backup: (backup.modified_at, backup.name.filename),
-    "size": lambda backup: (backup.size_bytes, backup.name.filename),
+    "created_at": lambda backup: backup.created_at,
+    "modified_at": lambda backup: backup.modified_at,
+    "size": lambda backup: backup.size_bytes,
 }
 
 
@@ -48,31 +49,80 @@ class InventoryRequest:
     checksum: bool = False
 
 
+class _Line(t.NamedTuple):
+    """What is kept of each backup until it is known which ones are on the page."""
+
+    key: t.Any
+    filename: str
+    corrupt: bool
+
+
+@dataclass
+class _Summary:
+    """What is known of a group so far."""
+
+    count: int = 0
+    bytes: int = 0
+    newest_good: Backup | None = None
+
+    def add(self, backup: Backup, now: datetime) -> None:
+        self.count += 1
+        self.bytes += backup.size_bytes
+        if backup.state == "good" and not backup.from_future(now):
+            newest = self.newest_good
+            if newest is None or age_order(backup) > age_order(newest):
+                self.newest_good = backup
+
+    def record(self, group: Group, now: datetime) -> dict[str, t.Any]:
+        newest = self.newest_good
+        return {
+            **group._asdict(),
+            "count": self.count,
+            "newest_good": None if newest is None else newest.name.filename,
+            "age_seconds": None if newest is None else newest.age_seconds(now),
+            "bytes": self.bytes,
+        }
+
+
 def inventory(request: InventoryRequest, now: datetime) -> dict[str, t.Any]:
-    """Return the facts about the backups that are asked for."""
+    """Return the facts about the backups that are asked for.
+
+    Of a hundred thousand, only those on the page are kept in memory: the others are counted as they pass.
+    """
+    key_of = _SORT_KEYS[request.sort_by]
+    lines: list[_Line] = []
+    groups: dict[Group, _Summary] = collections.defaultdict(_Summary)
+    for backup in _matching(request, now):
+        lines.append(_Line(key_of(backup), backup.name.filename, backup.corrupt))
+        groups[backup.group].add(backup, now)
+    lines.sort(reverse=request.descending)
     store = request.store
-    backups = _matching(request, now)
-    backups.sort(key=_SORT_KEYS[request.sort_by], reverse=request.descending)
     return {
         "directory": store.location,
         "exists": store.exists(),
-        "count": len(backups),
-        "total_bytes": sum(backup.size_bytes for backup in backups),
-        "pages": _pages(len(backups), request.page_size),
-        "files": [backup.record(now) for backup in _page(backups, request)],
-        "databases": [_summary(group, members, now) for group, members in sorted(by_group(backups).items(), key=_group_key)],
+        "count": len(lines),
+        "total_bytes": sum(summary.bytes for summary in groups.values()),
+        "pages": _pages(len(lines), request.page_size),
+        "files": _records(_page(lines, request), Catalog(store), now),
+        "databases": [groups[group].record(group, now) for group in sorted(groups, key=_group_order)],
     }
 
 
-def _matching(request: InventoryRequest, now: datetime) -> list[Backup]:
+def _matching(request: InventoryRequest, now: datetime) -> t.Iterable[Backup]:
     """Return the backups that are asked for, in no order: those of the states first, then the newest of these."""
-    backups = Catalog(request.store).select(request.selection)
+    backups: t.Iterable[Backup] = Catalog(request.store).select(request.selection)
     if request.checksum:
-        backups = [read_again(backup, request.store) for backup in backups]
+        backups = (read_again(backup, request.store) for backup in backups)
     if request.states is not None:
-        backups = [backup for backup in backups if backup.state in request.states]
+        states = request.states
+        backups = (backup for backup in backups if backup.state in states)
     newest = request.selection.newest
     return backups if newest is None else newest_of_each(backups, newest, now)
+
+
+def _records(lines: t.Iterable[_Line], catalog: Catalog, now: datetime) -> list[dict[str, t.Any]]:
+    found = [(catalog.find(line.filename), line.corrupt) for line in lines]
+    return [backup._replace(corrupt=corrupt).record(now) for backup, corrupt in found if backup is not None]
 
 
 def _pages(count: int, page_size: int) -> int:
@@ -81,29 +131,12 @@ def _pages(count: int, page_size: int) -> int:
     return -(-count // page_size)
 
 
-def _page(backups: list[Backup], request: InventoryRequest) -> list[Backup]:
+def _page(lines: list[_Line], request: InventoryRequest) -> list[_Line]:
     if request.page_size == 0:
-        return backups if request.page == 1 else []
+        return lines if request.page == 1 else []
     start = (request.page - 1) * request.page_size
-    return backups[start : start + request.page_size]
+    return lines[start : start + request.page_size]
 
 
-def _summary(group: Group, members: list[Backup], now: datetime) -> dict[str, t.Any]:
-    good = [backup for backup in members if backup.state == "good"]
-    newest = next(iter(newest_of_each(good, 1, now)), None)
-    return {
-        "origin": group.origin,
-        "engine": group.engine,
-        "instance": group.instance,
-        "kind": group.kind,
-        "database": group.database,
-        "count": len(members),
-        "newest_good": None if newest is None else newest.name.filename,
-        "age_seconds": None if newest is None else newest.age_seconds(now),
-        "bytes": sum(backup.size_bytes for backup in members),
-    }
-
-
-def _group_key(item: tuple[Group, list[Backup]]) -> tuple[str, ...]:
-    group = item[0]
+def _group_order(group: Group) -> tuple[str, ...]:
     return tuple(text or "" for text in (group.database, group.kind, group.engine, group.instance, group.origin))
