@@ -172,9 +172,7 @@ def _runnable(one: Installation, account: _Account | None) -> Installation:
     So it is with a .venv below a home folder of mode 0700.
     """
     bin_directory = one.bin_directory
-    if account is None or all(
-        account.can_run(bin_directory / program, "--version") for program in ("postgres", "initdb")
-    ):
+    if account is None or all(account.can_run(bin_directory / program, "--version") for program in ("postgres", "initdb")):
         return one
     # Programs find lib and share from where they are, and a wheel's bundled libraries in
     # "<package>.libs" beside the package: keep that layout.
@@ -188,9 +186,7 @@ def _runnable(one: Installation, account: _Account | None) -> Installation:
         (libraries, copy.path / libraries.name),
     ]:
         if source.is_dir():
-            shutil.copytree(
-                source, target, symlinks=True, ignore=shutil.ignore_patterns("pgxs", "*.a")
-            )
+            shutil.copytree(source, target, symlinks=True, ignore=shutil.ignore_patterns("pgxs", "*.a"))
     _open_to_all(copy.path)
     return Installation(one.major, new_home / bin_directory.name)
 
@@ -229,9 +225,7 @@ class _Folder:
             raise
         atexit.register(self.close)
 
-    def launch(
-        self, command: Sequence[str | Path], account: _Account | None, stderr: int | IO[bytes]
-    ) -> subprocess.Popen[bytes]:
+    def launch(self, command: Sequence[str | Path], account: _Account | None, stderr: int | IO[bytes]) -> subprocess.Popen[bytes]:
         """Start a program in the folder, in a session of its own, so that Ctrl-C reaches only us.
 
         The shell tells the guard its process id before it becomes the program: no moment is left
@@ -385,14 +379,11 @@ def _short_parent(account: _Account | None, base: Path | None = None) -> Path:
     candidates = [base.absolute()] if base else [Path(tempfile.gettempdir()), Path("/tmp")]
     for parent in candidates:
         longest = parent / "pg-12345678" / ".s.PGSQL.65535"
-        if len(os.fsencode(longest)) <= SOCKET_PATH_LIMIT and (
-            account is None or account.can_enter(parent)
-        ):
+        if len(os.fsencode(longest)) <= SOCKET_PATH_LIMIT and (account is None or account.can_enter(parent)):
             return parent
     tried = ", ".join(str(parent) for parent in candidates)
     raise ValueError(
-        f"{tried}: too long a path for a socket, or closed to the server's user; use a short"
-        " one that every user can enter"
+        f"{tried}: too long a path for a socket, or closed to the server's user; use a short one that every user can enter"
     )
 
 
@@ -639,11 +630,7 @@ class Server:
                 file.write(f"{name} = '{quoted}'\n")
         if hba is None:
             method = "trust" if self._password is None else "scram-sha-256"
-            hba = (
-                f"local all all {method}\n"
-                f"local replication all {method}\n"
-                f"host all all {LOOPBACK}/32 scram-sha-256\n"
-            )
+            hba = f"local all all {method}\nlocal replication all {method}\nhost all all {LOOPBACK}/32 scram-sha-256\n"
         (self.data_directory / "pg_hba.conf").write_text(hba.rstrip("\n") + "\n", encoding="utf-8")
 
     def _write_private(self, path: Path, text: str) -> None:

@@ -100,6 +100,9 @@ class ModuleRunner:
                 self._running.difference_update(running)
         return Completed(exit_status, stdout, stderr)
 
+    def is_stopped(self) -> bool:
+        return self._stopped
+
     def stop_all(self) -> None:
         """End every program that runs, and each that is started after this. One that does not end is killed later."""
         self._stopped = True
@@ -198,7 +201,7 @@ def _id(name: str | None, option: str, look_up: t.Callable[[str], int]) -> int |
 def _mode(module: AnsibleModule, mode: t.Any) -> int:
     if mode is None:
         return PRIVATE.mode
-    if isinstance(mode, int) and not isinstance(mode, bool) and mode == stat.S_IMODE(mode):
+    if isinstance(mode, int) and not isinstance(mode, bool) and 0 <= mode <= 0o7777:
         return mode
     private = os.stat_result((stat.S_IFREG | PRIVATE.mode, *[0] * 9))
     try:

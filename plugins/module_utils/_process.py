@@ -73,6 +73,9 @@ class Runner(t.Protocol):
         Calls ``started`` as soon as it runs. Raises OSError when it can't be started; then ``started`` was never called.
         """
 
+    def is_stopped(self) -> bool:
+        """Return whether the run was told to end: then every program ends, and whoever waits need wait no more."""
+
 
 @dataclass(frozen=True)
 class Command:
@@ -188,7 +191,7 @@ class RunningProgram:
     def _run(self) -> None:
         timer: threading.Timer | None = None
         if self.command.seconds is not None:
-            timer = threading.Timer(self.command.seconds, self._expire)
+            timer = threading.Timer(min(self.command.seconds, threading.TIMEOUT_MAX), self._expire)
             timer.daemon = True
             timer.start()
         try:
@@ -302,7 +305,10 @@ def write_all(descriptor: int, data: bytes | memoryview) -> None:
 
 def failure(program: str, completed: Completed) -> ProgramFailed:
     """Return the error that a program's end is, with its own words."""
-    words = completed.stderr.decode("utf-8", "replace").strip()[-_WORDS_KEPT:]
+    words = completed.stderr.decode("utf-8", "replace").strip()
+    if len(words) > _WORDS_KEPT:  # what it says first is often the cause, what it says last the end that it came to
+        half = _WORDS_KEPT // 2 - 3
+        words = f"{words[:half]} ... {words[-half:]}"
     status = completed.exit_status
     ended = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
     return ProgramFailed(

@@ -339,6 +339,7 @@ def back_up(module: AnsibleModule, runner: ModuleRunner) -> ModuleResult:
         skip_unchanged=params["skip_unchanged"],
         parallel_databases=at_least(params, "parallel_databases", 1),
         lock_timeout=lock_timeout_from(params),
+        is_stopped=runner.is_stopped,
     )
     report = dump(request, now, check_mode=module.check_mode)
     values: dict[str, t.Any] = {"changed": report.changed, "backups": report.records(now())}

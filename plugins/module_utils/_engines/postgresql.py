@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
+import re
 import typing as t
 from dataclasses import dataclass
 
@@ -43,7 +44,9 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     DatabaseClosed,
     DatabaseMissing,
     NameRefused,
+    ProgramFailed,
     QueryFailed,
+    SourceBusy,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._process import (
     Command,
@@ -58,6 +61,8 @@ _DATABASES = """
 SELECT datname, datallowconn, datconnlimit = -2, has_database_privilege(oid, 'CONNECT')
 FROM pg_catalog.pg_database WHERE NOT datistemplate ORDER BY datname
 """
+# pg_dump keeps its --lock-wait-timeout by a statement timeout.
+_WAITED_FOR_LOCK = re.compile("statement timeout.*LOCK TABLE", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -143,15 +148,25 @@ class PostgresqlEngine:
 
             def command_for(path: str, descriptor: int) -> Command:
                 arguments = self._globals_arguments() if target.kind == "globals" else self._database_arguments(target)
+                extra = () if target.kind == "globals" else options.extra_args
                 return Command(
-                    (*arguments, "--no-sync", "--no-password", f"--file={path}"),
-                    environment={} if password is None else {"PGPASSFILE": f"/dev/fd/{password}"},
+                    # The user's come last: one that lacks its value takes the next argument for it, which would be one of ours.
+                    (*arguments, "--no-sync", "--no-password", f"--file={path}", *extra),
+                    environment={} if password is None else {"PGPASSFILE": f"/dev/fd/{password}", "PGPASSWORD": ""},
                     descriptors=(descriptor,) if password is None else (descriptor, password),
                     seconds=options.timeout,
                 )
 
-            with producing(self._runner, command_for) as producer:
-                yield producer
+            try:
+                with producing(self._runner, command_for) as producer:
+                    yield producer
+            except ProgramFailed as error:
+                if _WAITED_FOR_LOCK.search(error.problem) is None:
+                    raise
+                raise SourceBusy(
+                    f"A table of {target.title} was locked for more than {options.lock_timeout:g} seconds: {error.problem}",
+                    "See in pg_locks who holds it, or raise lock_timeout.",
+                ) from error
 
     def content_digest(self, target: Target) -> ContentDigest:
         return CustomDigest() if target.format == "custom" else PlainDigest()
@@ -197,9 +212,9 @@ class PostgresqlEngine:
             self._programs["pg_dump"].path,
             f"--format={target.format}",
             "--compress=0",  # what is compressed once is not compressed again
-            f"--lock-wait-timeout={int(options.lock_timeout * 1000)}",
+            # Milliseconds, as large as the server takes them; 0 would be to wait for ever.
+            f"--lock-wait-timeout={max(1, min(int(options.lock_timeout * 1000), 2**31 - 1))}",
             *self._role(),
-            *options.extra_args,
             f"--dbname={options.login.conninfo(str(target.database))}",
         ]
 

@@ -28,4 +28,4 @@ def engine_for(options: EngineOptions, runner: Runner) -> Engine:
     """Return the engine whose options these are."""
     if isinstance(options, PostgresqlOptions):
         return PostgresqlEngine(options, runner)
-    return SqliteEngine(options)
+    return SqliteEngine(options, runner.is_stopped)

@@ -35,10 +35,12 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     BackupError,
     ContentInvalid,
     DatabaseMissing,
+    Interrupted,
     NoSpace,
     NotOwner,
     SourceBusy,
     SourceInvalid,
+    StoreFailed,
     store_errors,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._process import read_full
@@ -66,6 +68,7 @@ class SqliteEngine:
     """The databases in files of this machine."""
 
     options: SqliteOptions
+    is_stopped: t.Callable[[], bool] = lambda: False
 
     def survey(self) -> Survey:
         targets, unavailable = [], []
@@ -97,6 +100,8 @@ class SqliteEngine:
 
         def look_at_clock(status: int, remaining: int, total: int) -> None:
             # Called after the step. One that met a lock is tried again, without end, unless this raises.
+            if self.is_stopped():
+                raise Interrupted("The run was ended in the middle of a copy.")
             if status in _LOCKED and time.monotonic() > deadline:
                 raise SourceBusy(
                     f"{path} was locked by a writer for more than {self.options.lock_timeout:g} seconds.",
@@ -196,7 +201,8 @@ def _look_at(path: str) -> os.stat_result:
 
 def _connect(path: str) -> sqlite3.Connection:
     # rw, not ro: as the application itself would, so that what a crash left is recovered, and nothing is left behind.
-    return sqlite3.connect(f"file:{urllib.parse.quote(path)}?mode=rw", uri=True)
+    # timeout=0: the waiting for locks is done by whoever asks.
+    return sqlite3.connect(f"file:{urllib.parse.quote(os.fsencode(path))}?mode=rw", uri=True, timeout=0)
 
 
 def _translate(path: str, error: sqlite3.Error) -> BackupError:
@@ -204,6 +210,11 @@ def _translate(path: str, error: sqlite3.Error) -> BackupError:
         return NoSpace(
             f"Copying {path}: {error}.",
             "Make room, or back up to another directory; earlier backups are as they were.",
+        )
+    if "I/O" in str(error):  # of the copy or of the database, SQLite does not say
+        return StoreFailed(
+            f"Copying {path} into the directory of backups: {error}.",
+            "Look at the disks of both, and for a limit on the size of files (ulimit -f); earlier backups are as they were.",
         )
     return SourceInvalid(
         f"{path} can't be copied: {error}.",

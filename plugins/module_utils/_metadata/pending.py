@@ -23,6 +23,7 @@ import typing as t
 from datetime import datetime, timedelta
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
+    Interrupted,
     Locked,
     StoreFailed,
     store_errors,
@@ -87,10 +88,12 @@ class Pending:
                     f"{store.path(self.filename)} appeared while the backup was being made.",
                     "Nothing is ever overwritten: see who else writes here, and run again.",
                 )
-            store.replace(sidecar, manifest.to_bytes())
             try:
+                store.replace(sidecar, manifest.to_bytes())
                 store.rename(self._partial, self.filename)
             except BaseException:
+                if not store.taken(self._partial):  # the payload has its name, but may not have it on the disk
+                    store.remove(self.filename)
                 store.remove(sidecar)
                 raise
 
@@ -113,6 +116,7 @@ def pending(
     compression: names.Compression,
     clock: t.Callable[[], datetime],
     lock_timeout: float,
+    is_stopped: t.Callable[[], bool] = lambda: False,
 ) -> t.Iterator[Pending]:
     """Claim the next backup of a database. Raises Locked when another run writes one for longer than ``lock_timeout``."""
     deadline = time.monotonic() + lock_timeout
@@ -120,6 +124,8 @@ def pending(
         claimed = _claim(store, label, compression, clock, lock_timeout)
         if claimed is not None:
             break
+        if is_stopped():
+            raise Interrupted("The run was ended while it waited for another one.")
         if time.monotonic() >= deadline:
             raise Locked(
                 f"Another run has been writing a backup of the same database to {store.location} "
@@ -154,17 +160,18 @@ def _claim(
 
 
 def _sweep(store: LocalStore, files: t.Iterable[str]) -> tuple[list[str], list[names.BackupName]]:
-    """Delete the partials of dead runs. Return their names, and what those that live are writing."""
-    swept, alive = [], []
-    for file in files:
-        partial = names.parse_partial(file)
-        if partial is None:
-            continue
-        if store.is_held(file):
-            alive.append(partial)
-        elif store.remove(file):
-            swept.append(file)
-    return swept, alive
+    """Delete what dead runs left: partials, and the manifest of a payload that never came.
+
+    Return their names, and what those that live are writing. A run lives as long as any of its partials is held.
+    """
+    partials = {file: partial for file in files if (partial := names.parse_partial(file)) is not None}
+    alive = {partial.filename: partial for file, partial in partials.items() if store.is_held(file)}
+    swept: list[str] = []
+    for file, partial in partials.items():
+        if partial.filename not in alive:
+            orphans = [] if store.taken(partial.filename) else [names.manifest_name(partial.filename)]
+            swept += [name for name in (*orphans, file) if store.remove(name)]
+    return swept, list(alive.values())
 
 
 def _free_name(files: list[str], label: str, created_at: datetime, compression: names.Compression) -> str:

@@ -23,6 +23,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.base im
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     BackupError,
     DatabasesFailed,
+    Interrupted,
     NoSpace,
     StoreFailed,
 )
@@ -60,7 +61,10 @@ Outcome = t.Literal["created", "unchanged", "fresh", "failed"]
 
 @dataclass(frozen=True)
 class DumpRequest:
-    """What is to be backed up, where to, and what need not be. ``lock_timeout`` is in seconds."""
+    """What is to be backed up, where to, and what need not be. ``lock_timeout`` is in seconds.
+
+    ``is_stopped`` tells whether the run was told to end: what waits or writes in another thread then gives up.
+    """
 
     engine: Engine
     engine_name: str
@@ -72,6 +76,7 @@ class DumpRequest:
     skip_unchanged: bool = True
     parallel_databases: int = 1
     lock_timeout: float = 60.0
+    is_stopped: t.Callable[[], bool] = lambda: False
 
 
 @dataclass(frozen=True)
@@ -228,7 +233,7 @@ def _back_up(request: DumpRequest, step: Step, clock: Clock) -> Result:
     target, store = step.target, request.store
     facts = _facts(request, target, target.database)
     label = label_for(target.kind, target.database)
-    with pending(store, label, request.compression, clock, request.lock_timeout) as payload:
+    with pending(store, label, request.compression, clock, request.lock_timeout, request.is_stopped) as payload:
         warnings = tuple(f"Removed what an interrupted run left: {store.path(name)}" for name in payload.swept)
         # Asked again: another run may have committed since the plan was made.
         newest = Catalog(store).newest_good(step.group, clock())
@@ -270,6 +275,8 @@ def _fill(request: DumpRequest, target: Target, payload: Pending) -> tuple[int, 
     with request.codec.encoding(payload.write) as encoder:
         with request.engine.dumping(target, payload.make_copy_file) as content:
             while count := content.readinto(buffer):
+                if request.is_stopped():
+                    raise Interrupted("The run was ended in the middle of a dump.")
                 chunk = buffer[:count]
                 digest.update(chunk)
                 encoder.write(chunk)

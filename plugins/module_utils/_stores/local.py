@@ -38,8 +38,10 @@ LOCK_NAME = ".lastgood.lock"
 
 _DIRECTORY_MODE = 0o700
 _POLL_SECONDS = 0.1
+_DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CREATE_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_NO_SUCH_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 
 
 @dataclass(frozen=True)
@@ -70,10 +72,10 @@ class LocalStore:
     def exists(self) -> bool:
         try:
             self._directory()
-        except DirectoryUnusable:
-            if os.path.lexists(self.location):
-                raise
-            return False
+        except DirectoryUnusable as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                return False
+            raise
         return True
 
     def ensure(self) -> None:
@@ -103,22 +105,33 @@ class LocalStore:
         return f"{self.location}/{name}"
 
     def names(self) -> list[str]:
-        with store_errors(f"Listing {self.location}"), os.scandir(self._directory()) as entries:
-            return [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
+        with store_errors(f"Listing {self.location}"):
+            # A descriptor of its own: two threads that list at once would share their place in the directory.
+            descriptor = os.open(".", _DIRECTORY_FLAGS, dir_fd=self._directory())
+            try:
+                with os.scandir(descriptor) as entries:
+                    return [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
+            finally:
+                os.close(descriptor)
 
     def facts(self, name: str) -> FileFacts | None:
         try:
             found = os.stat(name, dir_fd=self._directory(), follow_symlinks=False)
-        except (FileNotFoundError, ValueError):
+        except ValueError:
             return None
+        except OSError as error:
+            if error.errno in _NO_SUCH_FILE:
+                return None
+            with store_errors(f"Looking at {self.path(name)}"):
+                raise
         if not stat.S_ISREG(found.st_mode):
             return None
-        return FileFacts(found.st_size, datetime.fromtimestamp(found.st_mtime, timezone.utc))
+        return FileFacts(found.st_size, _time(found.st_mtime))
 
     def read(self, name: str, limit: int) -> bytes | None:
         try:
-            descriptor = os.open(name, _READ_FLAGS, dir_fd=self._directory())
-        except OSError:
+            descriptor = self._open_file(name)
+        except (OSError, ValueError):
             return None
         try:
             return os.read(descriptor, limit)
@@ -130,7 +143,7 @@ class LocalStore:
     def chunks(self, name: str) -> t.Iterator[memoryview]:
         buffer = memoryview(bytearray(CHUNK_BYTES))
         with store_errors(f"Reading {self.path(name)}"):
-            descriptor = os.open(name, _READ_FLAGS, dir_fd=self._directory())
+            descriptor = self._open_file(name)
             try:
                 while count := read_full(descriptor, buffer):
                     yield buffer[:count]
@@ -160,12 +173,12 @@ class LocalStore:
             try:
                 write_all(descriptor, data)
                 self.finish(descriptor)
+                self.rename(partial, name)
             except BaseException:
                 self.remove(partial)
                 raise
             finally:
                 os.close(descriptor)
-            self.rename(partial, name)
 
     def remove(self, name: str) -> bool:
         with store_errors(f"Deleting {self.path(name)}"):
@@ -195,10 +208,11 @@ class LocalStore:
 
     def taken(self, name: str) -> bool:
         """Return whether anything at all bears the name, a link or a directory too."""
-        try:
-            os.stat(name, dir_fd=self._directory(), follow_symlinks=False)
-        except FileNotFoundError:
-            return False
+        with store_errors(f"Looking at {self.path(name)}"):
+            try:
+                os.stat(name, dir_fd=self._directory(), follow_symlinks=False)
+            except FileNotFoundError:
+                return False
         return True
 
     def is_held(self, name: str) -> bool:
@@ -224,6 +238,14 @@ class LocalStore:
             space = os.fstatvfs(self._directory())
         return space.f_bavail * space.f_frsize
 
+    def _open_file(self, name: str) -> int:
+        """Open a regular file for reading, and nothing else: from a fifo one would get what is not stored."""
+        descriptor = os.open(name, _READ_FLAGS, dir_fd=self._directory())
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise OSError(errno.EINVAL, "not a regular file")
+        return descriptor
+
     def _directory(self) -> int:
         if self._descriptor is None:
             self._descriptor = self._open_directory()
@@ -231,7 +253,7 @@ class LocalStore:
 
     def _open_directory(self) -> int:
         try:
-            return os.open(self.location, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            return os.open(self.location, _DIRECTORY_FLAGS)
         except FileNotFoundError as error:
             raise DirectoryUnusable(f"The directory {self.location} does not exist.", "Make it, or name another.") from error
         except OSError as error:
@@ -251,6 +273,14 @@ class LocalStore:
         uid, gid = self._attributes.uid, self._attributes.gid
         if uid is not None or gid is not None:
             os.fchown(descriptor, -1 if uid is None else uid, -1 if gid is None else gid)
+
+
+def _time(seconds: float) -> datetime:
+    """Return the time that a file system says, or the nearest that the calendar has."""
+    try:
+        return datetime.fromtimestamp(seconds, timezone.utc)
+    except (OverflowError, ValueError, OSError):
+        return (datetime.max if seconds > 0 else datetime.min).replace(tzinfo=timezone.utc)
 
 
 def wait_for_lock(descriptor: int, seconds: float) -> bool:

@@ -35,6 +35,10 @@ AS_ROOT = os.geteuid() == 0
 
 pytestmark = pytest.mark.skipif(not INSTALLATIONS, reason="no PostgreSQL server on this machine")
 every_installation = pytest.mark.parametrize("programs", INSTALLATIONS, ids=NAMES)
+# A distribution's are where everybody reaches them.
+every_private_installation = pytest.mark.parametrize(
+    "programs", [one for one in INSTALLATIONS if not one.bin_directory.is_relative_to("/usr")], ids=str
+)
 only_root = pytest.mark.skipif(not AS_ROOT, reason="only root can become somebody else")
 
 # Starts a server as told, says what there is to know about it, and then does as told.
@@ -154,9 +158,7 @@ def test_every_server_is_a_cluster_of_its_own(newest: Server) -> None:
         assert other.psql(ask) != newest.psql(ask)
 
 
-@pytest.mark.parametrize(
-    "name", ["app", 'a"b', "host=elsewhere", "back\\slash 'quoted' $HOME", "ü"]
-)
+@pytest.mark.parametrize("name", ["app", 'a"b', "host=elsewhere", "back\\slash 'quoted' $HOME", "ü"])
 def test_database_names_are_data(newest: Server, name: str) -> None:
     newest.create_database(name)
     assert newest.psql("select current_database()", name) == name
@@ -171,9 +173,7 @@ def test_failures_have_the_programs_words(newest: Server) -> None:
     assert newest.run("pg_dump", "--bogus", check=False).returncode == 1
 
 
-def test_other_connection_variables_do_not_lead_away(
-    newest: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_other_connection_variables_do_not_lead_away(newest: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGHOST", "elsewhere.invalid")
     monkeypatch.setenv("PGSERVICE", "elsewhere")
     assert newest.psql("select 1") == "1"
@@ -349,9 +349,7 @@ def test_close_does_the_work_of_a_guard_that_was_killed() -> None:
     assert_nothing_stays(server, processes)
 
 
-def start_script(
-    programs: Installation, base: Path, then: str, **options: object
-) -> subprocess.Popen[str]:
+def start_script(programs: Installation, base: Path, then: str, **options: object) -> subprocess.Popen[str]:
     """SCRIPT in a process of its own, with a private copy of the tool that every user can read."""
     tools = base / "code" / "tools"
     tools.mkdir(parents=True)
@@ -381,9 +379,7 @@ def ended(process: subprocess.Popen[str]) -> int:
 
 @every_installation
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_death_of_the_parent_leaves_nothing(
-    programs: Installation, number: signal.Signals, open_folder: Path
-) -> None:
+def test_death_of_the_parent_leaves_nothing(programs: Installation, number: signal.Signals, open_folder: Path) -> None:
     process = start_script(programs, open_folder, "time.sleep(600)")
     assert process.stdout
     told = json.loads(process.stdout.readline())
@@ -451,12 +447,8 @@ def test_as_an_unprivileged_user(programs: Installation, open_folder: Path) -> N
 
 
 @only_root
-@every_installation
-def test_installation_that_the_servers_user_cannot_reach(
-    programs: Installation, tmp_path: Path, open_folder: Path
-) -> None:
-    if programs.bin_directory.is_relative_to("/usr"):
-        pytest.skip("a distribution's programs are where everybody reaches them")
+@every_private_installation
+def test_installation_that_the_servers_user_cannot_reach(programs: Installation, tmp_path: Path, open_folder: Path) -> None:
     tmp_path.chmod(0o700)
     home = programs.bin_directory.parent
     closed = tmp_path / home.parent.name / home.name

@@ -102,7 +102,7 @@ def connecting(login: Login) -> t.Iterator[psycopg2.extensions.connection]:
     with password_file(login) as password:
         conninfo = login.conninfo(login.database)
         if password is not None:
-            conninfo += f" passfile=/dev/fd/{password}"
+            conninfo += f" password='' passfile=/dev/fd/{password}"  # empty, or PGPASSWORD would win over the file
         try:
             connection = psycopg2.connect(conninfo)
         except psycopg2.Error as error:

@@ -27,7 +27,8 @@ _HEADER_BYTES = 51
 
 _HEAD_BYTES = 4096  # the restricted mode's key stands within the first lines
 _TAIL_BYTES = 512  # the trailer, the key again, and no data worth speaking of
-_RESTRICT = re.compile(rb"^\\restrict (\S+)\n", re.MULTILINE)
+# Only right below the title: further down, or in a dump of before August 2025, such a line is data.
+_RESTRICT = re.compile(rb"--\n-- PostgreSQL database (?:cluster )?dump\n--\n\n(\\restrict (\S+)\n)")
 _TRAILER = re.compile(rb"^-- PostgreSQL database (?:cluster )?dump complete$", re.MULTILINE)
 
 
@@ -78,17 +79,17 @@ class PlainDigest:
         if _TRAILER.search(tail) is None:
             raise ContentInvalid("The dump ended without an error, but its last lines are missing.", _LOOK_AT)
         if self._key is not None:
-            before, _key, after = tail.rpartition(b"\\unrestrict " + self._key + b"\n")
-            tail = before + after
+            before, line, after = tail.rpartition(b"\n\\unrestrict " + self._key + b"\n")
+            tail = before + b"\n" + after if line else tail + self._key
         self._digest.update(tail)
         return self._digest.hexdigest()
 
     def _begin(self, head: bytes) -> None:
         self._head = None
-        match = _RESTRICT.search(head, 0, _HEAD_BYTES)
+        match = _RESTRICT.match(head, 0, _HEAD_BYTES)
         if match is not None:
-            self._key = match[1]
-            head = head[: match.start()] + head[match.end() :]
+            self._key = match[2]
+            head = head[: match.start(1)] + head[match.end(1) :]
         self._pass(memoryview(head))
 
     def _pass(self, chunk: memoryview) -> None:

@@ -18,6 +18,7 @@ _REFUSED_LONG = (
     "--jobs",
     "--compress",
     "--no-sync",
+    "--lock-wait-timeout",
     "--dbname",
     "--host",
     "--port",
@@ -51,9 +52,9 @@ def _refusal(argument: str) -> str | None:
         name = argument.partition("=")[0]
         clash = next((refused for refused in _REFUSED_LONG if refused.startswith(name)), None)
         return f"which may change {clash}, the collection's own to set" if clash else None
-    for letter in argument[1:]:
+    for place, letter in enumerate(argument[1:], start=2):
         if letter in _REFUSED_SHORT:
             return f"which sets -{letter}, the collection's own to set"
         if letter in _SHORT_WITH_VALUE:
-            break
+            return None if argument[place:] else "which lacks its value"
     return None

@@ -1,0 +1,101 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Servers that live as long as the session, and places that a test may fill."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.lastgood.database.tests.support.interpreters import UNPRIVILEGED, make_unprivileged_host
+from ansible_collections.lastgood.database.tests.support.modules import Host
+from ansible_collections.lastgood.database.tests.support.postgresql import PASSWORD, VERSIONS, Site, database_on
+from tools.throwaway_postgresql import Server, installation
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Callable[[int], Server]]:
+    """The server of a version, shared by all tests: each has databases and a directory of its own."""
+    with contextlib.ExitStack() as stack:
+        running: dict[int, Server] = {}
+
+        def server_of(major: int) -> Server:
+            if major not in running:
+                running[major] = stack.enter_context(Server.start(installation(major)))
+            return running[major]
+
+        yield server_of
+
+
+@pytest.fixture
+def server(request: pytest.FixtureRequest, servers: Callable[[int], Server]) -> Server:
+    """A server of the newest version that is here, or of the one asked for."""
+    if not VERSIONS:
+        pytest.skip("no PostgreSQL server on this machine")
+    return servers(getattr(request, "param", VERSIONS[-1]))
+
+
+@pytest.fixture
+def site(server: Server, tmp_path: Path) -> Iterator[Site]:
+    """A database with something in it, and where its backups go: a directory that is not there yet."""
+    with database_on(server) as database:
+        yield Site(server, database, tmp_path / "backups")
+
+
+@pytest.fixture(scope="session")
+def guarded() -> Iterator[Server]:
+    """A server of the newest version that listens on TCP, and lets nobody in without the password."""
+    if not VERSIONS:
+        pytest.skip("no PostgreSQL server on this machine")
+    with Server.start(installation(VERSIONS[-1]), password=PASSWORD, tcp=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def unprivileged() -> Iterator[Host]:
+    """A host of a user without privileges."""
+    with tempfile.TemporaryDirectory(prefix="host-") as folder:
+        yield make_unprivileged_host(Path(folder))
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder of the unprivileged user's, which everybody can enter: tmp_path is below one of mode 0700."""
+    folder = Path(tempfile.mkdtemp(prefix="t-"))
+    folder.chmod(0o755)
+    if os.geteuid() == 0:
+        os.chown(folder, UNPRIVILEGED, UNPRIVILEGED)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Mount a file system of its own, with these options (``size=1m``). Only root can."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a file system")
+    mounted: list[Path] = []
+
+    def mount(options: str) -> Path:
+        point = tmp_path / f"disk{len(mounted)}"
+        point.mkdir()
+        subprocess.run(("mount", "-t", "tmpfs", "-o", f"{options},mode=0700", "tmpfs", point), check=True)
+        mounted.append(point)
+        return point
+
+    try:
+        yield mount
+    finally:
+        for point in mounted:
+            subprocess.run(("umount", point), check=True)

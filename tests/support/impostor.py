@@ -1,0 +1,107 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Programs that stand in for PostgreSQL's own: small, real, and told what to do wrong."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from ansible_collections.lastgood.database.tests.support.observe import wait_until
+
+_PREAMBLE = """\
+#!{python} -IS
+import os, signal, subprocess, sys, time
+folder, real, arguments = {folder!r}, {real!r}, sys.argv[1:]
+if arguments == ["--version"]:
+    os.execv(real, [real, "--version"])
+out = next(argument.partition("=")[2] for argument in arguments if argument.startswith("--file="))
+
+def note(name, text=""):
+    path = os.path.join(folder, name)
+    with open(path + "~", "w") as file:
+        file.write(text)
+    os.rename(path + "~", path)
+
+def wait_for(name):
+    while not os.path.exists(os.path.join(folder, name)):
+        time.sleep(0.01)
+
+def go_on():
+    os.execv(real, [real, *arguments])
+
+def real_output(count):
+    reading, writing = os.pipe()
+    instead = ["--file=/dev/fd/%d" % writing if one.startswith("--file=") else one for one in arguments]
+    child = subprocess.Popen([real, *instead], pass_fds=[writing])
+    os.close(writing)
+    note("child", str(child.pid))
+    source = open(reading, "rb", buffering=0)
+    while count and (chunk := source.read(min(count, 65536))):
+        count -= len(chunk)
+        yield chunk
+    yield b""  # the half is out
+    while chunk := source.read(65536):
+        yield chunk
+    status = child.wait()
+    if status:
+        sys.exit(status)
+
+note("pid", str(os.getpid()))
+"""
+
+HOLD = """
+note("started")
+wait_for("go")
+go_on()
+"""
+
+# The first bytes of the real dump; then it waits to be told to write the rest.
+HALF = """
+sink = open(out, "wb", buffering=0)
+for chunk in real_output({count}):
+    if chunk:
+        sink.write(chunk)
+    else:
+        note("half")
+        wait_for("go")
+"""
+
+
+class Impostor:
+    """A bin_directory in which one of PostgreSQL's programs is a Python script, and the others are the real ones.
+
+    The script finds ``note(name)``, ``wait_for(name)``, ``go_on()`` (become the real program), ``real_output(count)``, and
+    the file to write as ``out``.
+    """
+
+    def __init__(self, folder: Path, real: Path, script: str, *, program: str = "pg_dump") -> None:
+        self.notes = folder / "notes"
+        self.bin_directory = folder / "bin"
+        self.notes.mkdir(parents=True)
+        self.bin_directory.mkdir()
+        for one in real.iterdir():
+            if one.name != program:
+                (self.bin_directory / one.name).symlink_to(one)
+        preamble = _PREAMBLE.format(python=sys.executable, folder=str(self.notes), real=str(real / program))
+        path = self.bin_directory / program
+        path.write_text(preamble + script, encoding="utf-8")
+        path.chmod(0o755)
+
+    def has_noted(self, name: str) -> bool:
+        return (self.notes / name).exists()
+
+    def wait_for(self, name: str, unless: Callable[[], bool] = lambda: False) -> None:
+        """Wait until the script has noted that; it fails when ``unless`` comes true first."""
+        wait_until(lambda: self.has_noted(name) or unless())
+        assert self.has_noted(name), f"it ended before it noted {name!r}"
+
+    def say(self, name: str) -> None:
+        """Note what the script waits for."""
+        (self.notes / name).touch()
+
+    def pid(self, name: str = "pid") -> int:
+        return int((self.notes / name).read_text())

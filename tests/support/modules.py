@@ -1,0 +1,191 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Runs a module of the collection as a host does in the end: a process of its own, JSON in, JSON out.
+
+outcome = run_module("backup_facts", directory="/somewhere")
+outcome.result["ansible_facts"]
+
+with running_module("db_backup", directory="/somewhere", ...) as process:
+    ...                     # look at it, stop it
+    outcome = process.wait()
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import types
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+COLLECTION = "ansible_collections.lastgood.database"
+HANGS_AFTER_SECONDS = 120  # far more than any run here takes
+
+
+def collections_path() -> Path:
+    """Where Python finds the collection under its name."""
+    spec = importlib.util.find_spec(f"{COLLECTION}.plugins")
+    assert spec is not None and spec.submodule_search_locations is not None
+    # Not resolved: the checkout may be reached by a link that bears the collection's name.
+    return Path(next(iter(spec.submodule_search_locations))).parents[3]
+
+
+@dataclass(frozen=True)
+class Host:
+    """Who runs a module, with what: an interpreter, where it finds its imports, and a user (None: ourselves)."""
+
+    python: Path = Path(sys.executable)
+    search_path: tuple[Path, ...] = field(default_factory=lambda: (collections_path(),))
+    environment: Mapping[str, str] = types.MappingProxyType({})
+    uid: int | None = None
+    largest_file: int | None = None
+
+    def environ(self) -> dict[str, str]:
+        return {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "HOME": "/nonexistent",
+            "LC_ALL": "C.UTF-8",
+            "PYTHONPATH": os.pathsep.join(map(str, self.search_path)),
+            # Modules of nobody's can't be cached, and those of older interpreters need not be.
+            **({} if self.uid is None else {"PYTHONDONTWRITEBYTECODE": "1"}),
+            **self.environment,
+        }
+
+
+OURSELVES = Host()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a module ended, and what it said."""
+
+    status: int
+    result: dict[str, Any]
+    stdout: str
+    stderr: str
+
+    @property
+    def changed(self) -> bool:
+        """Raises AssertionError when the module failed: then it says nothing that counts."""
+        assert self.status == 0, f"the module failed: {self.result.get('msg')}\n{self.stderr}"
+        changed = self.result["changed"]
+        assert isinstance(changed, bool)
+        return changed
+
+    @property
+    def warnings(self) -> list[str]:
+        """Their texts: newer versions of Ansible wrap each one up."""
+        found = self.result.get("warnings", [])
+        return [one if isinstance(one, str) else str(one["event"]["msg"]) for one in found]
+
+    @property
+    def backups(self) -> list[dict[str, Any]]:
+        return list(self.result["backups"])
+
+    @property
+    def outcomes(self) -> list[str]:
+        return [str(backup["outcome"]) for backup in self.backups]
+
+    @property
+    def error_code(self) -> str | None:
+        """The code of the failure, None where there was none."""
+        assert (self.status != 0) == bool(self.result.get("failed")), self.stdout
+        return self.result["error"]["code"] if self.status != 0 else None
+
+    @property
+    def msg(self) -> str:
+        return str(self.result["msg"])
+
+
+class ModuleProcess:
+    """A module that runs."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+        self._outcome: Outcome | None = None
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def ended(self) -> bool:
+        return self._process.poll() is not None
+
+    def send_signal(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """End it without a chance to do anything, and wait until it is gone."""
+        self._process.kill()
+        self._process.communicate(timeout=HANGS_AFTER_SECONDS)
+
+    def wait(self) -> Outcome:
+        if self._outcome is None:
+            stdout, stderr = self._process.communicate(timeout=HANGS_AFTER_SECONDS)
+            self._outcome = _read(self._process.returncode, stdout, stderr)
+        return self._outcome
+
+
+@contextlib.contextmanager
+def running_module(
+    name: str, /, *, host: Host = OURSELVES, check: bool = False, diff: bool = False, **options: Any
+) -> Iterator[ModuleProcess]:
+    """Start a module. It does not outlive the ``with``."""
+    arguments = {"_ansible_check_mode": check, "_ansible_diff": diff, **options}
+    process = subprocess.Popen(
+        (host.python, "-m", f"{COLLECTION}.plugins.modules.{name}"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        errors="surrogateescape",
+        cwd="/",
+        env=host.environ(),
+        start_new_session=True,
+        user=host.uid,
+        group=host.uid,
+        extra_groups=None if host.uid is None else [],
+        preexec_fn=None if host.largest_file is None else _limit(host.largest_file),
+    )
+    try:
+        assert process.stdin is not None
+        process.stdin.write(json.dumps({"ANSIBLE_MODULE_ARGS": arguments}))
+        process.stdin.close()
+        process.stdin = None
+        yield ModuleProcess(process)
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def run_module(name: str, /, *, host: Host = OURSELVES, check: bool = False, diff: bool = False, **options: Any) -> Outcome:
+    """Run a module to its end."""
+    with running_module(name, host=host, check=check, diff=diff, **options) as process:
+        return process.wait()
+
+
+def _limit(largest_file: int) -> Any:
+    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+
+
+def _read(status: int, stdout: str, stderr: str) -> Outcome:
+    try:
+        result = json.loads(stdout)
+    except ValueError:
+        raise AssertionError(f"no result, status {status}; standard output:\n{stdout}\nstandard error:\n{stderr}") from None
+    # Ansible takes a task with this key for one that was skipped.
+    assert "skipped" not in result
+    assert "Traceback" not in stdout + stderr, stdout + stderr
+    return Outcome(status, result, stdout, stderr)

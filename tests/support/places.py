@@ -1,0 +1,48 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Directories that a test's own can't be: one that others may reach, and one that is full soon."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.lastgood.database.tests.support.processes import UNPRIVILEGED
+
+AS_ROOT = os.geteuid() == 0
+
+only_root = pytest.mark.skipif(not AS_ROOT, reason="only root may mount and give files away")
+
+
+@contextlib.contextmanager
+def common_directory() -> Iterator[Path]:
+    """A directory that everybody may go to, and that an unprivileged user owns."""
+    path = Path(tempfile.mkdtemp(dir="/tmp", prefix="store-"))
+    if AS_ROOT:
+        os.chown(path, UNPRIVILEGED, UNPRIVILEGED)
+    path.chmod(0o755)
+    try:
+        yield path
+    finally:
+        path.chmod(0o755)
+        shutil.rmtree(path)
+
+
+@contextlib.contextmanager
+def tiny_file_system(path: Path) -> Iterator[Path]:
+    """A file system of 64 KiB, mounted on a directory that is made for it."""
+    path.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(path)], check=True)
+    try:
+        yield path
+    finally:
+        subprocess.run(["umount", "--lazy", str(path)], check=True)

@@ -1,0 +1,91 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Work in a process of its own: as another user, under a limit, or to be killed in the middle of it."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import Any, TypeVar
+
+UNPRIVILEGED = 65534
+HANGS_AFTER_SECONDS = 120.0  # far more than any work here takes
+
+# Forked: what the work needs is imported by then, which an unprivileged user might not be able to do.
+_FORK = multiprocessing.get_context("fork")
+
+Result = TypeVar("Result")
+
+
+def in_child(work: Callable[[], Result]) -> Result:
+    """Do the work in a child, and return or raise what it did."""
+    with child(lambda talk: talk.send(_outcome(work))) as (_process, talk):
+        answer: tuple[Result, Exception | None] = hear(talk)
+    result, error = answer
+    if error is not None:
+        raise error
+    return result
+
+
+def as_unprivileged(work: Callable[[], Result]) -> Result:
+    """Do the work in a child as a user whom permissions bind: as ourselves, or where we are root as somebody else."""
+
+    def dropped() -> Result:
+        if os.geteuid() == 0:
+            os.setgroups([])
+            os.setresgid(UNPRIVILEGED, UNPRIVILEGED, UNPRIVILEGED)
+            os.setresuid(UNPRIVILEGED, UNPRIVILEGED, UNPRIVILEGED)
+        return work()
+
+    return in_child(dropped)
+
+
+def death_of(work: Callable[[], object]) -> int:
+    """Do the work in a child, and return how that ended: its exit status, or the number of a signal with a minus."""
+    with child(lambda _talk: work()) as (process, _talk):
+        process.join(HANGS_AFTER_SECONDS)
+        assert process.exitcode is not None, "it hangs"
+        return process.exitcode
+
+
+@contextlib.contextmanager
+def child(work: Callable[[Connection], object]) -> Iterator[tuple[BaseProcess, Connection]]:
+    """Do the work beside us. It is handed one end of a connection, and we have the other. At the end it is gone."""
+    ours, theirs = _FORK.Pipe()
+    process = _FORK.Process(target=_work_at, args=(work, ours, theirs), daemon=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside threads, which the test runner may have
+        process.start()
+    theirs.close()
+    try:
+        yield process, ours
+    finally:
+        ours.close()
+        process.kill()
+        process.join()
+        process.close()
+
+
+def hear(talk: Connection) -> Any:
+    """Wait for what the other end says. EOFError when it is gone."""
+    assert talk.poll(HANGS_AFTER_SECONDS), "it hangs"
+    return talk.recv()
+
+
+def _work_at(work: Callable[[Connection], object], ours: Connection, theirs: Connection) -> None:
+    ours.close()
+    work(theirs)
+
+
+def _outcome(work: Callable[[], Result]) -> tuple[Result | None, Exception | None]:
+    try:
+        return work(), None
+    except Exception as error:
+        return None, error

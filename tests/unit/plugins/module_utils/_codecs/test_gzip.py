@@ -1,0 +1,94 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""gzip by each of the ways that a host may have, read back by the program gzip."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from typing import Any, get_args
+
+import pytest
+
+from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleRunner
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Codec, Level
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.gzip import gzip_codec
+
+pytestmark = pytest.mark.usefixtures("nothing_left")
+
+Bounded = Callable[[Callable[[], Any]], Any]
+Encode = Callable[[Codec, bytes], bytes]
+ReadBack = Callable[[bytes, str], bytes]
+CodecOf = Callable[[Level], Codec]
+
+
+@pytest.fixture(params=["isal", "pigz", "zlib"])
+def codec_of(
+    request: pytest.FixtureRequest,
+    runner: ModuleRunner,
+    without_library: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> CodecOf:
+    """Return how this host makes codecs: it has the one compressor, and none that would come before it."""
+    if request.param != "isal":
+        without_library("isal")
+    if request.param == "zlib":
+        monkeypatch.setenv("PATH", "/nonexistent")
+    elif request.param == "pigz":
+        assert shutil.which("pigz"), "the tests need the program pigz"
+
+    def make(level: Level) -> Codec:
+        codec = gzip_codec(level, runner)
+        assert codec.compressor.split()[0] == request.param
+        return codec
+
+    return make
+
+
+def test_the_program_gzip_reads_it_back(
+    codec_of: CodecOf, content: bytes, encode: Encode, read_back: ReadBack, bounded: Bounded
+) -> None:
+    encoded = bounded(lambda: encode(codec_of("balanced"), content))
+    assert read_back(encoded, "gzip") == content
+
+
+@pytest.mark.parametrize("level", get_args(Level))
+def test_equal_content_gives_equal_bytes(
+    codec_of: CodecOf, text: bytes, encode: Encode, read_back: ReadBack, bounded: Bounded, level: Level
+) -> None:
+    first, second = (bounded(lambda: encode(codec_of(level), text)) for _ in range(2))
+    assert first == second
+    assert read_back(first, "gzip") == text
+
+
+def test_neither_a_name_nor_a_time_is_in_the_header(codec_of: CodecOf, text: bytes, encode: Encode, bounded: Bounded) -> None:
+    encoded = bounded(lambda: encode(codec_of("fast"), text))
+    flags, time = encoded[3], encoded[4:8]
+    assert (flags, time) == (0, bytes(4))
+
+
+def test_the_levels_make_it_smaller_and_smaller(codec_of: CodecOf, text: bytes, encode: Encode, bounded: Bounded) -> None:
+    fast, balanced, small = (len(bounded(lambda level=level: encode(codec_of(level), text))) for level in get_args(Level))
+    assert fast > balanced > small
+
+
+def test_a_codec_may_be_used_again(
+    codec_of: CodecOf, text: bytes, noise: bytes, encode: Encode, read_back: ReadBack, bounded: Bounded
+) -> None:
+    codec = codec_of("fast")
+    for content in (text, noise, text):
+        assert read_back(bounded(lambda content=content: encode(codec, content)), "gzip") == content
+
+
+def test_isal_comes_before_pigz_and_pigz_before_zlib(
+    runner: ModuleRunner, without_library: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert os.access(shutil.which("pigz") or "", os.X_OK)
+    assert gzip_codec("fast", runner).compressor.startswith("isal ")
+    without_library("isal")
+    assert gzip_codec("fast", runner).compressor.startswith("pigz")
+    monkeypatch.setenv("PATH", "/nonexistent")
+    assert gzip_codec("fast", runner).compressor.startswith("zlib ")

@@ -1,0 +1,58 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+
+import pytest
+
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Codec
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.inline import InlineCodec, PlainCodec
+from ansible_collections.lastgood.database.plugins.module_utils._errors import NoSpace
+
+CODECS = [PlainCodec(), InlineCodec("zlib", lambda: zlib.compressobj(1))]
+each_codec = pytest.mark.parametrize("codec", CODECS, ids=["plain", "zlib"])
+
+
+def test_no_compression_hands_on_every_byte(content: bytes, encode: Callable[[Codec, bytes], bytes]) -> None:
+    assert encode(PlainCodec(), content) == content
+
+
+def test_a_compressor_object_has_all_of_it(content: bytes, encode: Callable[[Codec, bytes], bytes]) -> None:
+    assert zlib.decompress(encode(InlineCodec("zlib", lambda: zlib.compressobj(1)), content)) == content
+
+
+def test_nothing_is_written_for_a_chunk_that_the_compressor_keeps() -> None:
+    written: list[int] = []
+    with InlineCodec("zlib", lambda: zlib.compressobj(1)).encoding(lambda data: written.append(len(data))) as encoder:
+        for _ in range(100):
+            encoder.write(memoryview(b"x"))
+        encoder.finish()
+    assert 0 not in written
+
+
+@each_codec
+def test_an_error_in_writing_comes_out_as_it_is(codec: Codec, noise: bytes) -> None:
+    error = NoSpace("The disk is full.")
+
+    def write(data: bytes | memoryview) -> None:
+        raise error
+
+    with pytest.raises(NoSpace) as caught, codec.encoding(write) as encoder:
+        encoder.write(memoryview(noise))
+    assert caught.value is error
+
+
+@each_codec
+def test_leaving_without_an_end_writes_no_end(codec: Codec, noise: bytes) -> None:
+    whole, part = bytearray(), bytearray()
+    with codec.encoding(whole.extend) as encoder:
+        encoder.write(memoryview(noise))
+        encoder.finish()
+    with pytest.raises(KeyError), codec.encoding(part.extend) as encoder:
+        encoder.write(memoryview(noise)[:-1])
+        raise KeyError
+    assert len(part) < len(whole)

@@ -1,0 +1,105 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.lastgood.database.plugins.module_utils import _errors
+from ansible_collections.lastgood.database.plugins.module_utils._errors import (
+    BackupError,
+    ConnectionFailed,
+    DatabasesFailed,
+    NoSpace,
+    StoreFailed,
+    store_errors,
+)
+
+# Playbooks rely on these: one may be added, none may change.
+CODES = {
+    "ArgumentInvalid": "argument_invalid",
+    "AuthenticationFailed": "authentication_failed",
+    "BackupError": "backup_failed",
+    "ConnectionFailed": "connection_failed",
+    "ContentInvalid": "content_invalid",
+    "DatabaseClosed": "database_closed",
+    "DatabaseMissing": "database_missing",
+    "DirectoryUnusable": "directory_unusable",
+    "Interrupted": "interrupted",
+    "LibraryMissing": "library_missing",
+    "Locked": "locked",
+    "NameRefused": "name_refused",
+    "NoSpace": "no_space",
+    "NotOwner": "not_owner",
+    "ProgramFailed": "program_failed",
+    "ProgramMissing": "program_missing",
+    "ProgramTimeout": "timeout",
+    "QueryFailed": "query_failed",
+    "SourceBusy": "source_busy",
+    "SourceInvalid": "source_invalid",
+    "StoreFailed": "store_failed",
+}
+
+
+def kinds() -> dict[str, type[BackupError]]:
+    found = {name: kind for name, kind in vars(_errors).items() if isinstance(kind, type) and issubclass(kind, BackupError)}
+    del found["DatabasesFailed"]  # has the code of what it sums up
+    return found
+
+
+def test_the_codes_that_there_were_stay_as_they_are() -> None:
+    assert {name: kind.code for name, kind in kinds().items() if name in CODES} == CODES
+
+
+def test_each_error_has_a_code_of_its_own() -> None:
+    codes = [kind.code for kind in kinds().values()]
+    assert sorted(codes) == sorted(set(codes))
+
+
+def test_an_error_says_the_problem_then_the_remedy() -> None:
+    error = NoSpace("The disk is full.", "Make room.", free=7)
+    assert str(error) == "The disk is full. Make room."
+    assert (error.problem, error.remedy) == ("The disk is full.", "Make room.")
+    assert str(BackupError("Alone.")) == "Alone."
+
+
+def test_an_errors_result_has_its_code_and_its_details() -> None:
+    assert json.loads(json.dumps(NoSpace("Full.", free=7).as_result())) == {"code": "no_space", "free": 7}
+
+
+def test_several_databases_that_failed_have_the_code_and_the_details_of_the_first() -> None:
+    error = DatabasesFailed("2 of 3 failed.", "See backups.", ConnectionFailed("No.", host="h"))
+    assert error.as_result() == {"code": "connection_failed", "host": "h"}
+    assert str(error) == "2 of 3 failed. See backups."
+    assert DatabasesFailed("", "", NoSpace("")).code == "no_space"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_no_room_for_a_file_is_no_space(number: int) -> None:
+    with pytest.raises(NoSpace, match=f"^Writing x: {os.strerror(number)}") as caught, store_errors("Writing x"):
+        raise OSError(number, os.strerror(number), "/a/path")
+    assert isinstance(caught.value.__cause__, OSError)
+
+
+def test_whatever_else_the_system_says_is_an_error_of_the_store(tmp_path: Path) -> None:
+    with pytest.raises(StoreFailed, match=r"^Reading x: No such file or directory\.") as caught, store_errors("Reading x"):
+        (tmp_path / "missing").read_bytes()
+    assert isinstance(caught.value.__cause__, FileNotFoundError)
+
+
+def test_an_error_without_a_number_has_its_own_words() -> None:
+    with pytest.raises(StoreFailed, match=r"^Reading x: it went wrong\."), store_errors("Reading x"):
+        raise OSError("it went wrong")
+
+
+@pytest.mark.parametrize("error", [NoSpace("Full."), KeyError("x"), ValueError("x")])
+def test_errors_that_are_none_of_the_systems_pass(error: Exception) -> None:
+    with pytest.raises(type(error)) as caught, store_errors("Reading x"):
+        raise error
+    assert caught.value is error

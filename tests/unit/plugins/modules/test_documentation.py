@@ -1,0 +1,186 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the modules say of themselves is what they are: documentation as ansible-doc reads it, held against the code."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+COLLECTION = "lastgood.database"
+HAS_SECRETS = {"login_password"}
+
+
+@functools.cache
+def collection_folder() -> Path:
+    """Return the collection's folder, under the name by which Ansible finds it."""
+    spec = importlib.util.find_spec(f"ansible_collections.{COLLECTION}.plugins")
+    assert spec is not None and spec.submodule_search_locations is not None
+    return Path(next(iter(spec.submodule_search_locations))).parent
+
+
+def module_names() -> list[str]:
+    return sorted(path.stem for path in (collection_folder() / "plugins" / "modules").glob("*.py"))
+
+
+@functools.cache
+def documentation() -> dict[str, dict[str, Any]]:
+    """Return what ansible-doc says of each module, documentation fragments and all."""
+    names = [f"{COLLECTION}.{name}" for name in module_names()]
+    done = subprocess.run(
+        (sys.executable, "-m", "ansible", "doc", "--json", "--type", "module", *names),
+        env={
+            **os.environ,
+            "LC_ALL": "C.UTF-8",
+            "ANSIBLE_COLLECTIONS_PATH": str(collection_folder().parents[2]),
+            "ANSIBLE_NOCOLOR": "1",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found: dict[str, dict[str, Any]] = json.loads(done.stdout)
+    return {name.rpartition(".")[2]: said for name, said in found.items()}
+
+
+class Told(Exception):
+    """What a module told AnsibleModule."""
+
+
+def told_by(name: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Return what a module tells AnsibleModule when it starts. That is as far as it gets."""
+
+    def listen(**told: Any) -> None:
+        raise Told(told)
+
+    module = importlib.import_module(f"ansible_collections.{COLLECTION}.plugins.modules.{name}")
+    monkeypatch.setattr(module, "AnsibleModule", listen)
+    with pytest.raises(Told) as caught:
+        module.main()
+    told: dict[str, Any] = caught.value.args[0]
+    return told
+
+
+each_module = pytest.mark.parametrize("name", module_names())
+
+
+@pytest.fixture
+def told(name: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    return told_by(name, monkeypatch)
+
+
+@pytest.fixture
+def options(name: str) -> dict[str, Any]:
+    documented: dict[str, Any] = documentation()[name]["doc"]["options"]
+    return documented
+
+
+@each_module
+def test_every_option_is_documented_and_every_documented_option_is_there(told: dict[str, Any], options: dict[str, Any]) -> None:
+    assert set(options) == set(told["argument_spec"])
+
+
+@each_module
+def test_each_option_is_what_its_documentation_says(told: dict[str, Any], options: dict[str, Any]) -> None:
+    for option, spec in told["argument_spec"].items():
+        documented = options[option]
+        for key, default in (("type", "str"), ("elements", None), ("choices", None), ("default", None), ("required", False)):
+            assert documented.get(key, default) == spec.get(key, default), f"{option}: {key}"
+        assert documented.get("aliases", []) == spec.get("aliases", []), option
+
+
+@each_module
+def test_every_option_is_explained(options: dict[str, Any]) -> None:
+    assert all("".join(documented["description"]).strip() for documented in options.values())
+
+
+@each_module
+def test_secrets_and_nothing_else_are_kept_out_of_logs(told: dict[str, Any]) -> None:
+    hidden = {option for option, spec in told["argument_spec"].items() if spec.get("no_log")}
+    assert hidden == HAS_SECRETS & set(told["argument_spec"])
+
+
+@each_module
+def test_check_mode_is_full_and_the_module_knows(name: str, told: dict[str, Any]) -> None:
+    attributes = documentation()[name]["doc"]["attributes"]
+    assert attributes["check_mode"]["support"] == "full"
+    assert told["supports_check_mode"] is True
+    assert attributes["diff_mode"]["support"] in ("full", "N/A")
+    assert attributes["platform"]["platforms"] == "linux"
+
+
+@each_module
+def test_a_facts_module_says_that_it_returns_facts_and_returns_nothing_else(name: str) -> None:
+    said = documentation()[name]
+    if name.endswith("_facts"):
+        assert said["doc"]["attributes"]["facts"]["support"] == "full"
+        assert set(said["return"]) == {"ansible_facts", "error"}
+    else:
+        assert "facts" not in said["doc"]["attributes"]
+        assert "ansible_facts" not in said["return"]
+
+
+def keys_of(returned: dict[str, Any]) -> set[str]:
+    return set(returned) | {key for value in returned.values() for key in keys_of(value.get("contains", {}))}
+
+
+@each_module
+def test_an_error_has_a_code_and_no_result_is_called_skipped(name: str) -> None:
+    returned = documentation()[name]["return"]
+    assert returned["error"]["contains"]["code"]["type"] == "str"
+    assert "skipped" not in keys_of(returned)
+
+
+@each_module
+def test_each_example_is_what_the_module_takes(name: str, told: dict[str, Any]) -> None:
+    examples = [
+        task[f"{COLLECTION}.{name}"]
+        for task in yaml.safe_load(documentation()[name]["examples"])
+        if f"{COLLECTION}.{name}" in task
+    ]
+    assert examples
+    validator = ArgumentSpecValidator(told["argument_spec"], required_if=told.get("required_if"))
+    for example in examples:
+        assert validator.validate(example).error_messages == []
+
+
+# --- Action groups ---------------------------------------------------------------------------------------------
+
+
+def groups() -> dict[str, list[str]]:
+    runtime = yaml.safe_load((collection_folder() / "meta" / "runtime.yml").read_text(encoding="utf-8"))
+    found: dict[str, list[str]] = runtime["action_groups"]
+    return found
+
+
+def test_the_action_groups_have_exactly_the_modules_that_say_so() -> None:
+    documented: dict[str, list[str]] = {}
+    for name in module_names():
+        attribute = documentation()[name]["doc"]["attributes"].get("action_group", {"membership": []})
+        membership = attribute["membership"]
+        for group in [membership] if isinstance(membership, str) else membership:
+            documented.setdefault(group.removeprefix(f"{COLLECTION}."), []).append(name)
+    assert groups() == documented
+
+
+@pytest.mark.parametrize(("group", "option"), [("backup", "directory"), ("login", "login_host")])
+def test_an_action_group_is_of_the_modules_with_its_option(group: str, option: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert groups()[group] == [name for name in module_names() if option in told_by(name, monkeypatch)["argument_spec"]]
+
+
+def test_a_group_is_of_modules_that_are_there() -> None:
+    assert {name for members in groups().values() for name in members} <= set(module_names())

@@ -1,0 +1,188 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The order of the house: a file imports from the floors below its own, and never sideways from another room."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PLUGINS = Path(__file__).parents[2] / "plugins"
+PREFIX = "ansible_collections.lastgood.database.plugins."
+
+# From the top down, each a floor of one room: a folder, or a file.
+FLOORS = [
+    "modules",
+    "module_utils._ansible",
+    "module_utils._operations",
+    "module_utils._arguments",
+    "module_utils._retention",
+    "module_utils._engines",
+    "module_utils._codecs",
+    "module_utils._metadata",
+    "module_utils._stores",
+    "module_utils._process",
+    "module_utils._errors",
+]
+KNOW_ANSIBLE = {"modules", "module_utils._ansible"}
+LAZY = {"psycopg2", "isal", "zstandard", "compression", "paramiko"}
+# What Ansible's own run_command is there for, and what its packer can't follow.
+FORBIDDEN = {"subprocess", "multiprocessing", "importlib", "pty", "popen2"}
+FORBIDDEN_CALLS = {"__import__", "eval", "exec", "os.system", "os.popen", "os.fork", "os.execv", "os.posix_spawn"}
+
+
+def room_of(name: str) -> str | None:
+    """Return the room in which a module of ours is, None where the house has no such room."""
+    return next((room for room in FLOORS if name == room or name.startswith(f"{room}.")), None)
+
+
+class Imports(ast.NodeVisitor):
+    """Collects what a file imports, and whether that happens as soon as it is imported itself."""
+
+    def __init__(self) -> None:
+        self.found: list[tuple[str, bool]] = []
+        self._at_once = True
+
+    def visit_Import(self, node: ast.Import) -> None:
+        self.found += [(alias.name, self._at_once) for alias in node.names]
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        if node.level:
+            self.found.append(("." * node.level + (node.module or ""), self._at_once))
+            return
+        assert node.module is not None
+        ours = node.module + "."
+        if ours.startswith(PREFIX) and room_of(ours.removeprefix(PREFIX).rstrip(".")) is None:
+            # "from ....module_utils import _process" names the room only behind "import".
+            self.found += [(f"{node.module}.{alias.name}", self._at_once) for alias in node.names]
+        else:
+            self.found.append((node.module, self._at_once))
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        self._later(node.body)
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> None:
+        self._later(node.body)
+
+    def visit_If(self, node: ast.If) -> None:
+        if ast.unparse(node.test) in ("t.TYPE_CHECKING", "TYPE_CHECKING"):
+            self._later(node.body)
+            for statement in node.orelse:
+                self.visit(statement)
+        else:
+            self.generic_visit(node)
+
+    def _later(self, statements: list[ast.stmt]) -> None:
+        before, self._at_once = self._at_once, False
+        for statement in statements:
+            self.visit(statement)
+        self._at_once = before
+
+
+def complaints(name: str, source: str) -> Iterator[str]:
+    """Yield what is wrong with a file of that name, such as ``module_utils._codecs.gzip``."""
+    room = room_of(name)
+    if room is None:
+        yield f"{name} is in no room of the house"
+        return
+    tree = ast.parse(source)
+    imports = Imports()
+    imports.visit(tree)
+    for imported, at_once in imports.found:
+        top = imported.partition(".")[0]
+        if imported.startswith("."):
+            yield f"{name} imports {imported}, and not by its whole name"
+        elif imported.startswith(PREFIX):
+            other = room_of(imported.removeprefix(PREFIX))
+            if other is None:
+                yield f"{name} imports {imported}, which is in no room"
+            elif other != room and FLOORS.index(other) <= FLOORS.index(room):
+                yield f"{name} imports {imported}, which is not below it"
+        elif top in FORBIDDEN:
+            yield f"{name} imports {imported}, which nothing here may"
+        elif top in LAZY:
+            if at_once:
+                yield f"{name} imports {imported} before it is needed"
+        elif top == "ansible":
+            if at_once and room not in KNOW_ANSIBLE:
+                yield f"{name} imports {imported}, and is not to know of it"
+        elif top not in sys.stdlib_module_names:
+            yield f"{name} imports {imported}, which is not ours, not Ansible's and not the standard library's"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in FORBIDDEN_CALLS:
+            yield f"{name} calls {ast.unparse(node.func)}"
+
+
+@functools.cache
+def files() -> dict[str, Path]:
+    return {
+        ".".join(path.relative_to(PLUGINS).with_suffix("").parts): path
+        for folder in ("modules", "module_utils")
+        for path in sorted((PLUGINS / folder).rglob("*.py"))
+    }
+
+
+@pytest.mark.parametrize("name", files())
+def test_a_file_keeps_to_the_order_of_the_house(name: str) -> None:
+    assert list(complaints(name, files()[name].read_text(encoding="utf-8"))) == []
+
+
+def test_the_floors_that_are_there_are_all_looked_at() -> None:
+    there = {room_of(name) for name in files()}
+    assert {"modules", "module_utils._operations", "module_utils._engines", "module_utils._codecs"} <= there
+    assert {"module_utils._ansible", "module_utils._metadata", "module_utils._stores", "module_utils._errors"} <= there
+
+
+UTILS = f"{PREFIX}module_utils"
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "words"),
+    [
+        ("module_utils._process", f"from {UTILS}._ansible import ModuleRunner", "not below it"),
+        ("module_utils._process", f"def f():\n    from {UTILS}._ansible import ModuleRunner", "not below it"),
+        ("module_utils._process", f"if t.TYPE_CHECKING:\n    from {UTILS}._codecs.base import Codec", "not below it"),
+        ("module_utils._codecs.gzip", f"import {UTILS}._engines.sqlite", "not below it"),
+        ("module_utils._codecs.gzip", f"from {UTILS} import _engines", "not below it"),
+        ("module_utils._stores.local", f"from {UTILS}._metadata.names import parse", "not below it"),
+        ("module_utils._errors", f"from {PREFIX}modules.db_backup import main", "not below it"),
+        ("module_utils._errors", f"from {UTILS}._new import x", "in no room"),
+        ("module_utils._new", "", "in no room of the house"),
+        ("module_utils._codecs.gzip", "from .base import Codec", "not by its whole name"),
+        ("module_utils._process", "import subprocess", "which nothing here may"),
+        ("module_utils._process", "def f():\n    from subprocess import run", "which nothing here may"),
+        ("module_utils._process", "import importlib.util", "which nothing here may"),
+        ("module_utils._process", "os.system('x')", "calls os.system"),
+        ("module_utils._process", "__import__('x')", "calls __import__"),
+        ("module_utils._engines.postgresql", "import psycopg2.extensions", "before it is needed"),
+        ("module_utils._engines.postgresql", "try:\n    import psycopg2\nexcept ImportError:\n    pass", "before it is needed"),
+        ("module_utils._codecs.gzip", "class C:\n    from isal import isal_zlib", "before it is needed"),
+        ("module_utils._codecs.gzip", "if not t.TYPE_CHECKING:\n    import zstandard", "before it is needed"),
+        ("module_utils._process", "from ansible.module_utils.basic import AnsibleModule", "is not to know of it"),
+        ("module_utils._process", "import requests", "not the standard library's"),
+    ],
+)
+def test_disorder_is_seen(name: str, source: str, words: str) -> None:
+    [complaint] = complaints(name, source)
+    assert words in complaint
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("modules.db_backup", f"from {UTILS}._ansible import run_module\nfrom ansible.module_utils.basic import AnsibleModule"),
+        ("module_utils._codecs.gzip", f"from {UTILS}._codecs.base import Codec\nfrom {UTILS}._process import Runner"),
+        ("module_utils._codecs.gzip", f"def f():\n    import isal\n\nfrom {UTILS} import _process"),
+        ("module_utils._engines.postgresql", "if t.TYPE_CHECKING:\n    import psycopg2"),
+        ("module_utils._errors", "import os, typing as t"),
+    ],
+)
+def test_order_is_let_be(name: str, source: str) -> None:
+    assert list(complaints(name, source)) == []
