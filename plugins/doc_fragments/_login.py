@@ -12,6 +12,7 @@ class ModuleDocFragment:
 options:
   login_host:
     description:
+      - This and the options that begin with C(login_) or C(ssl_) are for PostgreSQL only.
       - Host name or address of the PostgreSQL server.
       - Left out, PostgreSQL's own rules hold, so that usually the socket of the local server is taken. The environment
         variables that PostgreSQL's programs know, such as E(PGSERVICE), are honoured.

@@ -18,7 +18,7 @@ options:
     elements: str
   databases:
     description:
-      - Databases whose backups are meant, by their exact names. An SQLite database has the name of its file.
+      - Databases whose backups are meant, by their exact names. An SQLite database is named by its file without the directory.
       - Left out, it is every database. An empty list is an error.
     type: list
     elements: str

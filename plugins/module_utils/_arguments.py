@@ -168,6 +168,7 @@ def _sqlite_options(params: Params) -> SqliteOptions:
         ("format=plain", params["format"] == "plain"),
         ("include_globals", params["include_globals"]),
         ("extra_args", params["extra_args"]),
+        ("timeout", params["timeout"]),
     ):
         if given:
             raise ArgumentInvalid(f"{option} means nothing for SQLite.", "Leave it out, or correct engine.")

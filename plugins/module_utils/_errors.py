@@ -22,8 +22,9 @@ class BackupError(Exception):
 
     code = "backup_failed"
 
-    def __init__(self, problem: str, remedy: str = "", **details: t.Any) -> None:
-        super().__init__(f"{problem} {remedy}".rstrip())
+    def __init__(self, problem: str, remedy: str, **details: t.Any) -> None:
+        ended = problem if problem.endswith((".", "!", "?")) else f"{problem}."  # a tool's own words may be its end
+        super().__init__(f"{ended} {remedy}")
         self.problem = problem
         self.remedy = remedy
         self.details = details

@@ -122,7 +122,7 @@ class RunningProgram:
         self._ready = threading.Event()
         self._guard = threading.Lock()
         self._process: Process | None = None
-        self._outcome: Completed | BaseException = ProgramFailed(f"{command.program} was never run.")
+        self._outcome: Completed | BaseException = ProgramFailed(f"{command.program} was never run.", "Run it again.")
         self._stopped = False
         self._timed_out = False
         self._thread = threading.Thread(target=self._run, name=command.program, daemon=True)
@@ -313,6 +313,7 @@ def failure(program: str, completed: Completed) -> ProgramFailed:
     ended = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
     return ProgramFailed(
         f"{program} {ended}: {words or 'it said nothing.'}",
+        "Mend what it says, and run again; earlier backups are as they were.",
         exit_status=status,
         program=program,
         stderr=words,

@@ -58,6 +58,7 @@ options:
     description:
       - Whether to read every payload from end to end, and to call V(corrupt) what no longer has the digest in its manifest.
       - Without it, only the sizes are compared. Nothing is written either way.
+      - With O(newest) and without O(state), only the newest ones are read.
     type: bool
     default: false
 seealso:
@@ -86,7 +87,7 @@ EXAMPLES = r"""
     descending: true
     page_size: 3
 
-- name: Read the newest good backup of each database again, to see that it still is what it was
+- name: Read the newest backup of each database again, to see that it still is what it was
   lastgood.database.backup_facts:
     directory: /var/lib/postgresql/backups
     newest: 1
@@ -111,7 +112,7 @@ ansible_facts:
           description: Whether the directory exists.
           type: bool
         count:
-          description: How many backups there are, on all pages.
+          description: How many backups were asked for, on all pages.
           type: int
         total_bytes:
           description: Size of all their payloads in bytes.
@@ -137,7 +138,9 @@ ansible_facts:
               type: str
               sample: database
             origin:
-              description: The host of which it is. Null, as what follows, where no manifest says it.
+              description:
+                - The host of which it is.
+                - Null, like engine, instance, format and payload_sha256, where no manifest says it.
               type: str
               sample: db7
             engine:
@@ -215,7 +218,7 @@ ansible_facts:
                   description: What there is to say about it.
                   type: str
         databases:
-          description: The same, summed up for each database.
+          description: The backups that were asked for, summed up for each database.
           type: list
           elements: dict
           contains:
@@ -247,7 +250,7 @@ ansible_facts:
               description: Size of all of its payloads in bytes.
               type: int
 error:
-  description: What went wrong, for programs.
+  description: What went wrong, for programs. Beside the code it has what the problem calls for.
   returned: failure
   type: dict
   contains:
@@ -274,7 +277,9 @@ from ansible_collections.lastgood.database.plugins.module_utils._arguments impor
     selection_from,
     strings_from,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import STATES
 from ansible_collections.lastgood.database.plugins.module_utils._operations.inventory import (
+    SORT_BY,
     InventoryRequest,
     inventory,
 )
@@ -304,11 +309,11 @@ def main() -> t.NoReturn:
             "state": {
                 "type": "list",
                 "elements": "str",
-                "choices": ["good", "unverified", "suspect", "corrupt"],
+                "choices": list(STATES),
             },
             "sort_by": {
                 "type": "str",
-                "choices": ["filename", "created_at", "modified_at", "size"],
+                "choices": list(SORT_BY),
                 "default": "filename",
             },
             "descending": {"type": "bool", "default": False},

@@ -106,17 +106,19 @@ options:
   origin:
     description:
       - What to call this host in the manifests. Backups of different origins never stand for each other.
-      - Left out, it is the host's own name.
+      - Left out, it is the host's own name. The role gives the host's name in the inventory. Give the same when you run the
+        module by hand beside the role, or its backups stand apart.
     type: str
   extra_args:
     description:
-      - Further arguments for C(pg_dump), each as one word with its value, such as V(--exclude-table=audit).
+      - Further arguments for C(pg_dump), for PostgreSQL only, each as one word with its value, such as V(--exclude-table=audit).
       - Those that would change the file, its format, the number of jobs or the connection are refused.
     type: list
     elements: str
     default: []
   timeout:
-    description: How long the dump of one database may take, such as V(2h). Left out, there is no limit.
+    description:
+      - How long the dump of one database may take, such as V(2h), for PostgreSQL only. Left out, there is no limit.
     type: str
   lock_timeout:
     description:
@@ -184,22 +186,23 @@ backups:
   description:
     - What became of each database.
     - Of a backup that was made, or that still stands for its database, this is all that RV(ignore:database_backups.files)
-      of M(lastgood.database.backup_facts) says of it. Of one that failed, or that check mode predicts, it is what is known
-      without a file.
+      of M(lastgood.database.backup_facts) says of it.
+    - Of one that failed, or that check mode predicts, RV(backups[].filename) and RV(backups[].path) are null, and state, times,
+      sizes, digest and verification are missing.
   returned: success and failure, as soon as the databases are known
   type: list
   elements: dict
   contains:
     outcome:
       description:
-        - V(created) is a new backup, V(unchanged) one that was found to hold the database as it is, V(fresh) one that is younger
-          than O(interval), V(failed) a database without a backup from this run.
+        - V(created) is a new backup, in check mode one that a run may make, V(unchanged) one that was found to hold the database
+          as it is, V(fresh) one that is younger than O(interval), V(failed) a database without a backup from this run.
       type: str
       sample: created
     reason:
       description: Why it came to that.
       type: str
-      sample: the last one is 1 day, 0:00:02 old
+      sample: the last one is 1d 2s old
     msg:
       description: What went wrong, why, and what to do next.
       type: str
@@ -230,7 +233,9 @@ backups:
       description: The kind of database.
       type: str
     instance:
-      description: PostgreSQL's system identifier, or the real path of an SQLite file.
+      description:
+        - PostgreSQL's system identifier, or the real path of an SQLite file.
+        - Where the user may not ask for the identifier, it is the server's host and port.
       type: str
     database:
       description: Name of the database. Null for globals.
@@ -283,7 +288,9 @@ backups:
       size_kb: '1843.2'
       state: good
 error:
-  description: What went wrong, for programs. Of several databases that failed, it is the first one's.
+  description:
+    - What went wrong, for programs. Beside the code it has what the problem calls for.
+    - Of several databases that failed, it is the first one's.
   returned: failure
   type: dict
   contains:
@@ -330,7 +337,6 @@ def back_up(module: AnsibleModule, runner: ModuleRunner) -> ModuleResult:
     params: Params = module.params
     request = DumpRequest(
         engine=engine_for(engine_options_from(params), runner),
-        engine_name=params["engine"],
         store=LocalStore(directory_from(params), file_attributes(module)),
         origin=params["origin"] or platform.node(),
         codec=codec_for(params["compression"], params["compression_level"], runner),

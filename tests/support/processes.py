@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
@@ -25,12 +26,11 @@ Result = TypeVar("Result")
 
 
 def in_child(work: Callable[[], Result]) -> Result:
-    """Do the work in a child, and return or raise what it did."""
+    """Do the work in a child, and return what it did. What it raises fails the test."""
     with child(lambda talk: talk.send(_outcome(work))) as (_process, talk):
-        answer: tuple[Result, Exception | None] = hear(talk)
-    result, error = answer
-    if error is not None:
-        raise error
+        answer: tuple[Result, str] = hear(talk)
+    result, trace = answer
+    assert not trace, trace
     return result
 
 
@@ -84,8 +84,8 @@ def _work_at(work: Callable[[Connection], object], ours: Connection, theirs: Con
     work(theirs)
 
 
-def _outcome(work: Callable[[], Result]) -> tuple[Result | None, Exception | None]:
+def _outcome(work: Callable[[], Result]) -> tuple[Result | None, str]:
     try:
-        return work(), None
-    except Exception as error:
-        return None, error
+        return work(), ""
+    except BaseException:  # a failed assertion of the test runner is no Exception
+        return None, traceback.format_exc()

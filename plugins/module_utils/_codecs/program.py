@@ -44,7 +44,9 @@ class ProgramEncoder:
             write_all(self._feeding, chunk)
         except BrokenPipeError as error:
             self.finish()  # knows why nobody reads any more
-            raise ProgramFailed(f"{self._running.command.program} stopped reading before the end of its input.") from error
+            raise ProgramFailed(
+                f"{self._running.command.program} stopped reading before the end of its input.", "Run it by hand and see."
+            ) from error
 
     def finish(self) -> None:
         self.close()

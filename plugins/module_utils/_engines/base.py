@@ -85,6 +85,8 @@ class Content(t.Protocol):
 class Engine(t.Protocol):
     """One kind of database."""
 
+    name: t.ClassVar[str]
+
     def survey(self) -> Survey:
         """Return what there is to back up. Raises when the server can't even be asked."""
 

@@ -108,6 +108,8 @@ class _Server:
 class PostgresqlEngine:
     """The databases of one server."""
 
+    name: t.ClassVar[str] = "postgresql"
+
     def __init__(self, options: PostgresqlOptions, runner: Runner) -> None:
         check_extra_arguments(options.extra_args)
         self._options = options
@@ -133,12 +135,11 @@ class PostgresqlEngine:
             self._reads_passwords = server.reads_passwords
             if not server.reads_passwords:
                 warnings.append("The globals are without the roles' password digests: the user may not read pg_authid.")
-        warnings += [
-            f"{target.title} is dumped by {target.tool} from a server {target.server_version}: "
-            "such a dump may not go back into a server of that version."
-            for target in targets[:1]
-            if target.major_mismatch
-        ]
+        if targets and targets[0].major_mismatch:
+            warnings.append(
+                f"The server is PostgreSQL {server.version}, and the nearest program is {targets[0].tool}: "
+                "such a dump may not go back into a server of that version."
+            )
         return Survey(tuple(targets), tuple(unavailable), tuple(warnings))
 
     @contextlib.contextmanager
@@ -191,7 +192,7 @@ class PostgresqlEngine:
         return Target(
             kind=kind,
             database=database,
-            engine="postgresql",
+            engine=self.name,
             instance=server.instance,
             source=server.source,
             server_version=server.version,
@@ -268,14 +269,14 @@ def _check_dumpable(name: str, server: _Server) -> None:
     if database is None:
         raise DatabaseMissing(f"There is no database {name} on the server.", "Correct the name, or make the database.")
     if database.half_dropped:
-        raise DatabaseClosed(f"The database {name} is half dropped.", "End what was begun: DROP DATABASE.")
+        raise DatabaseClosed(f"The database {name} is half dropped.", f'End what was begun: DROP DATABASE "{name}"')
     if not database.allows_connections:
         raise DatabaseClosed(
             f"The database {name} allows no connections.",
-            "ALTER DATABASE ... ALLOW_CONNECTIONS true",
+            f'Allow them: ALTER DATABASE "{name}" ALLOW_CONNECTIONS true',
         )
     if not database.may_connect:
         raise DatabaseClosed(
             f"The user may not connect to the database {name}.",
-            "GRANT CONNECT ON DATABASE ... TO the user.",
+            f'Allow it: GRANT CONNECT ON DATABASE "{name}" TO the user',
         )

@@ -67,6 +67,8 @@ class SqliteOptions:
 class SqliteEngine:
     """The databases in files of this machine."""
 
+    name: t.ClassVar[str] = "sqlite"
+
     options: SqliteOptions
     is_stopped: t.Callable[[], bool] = lambda: False
 
@@ -101,7 +103,7 @@ class SqliteEngine:
         def look_at_clock(status: int, remaining: int, total: int) -> None:
             # Called after the step. One that met a lock is tried again, without end, unless this raises.
             if self.is_stopped():
-                raise Interrupted("The run was ended in the middle of a copy.")
+                raise Interrupted("The run was ended in the middle of a copy.", "Run it again.")
             if status in _LOCKED and time.monotonic() > deadline:
                 raise SourceBusy(
                     f"{path} was locked by a writer for more than {self.options.lock_timeout:g} seconds.",
@@ -165,7 +167,7 @@ def _target(path: str) -> Target:
     return Target(
         kind="database",
         database=os.path.basename(path),
-        engine="sqlite",
+        engine=SqliteEngine.name,
         instance=os.path.realpath(path),
         source=path,
         server_version=sqlite3.sqlite_version,

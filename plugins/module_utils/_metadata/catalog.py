@@ -14,6 +14,7 @@ import typing as t
 from dataclasses import dataclass
 from datetime import datetime
 
+from ansible_collections.lastgood.database.plugins.module_utils._errors import StoreFailed
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import (
     Backup,
     Group,
@@ -121,19 +122,12 @@ def newest_of_each(backups: t.Iterable[Backup], count: int, now: datetime) -> li
     return [item[-1] for newest in groups.values() for item in newest]
 
 
-def read_again(backup: Backup, store: Store) -> Backup:
-    """Return the backup as its payload says: read from end to end, and corrupt if the digest is not the manifest's.
-
-    One whose manifest is of no use, or another's, is left as it is: there is no digest to compare.
-    """
-    if backup.state == "unverified" or payload_digest(store, backup.name.filename) == backup.manifest.payload_sha256:
-        return backup
-    return backup._replace(corrupt=True)
-
-
-def payload_digest(store: Store, name: str) -> str:
-    """Read a file of a store from end to end, and return its SHA-256 in hexadecimal."""
+def is_sound(store: Store, backup: Backup) -> bool:
+    """Read a payload from end to end, and return whether it has the digest in its manifest. What can't be read has not."""
     digest = hashlib.sha256()
-    for chunk in store.chunks(name):
-        digest.update(chunk)
-    return digest.hexdigest()
+    try:
+        for chunk in store.chunks(backup.name.filename):
+            digest.update(chunk)
+    except StoreFailed:
+        return False
+    return digest.hexdigest() == backup.manifest.payload_sha256

@@ -125,7 +125,7 @@ def pending(
         if claimed is not None:
             break
         if is_stopped():
-            raise Interrupted("The run was ended while it waited for another one.")
+            raise Interrupted("The run was ended while it waited for another one.", "Run it again.")
         if time.monotonic() >= deadline:
             raise Locked(
                 f"Another run has been writing a backup of the same database to {store.location} "
@@ -179,7 +179,7 @@ def _free_name(files: list[str], label: str, created_at: datetime, compression: 
     stamp = created_at
     while True:
         filename = names.compose(label, stamp, compression)
-        taken = filename[: filename.index(".dump", len(f"backup_{label}_")) + len(".dump")]
+        taken = names.compose(label, stamp, "none")  # which is how the others begin
         if not any(file.startswith((taken, f".{taken}")) for file in files):
             return filename
         stamp += timedelta(seconds=1)

@@ -25,7 +25,6 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     DatabasesFailed,
     Interrupted,
     NoSpace,
-    StoreFailed,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import (
     Backup,
@@ -33,7 +32,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import (
     Catalog,
-    payload_digest,
+    is_sound,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import (
     MANIFEST_VERSION,
@@ -67,7 +66,6 @@ class DumpRequest:
     """
 
     engine: Engine
-    engine_name: str
     store: LocalStore
     origin: str
     codec: Codec
@@ -104,7 +102,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Report:
-    """What became of all databases, in the engine's order."""
+    """What became of all databases, those that could not even be tried last."""
 
     results: tuple[Result, ...]
     warnings: tuple[str, ...]
@@ -122,9 +120,9 @@ class Report:
         if len(self.results) == 1:
             return failed[0][1]
         return DatabasesFailed(
-            f"{len(failed)} of {len(self.results)} were not backed up. "
+            f"{len(failed)} of {len(self.results)} databases were not backed up. "
             + " ".join(f"[{title}] {error}" for title, error in failed),
-            "The others were; see backups.",
+            "The others were; see backups." if len(failed) < len(self.results) else "See backups.",
             failed[0][1],
         )
 
@@ -276,7 +274,7 @@ def _fill(request: DumpRequest, target: Target, payload: Pending) -> tuple[int, 
         with request.engine.dumping(target, payload.make_copy_file) as content:
             while count := content.readinto(buffer):
                 if request.is_stopped():
-                    raise Interrupted("The run was ended in the middle of a dump.")
+                    raise Interrupted("The run was ended in the middle of a dump.", "Run it again.")
                 chunk = buffer[:count]
                 digest.update(chunk)
                 encoder.write(chunk)
@@ -290,10 +288,7 @@ def _fill(request: DumpRequest, target: Target, payload: Pending) -> tuple[int, 
 def _confirm(request: DumpRequest, backup: Backup, now: datetime) -> Backup | None:
     """Read a backup's payload again. Return it with its time renewed; None if it is corrupt, which its manifest then says."""
     store, filename = request.store, backup.name.filename
-    try:
-        sound = payload_digest(store, filename) == backup.manifest.payload_sha256
-    except StoreFailed:
-        sound = False
+    sound = is_sound(store, backup)
     with store.lock(request.lock_timeout):
         current = Catalog(store).find(filename)
         if current is None:
@@ -346,7 +341,7 @@ def _facts(request: DumpRequest, target: Target | None, database: str | None) ->
     return {
         "kind": "database" if target is None else target.kind,
         "origin": request.origin,
-        "engine": request.engine_name,
+        "engine": request.engine.name,
         "instance": None if target is None else target.instance,
         "database": database,
         "format": None if target is None else target.format,

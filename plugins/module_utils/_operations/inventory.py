@@ -19,8 +19,8 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalo
     Catalog,
     Selection,
     age_order,
+    is_sound,
     newest_of_each,
-    read_again,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
 
@@ -111,13 +111,25 @@ def inventory(request: InventoryRequest, now: datetime) -> dict[str, t.Any]:
 def _matching(request: InventoryRequest, now: datetime) -> t.Iterable[Backup]:
     """Return the backups that are asked for, in no order: those of the states first, then the newest of these."""
     backups: t.Iterable[Backup] = Catalog(request.store).select(request.selection)
-    if request.checksum:
-        backups = (read_again(backup, request.store) for backup in backups)
-    if request.states is not None:
-        states = request.states
-        backups = (backup for backup in backups if backup.state in states)
-    newest = request.selection.newest
+    newest, states = request.selection.newest, request.states
+    if states is None:
+        # No more is read than is shown.
+        return _read_again(backups if newest is None else newest_of_each(backups, newest, now), request)
+    backups = (backup for backup in _read_again(backups, request) if backup.state in states)
     return backups if newest is None else newest_of_each(backups, newest, now)
+
+
+def _read_again(backups: t.Iterable[Backup], request: InventoryRequest) -> t.Iterable[Backup]:
+    """Where that is asked for, read the payloads, and call corrupt what is no longer as its manifest says.
+
+    One whose manifest is of no use, or another's, is left as it is: there is no digest to compare.
+    """
+    if not request.checksum:
+        return backups
+    store = request.store
+    return (
+        backup if backup.state == "unverified" or is_sound(store, backup) else backup._replace(corrupt=True) for backup in backups
+    )
 
 
 def _records(lines: t.Iterable[_Line], catalog: Catalog, now: datetime) -> list[dict[str, t.Any]]:

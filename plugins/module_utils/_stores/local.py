@@ -6,8 +6,8 @@
 
 """A directory on this machine as a store of backups.
 
-Everything goes through one descriptor of the directory, so that nothing which happens to the path in between can lead a
-write astray.
+Everything but an engine's own copy goes through one descriptor of the directory, so that nothing which happens to the path
+in between can lead a write astray.
 """
 
 from __future__ import annotations

@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     AuthenticationFailed,
     ConnectionFailed,
-    DatabaseMissing,
     LibraryMissing,
     QueryFailed,
 )
@@ -132,7 +131,7 @@ def query(connection: psycopg2.extensions.connection, sql: str, *values: t.Any) 
         ) from error
 
 
-def _connection_error(login: Login, words: str) -> ConnectionFailed | DatabaseMissing:
+def _connection_error(login: Login, words: str) -> ConnectionFailed:
     """Tell apart why a connection failed. libpq gives no code at this point, only words."""
     if "authentication failed" in words or "no password supplied" in words:
         return AuthenticationFailed(
@@ -140,8 +139,8 @@ def _connection_error(login: Login, words: str) -> ConnectionFailed | DatabaseMi
             "Correct login_user and login_password, or the server's pg_hba.conf.",
         )
     return ConnectionFailed(
-        f"The server can't be reached: {words}",
-        "See whether it runs, and correct login_host, login_port or login_unix_socket.",
+        f"The connection to the server failed: {words}",
+        "See whether it runs, and correct login_host, login_port, login_unix_socket, login_user or login_db.",
     )
 
 

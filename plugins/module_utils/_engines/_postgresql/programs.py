@@ -78,7 +78,7 @@ def _ask_version(runner: Runner, path: str) -> Program:
     completed = run(runner, Command((path, "--version"), seconds=_ANSWER_SECONDS))
     match = _VERSION.search(completed.stdout)
     if match is None:
-        raise ProgramMissing(f"{path} does not say which version it is.")
+        raise ProgramMissing(f"{path} does not say which version it is.", "See what it is.")
     return Program(path, match[1].decode("ascii", "replace"), int(match[2]))
 
 

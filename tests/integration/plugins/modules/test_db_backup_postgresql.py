@@ -112,6 +112,12 @@ def test_an_archive_goes_back_by_pg_restore_alone(site: Site, compression: str, 
         assert dump_of(site.server, other) == dump_of(site.server, site.database)
 
 
+def test_an_archive_is_compressed_once(site: Site) -> None:
+    site.sql("create table words as select repeat('again and ', 100) as n from generate_series(1, 100)")
+    site.back_up()
+    assert b"again and again and" in gzip.decompress(payload(site.directory).read_bytes())
+
+
 @every_version
 @pytest.mark.parametrize("compression, ending", [("gzip", ".dump.gz"), ("zstd", ".dump.zst")])
 def test_a_plain_dump_goes_back_by_psql_alone(site: Site, compression: str, ending: str) -> None:
@@ -649,6 +655,7 @@ def test_a_dump_that_takes_too_long_is_ended(site: Site, tmp_path: Path, first: 
     impostor = Impostor(tmp_path / "fake", site.server.bin_directory, f"{first}wait_for('never')")
     outcome = site.back_up(bin_directory=str(impostor.bin_directory), timeout="1s")
     assert outcome.error_code == "timeout"
+    assert "after 1 second" in outcome.msg
     assert not runs(impostor.pid())
     assert contents(site.directory) == {}
 

@@ -158,7 +158,7 @@ def test_an_error_is_the_modules_failure_with_its_code_and_details(start: Callab
 
 
 def test_a_failure_beside_values_brings_them_along(start: Callable[..., Module]) -> None:
-    operation = "operation = lambda runner: ModuleResult({'changed': True, 'n': 1}, ['Ah.'], NoSpace('Full.'))"
+    operation = "operation = lambda runner: ModuleResult({'changed': True, 'n': 1}, ['Ah.'], NoSpace('Full.', 'Make room.'))"
     result = start(operation).end()
     assert (result["failed"], result["changed"], result["n"], result["error"]["code"]) == (True, True, 1, "no_space")
     assert "Ah." in str(result["warnings"])
@@ -212,11 +212,11 @@ def operation(runner):
 """
 
 
-@pytest.mark.parametrize("words", [(), ("ignores",)], ids=["that ends", "that ignores SIGTERM"])
+@pytest.mark.parametrize(("words", "kill_after"), [((), 1000.0), (("ignores",), 0.1)], ids=["that ends", "that ignores SIGTERM"])
 def test_a_program_of_another_thread_is_ended_when_the_run_is_interrupted(
-    start: Callable[..., Module], words: tuple[str, ...]
+    start: Callable[..., Module], words: tuple[str, ...], kill_after: float
 ) -> None:
-    module = start(f"_ansible.KILL_AFTER_SECONDS = 0.1\nWORDS = {words}{IN_A_THREAD}")
+    module = start(f"_ansible.KILL_AFTER_SECONDS = {kill_after}\nWORDS = {words}{IN_A_THREAD}")
     pid = module.programs_pid()
     module.process.terminate()
     assert module.end()["error"]["code"] == "interrupted"

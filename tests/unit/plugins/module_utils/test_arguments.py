@@ -195,7 +195,7 @@ def test_without_a_timeout_there_is_none() -> None:
     assert options.timeout is None
 
 
-SQLITE = {**DUMP, "engine": "sqlite", "databases": ["/srv/app.db"], "extra_args": []}
+SQLITE = {**DUMP, "engine": "sqlite", "databases": ["/srv/app.db"], "extra_args": [], "timeout": None}
 
 
 def test_options_for_sqlite() -> None:
@@ -204,7 +204,7 @@ def test_options_for_sqlite() -> None:
     assert (options.paths, options.exclude, options.lock_timeout) == (("/srv/app.db",), ("test_*",), 90.0)
 
 
-@pytest.mark.parametrize("over", [{"format": "plain"}, {"include_globals": True}, {"extra_args": ["-O"]}])
+@pytest.mark.parametrize("over", [{"format": "plain"}, {"include_globals": True}, {"extra_args": ["-O"]}, {"timeout": "2h"}])
 def test_what_means_nothing_for_sqlite_is_refused(over: dict[str, Any]) -> None:
     with pytest.raises(ArgumentInvalid, match=f"{next(iter(over))}.* means nothing for SQLite"):
         engine_options_from({**SQLITE, **over})

@@ -66,18 +66,18 @@ def test_an_error_says_the_problem_then_the_remedy() -> None:
     error = NoSpace("The disk is full.", "Make room.", free=7)
     assert str(error) == "The disk is full. Make room."
     assert (error.problem, error.remedy) == ("The disk is full.", "Make room.")
-    assert str(BackupError("Alone.")) == "Alone."
+    assert str(BackupError("In its own words", "Go on.")) == "In its own words. Go on."
 
 
 def test_an_errors_result_has_its_code_and_its_details() -> None:
-    assert json.loads(json.dumps(NoSpace("Full.", free=7).as_result())) == {"code": "no_space", "free": 7}
+    assert json.loads(json.dumps(NoSpace("Full.", "Make room.", free=7).as_result())) == {"code": "no_space", "free": 7}
 
 
 def test_several_databases_that_failed_have_the_code_and_the_details_of_the_first() -> None:
-    error = DatabasesFailed("2 of 3 failed.", "See backups.", ConnectionFailed("No.", host="h"))
+    error = DatabasesFailed("2 of 3 failed.", "See backups.", ConnectionFailed("No.", "Go.", host="h"))
     assert error.as_result() == {"code": "connection_failed", "host": "h"}
     assert str(error) == "2 of 3 failed. See backups."
-    assert DatabasesFailed("", "", NoSpace("")).code == "no_space"
+    assert DatabasesFailed("", "", NoSpace("", "")).code == "no_space"
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
@@ -98,7 +98,7 @@ def test_an_error_without_a_number_has_its_own_words() -> None:
         raise OSError("it went wrong")
 
 
-@pytest.mark.parametrize("error", [NoSpace("Full."), KeyError("x"), ValueError("x")])
+@pytest.mark.parametrize("error", [NoSpace("Full.", "Make room."), KeyError("x"), ValueError("x")])
 def test_errors_that_are_none_of_the_systems_pass(error: Exception) -> None:
     with pytest.raises(type(error)) as caught, store_errors("Reading x"):
         raise error

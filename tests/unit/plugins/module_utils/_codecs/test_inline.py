@@ -36,7 +36,7 @@ def test_nothing_is_written_for_a_chunk_that_the_compressor_keeps() -> None:
 
 @each_codec
 def test_an_error_in_writing_comes_out_as_it_is(codec: Codec, noise: bytes) -> None:
-    error = NoSpace("The disk is full.")
+    error = NoSpace("The disk is full.", "Make room.")
 
     def write(data: bytes | memoryview) -> None:
         raise error

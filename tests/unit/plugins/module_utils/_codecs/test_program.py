@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -25,6 +26,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     ProgramFailed,
     ProgramMissing,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._process import CHUNK_BYTES
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -96,7 +98,7 @@ def test_a_program_that_can_not_be_started_is_an_error(
 def test_an_error_in_writing_comes_out_as_it_is_and_the_program_is_ended(
     codec: Callable[[str], Codec], noise: bytes, bounded: Bounded, fails_after: int
 ) -> None:
-    error = NoSpace("The disk is full.")
+    error = NoSpace("The disk is full.", "Make room.")
     written = 0
 
     def write(data: bytes | memoryview) -> None:
@@ -117,7 +119,7 @@ def test_an_error_in_writing_comes_out_as_it_is_and_the_program_is_ended(
 
 
 def test_an_error_in_writing_the_last_bytes_comes_out_at_the_end(codec: Callable[[str], Codec], bounded: Bounded) -> None:
-    error = NoSpace("The disk is full.")
+    error = NoSpace("The disk is full.", "Make room.")
 
     def write(data: bytes | memoryview) -> None:
         raise error
@@ -136,12 +138,13 @@ def test_an_error_in_writing_the_last_bytes_comes_out_at_the_end(codec: Callable
 @pytest.mark.parametrize(
     "ignores", ["", "signal.signal(signal.SIGTERM, signal.SIG_IGN); "], ids=["that ends", "that ignores SIGTERM"]
 )
+@pytest.mark.parametrize("fails", [False, True], ids=["leaves", "fails"])
 def test_a_program_is_ended_when_its_writer_leaves(
     codec: Callable[[str], Codec],
-    noise: bytes,
     bounded: Bounded,
     monkeypatch: pytest.MonkeyPatch,
     ignores: str,
+    fails: bool,
 ) -> None:
     monkeypatch.setattr(_process, "KILL_AFTER_SECONDS", 0.05)
     told = threading.Event()
@@ -152,13 +155,16 @@ def test_a_program_is_ended_when_its_writer_leaves(
         told.set()
 
     def leave() -> None:
-        code = f"{ignores}import time; sink.write(b'%d' % os.getpid()); sink.close(); os.close(1); time.sleep(1000)"
+        # As much as is read at once. After it the program says nothing, and does not look for the end of its input.
+        said = f"(b'%d' % os.getpid()).ljust({CHUNK_BYTES})"
+        code = f"{ignores}import time; sink.write({said}); time.sleep(1000)"
         with codec(code).encoding(write) as encoder:
             encoder.write(memoryview(b"some"))
             assert told.wait(60)
-            raise Left
+            if fails:
+                raise Left
 
-    with pytest.raises(Left):
+    with pytest.raises(Left) if fails else contextlib.nullcontext():
         bounded(leave)
     with pytest.raises(ProcessLookupError):
         os.kill(pids[0], 0)
@@ -177,7 +183,7 @@ def test_leaving_without_an_end_ends_a_program_that_waits_for_more(
 def test_a_program_that_reads_no_more_does_not_hold_up_the_error_in_writing(
     codec: Callable[[str], Codec], noise: bytes, bounded: Bounded
 ) -> None:
-    error = NoSpace("The disk is full.")
+    error = NoSpace("The disk is full.", "Make room.")
 
     def write(data: bytes | memoryview) -> None:
         raise error

@@ -278,6 +278,25 @@ class TestCommitting:
             (f"before {NAME}", {PARTIAL, SIDECAR}, True),
         ]
 
+    def test_each_step_is_on_the_disk_before_the_next(
+        self, store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        synced: list[tuple[str, set[str]]] = []
+        real_fsync = os.fsync
+
+        def fsync(descriptor: int) -> None:
+            real_fsync(descriptor)
+            synced.append((os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}")), files(tmp_path)))
+
+        monkeypatch.setattr(os, "fsync", fsync)
+        make(store)
+        assert synced == [
+            (PARTIAL, {PARTIAL}),
+            (SIDECAR_PARTIAL, {PARTIAL, SIDECAR_PARTIAL}),
+            (tmp_path.name, {PARTIAL, SIDECAR}),
+            (tmp_path.name, {NAME, SIDECAR}),
+        ]
+
     @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
     def test_one_that_is_not_committed_leaves_nothing(
         self, store: LocalStore, tmp_path: Path, error: type[BaseException], nothing_left: None
@@ -329,7 +348,7 @@ class TestCommitting:
                 payload.commit(told_by(payload), 0)
         assert files(tmp_path) == set()
 
-    @pytest.mark.parametrize("error", [StoreFailed("Input/output error."), KeyboardInterrupt()])
+    @pytest.mark.parametrize("error", [StoreFailed("Input/output error.", "Look."), KeyboardInterrupt()])
     @pytest.mark.parametrize("when", ["payload", "manifest", "the manifest's name", "the payload's name"])
     def test_one_that_fails_when_it_is_brought_to_the_disk_leaves_nothing(
         self, tmp_path: Path, error: BaseException, when: str

@@ -400,6 +400,11 @@ class TestChecksums:
         second.write_bytes(said)
         assert {record["state"] for record in ask(tmp_path, checksum=True)["files"]} == {"unverified"}
 
+    def test_an_unverified_one_stays_what_it_is(self, tmp_path: Path) -> None:
+        put_payload(tmp_path, "backup_app_2026-02-28_12-00-00.dump")
+        put_backup(tmp_path, ago(days=2), manifest_version=2)
+        assert {record["state"] for record in ask(tmp_path, checksum=True)["files"]} == {"unverified"}
+
     def test_only_what_is_meant_is_read(self, tmp_path: Path) -> None:
         read: list[str] = []
 
@@ -411,5 +416,10 @@ class TestChecksums:
         one = put_backup(tmp_path, ago(days=1))
         put_backup(tmp_path, ago(days=1), database="other")
         inventory(InventoryRequest(Watched(str(tmp_path)), Selection(databases=("app",)), checksum=True), NOW)
+        assert read == [one]
+        read.clear()
+        put_backup(tmp_path, ago(days=2))
+        inventory(InventoryRequest(Watched(str(tmp_path)), Selection(databases=("app",), newest=1), checksum=True), NOW)
+        assert read == [one]
         inventory(InventoryRequest(Watched(str(tmp_path))), NOW)
         assert read == [one]

@@ -250,7 +250,9 @@ class TestTheDirectory:
             store = LocalStore(str(place))
             return [refusal(work, DirectoryUnusable) for work in (store.exists, store.check, store.ensure, store.names)]
 
-        for message in as_unprivileged(look):
+        messages = as_unprivileged(look)
+        place.chmod(0o700)
+        for message in messages:
             assert "Permission denied" in message
 
     def test_one_that_is_hidden_by_permissions_is_not_called_missing(self, common: Path) -> None:

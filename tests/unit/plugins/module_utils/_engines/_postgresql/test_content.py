@@ -179,6 +179,11 @@ def test_data_that_looks_like_both_lines_counts() -> None:
     assert len({digest_of(PlainDigest, plain(body)) for body in bodies}) == 3
 
 
+def test_data_that_looks_like_a_dump_counts() -> None:
+    bodies = [plain(SMALL, token) for token in (b"one", b"two")]
+    assert len({digest_of(PlainDigest, without_keys(body)[:-2]) for body in bodies}) == 2
+
+
 def test_data_with_the_dumps_own_key_loses_only_the_dumps_own_lines() -> None:
     body = b"\\restrict %b\n%b\\unrestrict %b\n" % (KEY, SMALL, KEY)
     assert digest_of(PlainDigest, plain(body)) == sha256(
