@@ -27,15 +27,8 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     Interrupted,
     LibraryMissing,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._process import (
-    KILL_AFTER_SECONDS,
-    Completed,
-    Process,
-)
-from ansible_collections.lastgood.database.plugins.module_utils._stores.local import (
-    PRIVATE,
-    FileAttributes,
-)
+from ansible_collections.lastgood.database.plugins.module_utils._process import KILL_AFTER_SECONDS, Completed, Process
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local import PRIVATE, FileAttributes
 
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -193,8 +186,7 @@ def _id(name: str | None, option: str, look_up: t.Callable[[str], int]) -> int |
         return look_up(name)
     except KeyError as error:
         raise ArgumentInvalid(
-            f"{option} is {name!r}, and the host knows no such {option}.",
-            "Make it, or name another.",
+            f"{option} is {name!r}, and the host knows no such {option}.", "Make it, or name another."
         ) from error
 
 

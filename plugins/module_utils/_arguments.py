@@ -16,15 +16,9 @@ import re
 import typing as t
 from datetime import timedelta
 
-from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.connection import (
-    Login,
-)
-from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql import (
-    PostgresqlOptions,
-)
-from ansible_collections.lastgood.database.plugins.module_utils._engines.registry import (
-    EngineOptions,
-)
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.connection import Login
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql import PostgresqlOptions
+from ansible_collections.lastgood.database.plugins.module_utils._engines.registry import EngineOptions
 from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite import SqliteOptions
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Selection
@@ -32,15 +26,9 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalo
 Spec = dict[str, t.Any]
 Params = t.Mapping[str, t.Any]
 
-DIRECTORY_SPEC: Spec = {
-    "directory": {"type": "path", "required": True},
-}
+DIRECTORY_SPEC: Spec = {"directory": {"type": "path", "required": True}}
 
-FILE_SPEC: Spec = {
-    "owner": {"type": "str"},
-    "group": {"type": "str"},
-    "mode": {"type": "raw"},
-}
+FILE_SPEC: Spec = {"owner": {"type": "str"}, "group": {"type": "str"}, "mode": {"type": "raw"}}
 
 SELECTION_SPEC: Spec = {
     "names": {"type": "list", "elements": "str"},
@@ -55,10 +43,7 @@ LOGIN_SPEC: Spec = {
     "login_password": {"type": "str", "no_log": True},
     "login_unix_socket": {"type": "path"},
     "login_db": {"type": "str", "default": "postgres"},
-    "ssl_mode": {
-        "type": "str",
-        "choices": ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"],
-    },
+    "ssl_mode": {"type": "str", "choices": ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]},
     "ca_cert": {"type": "path"},
     "ssl_cert": {"type": "path"},
     "ssl_key": {"type": "path", "no_log": False},
@@ -74,10 +59,7 @@ def directory_from(params: Params) -> str:
     """Return the directory. Raises ArgumentInvalid unless it says where it is, whoever asks from wherever."""
     directory: str = params["directory"]
     if not os.path.isabs(directory):
-        raise ArgumentInvalid(
-            f"directory is {directory!r}, which is not an absolute path.",
-            "Name it from the root on.",
-        )
+        raise ArgumentInvalid(f"directory is {directory!r}, which is not an absolute path.", "Name it from the root on.")
     return directory
 
 
@@ -142,8 +124,7 @@ def _duration(option: str, text: str) -> timedelta:
     match = _DURATION.fullmatch(text)
     if match is None:
         raise ArgumentInvalid(
-            f"{option} is {text!r}, which is no duration.",
-            "Give a number and s, m, h, d or w, such as 20h or 7d.",
+            f"{option} is {text!r}, which is no duration.", "Give a number and s, m, h, d or w, such as 20h or 7d."
         )
     return timedelta(**{_UNITS[match[2]]: int(match[1])})
 

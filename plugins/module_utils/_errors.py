@@ -174,10 +174,8 @@ def store_errors(doing: str) -> t.Iterator[None]:
         reason = error.strerror or str(error)
         if error.errno in _NO_ROOM:
             raise NoSpace(
-                f"{doing}: {reason}.",
-                "Make room, or back up to another directory; earlier backups are as they were.",
+                f"{doing}: {reason}.", "Make room, or back up to another directory; earlier backups are as they were."
             ) from error
         raise StoreFailed(
-            f"{doing}: {reason}.",
-            "Look at the directory's owner, its mode and the disk; earlier backups are as they were.",
+            f"{doing}: {reason}.", "Look at the directory's owner, its mode and the disk; earlier backups are as they were."
         ) from error

@@ -22,11 +22,7 @@ import types
 import typing as t
 from dataclasses import dataclass, field
 
-from ansible_collections.lastgood.database.plugins.module_utils._errors import (
-    ProgramFailed,
-    ProgramMissing,
-    ProgramTimeout,
-)
+from ansible_collections.lastgood.database.plugins.module_utils._errors import ProgramFailed, ProgramMissing, ProgramTimeout
 
 CHUNK_BYTES = 1024 * 1024
 KILL_AFTER_SECONDS = 5.0  # a program that was asked to end has this long
@@ -100,14 +96,7 @@ class RunningProgram:
     A context manager: it is left only when the program has ended. Leaving it with an exception ends the program.
     """
 
-    def __init__(
-        self,
-        runner: Runner,
-        command: Command,
-        *,
-        owned: t.Sequence[int] = (),
-        take_output: bool = False,
-    ) -> None:
+    def __init__(self, runner: Runner, command: Command, *, owned: t.Sequence[int] = (), take_output: bool = False) -> None:
         """Prepare to run ``command``.
 
         The descriptors ``owned`` are the program's ends of our pipes: ours are closed once the program has its copies,
@@ -131,12 +120,7 @@ class RunningProgram:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: types.TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: types.TracebackType | None) -> None:
         if self._thread.is_alive() and kind is not None:
             self.stop()
         try:
@@ -167,8 +151,7 @@ class RunningProgram:
             raise outcome
         if self._timed_out:
             raise ProgramTimeout(
-                f"{program} was ended after {self.command.seconds:g} seconds.",
-                "See what holds it up, or raise the timeout.",
+                f"{program} was ended after {self.command.seconds:g} seconds.", "See what holds it up, or raise the timeout."
             )
         if outcome.exit_status != 0:
             raise failure(program, outcome)

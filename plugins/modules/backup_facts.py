@@ -263,11 +263,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.lastgood.database.plugins.module_utils._ansible import (
-    ModuleResult,
-    now,
-    run_module,
-)
+from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleResult, now, run_module
 from ansible_collections.lastgood.database.plugins.module_utils._arguments import (
     DIRECTORY_SPEC,
     SELECTION_SPEC,
@@ -278,11 +274,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._arguments impor
     strings_from,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import STATES
-from ansible_collections.lastgood.database.plugins.module_utils._operations.inventory import (
-    SORT_BY,
-    InventoryRequest,
-    inventory,
-)
+from ansible_collections.lastgood.database.plugins.module_utils._operations.inventory import SORT_BY, InventoryRequest, inventory
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 
 
@@ -306,16 +298,8 @@ def main() -> t.NoReturn:
         argument_spec={
             **DIRECTORY_SPEC,
             **SELECTION_SPEC,
-            "state": {
-                "type": "list",
-                "elements": "str",
-                "choices": list(STATES),
-            },
-            "sort_by": {
-                "type": "str",
-                "choices": list(SORT_BY),
-                "default": "filename",
-            },
+            "state": {"type": "list", "elements": "str", "choices": list(STATES)},
+            "sort_by": {"type": "str", "choices": list(SORT_BY), "default": "filename"},
             "descending": {"type": "bool", "default": False},
             "page": {"type": "int", "default": 1},
             "page_size": {"type": "int", "default": 100},

@@ -325,10 +325,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._arguments impor
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import LEVELS
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.registry import codec_for
 from ansible_collections.lastgood.database.plugins.module_utils._engines.registry import engine_for
-from ansible_collections.lastgood.database.plugins.module_utils._operations.dump import (
-    DumpRequest,
-    dump,
-)
+from ansible_collections.lastgood.database.plugins.module_utils._operations.dump import DumpRequest, dump
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 
 

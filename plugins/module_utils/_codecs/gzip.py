@@ -33,8 +33,7 @@ def _isal(level: Level) -> Codec | None:
         return None
 
     return InlineCodec(
-        f"isal {isal.__version__}",
-        lambda: isal_zlib.compressobj(_ISAL_LEVELS[level], isal_zlib.DEFLATED, _GZIP_WINDOW),
+        f"isal {isal.__version__}", lambda: isal_zlib.compressobj(_ISAL_LEVELS[level], isal_zlib.DEFLATED, _GZIP_WINDOW)
     )
 
 
@@ -48,6 +47,5 @@ def _pigz(level: Level, runner: Runner) -> Codec | None:
 
 def _zlib(level: Level) -> Codec:
     return InlineCodec(
-        f"zlib {zlib.ZLIB_RUNTIME_VERSION}",
-        lambda: zlib.compressobj(_ZLIB_LEVELS[level], zlib.DEFLATED, _GZIP_WINDOW),
+        f"zlib {zlib.ZLIB_RUNTIME_VERSION}", lambda: zlib.compressobj(_ZLIB_LEVELS[level], zlib.DEFLATED, _GZIP_WINDOW)
     )

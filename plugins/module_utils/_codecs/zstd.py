@@ -35,10 +35,7 @@ def _standard_library(level: Level) -> Codec | None:
     except ImportError:
         return None
 
-    options = {
-        zstd.CompressionParameter.compression_level: _LEVELS[level],
-        zstd.CompressionParameter.checksum_flag: 1,
-    }
+    options = {zstd.CompressionParameter.compression_level: _LEVELS[level], zstd.CompressionParameter.checksum_flag: 1}
     return InlineCodec(f"compression.zstd {zstd.zstd_version}", lambda: zstd.ZstdCompressor(options=options))
 
 

@@ -20,17 +20,9 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines._postgr
     password_file,
     query,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.content import (
-    CustomDigest,
-    PlainDigest,
-)
-from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.extra_arguments import (
-    check_extra_arguments,
-)
-from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.programs import (
-    Program,
-    choose_program,
-)
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.content import CustomDigest, PlainDigest
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.extra_arguments import check_extra_arguments
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.programs import Program, choose_program
 from ansible_collections.lastgood.database.plugins.module_utils._engines.base import (
     Content,
     ContentDigest,
@@ -48,11 +40,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     QueryFailed,
     SourceBusy,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._process import (
-    Command,
-    Runner,
-    producing,
-)
+from ansible_collections.lastgood.database.plugins.module_utils._process import Command, Runner, producing
 
 if t.TYPE_CHECKING:
     import psycopg2.extensions
@@ -272,11 +260,9 @@ def _check_dumpable(name: str, server: _Server) -> None:
         raise DatabaseClosed(f"The database {name} is half dropped.", f'End what was begun: DROP DATABASE "{name}"')
     if not database.allows_connections:
         raise DatabaseClosed(
-            f"The database {name} allows no connections.",
-            f'Allow them: ALTER DATABASE "{name}" ALLOW_CONNECTIONS true',
+            f"The database {name} allows no connections.", f'Allow them: ALTER DATABASE "{name}" ALLOW_CONNECTIONS true'
         )
     if not database.may_connect:
         raise DatabaseClosed(
-            f"The user may not connect to the database {name}.",
-            f'Allow it: GRANT CONNECT ON DATABASE "{name}" TO the user',
+            f"The user may not connect to the database {name}.", f'Allow it: GRANT CONNECT ON DATABASE "{name}" TO the user'
         )

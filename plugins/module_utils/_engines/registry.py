@@ -11,14 +11,8 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.lastgood.database.plugins.module_utils._engines.base import Engine
-from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql import (
-    PostgresqlEngine,
-    PostgresqlOptions,
-)
-from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite import (
-    SqliteEngine,
-    SqliteOptions,
-)
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql import PostgresqlEngine, PostgresqlOptions
+from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite import SqliteEngine, SqliteOptions
 from ansible_collections.lastgood.database.plugins.module_utils._process import Runner
 
 EngineOptions = t.Union[PostgresqlOptions, SqliteOptions]

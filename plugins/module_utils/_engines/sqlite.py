@@ -47,10 +47,8 @@ from ansible_collections.lastgood.database.plugins.module_utils._process import 
 
 _MAGIC = b"SQLite format 3\x00"  # https://www.sqlite.org/fileformat2.html, section 1.3
 _ALL_PAGES = -1
-_LOCKED = (
-    5,
-    6,
-)  # SQLITE_BUSY and SQLITE_LOCKED, which the standard library names from Python 3.11 on
+# SQLITE_BUSY and SQLITE_LOCKED, which the standard library names from Python 3.11 on.
+_LOCKED = (5, 6)
 _COPY_ATTEMPT_SECONDS = 0.25
 
 
@@ -111,18 +109,10 @@ class SqliteEngine:
                 )
 
         try:
-            with (
-                contextlib.closing(_connect(path)) as source,
-                contextlib.closing(sqlite3.connect(copy)) as destination,
-            ):
+            with contextlib.closing(_connect(path)) as source, contextlib.closing(sqlite3.connect(copy)) as destination:
                 destination.execute("PRAGMA journal_mode=OFF")
                 destination.execute("PRAGMA synchronous=OFF")
-                source.backup(
-                    destination,
-                    pages=_ALL_PAGES,
-                    progress=look_at_clock,
-                    sleep=_COPY_ATTEMPT_SECONDS,
-                )
+                source.backup(destination, pages=_ALL_PAGES, progress=look_at_clock, sleep=_COPY_ATTEMPT_SECONDS)
         except sqlite3.Error as error:
             raise _translate(path, error) from error
 
@@ -155,10 +145,7 @@ class FileDigest:
 
     def finish(self) -> str:
         if self._head not in (_MAGIC, b""):  # a database that nothing was ever put into has no byte
-            raise ContentInvalid(
-                "The copy does not begin as an SQLite database does.",
-                "Look at the source with sqlite3.",
-            )
+            raise ContentInvalid("The copy does not begin as an SQLite database does.", "Look at the source with sqlite3.")
         return self._digest.hexdigest()
 
 
@@ -186,10 +173,7 @@ def _look_at(path: str) -> os.stat_result:
     except FileNotFoundError as error:
         raise DatabaseMissing(f"There is no file {path}.", "Correct the path; a missing database is never created.") from error
     except OSError as error:
-        raise SourceInvalid(
-            f"{path} can't be looked at: {error.strerror}.",
-            "Run as the file's owner (become_user).",
-        ) from error
+        raise SourceInvalid(f"{path} can't be looked at: {error.strerror}.", "Run as the file's owner (become_user).") from error
     if not stat.S_ISREG(facts.st_mode):
         raise SourceInvalid(f"{path} is not a regular file.", "Name the file of an SQLite database.")
     if os.geteuid() not in (0, facts.st_uid):
@@ -210,15 +194,11 @@ def _connect(path: str) -> sqlite3.Connection:
 def _translate(path: str, error: sqlite3.Error) -> BackupError:
     if "full" in str(error):
         return NoSpace(
-            f"Copying {path}: {error}.",
-            "Make room, or back up to another directory; earlier backups are as they were.",
+            f"Copying {path}: {error}.", "Make room, or back up to another directory; earlier backups are as they were."
         )
     if "I/O" in str(error):  # of the copy or of the database, SQLite does not say
         return StoreFailed(
             f"Copying {path} into the directory of backups: {error}.",
             "Look at the disks of both, and for a limit on the size of files (ulimit -f); earlier backups are as they were.",
         )
-    return SourceInvalid(
-        f"{path} can't be copied: {error}.",
-        "Look at it with: sqlite3 FILE 'PRAGMA integrity_check'",
-    )
+    return SourceInvalid(f"{path} can't be copied: {error}.", "Look at it with: sqlite3 FILE 'PRAGMA integrity_check'")

@@ -12,10 +12,7 @@ import typing as t
 from datetime import datetime, timedelta
 
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest, Verification
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import (
-    BackupName,
-    label_for,
-)
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import BackupName, label_for
 
 State = t.Literal["good", "unverified", "suspect", "corrupt"]
 STATES: tuple[State, ...] = t.get_args(State)

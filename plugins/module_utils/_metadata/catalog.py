@@ -15,22 +15,14 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import StoreFailed
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import (
-    Backup,
-    Group,
-)
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, Group
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import (
     LARGEST_MANIFEST,
     NO_MANIFEST,
     Manifest,
     from_bytes,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import (
-    BackupName,
-    label_for,
-    manifest_name,
-    parse,
-)
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import BackupName, label_for, manifest_name, parse
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
 
 

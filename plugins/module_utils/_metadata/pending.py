@@ -22,19 +22,11 @@ import time
 import typing as t
 from datetime import datetime, timedelta
 
-from ansible_collections.lastgood.database.plugins.module_utils._errors import (
-    Interrupted,
-    Locked,
-    StoreFailed,
-    store_errors,
-)
+from ansible_collections.lastgood.database.plugins.module_utils._errors import Interrupted, Locked, StoreFailed, store_errors
 from ansible_collections.lastgood.database.plugins.module_utils._metadata import names
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
 from ansible_collections.lastgood.database.plugins.module_utils._process import write_all
-from ansible_collections.lastgood.database.plugins.module_utils._stores.local import (
-    LocalStore,
-    wait_for_lock,
-)
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore, wait_for_lock
 
 _POLL_SECONDS = 0.2
 
@@ -42,14 +34,7 @@ _POLL_SECONDS = 0.2
 class Pending:
     """A payload that nobody sees yet. Written through ``write``, which counts and digests what passes."""
 
-    def __init__(
-        self,
-        store: LocalStore,
-        filename: str,
-        created_at: datetime,
-        descriptor: int,
-        swept: list[str],
-    ) -> None:
+    def __init__(self, store: LocalStore, filename: str, created_at: datetime, descriptor: int, swept: list[str]) -> None:
         self.filename = filename
         self.created_at = created_at
         self.swept = swept
@@ -100,10 +85,7 @@ class Pending:
     def release(self) -> None:
         """Remove what is left of us, and let go of our locks. After a commit nothing is left but the locks."""
         with contextlib.ExitStack() as stack:
-            for name, descriptor in (
-                (self._partial, self._descriptor),
-                (self._copy, self._copy_descriptor),
-            ):
+            for name, descriptor in ((self._partial, self._descriptor), (self._copy, self._copy_descriptor)):
                 if descriptor is not None:
                     stack.callback(os.close, descriptor)
                     stack.callback(self._store.remove, name)
@@ -140,11 +122,7 @@ def pending(
 
 
 def _claim(
-    store: LocalStore,
-    label: str,
-    compression: names.Compression,
-    clock: t.Callable[[], datetime],
-    lock_timeout: float,
+    store: LocalStore, label: str, compression: names.Compression, clock: t.Callable[[], datetime], lock_timeout: float
 ) -> Pending | None:
     """Return the claim, None while somebody else writes a backup of this database."""
     with store.lock(lock_timeout):

@@ -20,35 +20,17 @@ from datetime import datetime, timedelta
 
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Codec
 from ansible_collections.lastgood.database.plugins.module_utils._engines.base import Engine, Target
-from ansible_collections.lastgood.database.plugins.module_utils._errors import (
-    BackupError,
-    DatabasesFailed,
-    Interrupted,
-    NoSpace,
-)
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import (
-    Backup,
-    Group,
-)
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import (
-    Catalog,
-    is_sound,
-)
+from ansible_collections.lastgood.database.plugins.module_utils._errors import BackupError, DatabasesFailed, Interrupted, NoSpace
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, Group
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Catalog, is_sound
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import (
     MANIFEST_VERSION,
     PRODUCER,
     Manifest,
     Verification,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import (
-    Compression,
-    label_for,
-    manifest_name,
-)
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.pending import (
-    Pending,
-    pending,
-)
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import Compression, label_for, manifest_name
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.pending import Pending, pending
 from ansible_collections.lastgood.database.plugins.module_utils._process import CHUNK_BYTES
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 
@@ -187,44 +169,23 @@ def _plan(request: DumpRequest, target: Target, now: datetime) -> Step:
         return Step(target, group, None, False, "there is no good backup of it yet")
     age = timedelta(seconds=newest.age_seconds(now))
     if request.interval is not None and age < request.interval:
-        return Step(
-            target,
-            group,
-            newest,
-            True,
-            f"the last one is {age} old, and the interval is {request.interval}",
-        )
+        return Step(target, group, newest, True, f"the last one is {age} old, and the interval is {request.interval}")
     return Step(target, group, newest, False, f"the last one is {age} old")
 
 
 def _predict(request: DumpRequest, step: Step) -> Result:
     if step.fresh:
-        return Result(
-            "fresh",
-            _facts(request, step.target, step.target.database),
-            step.newest,
-            reason=step.reason,
-        )
+        return Result("fresh", _facts(request, step.target, step.target.database), step.newest, reason=step.reason)
     return Result("created", _facts(request, step.target, step.target.database), reason=step.reason)
 
 
 def _apply(request: DumpRequest, step: Step, clock: Clock) -> Result:
     if step.fresh:
-        return Result(
-            "fresh",
-            _facts(request, step.target, step.target.database),
-            step.newest,
-            reason=step.reason,
-        )
+        return Result("fresh", _facts(request, step.target, step.target.database), step.newest, reason=step.reason)
     try:
         return _back_up(request, step, clock)
     except BackupError as error:
-        return Result(
-            "failed",
-            _facts(request, step.target, step.target.database),
-            error=error,
-            reason=step.reason,
-        )
+        return Result("failed", _facts(request, step.target, step.target.database), error=error, reason=step.reason)
 
 
 def _back_up(request: DumpRequest, step: Step, clock: Clock) -> Result:
@@ -240,13 +201,7 @@ def _back_up(request: DumpRequest, step: Step, clock: Clock) -> Result:
         if request.skip_unchanged and newest is not None and newest.manifest.content_sha256 == content_sha256:
             kept = _confirm(request, newest, payload.created_at)
             if kept is not None:
-                return Result(
-                    "unchanged",
-                    facts,
-                    kept,
-                    reason="its content is that of the last one",
-                    warnings=warnings,
-                )
+                return Result("unchanged", facts, kept, reason="its content is that of the last one", warnings=warnings)
             warnings += (f"{newest.path} is not as its manifest says any more: it was backed up anew.",)
         manifest = _manifest(request, target, payload, content_bytes, content_sha256, clock())
         payload.commit(manifest, request.lock_timeout)
@@ -303,12 +258,7 @@ def _confirm(request: DumpRequest, backup: Backup, now: datetime) -> Backup | No
 
 
 def _manifest(
-    request: DumpRequest,
-    target: Target,
-    payload: Pending,
-    content_bytes: int,
-    content_sha256: str,
-    finished_at: datetime,
+    request: DumpRequest, target: Target, payload: Pending, content_bytes: int, content_sha256: str, finished_at: datetime
 ) -> Manifest:
     return Manifest(
         manifest_version=MANIFEST_VERSION,

@@ -22,16 +22,8 @@ import typing as t
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
-from ansible_collections.lastgood.database.plugins.module_utils._errors import (
-    DirectoryUnusable,
-    Locked,
-    store_errors,
-)
-from ansible_collections.lastgood.database.plugins.module_utils._process import (
-    CHUNK_BYTES,
-    read_full,
-    write_all,
-)
+from ansible_collections.lastgood.database.plugins.module_utils._errors import DirectoryUnusable, Locked, store_errors
+from ansible_collections.lastgood.database.plugins.module_utils._process import CHUNK_BYTES, read_full, write_all
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import FileFacts
 
 LOCK_NAME = ".lastgood.lock"
@@ -85,12 +77,7 @@ class LocalStore:
             while not os.path.lexists(os.path.dirname(missing[-1])):
                 missing.append(os.path.dirname(missing[-1]))
             for path in reversed(missing):
-                with (
-                    store_errors(f"Making the directory {path}"),
-                    contextlib.suppress(FileExistsError),
-                ):
-                    os.mkdir(path, _DIRECTORY_MODE)
-            self._apply_owner(self._directory())
+                self._make_directory(path)
         self.check()
 
     def check(self) -> None:
@@ -155,6 +142,8 @@ class LocalStore:
         with store_errors(f"Opening {self.path(LOCK_NAME)}"):
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
             descriptor = os.open(LOCK_NAME, flags, 0o600, dir_fd=self._directory())
+            if os.fstat(descriptor).st_uid == os.geteuid():
+                self._apply_owner(descriptor)  # so that a run as the owner can take the lock, too
         try:
             if not wait_for_lock(descriptor, seconds):
                 raise Locked(
@@ -218,11 +207,7 @@ class LocalStore:
     def is_held(self, name: str) -> bool:
         """Return whether somebody who lives holds the file's lock. A file that is gone is held by nobody."""
         try:
-            descriptor = os.open(
-                name,
-                os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC,
-                dir_fd=self._directory(),
-            )
+            descriptor = os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._directory())
         except FileNotFoundError:
             return False
         except OSError:
@@ -268,6 +253,18 @@ class LocalStore:
                 f"The directory {self.location} can't be opened: {error.strerror}.",
                 "Run as a user who may (become_user), or change its owner or mode.",
             ) from error
+
+    def _make_directory(self, path: str) -> None:
+        with store_errors(f"Making the directory {path}"):
+            try:
+                os.mkdir(path, _DIRECTORY_MODE)
+            except FileExistsError:
+                return  # somebody else was quicker
+            descriptor = os.open(path, _DIRECTORY_FLAGS)
+            try:
+                self._apply_owner(descriptor)
+            finally:
+                os.close(descriptor)
 
     def _apply_owner(self, descriptor: int) -> None:
         uid, gid = self._attributes.uid, self._attributes.gid

@@ -135,8 +135,7 @@ def _connection_error(login: Login, words: str) -> ConnectionFailed:
     """Tell apart why a connection failed. libpq gives no code at this point, only words."""
     if "authentication failed" in words or "no password supplied" in words:
         return AuthenticationFailed(
-            f"The server did not let us in: {words}",
-            "Correct login_user and login_password, or the server's pg_hba.conf.",
+            f"The server did not let us in: {words}", "Correct login_user and login_password, or the server's pg_hba.conf."
         )
     return ConnectionFailed(
         f"The connection to the server failed: {words}",

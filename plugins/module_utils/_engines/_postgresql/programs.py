@@ -14,10 +14,7 @@ import re
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.lastgood.database.plugins.module_utils._errors import (
-    BackupError,
-    ProgramMissing,
-)
+from ansible_collections.lastgood.database.plugins.module_utils._errors import BackupError, ProgramMissing
 from ansible_collections.lastgood.database.plugins.module_utils._process import Command, Runner, run
 
 # Where the distributions put the programs of each version side by side.
@@ -83,12 +80,7 @@ def _ask_version(runner: Runner, path: str) -> Program:
 
 
 def _none_fits(
-    name: str,
-    server_version: str,
-    major: int,
-    bin_directory: str | None,
-    found: list[Program],
-    unusable: list[str],
+    name: str, server_version: str, major: int, bin_directory: str | None, found: list[Program], unusable: list[str]
 ) -> ProgramMissing:
     have = [f"{program.path} is {program.version}" for program in found] + unusable
     where = "" if bin_directory is None else f" in {bin_directory}"

@@ -45,6 +45,7 @@ from ansible_collections.lastgood.database.tests.support.places import (
 )
 from ansible_collections.lastgood.database.tests.support.processes import (
     HANGS_AFTER_SECONDS,
+    UNPRIVILEGED,
     as_unprivileged,
     child,
     hear,
@@ -736,3 +737,17 @@ def test_nothing_stays_open_after_errors(tmp_path: Path, nothing_left: None) -> 
     with store.lock(0):
         refusal(lambda: store.lock(0).__enter__(), Locked)
     store.close()
+
+
+class TestOwner:
+    """What is made for somebody else is his, down to the lock: a later run of his own needs them."""
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+    def test_directories_and_the_lock_belong_to_the_owner(self, tmp_path: Path) -> None:
+        place = tmp_path / "made" / "too" / "backups"
+        store = LocalStore(str(place), FileAttributes(uid=UNPRIVILEGED, gid=UNPRIVILEGED))
+        store.ensure()
+        with store.lock(0):
+            pass
+        made = [tmp_path / "made", tmp_path / "made" / "too", place, place / ".lastgood.lock"]
+        assert {path.stat().st_uid for path in made} == {UNPRIVILEGED}
