@@ -115,11 +115,16 @@ def newest_of_each(backups: t.Iterable[Backup], count: int, now: datetime) -> li
 
 
 def is_sound(store: Store, backup: Backup) -> bool:
-    """Read a payload from end to end, and return whether it has the digest in its manifest. What can't be read has not."""
+    """Read a payload from end to end, and return whether it has the digest in its manifest. What can't be read has not.
+
+    Raises StoreFailed where we may not read it: that says nothing of the payload.
+    """
     digest = hashlib.sha256()
     try:
         for chunk in store.chunks(backup.name.filename):
             digest.update(chunk)
-    except StoreFailed:
+    except StoreFailed as error:
+        if isinstance(error.__cause__, PermissionError):
+            raise
         return False
     return digest.hexdigest() == backup.manifest.payload_sha256

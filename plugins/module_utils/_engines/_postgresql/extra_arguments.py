@@ -26,6 +26,8 @@ _REFUSED_LONG = (
     "--password",
     "--no-password",
     "--role",
+    "--binary-upgrade",  # such a dump goes back only with the server's own help
+    "--restrict-key",  # random, or psql's restricted mode protects from nothing
     "--help",
     "--version",
 )

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
@@ -16,7 +17,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.lastgood.database.plugins.module_utils._errors import DirectoryUnusable
+from ansible_collections.lastgood.database.plugins.module_utils._errors import (
+    DirectoryUnusable,
+    StoreFailed,
+    store_errors,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, Group
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import (
     EVERYTHING,
@@ -400,3 +405,13 @@ class TestSoundness:
         backup = find(store, put_backup(tmp_path, ago(days=1)))
         (tmp_path / backup.name.filename).unlink()
         assert not is_sound(store, backup)
+
+    def test_what_we_may_not_read_is_an_error_and_no_verdict(self, store: WatchedStore, tmp_path: Path) -> None:
+        class ClosedStore(LocalStore):
+            def chunks(self, name: str) -> Iterator[memoryview]:
+                with store_errors(f"Reading {name}"):
+                    raise PermissionError(errno.EACCES, "Permission denied")
+
+        name = put_backup(tmp_path, ago(days=1))
+        with pytest.raises(StoreFailed, match="Permission denied"):
+            is_sound(ClosedStore(str(tmp_path)), find(store, name))

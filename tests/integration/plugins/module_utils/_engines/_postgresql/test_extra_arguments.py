@@ -28,11 +28,11 @@ HARMLESS = set(
     verbose sync-method
     data-only blobs no-blobs large-objects no-large-objects clean create extension exclude-extension encoding
     schema exclude-schema no-owner schema-only superuser table exclude-table no-privileges
-    binary-upgrade column-inserts disable-dollar-quoting disable-triggers enable-row-security
+    column-inserts disable-dollar-quoting disable-triggers enable-row-security
     exclude-table-and-children exclude-table-data exclude-table-data-and-children extra-float-digits filter
     if-exists include-foreign-data inserts load-via-partition-root no-comments no-data no-policies no-publications
     no-schema no-security-labels no-statistics no-subscriptions no-table-access-method no-tablespaces
-    no-toast-compression no-unlogged-table-data on-conflict-do-nothing quote-all-identifiers restrict-key
+    no-toast-compression no-unlogged-table-data on-conflict-do-nothing quote-all-identifiers
     rows-per-insert section sequence-data serializable-deferrable snapshot statistics statistics-only strict-names
     table-and-children use-set-session-authorization
     """,
