@@ -12,8 +12,11 @@ from pathlib import Path
 
 from ansible_collections.lastgood.database.tests.support.observe import wait_until
 
+# For the shell the second line is a command, for Python a text: the interpreter's path may be too long, or have a space in
+# it, for a first line.
 _PREAMBLE = """\
-#!{python} -IS
+#!/bin/sh
+'exec' '{python}' '-IS' "$0" "$@"
 import os, signal, subprocess, sys, time
 folder, real, arguments = {folder!r}, {real!r}, sys.argv[1:]
 if arguments == ["--version"]:

@@ -146,7 +146,9 @@ def dump(request: DumpRequest, clock: Clock, *, check_mode: bool) -> Report:
     else:
         request.store.ensure()
     steps = [_plan(request, target, clock()) for target in survey.targets]
-    lost = [Result("failed", _facts(request, None, item.database), error=item.error) for item in survey.unavailable]
+    lost = [
+        Result("failed", {**_facts(request, None), "database": item.database}, error=item.error) for item in survey.unavailable
+    ]
     results = [_predict(request, step) for step in steps] if check_mode else _apply_all(request, steps, clock)
     warnings = [*survey.warnings, *(warning for result in results for warning in result.warnings)]
     return Report((*results, *lost), tuple(warnings))
@@ -169,28 +171,42 @@ def _plan(request: DumpRequest, target: Target, now: datetime) -> Step:
         return Step(target, group, None, False, "there is no good backup of it yet")
     age = timedelta(seconds=newest.age_seconds(now))
     if request.interval is not None and age < request.interval:
-        return Step(target, group, newest, True, f"the last one is {age} old, and the interval is {request.interval}")
-    return Step(target, group, newest, False, f"the last one is {age} old")
+        reason = f"the last one is {_span(age)} old, and the interval is {_span(request.interval)}"
+        return Step(target, group, newest, True, reason)
+    return Step(target, group, newest, False, f"the last one is {_span(age)} old")
+
+
+def _span(duration: timedelta) -> str:
+    """Return a duration as users write it, in its two largest units."""
+    minutes, seconds = divmod(int(duration.total_seconds()), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    parts = [f"{count}{unit}" for count, unit in ((days, "d"), (hours, "h"), (minutes, "m"), (seconds, "s")) if count]
+    return " ".join(parts[:2]) or "0s"
+
+
+def _leave(request: DumpRequest, step: Step) -> Result:
+    return Result("fresh", _facts(request, step.target), step.newest, reason=step.reason)
 
 
 def _predict(request: DumpRequest, step: Step) -> Result:
     if step.fresh:
-        return Result("fresh", _facts(request, step.target, step.target.database), step.newest, reason=step.reason)
-    return Result("created", _facts(request, step.target, step.target.database), reason=step.reason)
+        return _leave(request, step)
+    return Result("created", _facts(request, step.target), reason=step.reason)
 
 
 def _apply(request: DumpRequest, step: Step, clock: Clock) -> Result:
     if step.fresh:
-        return Result("fresh", _facts(request, step.target, step.target.database), step.newest, reason=step.reason)
+        return _leave(request, step)
     try:
         return _back_up(request, step, clock)
     except BackupError as error:
-        return Result("failed", _facts(request, step.target, step.target.database), error=error, reason=step.reason)
+        return Result("failed", _facts(request, step.target), error=error, reason=step.reason)
 
 
 def _back_up(request: DumpRequest, step: Step, clock: Clock) -> Result:
     target, store = step.target, request.store
-    facts = _facts(request, target, target.database)
+    facts = _facts(request, target)
     label = label_for(target.kind, target.database)
     with pending(store, label, request.compression, clock, request.lock_timeout, request.is_stopped) as payload:
         warnings = tuple(f"Removed what an interrupted run left: {store.path(name)}" for name in payload.swept)
@@ -286,14 +302,14 @@ def _manifest(
     )
 
 
-def _facts(request: DumpRequest, target: Target | None, database: str | None) -> dict[str, t.Any]:
+def _facts(request: DumpRequest, target: Target | None) -> dict[str, t.Any]:
     """Return what is known of a backup that is not there."""
     return {
         "kind": "database" if target is None else target.kind,
         "origin": request.origin,
         "engine": request.engine.name,
         "instance": None if target is None else target.instance,
-        "database": database,
+        "database": None if target is None else target.database,
         "format": None if target is None else target.format,
         "compression": request.compression,
         "encrypted": False,

@@ -40,7 +40,7 @@ PRODUCER = '''
 import os, sys
 block = os.urandom(1024 * 1024)
 with open(sys.argv[2], "wb", buffering=0) as output:
-    for _ in range(int(sys.argv[1])):
+    for _time in range(int(sys.argv[1])):
         output.write(block)
 '''
 taken = written = 0

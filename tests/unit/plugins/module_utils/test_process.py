@@ -192,7 +192,7 @@ def test_a_read_is_short_only_at_the_end(runner: ModuleRunner, python: Python, b
     def read() -> list[int]:
         buffer = memoryview(bytearray(2000))
         with producing(runner, producer_of(*python(code))) as producer:
-            counts = [producer.readinto(buffer) for _ in range(3)]
+            counts = [producer.readinto(buffer) for _time in range(3)]
             producer.finish()
         return counts
 

@@ -21,7 +21,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._process import 
 
 def make_text(chance: random.Random) -> bytes:
     """Return a few megabytes of words, some of them much more frequent than others, as they are in a language."""
-    words = ["".join(chance.choices("etaoinshrdlu", k=chance.randint(2, 9))) for _ in range(3000)]
+    words = ["".join(chance.choices("etaoinshrdlu", k=chance.randint(2, 9))) for _time in range(3000)]
     return " ".join(chance.choices(words, [1 / rank for rank in range(1, 3001)], k=400_000)).encode()
 
 

@@ -28,7 +28,7 @@ def test_a_compressor_object_has_all_of_it(content: bytes, encode: Callable[[Cod
 def test_nothing_is_written_for_a_chunk_that_the_compressor_keeps() -> None:
     written: list[int] = []
     with InlineCodec("zlib", lambda: zlib.compressobj(1)).encoding(lambda data: written.append(len(data))) as encoder:
-        for _ in range(100):
+        for _time in range(100):
             encoder.write(memoryview(b"x"))
         encoder.finish()
     assert 0 not in written

@@ -109,7 +109,7 @@ def test_an_error_in_writing_comes_out_as_it_is_and_the_program_is_ended(
 
     def encode() -> None:
         with codec("shutil.copyfileobj(source, sink)").encoding(write) as encoder:
-            for _ in range(20):
+            for _time in range(20):
                 encoder.write(memoryview(noise))
             encoder.finish()
 

@@ -57,7 +57,7 @@ def test_the_program_zstd_reads_it_back(
 def test_equal_content_gives_equal_bytes(
     codec_of: CodecOf, text: bytes, encode: Encode, read_back: ReadBack, bounded: Bounded, level: Level
 ) -> None:
-    first, second = (bounded(lambda: encode(codec_of(level), text)) for _ in range(2))
+    first, second = (bounded(lambda: encode(codec_of(level), text)) for _time in range(2))
     assert first == second
     assert read_back(first, "zstd") == text
 

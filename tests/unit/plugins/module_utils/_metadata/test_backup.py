@@ -177,7 +177,7 @@ def test_age_counts_from_when_it_was_confirmed() -> None:
 @settings(deadline=None)
 def test_an_age_is_never_negative(created_at: datetime, confirmed_at: datetime | None) -> None:
     age = backup(manifest_of(created_at=created_at, confirmed_at=confirmed_at)).age_seconds(NOW)
-    assert type(age) is int
+    assert isinstance(age, int)
     assert age >= 0
 
 

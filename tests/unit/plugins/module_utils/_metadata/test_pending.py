@@ -147,7 +147,7 @@ class TestClaiming:
         assert (tmp_path / there).read_bytes() == b"earlier"
 
     def test_the_first_second_that_is_free_is_taken(self, store: LocalStore, tmp_path: Path) -> None:
-        made = [make(store) for _ in range(3)]
+        made = [make(store) for _time in range(3)]
         put_payload(tmp_path, "backup_app_2026-03-01_12-00-04.dump")
         made += [make(store), make(store)]
         assert [name[len("backup_app_2026-03-01_") : -len(".dump.gz")] for name in made] == [
@@ -378,7 +378,7 @@ class TestCommitting:
         before = put_backup(tiny, ago(days=1))
         store = LocalStore(str(tiny))
         with pytest.raises(NoSpace), claim(store) as payload:
-            for _ in range(100):
+            for _time in range(100):
                 payload.write(b"x" * 1024)
         assert files(tiny) == {before, manifest_name(before)}
         assert backups(tiny) == {before: "good"}

@@ -83,7 +83,7 @@ def refusal(work: Callable[[], object], kind: type[BackupError]) -> str:
     """What is said by the error that doing so ends with."""
     with pytest.raises(kind) as caught:
         work()
-    assert type(caught.value) is kind
+    assert caught.value.__class__ is kind
     assert caught.value.remedy
     return str(caught.value)
 
@@ -403,9 +403,9 @@ class TestReading:
 
         def list_often() -> None:
             start.wait(LONG)
-            seen.extend(set(store.names()) for _ in range(20))
+            seen.extend(set(store.names()) for _time in range(20))
 
-        threads = [threading.Thread(target=list_often) for _ in range(4)]
+        threads = [threading.Thread(target=list_often) for _time in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -510,7 +510,7 @@ class TestReplacing:
         done = threading.Event()
 
         def keep_replacing() -> None:
-            for _ in range(150):
+            for _time in range(150):
                 for data in contents:
                     store.replace(NAME, data)
             done.set()
@@ -564,7 +564,7 @@ class TestLocking:
     """One at a time, in this process and in all others."""
 
     def test_a_lock_that_is_free_is_taken_and_given_back(self, store: LocalStore, tmp_path: Path) -> None:
-        for _ in range(2):
+        for _time in range(2):
             with store.lock(0):
                 pass
         assert mode_of(tmp_path / LOCK_NAME) == 0o600

@@ -59,7 +59,7 @@ def with_another_second(archive: bytes) -> bytes:
 def test_two_dumps_of_what_has_not_changed_have_equal_digests(
     engine: Engines, dump: Dump, kind: Kind, options: dict[str, Any]
 ) -> None:
-    first, second = (dump(engine(**options)) for _ in range(2))
+    first, second = (dump(engine(**options)) for _time in range(2))
     if kind is CustomDigest:
         second = with_another_second(second)
     assert first != second
@@ -113,7 +113,7 @@ def test_a_dump_without_its_last_lines_is_invalid(engine: Engines, dump: Dump, f
 
 def test_a_small_plain_dump_is_looked_at_as_well(engine: Engines, dump: Dump) -> None:
     options = {"format": "plain", "extra_args": ("--schema-only", "--exclude-schema=*")}
-    first, second = (dump(engine(**options)) for _ in range(2))
+    first, second = (dump(engine(**options)) for _time in range(2))
     assert len(first) < 4096
     assert first != second
     assert digest_of(PlainDigest, first) == digest_of(PlainDigest, second)

@@ -114,7 +114,7 @@ def test_an_empty_password_is_a_password() -> None:
 )
 def test_the_file_is_as_libpq_reads_it(password: str, line: str) -> None:
     with password_file(Login(password=password)) as descriptor:
-        for _ in range(2):  # whoever opens it begins at its beginning
+        for _time in range(2):  # whoever opens it begins at its beginning
             assert Path(f"/dev/fd/{descriptor}").read_text(encoding="utf-8") == line
 
 

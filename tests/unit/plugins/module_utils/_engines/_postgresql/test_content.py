@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Callable, Iterable
+from typing import Union
 
 import pytest
 from hypothesis import given, settings
@@ -20,7 +21,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines._postgr
 )
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ContentInvalid
 
-Kind = type[CustomDigest] | type[PlainDigest]
+Kind = Union[type[CustomDigest], type[PlainDigest]]
 
 
 def digest_of(kind: Kind, content: bytes, cuts: Iterable[int] = ()) -> str:
