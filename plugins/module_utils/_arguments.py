@@ -105,11 +105,17 @@ def engine_options_from(params: Params) -> EngineOptions:
 
 def login_from(params: Params) -> Login:
     """Return where the server is and who we are there."""
+    password: str | None = params["login_password"]
+    if password is not None and ("\n" in password or "\r" in password):
+        raise ArgumentInvalid(
+            "login_password has a line break in it, which PostgreSQL's password files can't hold.",
+            "Take it out; a block in YAML ends in one unless it begins with |- or >-.",
+        )
     return Login(
         host=params["login_host"],
         port=params["login_port"],
         user=params["login_user"],
-        password=params["login_password"],
+        password=password,
         unix_socket=params["login_unix_socket"],
         database=params["login_db"],
         ssl_mode=params["ssl_mode"],

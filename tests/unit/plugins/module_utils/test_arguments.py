@@ -213,3 +213,10 @@ def test_what_means_nothing_for_sqlite_is_refused(over: dict[str, Any]) -> None:
 def test_no_sqlite_databases_are_refused() -> None:
     with pytest.raises(ArgumentInvalid, match="databases is an empty list"):
         engine_options_from({**SQLITE, "databases": []})
+
+
+@pytest.mark.parametrize("password", ["secret\n", "sec\nret", "secret\r"])
+def test_a_password_with_a_line_break_is_refused_and_not_shown(password: str) -> None:
+    with pytest.raises(ArgumentInvalid, match="login_password has a line break") as caught:
+        login_from({**LOGIN, "login_password": password})
+    assert "sec" not in str(caught.value)
