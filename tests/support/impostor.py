@@ -18,6 +18,7 @@ _PREAMBLE = """\
 #!/bin/sh
 'exec' '{python}' '-IS' "$0" "$@"
 import os, signal, subprocess, sys, time
+signal.alarm(120)  # whatever becomes of the test
 folder, real, arguments = {folder!r}, {real!r}, sys.argv[1:]
 if arguments == ["--version"]:
     os.execv(real, [real, "--version"])
