@@ -90,16 +90,53 @@ def from_bytes(data: bytes) -> Manifest:
     if len(data) > LARGEST_MANIFEST:
         return NO_MANIFEST
     try:
-        values = json.loads(data.decode())
+        text = data.decode()
+        ours = _from_ours(text)
+        if ours is not None:
+            return ours
+        values = json.loads(text)
     except (ValueError, RecursionError):
         return NO_MANIFEST
     if not isinstance(values, dict):
         return NO_MANIFEST
-    # A listing reads many thousands of these, hence one pass, and a call only for a field that is more than its type.
     found = [value if (value := values.get(name)).__class__ is kind else None for name, kind in _TYPES]
     for position, read in _READERS:
         found[position] = read(found[position])
     return Manifest._make(found)
+
+
+def _from_ours(text: str) -> Manifest | None:
+    """Read a manifest that is as we write it, in half the time: a listing reads many thousands. None for any other."""
+    match = _OURS.fullmatch(text)
+    if match is None:
+        return None
+    found = match.groupdict()
+    return Manifest(
+        int(found["manifest_version"]),
+        found["producer"],
+        found["kind"],
+        found["origin"],
+        found["engine"],
+        found["server_version"],
+        found["tool"],
+        found["major_mismatch"] == "true",
+        found["instance"],
+        found["database"],
+        found["source"],
+        found["format"],
+        found["compression"],
+        found["compressor"],
+        found["encrypted"] == "true",
+        None,
+        _time(found["created_at"]),
+        _time(found["finished_at"]),
+        _time(found["confirmed_at"]),
+        int(found["payload_bytes"]),
+        found["payload_sha256"],
+        int(found["content_bytes"]),
+        found["content_sha256"],
+        None,
+    )
 
 
 def format_time(time: datetime) -> str:
@@ -163,3 +200,23 @@ _READERS: tuple[tuple[int, t.Callable[[t.Any], t.Any]], ...] = tuple(
         ("verification", _verification),
     )
 )
+_ALWAYS_NULL = ("encryption", "verification")  # in a manifest that we have just written
+
+
+def _pattern(name: str) -> str:
+    """Return what a field looks like as we write it; a text only where nothing in it had to be escaped."""
+    if name in _ALWAYS_NULL:
+        return "null"
+    if name in _FLAGS:
+        return f"(?P<{name}>true|false)"
+    if name in _COUNTS:
+        return f"(?P<{name}>0|[1-9][0-9]{{0,17}})"
+    if name.endswith("_at"):
+        return f'"(?P<{name}>[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}T[0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}}Z)"'
+    if name.endswith("_sha256"):
+        return f'"(?P<{name}>[0-9a-f]{{64}})"'
+    text = rf'"(?P<{name}>[ !#-\[\]-~]*)"'
+    return f"(?:null|{text})" if name == "database" else text
+
+
+_OURS = re.compile("{\n" + ",\n".join(f' "{name}": {_pattern(name)}' for name in sorted(Manifest._fields)) + "\n}\n")

@@ -62,6 +62,8 @@ class BackupName(t.NamedTuple):
         """The database's name; None where the file name does not say, or says only the beginning of it."""
         if not self.label or self.label == _GLOBALS_LABEL or "~" in self.label:
             return None
+        if "%" not in self.label:
+            return self.label
         raw = urllib.parse.unquote_to_bytes(self.label)
         try:
             return raw.decode("utf-8", "surrogatepass")
