@@ -33,6 +33,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores.local im
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
+_LARGEST_ID = 2**32 - 2  # the one above means: leave it as it is
 _STOPPING_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
@@ -122,10 +123,21 @@ def run_module(module: AnsibleModule, operation: t.Callable[[ModuleRunner], Modu
     _stop_no_more()  # what there is to say is known by now
     for warning in result.warnings:
         module.warn(warning)
-    if result.failure is None:
-        module.exit_json(**result.values)
-    failure = result.failure
-    module.fail_json(msg=_message(failure), error=failure.as_result(), **result.values)
+    values, failure = _presentable(result.values), result.failure
+    if failure is None:
+        module.exit_json(**values)
+    module.fail_json(**_presentable({"msg": _message(failure), "error": failure.as_result()}), **values)
+
+
+def _presentable(value: t.Any) -> t.Any:
+    """Return a result with every text in it as UTF-8 has it: for a name that is none, Ansible would refuse all of it."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, t.Mapping):
+        return {key: _presentable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_presentable(item) for item in value]
+    return value
 
 
 def now() -> datetime:
@@ -180,9 +192,9 @@ def _message(error: BackupError) -> str:
 def _id(name: str | None, option: str, look_up: t.Callable[[str], int]) -> int | None:
     if name is None:
         return None
-    if name.isdecimal():
-        return int(name)
     try:
+        if name.isdecimal() and int(name) <= _LARGEST_ID:
+            return int(name)
         return look_up(name)
     except KeyError as error:
         raise ArgumentInvalid(

@@ -46,8 +46,8 @@ if t.TYPE_CHECKING:
     import psycopg2.extensions
 
 _DATABASES = """
-SELECT datname, datallowconn, datconnlimit = -2, has_database_privilege(oid, 'CONNECT')
-FROM pg_catalog.pg_database WHERE NOT datistemplate ORDER BY datname
+SELECT datname, datistemplate, datallowconn, datconnlimit = -2, has_database_privilege(oid, 'CONNECT')
+FROM pg_catalog.pg_database WHERE datname NOT IN ('template0', 'template1') ORDER BY datname
 """
 # pg_dump keeps its --lock-wait-timeout by a statement timeout.
 _WAITED_FOR_LOCK = re.compile("statement timeout.*LOCK TABLE", re.DOTALL)
@@ -76,6 +76,7 @@ class _Database:
     """What a server says of one of its databases."""
 
     name: str
+    is_template: bool
     allows_connections: bool
     half_dropped: bool
     may_connect: bool
@@ -166,8 +167,10 @@ class PostgresqlEngine:
         if options.databases is not None:
             names = list(dict.fromkeys(options.databases))
         else:
-            names = [database.name for database in server.databases.values() if database.allows_connections]
-            closed = [database.name for database in server.databases.values() if not database.allows_connections]
+            found = server.databases.values()
+            names = [one.name for one in found if one.allows_connections and not one.is_template]
+            warnings += [f"The database {one.name} is a template, and was left out." for one in found if one.is_template]
+            closed = [one.name for one in found if not one.allows_connections and not one.is_template]
             warnings += [f"The database {name} allows no connections, and was left out." for name in closed]
         return [name for name in names if not any(fnmatch.fnmatchcase(name, p) for p in options.exclude_databases)]
 

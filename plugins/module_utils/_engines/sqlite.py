@@ -84,10 +84,13 @@ class SqliteEngine:
     @contextlib.contextmanager
     def dumping(self, target: Target, make_copy_file: t.Callable[[], str]) -> t.Iterator[Content]:
         copy = make_copy_file()
-        self._copy(target.source, copy)
+        identity = _identity(copy)
+        self._copy(target.source, copy, identity)
         with store_errors(f"Reading {copy}"):
             descriptor = os.open(copy, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
+            if _identity_of(os.fstat(descriptor)) != identity:
+                raise _led_astray(copy)
             yield _Copy(descriptor)
         finally:
             os.close(descriptor)
@@ -95,7 +98,7 @@ class SqliteEngine:
     def content_digest(self, target: Target) -> ContentDigest:
         return FileDigest()
 
-    def _copy(self, path: str, copy: str) -> None:
+    def _copy(self, path: str, copy: str, identity: tuple[int, int]) -> None:
         deadline = time.monotonic() + self.options.lock_timeout
 
         def look_at_clock(status: int, remaining: int, total: int) -> None:
@@ -109,7 +112,10 @@ class SqliteEngine:
                 )
 
         try:
-            with contextlib.closing(_connect(path)) as source, contextlib.closing(sqlite3.connect(copy)) as destination:
+            with contextlib.closing(_connect(path)) as source, contextlib.closing(_connect(copy)) as destination:
+                # SQLite opens by name. In a directory of somebody else's the name may lead elsewhere by now.
+                if _times_open(identity) < 2:  # once by whoever made the copy's file, once by SQLite
+                    raise _led_astray(copy)
                 destination.execute("PRAGMA journal_mode=OFF")
                 destination.execute("PRAGMA synchronous=OFF")
                 source.backup(destination, pages=_ALL_PAGES, progress=look_at_clock, sleep=_COPY_ATTEMPT_SECONDS)
@@ -189,6 +195,35 @@ def _connect(path: str) -> sqlite3.Connection:
     # rw, not ro: as the application itself would, so that what a crash left is recovered, and nothing is left behind.
     # timeout=0: the waiting for locks is done by whoever asks.
     return sqlite3.connect(f"file:{urllib.parse.quote(os.fsencode(path))}?mode=rw", uri=True, timeout=0)
+
+
+def _identity(copy: str) -> tuple[int, int]:
+    """Return which file the copy's is. Raises StoreFailed unless it is the empty one that was just made for it."""
+    with store_errors(f"Looking at {copy}"):
+        facts = os.lstat(copy)
+    if not stat.S_ISREG(facts.st_mode) or facts.st_size or facts.st_nlink != 1 or facts.st_uid != os.geteuid():
+        raise _led_astray(copy)
+    return _identity_of(facts)
+
+
+def _identity_of(facts: os.stat_result) -> tuple[int, int]:
+    return facts.st_dev, facts.st_ino
+
+
+def _times_open(identity: tuple[int, int]) -> int:
+    """Return how many of our descriptors are of that file."""
+    count = 0
+    for descriptor in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # the listing's own is gone by now
+            count += _identity_of(os.fstat(int(descriptor))) == identity
+    return count
+
+
+def _led_astray(copy: str) -> StoreFailed:
+    return StoreFailed(
+        f"{copy} was replaced by somebody else while it was being written.",
+        "See who else may write to the directory, and back up to one of your own.",
+    )
 
 
 def _translate(path: str, error: sqlite3.Error) -> BackupError:

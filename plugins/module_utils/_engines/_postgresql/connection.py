@@ -129,6 +129,10 @@ def query(connection: psycopg2.extensions.connection, sql: str, *values: t.Any) 
             "Look at what the user may do (login_user, session_role).",
             sqlstate=error.pgcode,
         ) from error
+    except UnicodeError as error:
+        raise QueryFailed(
+            f"The server has a name that is no UTF-8: {error}.", "Connect to a database in UTF8 (login_db), or rename it."
+        ) from error
 
 
 def _connection_error(login: Login, words: str) -> ConnectionFailed:

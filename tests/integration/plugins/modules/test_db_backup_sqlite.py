@@ -19,6 +19,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from ansible_collections.lastgood.database.plugins.module_utils._engines import sqlite
+from ansible_collections.lastgood.database.plugins.module_utils._errors import StoreFailed
 from ansible_collections.lastgood.database.tests.support.interpreters import (
     UNPRIVILEGED,
     make_host_of_another_python,
@@ -317,7 +319,7 @@ def test_a_name_that_is_no_utf_8_is_taken_as_it_is(app: Application, tmp_path: P
     shutil.copy(os.fsencode(app.path), odd)
     outcome = app.back_up(databases=[os.fsdecode(odd)])
     assert outcome.outcomes == ["created"]
-    assert outcome.backups[0]["database"] == os.fsdecode(b"caf\xe9.db")
+    assert outcome.backups[0]["database"] == "caf\\udce9.db"  # Ansible would refuse a result with the byte itself
     assert payload(app.directory).name.isascii()
     assert text_of(unpack(payload(app.directory), tmp_path / "restored.db")) == text_of(app.path)
 
@@ -591,3 +593,29 @@ def test_it_works_on_hosts_with_another_python(tmp_path: Path, python: Path) -> 
     assert text_of(unpack(payloads(app.directory)[-1], tmp_path / "restored.db")) == text_of(app.path)
     assert app.back_up(host=host, databases=["relative"]).error_code == "source_invalid"
     assert_whole(app.directory)
+
+
+def test_a_copy_that_is_swapped_for_a_link_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, victim, copy = tmp_path / "app.db", tmp_path / "victim", tmp_path / "copy"
+    with contextlib.closing(sqlite3.connect(source)) as connection:
+        connection.execute("CREATE TABLE t (n)")
+        connection.commit()
+    victim.write_bytes(b"")
+    look = sqlite._identity
+
+    def look_and_swap(path: str) -> tuple[int, int]:
+        identity = look(path)
+        copy.unlink()
+        copy.symlink_to(victim)
+        return identity
+
+    monkeypatch.setattr(sqlite, "_identity", look_and_swap)
+    engine = sqlite.SqliteEngine(sqlite.SqliteOptions((str(source),)))
+    [target] = engine.survey().targets
+    with (
+        copy.open("xb"),
+        pytest.raises(StoreFailed, match="replaced by somebody else"),
+        engine.dumping(target, lambda: str(copy)),
+    ):
+        pass
+    assert victim.read_bytes() == b""

@@ -25,6 +25,7 @@ from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import (
     ModuleRunner,
+    _presentable,
     file_attributes,
     now,
 )
@@ -339,3 +340,7 @@ def test_owner_and_group_are_names_or_numbers() -> None:
 def test_an_unknown_owner_or_group_is_refused(option: str, name: str) -> None:
     with pytest.raises(ArgumentInvalid, match=f"{option} is '{name}', and the host knows no such {option}"):
         attributes_of(**{option: name})
+
+
+def test_a_name_that_is_no_utf_8_does_not_spoil_the_rest_of_a_result() -> None:
+    assert _presentable({"names": ["caf\udce9", "fine"], "count": 2}) == {"names": ["caf\\udce9", "fine"], "count": 2}
