@@ -26,9 +26,10 @@ out = next(argument.partition("=")[2] for argument in arguments if argument.star
 
 def note(name, text=""):
     path = os.path.join(folder, name)
-    with open(path + "~", "w") as file:
+    draft = "%s~%d" % (path, os.getpid())  # several of us may note the same
+    with open(draft, "w") as file:
         file.write(text)
-    os.rename(path + "~", path)
+    os.rename(draft, path)
 
 def wait_for(name):
     while not os.path.exists(os.path.join(folder, name)):

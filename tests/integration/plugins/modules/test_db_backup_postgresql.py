@@ -521,6 +521,22 @@ def test_different_databases_go_side_by_side(site: Site, tmp_path: Path) -> None
     assert_whole(site.directory)
 
 
+def test_one_run_dumps_as_many_at_a_time_as_it_is_told(site: Site, tmp_path: Path) -> None:
+    together = (
+        'note("dump%d" % os.getpid())\nwhile sum(name.startswith("dump") for name in os.listdir(folder)) < 3: time.sleep(0.01)\n'
+    )
+    impostor = Impostor(tmp_path / "fake", site.server.bin_directory, together + "go_on()")
+    with database_on(site.server) as second, database_on(site.server) as third:
+        outcome = site.back_up(
+            databases=[third, site.database, second],
+            parallel_databases=3,
+            bin_directory=str(impostor.bin_directory),
+        )
+        assert [record["database"] for record in outcome.backups] == [third, site.database, second]
+        assert outcome.outcomes == ["created"] * 3
+    assert_whole(site.directory)
+
+
 # --- Killed and interrupted -----------------------------------------------------------------------
 
 
