@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Codec
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.threaded import threaded
 from ansible_collections.lastgood.database.plugins.module_utils._engines.base import Engine, Target
 from ansible_collections.lastgood.database.plugins.module_utils._errors import BackupError, DatabasesFailed, Interrupted, NoSpace
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, Group
@@ -31,7 +32,6 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.manife
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import Compression, label_for, manifest_name
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.pending import Pending, pending
-from ansible_collections.lastgood.database.plugins.module_utils._process import CHUNK_BYTES
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 
 _NOT_AS_RECORDED = "the payload can't be read, or its digest is not the manifest's"
@@ -239,20 +239,19 @@ def _check_room(store: LocalStore, target: Target, newest: Backup | None) -> Non
 def _fill(request: DumpRequest, target: Target, payload: Pending) -> tuple[int, str]:
     """Dump into the payload. Return the content's size in bytes and its digest."""
     digest = request.engine.content_digest(target)
-    buffer = memoryview(bytearray(CHUNK_BYTES))
     content_bytes = 0
-    with request.codec.encoding(payload.write) as encoder:
+    with request.codec.encoding(payload.write) as encoder, threaded(encoder) as encoding:
         with request.engine.dumping(target, payload.make_copy_file) as content:
-            while count := content.readinto(buffer):
+            while count := content.readinto(buffer := encoding.buffer()):
                 if request.is_stopped():
                     raise Interrupted("The run was ended in the middle of a dump.", "Run it again.")
                 chunk = buffer[:count]
                 digest.update(chunk)
-                encoder.write(chunk)
+                encoding.write(chunk)
                 content_bytes += count
             content.finish()
         content_sha256 = digest.finish()
-        encoder.finish()
+        encoding.finish()
     return content_bytes, content_sha256
 
 

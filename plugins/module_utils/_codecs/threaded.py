@@ -1,0 +1,75 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""Encodes in a thread of its own, while whoever feeds it reads and digests the next bytes."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import typing as t
+
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Encoder
+from ansible_collections.lastgood.database.plugins.module_utils._process import CHUNK_BYTES
+
+_BUFFERS = 4  # one is filled and one is encoded; the others make up for a disk or a server that is slow for a moment
+
+
+class ThreadedEncoder:
+    """Lends buffers to fill, and encodes each in the order in which they come back."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+        self._free: queue.SimpleQueue[bytearray] = queue.SimpleQueue()
+        self._filled: queue.SimpleQueue[memoryview | None] = queue.SimpleQueue()
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._encode, name="encode", daemon=True)
+        for _number in range(_BUFFERS):
+            self._free.put(bytearray(CHUNK_BYTES))
+        self._thread.start()
+
+    def buffer(self) -> memoryview:
+        """Wait for a buffer to fill. Raises what the encoder raised meanwhile."""
+        buffer = self._free.get()
+        if self._failure is not None:
+            raise self._failure
+        return memoryview(buffer)
+
+    def write(self, chunk: memoryview) -> None:
+        """Take in what was filled of the buffer that was lent last."""
+        self._filled.put(chunk)
+
+    def finish(self) -> None:
+        """Encode to the end. Raises what the encoder raises."""
+        self.join()
+        if self._failure is not None:
+            raise self._failure
+        self._encoder.finish()
+
+    def join(self) -> None:
+        """Wait until all that came back is encoded."""
+        self._filled.put(None)
+        self._thread.join()
+
+    def _encode(self) -> None:
+        try:
+            while (chunk := self._filled.get()) is not None:
+                self._encoder.write(chunk)
+                self._free.put(t.cast(bytearray, chunk.obj))
+        except BaseException as error:  # raised in the thread that feeds us
+            self._failure = error
+            self._free.put(bytearray())  # which may be waiting for a buffer
+
+
+@contextlib.contextmanager
+def threaded(encoder: Encoder) -> t.Iterator[ThreadedEncoder]:
+    """Encode in a thread, which has ended when this is left."""
+    encoding = ThreadedEncoder(encoder)
+    try:
+        yield encoding
+    finally:
+        encoding.join()
