@@ -19,7 +19,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata import
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import PRODUCER, Manifest
 from ansible_collections.lastgood.database.plugins.module_utils._operations.inventory import InventoryRequest, inventory
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
-from bench.measure import compare
+from bench.measure import Case, compare
 
 DATABASES = 50
 COUNTS = (10_000, 100_000)
@@ -35,9 +35,9 @@ def listing() -> None:
             compare(
                 f"Listing {count} backups of {DATABASES} databases",
                 {
-                    "backup_facts": [sys.executable, "-m", "bench.listing", directory],
-                    "its imports alone": [sys.executable, "-c", NOTHING],
-                    "bare scandir and stat": [sys.executable, "-c", SCANDIR, directory],
+                    "backup_facts": Case([sys.executable, "-m", "bench.listing", directory]),
+                    "its imports alone": Case([sys.executable, "-c", NOTHING]),
+                    "bare scandir and stat": Case([sys.executable, "-c", SCANDIR, directory]),
                 },
             )
 

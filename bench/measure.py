@@ -17,6 +17,15 @@ from dataclasses import dataclass, field
 ROUNDS = 5
 
 
+@dataclass(frozen=True)
+class Case:
+    """A command to measure, with what is added to our environment, and what is made ready before each of its runs."""
+
+    command: t.Sequence[str]
+    environment: t.Mapping[str, str] = field(default_factory=dict)
+    prepare: t.Callable[[], object] = lambda: None
+
+
 @dataclass
 class Figures:
     """What the runs of a command took: wall-clock seconds, and the largest memory of each in MiB."""
@@ -25,15 +34,16 @@ class Figures:
     mebibytes: list[float] = field(default_factory=list)
 
 
-def compare(title: str, commands: t.Mapping[str, t.Sequence[str]], rounds: int = ROUNDS) -> None:
-    """Run the commands in turn, after one round that does not count, and print the medians.
+def compare(title: str, cases: t.Mapping[str, Case], rounds: int = ROUNDS) -> None:
+    """Run the cases in turn, after one round that does not count, and print the medians.
 
-    Ratios are to the last command, the median of the ratios round by round.
+    Ratios are to the last case, the median of the ratios round by round.
     """
-    figures = {name: Figures() for name in commands}
+    figures = {name: Figures() for name in cases}
     for number in range(rounds + 1):
-        for name, command in commands.items():
-            seconds, mebibytes = run(command)
+        for name, case in cases.items():
+            case.prepare()
+            seconds, mebibytes = run(case)
             if number:
                 figures[name].seconds.append(seconds)
                 figures[name].mebibytes.append(mebibytes)
@@ -43,17 +53,18 @@ def compare(title: str, commands: t.Mapping[str, t.Sequence[str]], rounds: int =
         ratio = statistics.median(a / b for a, b in zip(each.seconds, floor.seconds, strict=True))
         spread = f"{min(each.seconds):.2f} to {max(each.seconds):.2f}"
         median = statistics.median(each.seconds)
-        print(f"  {name:32} {median:7.2f} s ({spread})  {ratio:5.2f}x  {max(each.mebibytes):6.0f} MiB")
+        print(f"  {name:36} {median:7.2f} s ({spread})  {ratio:5.2f}x  {max(each.mebibytes):6.0f} MiB")
     sys.stdout.flush()
 
 
-def run(command: t.Sequence[str]) -> tuple[float, float]:
+def run(case: Case) -> tuple[float, float]:
     """Run a command to its end. Return its wall-clock seconds and its largest memory in MiB."""
+    environment = {**os.environ, **case.environment}
     began = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(case.command, env=environment, stdout=subprocess.DEVNULL)
     _pid, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - began
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:
-        sys.exit(f"{command[0]} ended with status {process.returncode}")
+        sys.exit(f"{case.command[0]} ended with status {process.returncode}")
     return seconds, usage.ru_maxrss / 1024

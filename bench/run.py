@@ -12,9 +12,10 @@ from __future__ import annotations
 import sys
 import typing as t
 
+from bench.dumping import dumping
 from bench.listing import listing
 
-ROWS: dict[str, t.Callable[[], None]] = {"listing": listing}
+ROWS: dict[str, t.Callable[[], None]] = {"listing": listing, "dumping": dumping}
 
 
 def main() -> None:
