@@ -260,12 +260,20 @@ def _check_dumpable(name: str, server: _Server) -> None:
     if database is None:
         raise DatabaseMissing(f"There is no database {name} on the server.", "Correct the name, or make the database.")
     if database.half_dropped:
-        raise DatabaseClosed(f"The database {name} is half dropped.", f'End what was begun: DROP DATABASE "{name}"')
+        raise DatabaseClosed(f"The database {name} is half dropped.", f"End what was begun: DROP DATABASE {_identifier(name)}")
     if not database.allows_connections:
         raise DatabaseClosed(
-            f"The database {name} allows no connections.", f'Allow them: ALTER DATABASE "{name}" ALLOW_CONNECTIONS true'
+            f"The database {name} allows no connections.",
+            f"Allow them: ALTER DATABASE {_identifier(name)} ALLOW_CONNECTIONS true",
         )
     if not database.may_connect:
         raise DatabaseClosed(
-            f"The user may not connect to the database {name}.", f'Allow it: GRANT CONNECT ON DATABASE "{name}" TO the user'
+            f"The user may not connect to the database {name}.",
+            f"Allow it: GRANT CONNECT ON DATABASE {_identifier(name)} TO the user",
         )
+
+
+def _identifier(name: str) -> str:
+    """Return a name as SQL has it."""
+    escaped = name.replace('"', '""')
+    return f'"{escaped}"'

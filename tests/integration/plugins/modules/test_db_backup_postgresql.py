@@ -225,6 +225,24 @@ def test_a_database_that_is_closed_is_left_out_of_all_with_a_warning_and_an_erro
     assert site.back_up().error_code == "database_closed"
 
 
+def test_the_way_out_for_a_closed_database_is_sql_that_works_whatever_its_name(server: Server, tmp_path: Path) -> None:
+    with database_on(server, 'two "quotes" -- and more') as name:
+        site = Site(server, name, tmp_path / "backups")
+        server.psql("update pg_database set datallowconn = false where datname like 'two %'")
+        closed = site.back_up()
+        assert closed.error_code == "database_closed"
+        server.psql(closed.msg.partition("Allow them: ")[2])
+        assert site.back_up().outcomes == ["created"]
+
+
+def test_a_database_that_is_half_dropped_is_left_out_with_the_way_out(site: Site) -> None:
+    site.server.psql(f"update pg_database set datconnlimit = -2 where datname = '{site.database}'")
+    outcome = site.back_up()
+    assert outcome.error_code == "database_closed"
+    assert f'DROP DATABASE "{site.database}"' in outcome.msg
+    assert payloads(site.directory) == []
+
+
 def test_an_empty_list_of_databases_is_an_error(site: Site) -> None:
     outcome = site.back_up(databases=[])
     assert outcome.error_code == "argument_invalid"
