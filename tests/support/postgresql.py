@@ -28,7 +28,6 @@ from tools.throwaway_postgresql import Server, find_installations
 
 VERSIONS = sorted({one.major for one in find_installations()})
 every_version = pytest.mark.parametrize("server", VERSIONS, indirect=True, ids=[f"pg{major}" for major in VERSIONS])
-two_versions = pytest.mark.skipif(len(VERSIONS) < 2, reason="needs two versions of PostgreSQL")
 
 PASSWORD = 'c0l:on \\ back\'slash "quo:ted" %41 $HOME'
 

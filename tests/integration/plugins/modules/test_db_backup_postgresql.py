@@ -37,7 +37,6 @@ from ansible_collections.lastgood.database.tests.support.observe import (
 from ansible_collections.lastgood.database.tests.support.postgresql import (
     CONTENT,
     PASSWORD,
-    VERSIONS,
     Site,
     database_on,
     dump_of,
@@ -46,9 +45,8 @@ from ansible_collections.lastgood.database.tests.support.postgresql import (
     login,
     restore,
     restore_plain,
-    two_versions,
 )
-from tools.throwaway_postgresql import Server, installation
+from tools.throwaway_postgresql import Server
 
 LONG_AGO = "2026-01-01T00:00:00Z"
 AS_ROOT = os.geteuid() == 0
@@ -729,24 +727,6 @@ def test_a_missing_psycopg2_is_an_error_that_says_what_to_install(site: Site, tm
     outcome = site.back_up(host=Host(search_path=(tmp_path, collections_path())))
     assert outcome.error_code == "library_missing"
     assert "python3-psycopg2" in outcome.msg
-
-
-@two_versions
-def test_programs_that_are_all_older_than_the_server_are_an_error(site: Site, servers: Callable[[int], Server]) -> None:
-    outcome = site.back_up(bin_directory=str(servers(VERSIONS[0]).bin_directory))
-    assert outcome.error_code == "program_missing"
-    assert f"postgresql-client-{VERSIONS[-1]}" in outcome.msg
-    assert not site.directory.exists()
-
-
-@two_versions
-@pytest.mark.parametrize("server", VERSIONS[:1], indirect=True)
-def test_a_program_newer_than_the_server_is_taken_with_a_warning(site: Site) -> None:
-    newer = installation(VERSIONS[-1])
-    outcome = site.back_up(bin_directory=str(newer.bin_directory))
-    assert outcome.outcomes == ["created"]
-    assert any(f"pg_dump {newer.major}" in warning for warning in outcome.warnings)
-    assert manifest(payload(site.directory))["major_mismatch"] is True
 
 
 # --- No room --------------------------------------------------------------------------------------
