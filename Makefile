@@ -34,7 +34,7 @@ unit: .dev ## unit tests
 	@$(PYTEST) -n auto tests/unit
 
 integration: .dev ## tests against real databases
-	@$(PYTEST) tests/integration
+	@$(PYTEST) -n auto tests/integration
 
 molecule: .dev ## the role's scenario
 	@$(RUN) molecule test -s default
