@@ -27,7 +27,12 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     Interrupted,
     LibraryMissing,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._process import KILL_AFTER_SECONDS, Completed, Process
+from ansible_collections.lastgood.database.plugins.module_utils._process import (
+    KILL_AFTER_SECONDS,
+    Completed,
+    Process,
+    signal_program,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import PRIVATE, FileAttributes
 
 if t.TYPE_CHECKING:
@@ -76,7 +81,7 @@ class ModuleRunner:
                 stopped = self._stopped
             started(process)
             if stopped:
-                process.send_signal(signal.SIGTERM)
+                signal_program(process, signal.SIGTERM)
 
         try:
             exit_status, stdout, stderr = self._module.run_command(
@@ -107,8 +112,7 @@ class ModuleRunner:
 
     def _signal_all(self, number: int) -> None:
         for process in tuple(self._running):
-            if process.poll() is None:
-                process.send_signal(number)
+            signal_program(process, number)
 
 
 def run_module(module: AnsibleModule, operation: t.Callable[[ModuleRunner], ModuleResult]) -> t.NoReturn:
@@ -166,14 +170,18 @@ def _stop_on_signals(runner: ModuleRunner) -> None:
             signal=number,
         )
 
-    for number in _STOPPING_SIGNALS:
-        signal.signal(number, stop)
+    _handle_stopping_signals(stop)
 
 
 def _stop_no_more() -> None:
     """Let those signals pass. They are not set to be ignored, since the programs that we start would then ignore them too."""
+    _handle_stopping_signals(lambda number, frame: None)
+
+
+def _handle_stopping_signals(handler: t.Callable[[int, types.FrameType | None], t.Any]) -> None:
     for number in _STOPPING_SIGNALS:
-        signal.signal(number, lambda number, frame: None)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # which nohup sees to
+            signal.signal(number, handler)
 
 
 def _check_text(params: t.Mapping[str, t.Any]) -> None:

@@ -34,11 +34,10 @@ _WORDS_KEPT = 4000  # characters of a program's standard error in a message
 class Process(t.Protocol):
     """A program that runs, as far as we look at it; ``subprocess.Popen`` is one."""
 
+    pid: int
     stdout: t.Any
 
     def poll(self) -> int | None: ...
-
-    def send_signal(self, number: int) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -167,9 +166,8 @@ class RunningProgram:
             self._signal(signal.SIGKILL)
 
     def _signal(self, number: int) -> None:
-        if self._process is not None and self._process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.send_signal(number)
+        if self._process is not None:
+            signal_program(self._process, number)
 
     def _run(self) -> None:
         timer: threading.Timer | None = None
@@ -213,6 +211,27 @@ class RunningProgram:
     def _close_owned(self) -> None:
         while self._owned:
             os.close(self._owned.pop())
+
+
+def signal_program(process: Process, number: int) -> None:
+    """Send a signal to a program that runs, and to those that it started: one behind a script would hold our pipe open."""
+    if process.poll() is not None:
+        return
+    for pid in _with_descendants(process.pid):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
+
+
+def _with_descendants(pid: int) -> list[int]:
+    children: dict[int, list[int]] = {}
+    for entry in filter(str.isdecimal, os.listdir("/proc")):
+        with contextlib.suppress(OSError), open(f"/proc/{entry}/stat", "rb") as stat:
+            parent = stat.read().rpartition(b")")[2].split()[1]  # proc(5): behind the name stand the state and the parent
+            children.setdefault(int(parent), []).append(int(entry))
+    found = [pid]
+    for each in found:
+        found += children.get(each, [])
+    return found
 
 
 def run(runner: Runner, command: Command) -> Completed:

@@ -334,7 +334,7 @@ def back_up(module: AnsibleModule, runner: ModuleRunner) -> ModuleResult:
     params: Params = module.params
     request = DumpRequest(
         engine=engine_for(engine_options_from(params), runner),
-        store=LocalStore(directory_from(params), file_attributes(module)),
+        store=LocalStore(directory_from(params), file_attributes(module), runner.is_stopped),
         origin=params["origin"] or platform.node(),
         codec=codec_for(params["compression"], params["compression_level"], runner),
         compression=params["compression"],

@@ -125,6 +125,13 @@ class ModuleProcess:
     def send_signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 
+    def close_output(self) -> None:
+        """Hear no more of it."""
+        for stream in (self._process.stdout, self._process.stderr):
+            assert stream is not None
+            stream.close()
+        self._process.stdout = self._process.stderr = None
+
     def kill(self) -> None:
         """End it without a chance to do anything, and wait until it is gone."""
         self._process.kill()

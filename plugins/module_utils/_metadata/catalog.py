@@ -70,17 +70,27 @@ class Catalog:
         name = parse(filename)
         return None if name is None else self._load(name, {manifest_name(filename)})
 
-    def newest_good(self, group: Group, now: datetime) -> Backup | None:
-        """Return the newest good backup of a group, None when there is none. Reads from the newest back, and no further."""
-        label = label_for("globals" if group.kind == "globals" else "database", group.database)
-        files = set(self._store.names())
-        # An older tool's name leaves it to the manifest of which database it is.
-        names = [name for name in map(parse, files) if name is not None and name.label in (label, "")]
-        for name in sorted(names, key=lambda name: (name.stamp, name.filename), reverse=True):
-            backup = self._load(name, files)
-            if backup is not None and backup.state == "good" and backup.group == group and not backup.from_future(now):
-                return backup
-        return None
+    def newest_good(self, groups: t.Iterable[Group], now: datetime, files: t.Iterable[str] | None = None) -> dict[Group, Backup]:
+        """Return the newest good backup of each group that has one. Reads from the newest back, and no further.
+
+        ``files`` are the names in the store, where they are known already. Without the place there are no backups.
+        """
+        if files is None:
+            files = self._store.names() if self._store.exists() else ()
+        files = set(files)
+        by_label: dict[str, list[BackupName]] = {}
+        for name in filter(None, map(parse, files)):
+            by_label.setdefault(name.label, []).append(name)
+        found = {}
+        for group in groups:
+            # An older tool's name leaves it to the manifest of which database it is.
+            names = by_label.get(_label_of(group), []) + by_label.get("", [])
+            for name in sorted(names, key=lambda name: (name.stamp, name.filename), reverse=True):
+                backup = self._load(name, files)
+                if backup is not None and backup.state == "good" and backup.group == group and not backup.from_future(now):
+                    found[group] = backup
+                    break
+        return found
 
     def _load(self, name: BackupName, files: set[str]) -> Backup | None:
         facts = self._store.facts(name.filename)
@@ -92,6 +102,10 @@ class Catalog:
     def _read_manifest(self, name: BackupName) -> Manifest:
         data = self._store.read(manifest_name(name.filename), LARGEST_MANIFEST + 1)
         return NO_MANIFEST if data is None else from_bytes(data)
+
+
+def _label_of(group: Group) -> str:
+    return label_for("globals" if group.kind == "globals" else "database", group.database)
 
 
 def age_order(backup: Backup) -> tuple[datetime, str]:

@@ -34,9 +34,13 @@ _POLL_SECONDS = 0.2
 class Pending:
     """A payload that nobody sees yet. Written through ``write``, which counts and digests what passes."""
 
-    def __init__(self, store: LocalStore, filename: str, created_at: datetime, descriptor: int, swept: list[str]) -> None:
+    def __init__(
+        self, store: LocalStore, filename: str, created_at: datetime, descriptor: int, files: list[str], swept: list[str]
+    ) -> None:
+        """``files`` is what was in the store at the claim. From then on nobody else adds to the backups of the database."""
         self.filename = filename
         self.created_at = created_at
+        self.files = files
         self.swept = swept
         self.bytes_written = 0
         self._store = store
@@ -131,10 +135,10 @@ def _claim(
         if any(partial.label == label for partial in alive):
             return None
         created_at = clock().replace(microsecond=0)
-        filename = _free_name(files, label, created_at, compression)
+        filename = _free_name(store, files, label, created_at, compression)
         descriptor = store.create(names.partial_name(filename))
         wait_for_lock(descriptor, 0)
-        return Pending(store, filename, created_at, descriptor, swept)
+        return Pending(store, filename, created_at, descriptor, files, swept)
 
 
 def _sweep(store: LocalStore, files: t.Iterable[str]) -> tuple[list[str], list[names.BackupName]]:
@@ -152,12 +156,19 @@ def _sweep(store: LocalStore, files: t.Iterable[str]) -> tuple[list[str], list[n
     return swept, list(alive.values())
 
 
-def _free_name(files: list[str], label: str, created_at: datetime, compression: names.Compression) -> str:
+def _free_name(store: LocalStore, files: list[str], label: str, created_at: datetime, compression: names.Compression) -> str:
     """Return a name with the first second that no file of this database has, whatever its compression."""
     stamp = created_at
     while True:
         filename = names.compose(label, stamp, compression)
         taken = names.compose(label, stamp, "none")  # which is how the others begin
-        if not any(file.startswith((taken, f".{taken}")) for file in files):
+        if not any(file.startswith((taken, f".{taken}")) for file in files) and not _is_taken(store, filename):
             return filename
         stamp += timedelta(seconds=1)
+
+
+def _is_taken(store: LocalStore, filename: str) -> bool:
+    """Return whether anything bears a name that we shall need, be it a directory or a link that no listing has."""
+    manifest = names.manifest_name(filename)
+    partials = (names.partial_name(filename), names.copy_name(filename), names.partial_name(manifest))
+    return any(map(store.taken, (filename, manifest, *partials)))

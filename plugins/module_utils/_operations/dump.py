@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Codec
@@ -95,10 +95,13 @@ class Report:
 
     @property
     def failure(self) -> BackupError | None:
-        """What to end with: the error of the database that failed, or one for those that did."""
+        """What to end with: that the run was ended, the error of the database that failed, or one for those that did."""
         failed = [(result.title, result.error) for result in self.results if result.error is not None]
         if not failed:
             return None
+        for _title, error in failed:
+            if isinstance(error, Interrupted):
+                return error
         if len(self.results) == 1:
             return failed[0][1]
         return DatabasesFailed(
@@ -145,7 +148,7 @@ def dump(request: DumpRequest, clock: Clock, *, check_mode: bool) -> Report:
         request.store.check()
     else:
         request.store.ensure()
-    steps = [_plan(request, target, clock()) for target in survey.targets]
+    steps = _plan(request, survey.targets, clock())
     lost = [
         Result("failed", {**_facts(request, None), "database": item.database}, error=item.error) for item in survey.unavailable
     ]
@@ -159,14 +162,36 @@ def _apply_all(request: DumpRequest, steps: list[Step], clock: Clock) -> list[Re
         futures = [pool.submit(_apply, request, step, clock) for step in steps]
         try:
             return [future.result() for future in futures]
+        except Interrupted as error:  # raised here, in the main thread, by the signal
+            unfinished = [not future.done() for future in futures]
+            pool.shutdown(cancel_futures=True)
+            return [_interrupted(request, *each, error) for each in zip(steps, futures, unfinished)]
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
 
-def _plan(request: DumpRequest, target: Target, now: datetime) -> Step:
-    group = Group(request.origin, target.engine, target.instance, target.kind, target.database)
-    newest = Catalog(request.store).newest_good(group, now) if request.store.exists() else None
+def _interrupted(
+    request: DumpRequest,
+    step: Step,
+    future: concurrent.futures.Future[Result],
+    unfinished: bool,
+    interruption: Interrupted,
+) -> Result:
+    """Return what became of a database in a run that was ended. Whatever failed after that failed because of it."""
+    if future.cancelled():
+        return Result("failed", _facts(request, step.target), error=interruption, reason=step.reason)
+    result = future.result()
+    return replace(result, error=interruption) if unfinished and result.error is not None else result
+
+
+def _plan(request: DumpRequest, targets: t.Iterable[Target], now: datetime) -> list[Step]:
+    groups = {Group(request.origin, one.engine, one.instance, one.kind, one.database): one for one in targets}
+    newest = Catalog(request.store).newest_good(groups, now)
+    return [_step(request, target, group, newest.get(group), now) for group, target in groups.items()]
+
+
+def _step(request: DumpRequest, target: Target, group: Group, newest: Backup | None, now: datetime) -> Step:
     if newest is None:
         return Step(target, group, None, False, "there is no good backup of it yet")
     age = timedelta(seconds=newest.age_seconds(now))
@@ -198,31 +223,36 @@ def _predict(request: DumpRequest, step: Step) -> Result:
 def _apply(request: DumpRequest, step: Step, clock: Clock) -> Result:
     if step.fresh:
         return _leave(request, step)
+    warnings: list[str] = []
     try:
-        return _back_up(request, step, clock)
+        return replace(_back_up(request, step, clock, warnings), warnings=tuple(warnings))
     except BackupError as error:
-        return Result("failed", _facts(request, step.target), error=error, reason=step.reason)
+        return Result("failed", _facts(request, step.target), error=error, reason=step.reason, warnings=tuple(warnings))
 
 
-def _back_up(request: DumpRequest, step: Step, clock: Clock) -> Result:
+def _back_up(request: DumpRequest, step: Step, clock: Clock, warnings: list[str]) -> Result:
     target, store = step.target, request.store
     facts = _facts(request, target)
     label = label_for(target.kind, target.database)
     with pending(store, label, request.compression, clock, request.lock_timeout, request.is_stopped) as payload:
-        warnings = tuple(f"Removed what an interrupted run left: {store.path(name)}" for name in payload.swept)
+        warnings += [f"Removed what an interrupted run left: {store.path(name)}" for name in payload.swept]
         # Asked again: another run may have committed since the plan was made.
-        newest = Catalog(store).newest_good(step.group, clock())
+        newest = Catalog(store).newest_good([step.group], clock(), payload.files).get(step.group)
         _check_room(store, target, newest)
         content_bytes, content_sha256 = _fill(request, target, payload)
-        if request.skip_unchanged and newest is not None and newest.manifest.content_sha256 == content_sha256:
-            kept = _confirm(request, newest, payload.created_at)
+        same = newest if newest is not None and newest.manifest.content_sha256 == content_sha256 else None
+        if request.skip_unchanged and same is not None and is_sound(store, same):
+            kept = _note(request, same, confirmed_at=payload.created_at)
             if kept is not None:
-                return Result("unchanged", facts, kept, reason="its content is that of the last one", warnings=warnings)
-            warnings += (f"{newest.path} is not as its manifest says any more: it was backed up anew.",)
+                return Result("unchanged", facts, kept, reason="its content is that of the last one")
+            same = None  # deleted in between: then the new dump is the one to keep
         manifest = _manifest(request, target, payload, content_bytes, content_sha256, clock())
         payload.commit(manifest, request.lock_timeout)
+    if request.skip_unchanged and same is not None:
+        # Only now: had the commit failed, the old one would still be the best there is.
+        warnings += _call_corrupt(request, same, clock())
     created = Catalog(store).find(payload.filename)
-    return Result("created", facts, created, reason=step.reason, warnings=warnings)
+    return Result("created", facts, created, reason=step.reason)
 
 
 def _check_room(store: LocalStore, target: Target, newest: Backup | None) -> None:
@@ -255,21 +285,26 @@ def _fill(request: DumpRequest, target: Target, payload: Pending) -> tuple[int, 
     return content_bytes, content_sha256
 
 
-def _confirm(request: DumpRequest, backup: Backup, now: datetime) -> Backup | None:
-    """Read a backup's payload again. Return it with its time renewed; None if it is corrupt, which its manifest then says."""
+def _call_corrupt(request: DumpRequest, backup: Backup, now: datetime) -> list[str]:
+    """Say in a backup's manifest that its payload is not what it was. Return what there is to tell the user."""
+    told = [f"{backup.path} is not as its manifest says any more: it was backed up anew."]
+    try:
+        _note(request, backup, verification=Verification("checksum", "failed", now, _NOT_AS_RECORDED))
+    except BackupError as error:
+        told.append(f"That could not be noted in its manifest: {error}")
+    return told
+
+
+def _note(request: DumpRequest, backup: Backup, **values: t.Any) -> Backup | None:
+    """Change what a backup's manifest says. Return the backup as it is then, None where it is gone."""
     store, filename = request.store, backup.name.filename
-    sound = is_sound(store, backup)
     with store.lock(request.lock_timeout):
         current = Catalog(store).find(filename)
         if current is None:
-            return None  # deleted in between: then the new dump is the one to keep
-        if sound:
-            manifest = current.manifest._replace(confirmed_at=now)
-        else:
-            verdict = Verification("checksum", "failed", now, _NOT_AS_RECORDED)
-            manifest = current.manifest._replace(verification=verdict)
-        store.replace(manifest_name(filename), manifest.to_bytes())
-    return current._replace(manifest=manifest) if sound else None
+            return None
+        noted = current._replace(manifest=current.manifest._replace(**values))
+        store.replace(manifest_name(filename), noted.manifest.to_bytes())
+    return noted
 
 
 def _manifest(

@@ -22,7 +22,12 @@ import typing as t
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
-from ansible_collections.lastgood.database.plugins.module_utils._errors import DirectoryUnusable, Locked, store_errors
+from ansible_collections.lastgood.database.plugins.module_utils._errors import (
+    DirectoryUnusable,
+    Interrupted,
+    Locked,
+    store_errors,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._process import CHUNK_BYTES, read_full, write_all
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import FileFacts
 
@@ -51,9 +56,16 @@ PRIVATE = FileAttributes()
 class LocalStore:
     """A directory. Its methods are those of the store's protocol, and what only a local file system can do."""
 
-    def __init__(self, directory: str, attributes: FileAttributes = PRIVATE) -> None:
+    def __init__(
+        self,
+        directory: str,
+        attributes: FileAttributes = PRIVATE,
+        is_stopped: t.Callable[[], bool] = lambda: False,
+    ) -> None:
+        """``is_stopped`` tells whether the run was told to end: then nobody waits for a lock any more."""
         self.location = os.path.normpath(directory)
         self._attributes = attributes
+        self._is_stopped = is_stopped
         self._descriptor: int | None = None
 
     def close(self) -> None:
@@ -145,7 +157,9 @@ class LocalStore:
             if os.fstat(descriptor).st_uid == os.geteuid():
                 self._apply_owner(descriptor)  # so that a run as the owner can take the lock, too
         try:
-            if not wait_for_lock(descriptor, seconds):
+            if not wait_for_lock(descriptor, seconds, self._is_stopped):
+                if self._is_stopped():
+                    raise Interrupted("The run was ended while it waited for a lock.", "Run it again.")
                 raise Locked(
                     f"Another run has held {self.path(LOCK_NAME)} for {seconds:g} seconds.",
                     "Wait for it, see what it hangs on, or raise lock_timeout.",
@@ -280,14 +294,14 @@ def _time(seconds: float) -> datetime:
         return (datetime.max if seconds > 0 else datetime.min).replace(tzinfo=timezone.utc)
 
 
-def wait_for_lock(descriptor: int, seconds: float) -> bool:
-    """Take the lock of an open file, and return whether it was to be had within ``seconds``."""
+def wait_for_lock(descriptor: int, seconds: float, is_stopped: t.Callable[[], bool] = lambda: False) -> bool:
+    """Take the lock of an open file, and return whether it was to be had within ``seconds``, or until the run is stopped."""
     deadline = time.monotonic() + seconds
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            if time.monotonic() >= deadline:
+            if time.monotonic() >= deadline or is_stopped():
                 return False
             time.sleep(_POLL_SECONDS)
         else:

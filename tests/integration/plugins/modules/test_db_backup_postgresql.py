@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import gzip
 import os
 import signal
@@ -951,6 +952,10 @@ def test_names_are_data_and_nothing_else(server: Server, tmp_path: Path) -> None
 
         again = run_module("db_backup", databases=HOSTILE_NAMES, **options)
         assert set(again.outcomes) == {"unchanged"}
+
+        without = [glob.escape(name) for name in HOSTILE_NAMES[1:]]
+        [left] = run_module("db_backup", databases=HOSTILE_NAMES, exclude_databases=without, check=True, **options).backups
+        assert left["database"] == HOSTILE_NAMES[0]
 
 
 # --- Secrets --------------------------------------------------------------------------------------

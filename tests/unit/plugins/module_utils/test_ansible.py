@@ -198,6 +198,16 @@ def test_an_interrupted_run_ends_its_program_and_says_so(start: Callable[..., Mo
     assert is_gone(pid)
 
 
+def test_a_signal_that_was_ignored_from_the_start_stays_ignored(start: Callable[..., Module]) -> None:
+    module = start("""
+signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+def operation(runner):
+    os.kill(os.getpid(), signal.SIGHUP)
+    return ModuleResult({"ended": False})
+""")
+    assert module.end()["ended"] is False
+
+
 def test_a_program_that_ignores_sigterm_is_killed_when_the_run_is_interrupted(start: Callable[..., Module]) -> None:
     module = start("_process.KILL_AFTER_SECONDS = 0.1\noperation = lambda runner: stream(runner, 'ignores')")
     pid = module.programs_pid()

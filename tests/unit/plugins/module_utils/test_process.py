@@ -40,6 +40,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._process import 
     run,
     write_all,
 )
+from ansible_collections.lastgood.database.tests.support.observe import runs, wait_until
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -389,6 +390,21 @@ def test_the_timeout_ends_a_program(runner: ModuleRunner, python: Python, bounde
         bounded(read)
     assert caught.value.as_result() == {"code": "timeout"}
     assert is_gone(pids[0])
+
+
+def test_the_timeout_ends_what_a_script_started(runner: ModuleRunner, python: Python, bounded: Bounded) -> None:
+    pids = []
+
+    def read() -> None:
+        script = ("/bin/sh", "-c", '"$@"; exit 0', "sh", *python(SLEEPS))
+        with producing(runner, producer_of(*script, seconds=1)) as producer:
+            pids.append(read_pid(producer))
+            producer.readinto(memoryview(bytearray(1)))
+            producer.finish()
+
+    with pytest.raises(ProgramTimeout):
+        bounded(read)
+    wait_until(lambda: not runs(pids[0]))
 
 
 def test_the_timeout_ends_a_program_whose_output_is_short(runner: ModuleRunner, python: Python, bounded: Bounded) -> None:

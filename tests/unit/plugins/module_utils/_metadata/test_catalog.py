@@ -78,7 +78,7 @@ def selected(store: LocalStore, selection: Selection = EVERYTHING) -> set[str]:
 
 
 def newest_good(store: LocalStore, group: Group = APP) -> str | None:
-    backup = Catalog(store).newest_good(group, NOW)
+    backup = Catalog(store).newest_good([group], NOW).get(group)
     return None if backup is None else backup.name.filename
 
 
@@ -271,6 +271,24 @@ class TestTheNewestGood:
         names = [put_backup(tmp_path, ago(days=days), database=database) for days in range(1, 20) for database in ("app", "ap")]
         assert newest_good(store) == names[0]
         assert store.read_names == [manifest_name(names[0])]
+
+    def test_the_place_is_listed_once_for_many_databases(self, tmp_path: Path) -> None:
+        class Counting(LocalStore):
+            listings = 0
+
+            def names(self) -> list[str]:
+                self.listings += 1
+                return super().names()
+
+        newest = [put_backup(tmp_path, ago(days=1), database=f"app{number}") for number in range(20)]
+        groups = [APP._replace(database=f"app{number}") for number in range(20)]
+        store = Counting(str(tmp_path))
+        found = Catalog(store).newest_good([*groups, APP], NOW)
+        assert [found[group].name.filename for group in groups] == newest
+        assert (APP in found, store.listings) == (False, 1)
+
+    def test_without_the_place_there_is_none(self, tmp_path: Path) -> None:
+        assert Catalog(LocalStore(str(tmp_path / "missing"))).newest_good([APP], NOW) == {}
 
     def test_what_is_not_good_is_passed_over_and_what_is_older_is_not_read(self, store: WatchedStore, tmp_path: Path) -> None:
         corrupt = put_backup(tmp_path, ago(days=1))

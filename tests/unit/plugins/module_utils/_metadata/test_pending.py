@@ -170,6 +170,15 @@ class TestClaiming:
             f"backup_{label}_2026-03-01_12-00-01.dump.gz",
         ]
 
+    @pytest.mark.parametrize("planted", [NAME, SIDECAR, PARTIAL, COPY, SIDECAR_PARTIAL])
+    @pytest.mark.parametrize("plant", [Path.mkdir, lambda path: path.symlink_to("/nowhere")], ids=["directory", "link"])
+    def test_a_second_whose_names_somebody_else_took_is_passed_over(
+        self, store: LocalStore, tmp_path: Path, planted: str, plant: Callable[[Path], None]
+    ) -> None:
+        plant(tmp_path / planted)
+        assert make(store) == "backup_app_2026-03-01_12-00-01.dump.gz"
+        assert planted in files(tmp_path)
+
     def test_what_is_claimed_is_for_its_owner_alone(self, store: LocalStore, tmp_path: Path) -> None:
         with claim(store) as payload:
             payload.make_copy_file()
@@ -333,9 +342,9 @@ class TestCommitting:
         assert files(tmp_path) == set()
 
     def test_one_that_fails_at_the_manifest_leaves_nothing(self, store: LocalStore, tmp_path: Path) -> None:
-        (tmp_path / SIDECAR_PARTIAL).mkdir()
         with claim(store) as payload:
             payload.write(PAYLOAD)
+            (tmp_path / SIDECAR_PARTIAL).mkdir()
             with pytest.raises(StoreFailed):
                 payload.commit(told_by(payload), 0)
         assert files(tmp_path) == {SIDECAR_PARTIAL}

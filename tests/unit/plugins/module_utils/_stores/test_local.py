@@ -24,6 +24,7 @@ import pytest
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     BackupError,
     DirectoryUnusable,
+    Interrupted,
     Locked,
     NoSpace,
     StoreFailed,
@@ -606,6 +607,12 @@ class TestLocking:
             process.join()
             with store.lock(0):
                 pass
+
+    def test_who_waits_can_be_told_to_stop(self, store: LocalStore, tmp_path: Path) -> None:
+        asked: list[bool] = []
+        waiting = LocalStore(str(tmp_path), is_stopped=lambda: bool(asked) or asked.append(True) is not None)
+        with store.lock(0):
+            refusal(lambda: waiting.lock(LONG).__enter__(), Interrupted)
 
     @pytest.mark.parametrize("same_store", [True, False])
     def test_another_thread_is_kept_out_and_waits_its_turn(self, store: LocalStore, tmp_path: Path, same_store: bool) -> None:
