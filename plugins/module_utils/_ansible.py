@@ -187,8 +187,17 @@ def _handle_stopping_signals(handler: t.Callable[[int, types.FrameType | None], 
 def _check_text(params: t.Mapping[str, t.Any]) -> None:
     """Raise ArgumentInvalid for an option with a character that no path, no program and no connection string can have."""
     for option, value in params.items():
-        if any("\0" in text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)):
-            raise ArgumentInvalid(f"{option} has a null byte in it.", "Take it out.")
+        for text in value if isinstance(value, list) else [value]:
+            if not isinstance(text, str):
+                continue
+            if "\0" in text:
+                raise ArgumentInvalid(f"{option} has a null byte in it.", "Take it out.")
+            try:
+                os.fsencode(text)
+            except UnicodeEncodeError as error:
+                raise ArgumentInvalid(
+                    f"{option} has a character that the host's locale can't write.", "Run in a UTF-8 locale, or take it out."
+                ) from error
 
 
 def _message(error: BackupError) -> str:
@@ -219,6 +228,9 @@ def _mode(module: AnsibleModule, mode: t.Any) -> int:
     try:
         if not isinstance(mode, str):
             raise ValueError("neither a number nor a text")
-        return stat.S_IMODE(int(mode, 8) if mode.isdecimal() else module._symbolic_mode_to_octal(private, mode))
+        octal: int = int(mode, 8) if mode.isdecimal() else module._symbolic_mode_to_octal(private, mode)
+        if octal > 0o7777:
+            raise ValueError("more than a file mode has")
+        return stat.S_IMODE(octal)
     except ValueError as error:
         raise ArgumentInvalid(f"mode is {mode!r}, which is no file mode.", "Give one such as '0640' or 'g+r'.") from error

@@ -333,7 +333,7 @@ def test_a_mode_is_a_number_or_changes_to_private(mode: Any, expected: int) -> N
     assert attributes_of(mode=mode).mode == expected
 
 
-@pytest.mark.parametrize("mode", ["rw", "0o640", "0888", "-1", -1, "99999", 1.5, True, ["0640"], {"u": "r"}])
+@pytest.mark.parametrize("mode", ["rw", "0o640", "0888", "-1", -1, "99999", "77777", 1.5, True, ["0640"], {"u": "r"}])
 def test_what_is_no_mode_is_refused(mode: Any) -> None:
     with pytest.raises(ArgumentInvalid, match=r"which is no file mode\. Give one such as '0640' or 'g\+r'"):
         attributes_of(mode=mode)
