@@ -51,7 +51,8 @@ options:
   databases:
     description:
       - Names of the PostgreSQL databases, or absolute paths of the SQLite files.
-      - Left out, it is every database of the PostgreSQL server that is no template. An empty list is an error.
+      - Left out, it is every database of the PostgreSQL server that is no template, that allows connections, and that is not its
+        provider's own, such as C(rdsadmin). A warning names each that is left out. An empty list is an error.
       - Required for SQLite, which has no list of its databases.
     type: list
     elements: str

@@ -45,10 +45,14 @@ from ansible_collections.lastgood.database.plugins.module_utils._process import 
 if t.TYPE_CHECKING:
     import psycopg2.extensions
 
+# As bytes: a name is of whatever encoding its database was made in.
 _DATABASES = """
-SELECT datname, datistemplate, datallowconn, datconnlimit = -2, has_database_privilege(oid, 'CONNECT')
+SELECT encode(textsend(datname::text), 'hex'), datistemplate, datallowconn, datconnlimit = -2,
+    has_database_privilege(oid, 'CONNECT')
 FROM pg_catalog.pg_database WHERE datname NOT IN ('template0', 'template1') ORDER BY datname
 """
+# What those who run servers for others keep on them, and let nobody into.
+_PROVIDERS_OWN = ("azure_maintenance", "azure_sys", "cloudsqladmin", "rdsadmin")
 # pg_dump keeps its --lock-wait-timeout by a statement timeout.
 _WAITED_FOR_LOCK = re.compile("statement timeout.*LOCK TABLE", re.DOTALL)
 
@@ -167,11 +171,13 @@ class PostgresqlEngine:
         if options.databases is not None:
             names = list(dict.fromkeys(options.databases))
         else:
-            found = server.databases.values()
+            found = [one for one in server.databases.values() if one.name not in _PROVIDERS_OWN]
             names = [one.name for one in found if one.allows_connections and not one.is_template]
             warnings += [f"The database {one.name} is a template, and was left out." for one in found if one.is_template]
             closed = [one.name for one in found if not one.allows_connections and not one.is_template]
             warnings += [f"The database {name} allows no connections, and was left out." for name in closed]
+            foreign = [name for name in _PROVIDERS_OWN if name in server.databases]
+            warnings += [f"The database {name} is the server's provider's own, and was left out." for name in foreign]
         return [name for name in names if not any(fnmatch.fnmatchcase(name, p) for p in options.exclude_databases)]
 
     def _with_globals(self) -> bool:
@@ -228,7 +234,8 @@ class PostgresqlEngine:
 
 
 def _ask(connection: psycopg2.extensions.connection) -> _Server:
-    rows = query(connection, _DATABASES)
+    query(connection, "SELECT set_config('client_encoding', 'SQL_ASCII', false)")  # or names would be converted, or refused
+    databases = [_Database(_decoded(name), *facts) for name, *facts in query(connection, _DATABASES)]
     [(reads_passwords,)] = query(connection, "SELECT has_table_privilege('pg_catalog.pg_authid', 'SELECT')")
     source = f"{connection.info.host}:{connection.info.port}"
     return _Server(
@@ -237,8 +244,13 @@ def _ask(connection: psycopg2.extensions.connection) -> _Server:
         instance=_instance(connection) or source,
         source=source,
         reads_passwords=reads_passwords,
-        databases={row[0]: _Database(*row) for row in rows},
+        databases={database.name: database for database in databases},
     )
+
+
+def _decoded(name: str) -> str:
+    """Return a name as Python has the arguments of programs: bytes that are no UTF-8 go through unharmed."""
+    return bytes.fromhex(name).decode("utf-8", "surrogateescape")
 
 
 def _instance(connection: psycopg2.extensions.connection) -> str | None:

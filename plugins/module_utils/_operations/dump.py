@@ -153,7 +153,8 @@ def dump(request: DumpRequest, clock: Clock, *, check_mode: bool) -> Report:
         Result("failed", {**_facts(request, None), "database": item.database}, error=item.error) for item in survey.unavailable
     ]
     results = [_predict(request, step) for step in steps] if check_mode else _apply_all(request, steps, clock)
-    warnings = [*survey.warnings, *(warning for result in results for warning in result.warnings)]
+    nothing = () if survey.targets or survey.unavailable else ("There is nothing to back up: no database is left.",)
+    warnings = [*survey.warnings, *nothing, *(warning for result in results for warning in result.warnings)]
     return Report((*results, *lost), tuple(warnings))
 
 

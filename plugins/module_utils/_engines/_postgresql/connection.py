@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
+import time
 import typing as t
 from dataclasses import dataclass
 
@@ -29,6 +31,7 @@ if t.TYPE_CHECKING:
     import psycopg2.extensions
 
 _CONNECT_SECONDS = 15
+_ANSWER_SECONDS = 60.0
 _APPLICATION = "lastgood.database"
 
 
@@ -106,13 +109,31 @@ def connecting(login: Login) -> t.Iterator[psycopg2.extensions.connection]:
             connection = psycopg2.connect(conninfo)
         except psycopg2.Error as error:
             raise _connection_error(login, str(error).strip()) from error
+    # Only from here on: while it connects, libpq keeps its own time, for each of several hosts.
+    psycopg2.extensions.set_wait_callback(_wait_for_answer)
     try:
         connection.set_session(readonly=True, autocommit=True)
         if login.session_role is not None:
             query(connection, "SELECT set_config('role', %s, false)", login.session_role)
         yield connection
     finally:
+        psycopg2.extensions.set_wait_callback(None)
         connection.close()
+
+
+def _wait_for_answer(connection: psycopg2.extensions.connection) -> None:
+    """Wait as psycopg2 would, but not for ever. https://www.psycopg.org/docs/advanced.html#green-support"""
+    from psycopg2.extensions import POLL_OK, POLL_READ
+
+    deadline = time.monotonic() + _ANSWER_SECONDS
+    while (state := connection.poll()) != POLL_OK:
+        descriptors = [connection.fileno()]
+        reading, writing = (descriptors, []) if state == POLL_READ else ([], descriptors)
+        if not any(select.select(reading, writing, [], max(0.0, deadline - time.monotonic()))):
+            raise ConnectionFailed(
+                f"The server has not answered for {_ANSWER_SECONDS:g} seconds.",
+                "See whether it hangs, or whether the network in between lost the connection.",
+            )
 
 
 def query(connection: psycopg2.extensions.connection, sql: str, *values: t.Any) -> list[tuple[t.Any, ...]]:

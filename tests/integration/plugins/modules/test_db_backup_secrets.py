@@ -1,0 +1,87 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The password while db_backup runs by ``ansible -vvv``: in no process list, no environment, no file and no output."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.lastgood.database.tests.support.impostor import Impostor
+from ansible_collections.lastgood.database.tests.support.postgresql import PASSWORD
+from ansible_collections.lastgood.database.tests.support.secrets import watching_for
+from tools.throwaway_postgresql import Server
+
+SECRET = "quo:ted"  # a part of the password that stays as it is however it is escaped
+assert SECRET in PASSWORD
+
+SLOWLY = "time.sleep(0.5)\ngo_on()"
+# What may happen to a run: options over the usual, what pg_dump does, and a word of what ansible then says.
+RUNS: dict[str, tuple[dict[str, object], str, str]] = {
+    "all goes well": ({}, SLOWLY, '"outcome": "created"'),
+    "pg_dump fails half way": ({}, "chunks = list(real_output(300)); time.sleep(0.5); sys.exit(2)", "program_failed"),
+    "pg_dump hangs": ({"timeout": "1s"}, "wait_for('never')", '"code": "timeout"'),
+    "the password is wrong": ({"login_password": f"wrong {PASSWORD}"}, SLOWLY, "authentication_failed"),
+    "the server is out of reach": ({"login_port": 1}, SLOWLY, "connection_failed"),
+    "an option is wrong": ({"interval": "soon"}, SLOWLY, "argument_invalid"),
+}
+
+
+@pytest.mark.parametrize("case", RUNS)
+def test_nobody_sees_the_password_whatever_happens(guarded: Server, tmp_path: Path, case: str) -> None:
+    over, script, word = RUNS[case]
+    impostor = Impostor(tmp_path / "fake", guarded.bin_directory, script)
+    options = {
+        "directory": str(tmp_path / "backups"),
+        "databases": ["postgres"],
+        "login_host": "127.0.0.1",
+        "login_port": guarded.port,
+        "login_user": guarded.user,
+        "login_password": PASSWORD,
+        "bin_directory": str(impostor.bin_directory),
+        **over,
+    }
+    finished = ad_hoc(tmp_path, options)
+    assert word in finished.stdout, finished.stdout + finished.stderr
+    assert SECRET not in finished.stdout + finished.stderr
+
+
+def ad_hoc(folder: Path, options: dict[str, object]) -> subprocess.CompletedProcess[str]:
+    """Run the module by ``ansible -vvv``, with its options in a file that only ansible reads, and watch the machine meanwhile."""
+    variables = folder / "vars" / "variables.json"
+    variables.parent.mkdir()
+    variables.write_text(json.dumps({"options": options}))
+    # ansible puts a module's options into a file of its own, unless it hands them over by a pipe.
+    environment = {**os.environ, "ANSIBLE_PIPELINING": "true", "ANSIBLE_NOCOLOR": "1"}
+    arguments = " ".join(f"{name}={{{{ options.{name} }}}}" for name in options)
+    command = ["ansible", "localhost", "-vvv", "-c", "local", "-e", f"ansible_python_interpreter={sys.executable}"]
+    command += ["-e", f"@{variables}", "-m", "lastgood.database.db_backup", "-a", arguments]
+    with watching_for(SECRET, folder / "backups", folder / "fake", Path(os.environ["ANSIBLE_HOME"])):
+        return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+
+def test_the_watch_sees_what_it_is_there_for(tmp_path: Path) -> None:
+    secret = "another secret"  # than that which is being watched for beside us
+
+    def sees(do: Callable[[], object]) -> bool:
+        try:
+            with watching_for(secret, tmp_path):
+                do()
+        except AssertionError:
+            return True
+        return False
+
+    sleep = [sys.executable, "-c", "import time; time.sleep(1)"]
+    assert not sees(lambda: subprocess.run(sleep, check=True))
+    assert sees(lambda: subprocess.run([*sleep, secret], check=True))
+    assert sees(lambda: subprocess.run(sleep, check=True, env={"X": secret}))
+    (tmp_path / "file").write_text(secret)
+    assert sees(lambda: subprocess.run(sleep, check=True))
