@@ -19,6 +19,7 @@ options:
   databases:
     description:
       - Databases whose backups are meant, by their exact names. An SQLite database is named by its file without the directory.
+      - V(@globals) is the roles and tablespaces of a PostgreSQL cluster, by the name that stands for them in file names.
       - Left out, it is every database. An empty list is an error.
     type: list
     elements: str

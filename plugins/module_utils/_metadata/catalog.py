@@ -22,7 +22,13 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.manife
     Manifest,
     from_bytes,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import BackupName, label_for, manifest_name, parse
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import (
+    GLOBALS_LABEL,
+    BackupName,
+    label_for,
+    manifest_name,
+    parse,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
 
 
@@ -30,7 +36,8 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores.base imp
 class Selection:
     """Which backups are meant: those of these file names and of these databases, and the newest so many of each group.
 
-    None asks for no such thing; a Selection of nothing but None is every backup.
+    A cluster's globals are meant by the name that stands for them in file names, ``@globals``. None asks for no such thing; a
+    Selection of nothing but None is every backup.
     """
 
     names: tuple[str, ...] | None = None
@@ -47,22 +54,24 @@ class Catalog:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def select(self, selection: Selection) -> t.Iterator[Backup]:
-        """Find the backups of the names and databases that are meant, in no order. Without the place there are none.
+    def files(self) -> set[str]:
+        """Return the names of all files; without the place there are none."""
+        return set(self._store.names()) if self._store.exists() else set()
+
+    def select(self, selection: Selection, files: set[str] | None = None) -> t.Iterator[Backup]:
+        """Find the backups of the names and databases that are meant, in no order; among these ``files``, if they are given.
 
         How many of each group comes last, when it is known which of them count: see ``newest_of_each``.
         """
-        if not self._store.exists():
-            return
-        files = set(self._store.names())
+        files = self.files() if files is None else files
         databases = selection.databases
-        labels = None if databases is None else {"", *(label_for("database", database) for database in databases)}
+        labels = None if databases is None else {"", *labels_of(databases)}
         for file in files if selection.names is None else files.intersection(selection.names):
             name = parse(file)
             if name is None or (labels is not None and name.label not in labels):
                 continue
             backup = self._load(name, files)
-            if backup is not None and (databases is None or backup.database in databases):
+            if backup is not None and (databases is None or _is_meant(backup, databases)):
                 yield backup
 
     def find(self, filename: str) -> Backup | None:
@@ -75,9 +84,7 @@ class Catalog:
 
         ``files`` are the names in the store, where they are known already. Without the place there are no backups.
         """
-        if files is None:
-            files = self._store.names() if self._store.exists() else ()
-        files = set(files)
+        files = self.files() if files is None else set(files)
         by_label: dict[str, list[BackupName]] = {}
         for name in filter(None, map(parse, files)):
             by_label.setdefault(name.label, []).append(name)
@@ -106,6 +113,16 @@ class Catalog:
 
 def _label_of(group: Group) -> str:
     return label_for("globals" if group.kind == "globals" else "database", group.database)
+
+
+def labels_of(databases: t.Collection[str]) -> set[str]:
+    """Return what may stand in the file names of these databases' backups."""
+    labels = {label_for("database", database) for database in databases}
+    return labels | {GLOBALS_LABEL} if GLOBALS_LABEL in databases else labels
+
+
+def _is_meant(backup: Backup, databases: t.Collection[str]) -> bool:
+    return (GLOBALS_LABEL if backup.name.kind == "globals" else backup.database) in databases
 
 
 def age_order(backup: Backup) -> tuple[datetime, str]:

@@ -25,8 +25,8 @@ Compression = t.Literal["gzip", "zstd", "none"]
 
 MANIFEST_SUFFIX = ".manifest.json"
 PARTIAL_SUFFIX = ".partial"
+GLOBALS_LABEL = "@globals"
 
-_GLOBALS_LABEL = "@globals"
 _STAMP_FORMAT = "%Y-%m-%d_%H-%M-%S"
 _LONGEST_LABEL = 150  # bytes; with the rest of the name, and the manifest's and the partial's, within the 255 of file systems
 _HASH_DIGITS = 16
@@ -55,12 +55,12 @@ class BackupName(t.NamedTuple):
 
     @property
     def kind(self) -> Kind:
-        return "globals" if self.label == _GLOBALS_LABEL else "database"
+        return "globals" if self.label == GLOBALS_LABEL else "database"
 
     @property
     def database(self) -> str | None:
         """The database's name; None where the file name does not say, or says only the beginning of it."""
-        if not self.label or self.label == _GLOBALS_LABEL or "~" in self.label:
+        if not self.label or self.label == GLOBALS_LABEL or "~" in self.label:
             return None
         if "%" not in self.label:
             return self.label
@@ -98,7 +98,7 @@ def compose(label: str, stamp: datetime, compression: Compression) -> str:
 def label_for(kind: Kind, database: str | None) -> str:
     """Return what stands for a database, or for a cluster's globals, in file names."""
     if kind == "globals" or database is None:
-        return _GLOBALS_LABEL
+        return GLOBALS_LABEL
     return _database_label(database)
 
 

@@ -26,6 +26,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import I
 from ansible_collections.lastgood.database.plugins.module_utils._metadata import names
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
 from ansible_collections.lastgood.database.plugins.module_utils._process import write_all
+from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore, wait_for_lock
 
 _POLL_SECONDS = 0.2
@@ -144,16 +145,25 @@ def _claim(
 def _sweep(store: LocalStore, files: t.Iterable[str]) -> tuple[list[str], list[names.BackupName]]:
     """Delete what dead runs left: partials, and the manifest of a payload that never came.
 
-    Return their names, and what those that live are writing. A run lives as long as any of its partials is held.
+    Return their names, and what those that live are writing.
     """
-    partials = {file: partial for file in files if (partial := names.parse_partial(file)) is not None}
-    alive = {partial.filename: partial for file, partial in partials.items() if store.is_held(file)}
+    dead, alive = partials(store, files)
     swept: list[str] = []
-    for file, partial in partials.items():
-        if partial.filename not in alive:
-            orphans = [] if store.taken(partial.filename) else [names.manifest_name(partial.filename)]
-            swept += [name for name in (*orphans, file) if store.remove(name)]
-    return swept, list(alive.values())
+    for file, partial in dead.items():
+        orphans = [] if store.taken(partial.filename) else [names.manifest_name(partial.filename)]
+        swept += [name for name in (*orphans, file) if store.remove(name)]
+    return swept, alive
+
+
+def partials(store: Store, files: t.Iterable[str]) -> tuple[dict[str, names.BackupName], list[names.BackupName]]:
+    """Return the partials of dead runs by file name, and what the runs that live are writing.
+
+    A run lives as long as any of its partials is held.
+    """
+    found = {file: partial for file in files if (partial := names.parse_partial(file)) is not None}
+    alive = {partial.filename: partial for file, partial in found.items() if store.is_held(file)}
+    dead = {file: partial for file, partial in found.items() if partial.filename not in alive}
+    return dead, list(alive.values())
 
 
 def _free_name(store: LocalStore, files: list[str], label: str, created_at: datetime, compression: names.Compression) -> str:

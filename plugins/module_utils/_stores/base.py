@@ -30,6 +30,9 @@ class Store(t.Protocol):
     def exists(self) -> bool:
         """Return whether the place itself is there."""
 
+    def check(self) -> None:
+        """Raise DirectoryUnusable where the place is there and can't be written to, as far as that is told without writing."""
+
     def path(self, name: str) -> str:
         """Return how a user finds the file of that name."""
 
@@ -38,6 +41,15 @@ class Store(t.Protocol):
 
     def facts(self, name: str) -> FileFacts | None:
         """Return what is known of a file, None when there is none of that name."""
+
+    def taken(self, name: str) -> bool:
+        """Return whether anything at all bears the name, a link or a directory too."""
+
+    def is_held(self, name: str) -> bool:
+        """Return whether a run that lives holds the file; one that is gone is held by nobody.
+
+        Where a store can't know, it is False: what is deleted by this is also older than a day.
+        """
 
     def read(self, name: str, limit: int) -> bytes | None:
         """Return the first ``limit`` bytes of a file, None when it can't be read."""

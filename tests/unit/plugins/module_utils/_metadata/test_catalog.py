@@ -209,13 +209,20 @@ class TestSelecting:
     def test_a_database_means_its_own_backups_and_no_other_databases(self, store: WatchedStore, tmp_path: Path) -> None:
         of = {
             database: {put_backup(tmp_path, ago(days=days), database=database) for days in (1, 2)}
-            for database in ("app", "app_prod", "App", "caf\u00e9", "@globals", ".hidden", "x" * 200 + "1", "x" * 200 + "2")
+            for database in ("app", "app_prod", "App", "caf\u00e9", "globals", ".hidden", "x" * 200 + "1", "x" * 200 + "2")
         }
         put_backup(tmp_path, ago(days=1), kind="globals", database=None)
         for database, names in of.items():
             assert selected(store, Selection(databases=(database,))) == names
         assert selected(store, Selection(databases=("app", "app", "caf\u00e9", "missing"))) == of["app"] | of["caf\u00e9"]
         assert selected(store, Selection(databases=("x" * 200, "\ud800", ""))) == set()
+
+    def test_a_clusters_globals_are_meant_by_what_stands_in_their_file_names(self, store: WatchedStore, tmp_path: Path) -> None:
+        globals_backup = put_backup(tmp_path, ago(days=1), kind="globals", database=None)
+        put_backup(tmp_path, ago(days=1), database="globals")
+        assert selected(store, Selection(databases=("@globals",))) == {globals_backup}
+        namesake = put_backup(tmp_path, ago(days=1), database="@globals")
+        assert selected(store, Selection(databases=("@globals",))) == {globals_backup, namesake}
 
     def test_a_database_is_told_by_the_name_where_there_is_no_manifest(self, store: WatchedStore, tmp_path: Path) -> None:
         name = put_payload(tmp_path, "backup_app_2026-02-28_12-00-00.dump")
