@@ -1,0 +1,219 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""Which backups are kept and which go: backups in; keep and delete with reasons out. Touches nothing.
+
+In each group, the candidates are the good backups that are not from the future, newest first. Each rule walks them and
+keeps the first one of each period that has one, until its count is used up; the oldest candidate fills a count that is left,
+so that a history that is still short is kept whole. What any rule keeps stays, and the newest candidate stays in any case.
+
+Nothing but the newest candidate's time anchors a rule: neither a wrong clock nor a long silence makes anything go.
+"""
+
+from __future__ import annotations
+
+import collections
+import typing as t
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone, tzinfo
+
+from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import (
+    FUTURE_TOLERANCE,
+    Backup,
+    Group,
+    State,
+    display_time,
+)
+
+# Until then, somebody may want to see what went wrong.
+CORRUPT_STAYS = timedelta(days=1)
+
+# A group that was left behind by a renamed host or a major upgrade has nothing newer than this before the newest of all.
+ABANDONED_AFTER = timedelta(days=30)
+
+_PERIODS: dict[str, t.Callable[[datetime], t.Hashable]] = {
+    # With the offset from UTC, since the hour before a clock is set back is not the one after it.
+    "hourly": lambda time: (time.date(), time.hour, time.utcoffset()),
+    "daily": lambda time: time.date(),
+    "weekly": lambda time: time.isocalendar()[:2],
+    "monthly": lambda time: (time.year, time.month),
+    "yearly": lambda time: time.year,
+}
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How many backups to keep, of each group: -1 is no limit, 0 is none. Days and the like are those of ``timezone``."""
+
+    last: int = 0
+    hourly: int = 0
+    daily: int = 0
+    weekly: int = 0
+    monthly: int = 0
+    yearly: int = 0
+    within: timedelta | None = None
+    timezone: tzinfo = timezone.utc
+
+    def __post_init__(self) -> None:
+        if not (self.within or any(getattr(self, rule) for rule in ("last", *_PERIODS))):
+            raise ArgumentInvalid(
+                "No rule says which backups to keep.",
+                "Set one of keep_last, keep_hourly, keep_daily, keep_weekly, keep_monthly, keep_yearly and keep_within to "
+                "something other than 0, or give the names of the backups to delete.",
+            )
+
+
+class Stored(t.NamedTuple):
+    """What has to be known of a backup to decide on it."""
+
+    group: Group
+    filename: str
+    state: State
+    created_at: datetime
+    confirmed_at: datetime
+    size_bytes: int
+
+    @classmethod
+    def of(cls, backup: Backup) -> Stored:
+        return cls(backup.group, backup.name.filename, backup.state, backup.created_at, backup.confirmed_at, backup.size_bytes)
+
+    def from_future(self, now: datetime) -> bool:
+        return self.created_at > now + FUTURE_TOLERANCE
+
+
+class Judged(t.NamedTuple):
+    """A backup, and why it stays or goes."""
+
+    backup: Stored
+    reasons: tuple[str, ...]
+
+
+@dataclass
+class Decision:
+    """What is kept by rules, what is deleted, and what no rule is about; the oldest first. ``newest`` is by group."""
+
+    kept: list[Judged] = field(default_factory=list)
+    deleted: list[Judged] = field(default_factory=list)
+    passed_over: list[Judged] = field(default_factory=list)
+    newest: dict[Group, Stored] = field(default_factory=dict)
+
+    def sort(self) -> None:
+        for judged in (self.kept, self.deleted, self.passed_over):
+            judged.sort(key=lambda one: _age_order(one.backup))
+
+
+def decide(backups: t.Iterable[Stored], rules: Rules, now: datetime) -> Decision:
+    """Decide on every backup, each group for itself."""
+    decision = Decision()
+    groups: dict[Group, list[Stored]] = collections.defaultdict(list)
+    latest = now + FUTURE_TOLERANCE
+    for backup in backups:
+        if (reason := _why_not_judged(backup, latest)) is None:
+            groups[backup.group].append(backup)
+        else:
+            decision.passed_over.append(Judged(backup, (reason,)))
+    touched = {group: _touched_at(members, latest) for group, members in groups.items()}
+    newest = max(touched.values(), default=now)
+    for group, members in groups.items():
+        if newest - touched[group] > ABANDONED_AFTER:
+            since = display_time(touched[group])
+            reason = f"no run has added to its group or confirmed it since {since}, and other groups have newer backups"
+            decision.passed_over += [Judged(backup, (reason,)) for backup in members]
+        else:
+            _decide_on_group(group, members, rules, now, decision)
+    decision.sort()
+    return decision
+
+
+def good_ones(members: t.Iterable[Stored]) -> list[Stored]:
+    """Return the good ones, newest first."""
+    return sorted((backup for backup in members if backup.state == "good"), key=_age_order, reverse=True)
+
+
+def _age_order(backup: Stored) -> tuple[datetime, str]:
+    return backup.created_at, backup.filename
+
+
+def _why_not_judged(backup: Stored, latest: datetime) -> str | None:
+    """Return why a backup stays whatever the rules say, None where they are to decide."""
+    if backup.created_at > latest:
+        return f"its time, {display_time(backup.created_at)}, is more than an hour in the future"
+    if backup.state == "unverified":
+        return "it is unverified: it has no usable manifest"
+    if backup.state == "suspect":
+        return "it is suspect: a look at its structure, or a restore, failed"
+    return None
+
+
+def _touched_at(members: t.Iterable[Stored], latest: datetime) -> datetime:
+    """Return when a run last added to a group, or confirmed what is in it."""
+    return max(backup.confirmed_at if backup.confirmed_at <= latest else backup.created_at for backup in members)
+
+
+def _decide_on_group(group: Group, members: list[Stored], rules: Rules, now: datetime, decision: Decision) -> None:
+    candidates = good_ones(members)
+    for backup in members:
+        if backup.state == "corrupt":
+            _decide_on_corrupt(backup, candidates, now, decision)
+    if not candidates:
+        return
+    decision.newest[group] = candidates[0]
+    for backup, reasons in zip(candidates, _reasons_to_keep(candidates, rules)):
+        if reasons:
+            decision.kept.append(Judged(backup, tuple(reasons)))
+        else:
+            decision.deleted.append(Judged(backup, ("no rule keeps it",)))
+
+
+def _decide_on_corrupt(backup: Stored, candidates: list[Stored], now: datetime, decision: Decision) -> None:
+    if now - backup.created_at <= CORRUPT_STAYS:
+        decision.passed_over.append(Judged(backup, ("it is corrupt, but not older than a day",)))
+    elif not candidates or _age_order(candidates[0]) < _age_order(backup):
+        decision.passed_over.append(Judged(backup, ("it is corrupt, but there is no newer good one",)))
+    else:
+        decision.deleted.append(Judged(backup, ("it is corrupt, older than a day, and there is a newer good one",)))
+
+
+def _reasons_to_keep(candidates: list[Stored], rules: Rules) -> list[list[str]]:
+    """Return for each candidate the rules that keep it."""
+    reasons: list[list[str]] = [[] for _candidate in candidates]
+    reasons[0].append("newest")
+    for position, reason in _kept_by("last", rules.last, range(len(candidates))):
+        reasons[position].append(reason)
+    for rule, period_of in _PERIODS.items():
+        times = (_local(candidate.created_at, rules.timezone) for candidate in candidates)  # no more than a rule looks at
+        for position, reason in _kept_by(rule, getattr(rules, rule), map(period_of, times)):
+            reasons[position].append(reason)
+    if rules.within:
+        newest = candidates[0].created_at
+        for candidate, found in zip(candidates, reasons):
+            if newest - candidate.created_at < rules.within:
+                found.append("within")
+    return reasons
+
+
+def _kept_by(rule: str, count: int, periods: t.Iterable[t.Hashable]) -> t.Iterator[tuple[int, str]]:
+    """Yield the position of each candidate that a rule keeps, and why. A count below zero is never used up."""
+    seen: set[t.Hashable] = set()
+    position, skipped = -1, False
+    for position, period in enumerate(periods):
+        if count == 0:
+            return
+        skipped = period in seen
+        if not skipped:
+            seen.add(period)
+            count -= 1
+            yield position, rule
+    if skipped and count != 0:
+        yield position, f"oldest {rule}"
+
+
+def _local(time: datetime, zone: tzinfo) -> datetime:
+    try:
+        return time.astimezone(zone)
+    except OverflowError:  # on the calendar's first or last day
+        return time
