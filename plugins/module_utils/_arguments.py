@@ -14,7 +14,8 @@ from __future__ import annotations
 import os
 import re
 import typing as t
-from datetime import timedelta
+import zoneinfo
+from datetime import timedelta, timezone, tzinfo
 
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.connection import Login
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql import PostgresqlOptions
@@ -22,6 +23,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.registr
 from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite import SqliteOptions
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Selection
+from ansible_collections.lastgood.database.plugins.module_utils._retention import Rules
 
 Spec = dict[str, t.Any]
 Params = t.Mapping[str, t.Any]
@@ -34,6 +36,12 @@ SELECTION_SPEC: Spec = {
     "names": {"type": "list", "elements": "str"},
     "databases": {"type": "list", "elements": "str"},
     "newest": {"type": "int"},
+}
+
+RETENTION_SPEC: Spec = {
+    **{f"keep_{rule}": {"type": "int", "default": 0} for rule in ("last", "hourly", "daily", "weekly", "monthly", "yearly")},
+    "keep_within": {"type": "str"},
+    "timezone": {"type": "str", "default": "UTC"},
 }
 
 LOGIN_SPEC: Spec = {
@@ -93,6 +101,20 @@ def selection_from(params: Params) -> Selection:
     return Selection(strings_from(params, "names"), strings_from(params, "databases"), newest)
 
 
+def rules_from(params: Params) -> Rules:
+    """Return the rules of retention. Raises ArgumentInvalid where none of them keeps anything."""
+    return Rules(
+        last=at_least(params, "keep_last", -1),
+        hourly=at_least(params, "keep_hourly", -1),
+        daily=at_least(params, "keep_daily", -1),
+        weekly=at_least(params, "keep_weekly", -1),
+        monthly=at_least(params, "keep_monthly", -1),
+        yearly=at_least(params, "keep_yearly", -1),
+        within=duration_from(params, "keep_within"),
+        timezone=_time_zone(params["timezone"]),
+    )
+
+
 def lock_timeout_from(params: Params) -> float:
     """Return for how many seconds to wait for a lock."""
     return _duration("lock_timeout", params["lock_timeout"]).total_seconds()
@@ -133,6 +155,18 @@ def _duration(option: str, text: str) -> timedelta:
             f"{option} is {text!r}, which is no duration.", "Give a number and s, m, h, d or w, such as 20h or 7d."
         )
     return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+def _time_zone(name: str) -> tzinfo:
+    if name == "UTC":
+        return timezone.utc  # for which a host needs no list of time zones
+    try:
+        return zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ArgumentInvalid(
+            f"timezone is {name!r}, and the host knows no such time zone.",
+            "Give a name such as Europe/Berlin, or install tzdata on the host, as a system's or as a Python package.",
+        ) from error
 
 
 def _postgresql_options(params: Params) -> PostgresqlOptions:

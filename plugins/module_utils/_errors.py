@@ -156,6 +156,18 @@ class DirectoryUnusable(BackupError):
     code = "directory_unusable"
 
 
+class LastGoodRefused(BackupError):
+    """What was to be deleted is the last good backup of its group."""
+
+    code = "last_good_refused"
+
+
+class DeleteFailed(BackupError):
+    """Some of what was to be deleted could not be."""
+
+    code = "delete_failed"
+
+
 class StoreFailed(BackupError):
     """Reading or writing a file of the store failed."""
 

@@ -1,0 +1,294 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""Delete the backups that no rule keeps, or those that are named.
+
+plan     what goes and what stays, with reasons; and what dead runs left
+         check mode stops here, and so does a run that has nothing to delete
+again    under the lock: the same plan from a fresh listing, since others may have added, deleted or verified in between
+apply    payload first, then its manifest, so that what is left when we are killed is no backup
+"""
+
+from __future__ import annotations
+
+import collections
+import typing as t
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from ansible_collections.lastgood.database.plugins.module_utils._errors import (
+    ArgumentInvalid,
+    BackupError,
+    DeleteFailed,
+    Interrupted,
+    LastGoodRefused,
+    NoSpace,
+    StoreFailed,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Group, display_time
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Catalog, Selection, labels_of
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import MANIFEST_SUFFIX, manifest_name, parse
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.pending import partials
+from ansible_collections.lastgood.database.plugins.module_utils._retention import (
+    Decision,
+    Judged,
+    Rules,
+    Stored,
+    decide,
+    good_ones,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
+
+Clock = t.Callable[[], datetime]
+
+_LOCK_SECONDS = 60.0
+_LEFTOVER_STAYS = timedelta(days=1)
+_FAILURES_TOLD = 3  # in words; all of them are in the result
+
+
+@dataclass(frozen=True)
+class Named:
+    """Delete just these, by their file names."""
+
+    names: tuple[str, ...]
+    allow_last: bool = False
+
+    def __post_init__(self) -> None:
+        for name in self.names:
+            if parse(name) is None:
+                raise ArgumentInvalid(
+                    f"names has {name!r}, which is not the plain file name of a backup.",
+                    "Give file names as backup_facts lists them, without a directory; a manifest goes with its backup.",
+                )
+
+
+@dataclass(frozen=True)
+class PruneRequest:
+    """What is to be deleted from where: what rules don't keep, of all databases or of some, or what is named."""
+
+    store: Store
+    choice: Rules | Named
+    databases: tuple[str, ...] | None = None
+
+
+class Leftover(t.NamedTuple):
+    """A file that is no backup, and will never be one."""
+
+    filename: str
+    size_bytes: int
+    reason: str
+
+
+@dataclass
+class Plan:
+    """What is to be done."""
+
+    decision: Decision
+    leftovers: list[Leftover] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)
+
+    @property
+    def has_work(self) -> bool:
+        return bool(self.decision.deleted or self.leftovers)
+
+
+@dataclass
+class Report:
+    """What was done, or in check mode what would be."""
+
+    plan: Plan
+    deleted: list[Judged] = field(default_factory=list)
+    swept: list[Leftover] = field(default_factory=list)
+    failures: dict[str, str] = field(default_factory=dict)
+    interrupted: Interrupted | None = None
+
+    @property
+    def changed(self) -> bool:
+        return bool(self.deleted or self.swept)
+
+    @property
+    def failure(self) -> BackupError | None:
+        """What to end with, None where everything went as planned."""
+        if self.interrupted is not None:
+            return self.interrupted
+        if not self.failures:
+            return None
+        told = list(self.failures.values())[:_FAILURES_TOLD]
+        return DeleteFailed(
+            f"{len(self.failures)} files could not be deleted. {' '.join(told)}",
+            "The others were; see deleted and not_deleted. The next run tries again.",
+        )
+
+    def values(self) -> dict[str, t.Any]:
+        """Return the report as the module returns it."""
+        decision = self.plan.decision
+        return {
+            "changed": self.changed,
+            "deleted": [_record(judged) for judged in self.deleted],
+            "kept": [_record(judged) for judged in decision.kept],
+            "passed_over": [_record(judged) for judged in decision.passed_over],
+            "absent": self.plan.absent,
+            "swept": [leftover.filename for leftover in self.swept],
+            "not_deleted": [{"filename": name, "msg": msg} for name, msg in self.failures.items()],
+            "freed_bytes": sum(judged.backup.size_bytes for judged in self.deleted)
+            + sum(leftover.size_bytes for leftover in self.swept),
+        }
+
+    def diff(self, directory: str) -> dict[str, str]:
+        """Return every file that was looked at, before and after, each with its reason, as Ansible's diff."""
+        decision = self.plan.decision
+        before = {judged.backup.filename: ", ".join(judged.reasons) for judged in _all(decision)}
+        before.update((leftover.filename, leftover.reason) for leftover in self.plan.leftovers)
+        gone = {judged.backup.filename for judged in self.deleted} | {leftover.filename for leftover in self.swept}
+        lines = [(name, f"{name}  ({reason})\n") for name, reason in sorted(before.items())]
+        return {
+            "before_header": directory,
+            "after_header": directory,
+            "before": "".join(line for _name, line in lines),
+            "after": "".join(line for name, line in lines if name not in gone),
+        }
+
+
+def prune(request: PruneRequest, clock: Clock, *, check_mode: bool) -> Report:
+    """Delete what is to go. In check mode nothing is written, and the report is of the plan."""
+    store = request.store
+    plan = _plan(request, clock())
+    if not plan.has_work:
+        return Report(plan)
+    store.check()
+    if check_mode:
+        return Report(plan, plan.decision.deleted, plan.leftovers)
+    with store.lock(_LOCK_SECONDS):
+        again = _plan(request, clock())
+        again.decision = _without_lost_groups(again.decision, plan.decision)
+        return _apply(store, again)
+
+
+def _plan(request: PruneRequest, now: datetime) -> Plan:
+    choice = request.choice
+    catalog = Catalog(request.store)
+    files = catalog.files()
+    backups = map(Stored.of, catalog.select(Selection(databases=request.databases), files))
+    if isinstance(choice, Rules):
+        return Plan(decide(backups, choice, now), list(_leftovers(request, files, now)))
+    decision = _decide_by_name(backups, choice, now)
+    there = {judged.backup.filename for judged in decision.deleted}
+    return Plan(decision, absent=[name for name in dict.fromkeys(choice.names) if name not in there])
+
+
+def _decide_by_name(backups: t.Iterable[Stored], named: Named, now: datetime) -> Decision:
+    """Delete what is named, keep the others of the same groups. Raises LastGoodRefused."""
+    names = set(named.names)
+    groups: dict[Group, list[Stored]] = collections.defaultdict(list)
+    for backup in backups:
+        groups[backup.group].append(backup)
+    decision = Decision()
+    for members in groups.values():
+        if names.isdisjoint(backup.filename for backup in members):
+            continue
+        if not named.allow_last:
+            _refuse_last_good(members, names, now)
+        for backup in members:
+            if backup.filename in names:
+                decision.deleted.append(Judged(backup, ("it is named",)))
+            else:
+                decision.kept.append(Judged(backup, ("it is not named",)))
+    decision.sort()
+    return decision
+
+
+def _refuse_last_good(members: list[Stored], names: set[str], now: datetime) -> None:
+    """Raise where all good backups of a group are named. One from the future counts only where there is no other."""
+    good = good_ones(members)
+    good = [backup for backup in good if not backup.from_future(now)] or good
+    if good and names.issuperset(backup.filename for backup in good):
+        raise LastGoodRefused(
+            f"{good[0].filename} is the last good backup of its database.",
+            "Nothing was deleted. Make a new one first, or set allow_delete_last to lose it.",
+            filename=good[0].filename,
+        )
+
+
+def _leftovers(request: PruneRequest, files: set[str], now: datetime) -> t.Iterator[Leftover]:
+    """Find what dead runs left: their partials, and manifests without a payload. Only what is older than a day."""
+    store = request.store
+    labels = None if request.databases is None else labels_of(request.databases)
+    dead, _alive = partials(store, files)
+    found = {file: (partial, "what a dead run was writing") for file, partial in dead.items()}
+    orphans = [file for file in files if file.endswith(MANIFEST_SUFFIX) and file[: -len(MANIFEST_SUFFIX)] not in files]
+    for file in orphans:
+        payload = parse(file[: -len(MANIFEST_SUFFIX)])
+        if payload is not None and not store.taken(payload.filename):
+            found[file] = payload, "a manifest without its payload"
+    for file, (payload, reason) in sorted(found.items()):
+        facts = store.facts(file)
+        is_meant = labels is None or payload.label in labels
+        if is_meant and facts is not None and now - facts.modified_at > _LEFTOVER_STAYS:
+            yield Leftover(file, facts.size_bytes, reason)
+
+
+def _without_lost_groups(decision: Decision, earlier: Decision) -> Decision:
+    """Delete nothing in a group whose newest good backup was lost since the earlier plan: see first what goes on there."""
+    good = {judged.backup.filename for judged in (*decision.kept, *decision.deleted) if judged.backup.state == "good"}
+    lost = {group: newest.filename for group, newest in earlier.newest.items() if newest.filename not in good}
+    stays = [
+        Judged(judged.backup, (f"{lost[judged.backup.group]} was the newest good one a moment ago, and is no longer",))
+        for judged in decision.deleted
+        if judged.backup.group in lost
+    ]
+    return Decision(
+        kept=decision.kept,
+        deleted=[judged for judged in decision.deleted if judged.backup.group not in lost],
+        passed_over=[*decision.passed_over, *stays],
+        newest=decision.newest,
+    )
+
+
+def _apply(store: Store, plan: Plan) -> Report:
+    """Delete what is planned, each file for itself: one that can't be deleted does not keep the others."""
+    report = Report(plan)
+    try:
+        for judged in plan.decision.deleted:
+            _delete(store, judged, report)
+        for leftover in plan.leftovers:
+            if _remove(store, leftover.filename, report):
+                report.swept.append(leftover)
+    except Interrupted as error:
+        report.interrupted = error
+    return report
+
+
+def _delete(store: Store, judged: Judged, report: Report) -> None:
+    filename = judged.backup.filename
+    if _remove(store, filename, report):
+        report.deleted.append(judged)
+    if filename not in report.failures:
+        _remove(store, manifest_name(filename), report)
+
+
+def _remove(store: Store, name: str, report: Report) -> bool:
+    """Delete a file, and return whether that was done; a failure is noted. One that has vanished is fine."""
+    try:
+        return store.remove(name)
+    except (StoreFailed, NoSpace) as error:
+        report.failures[name] = error.problem
+        return False
+
+
+def _all(decision: Decision) -> list[Judged]:
+    return [*decision.kept, *decision.deleted, *decision.passed_over]
+
+
+def _record(judged: Judged) -> dict[str, t.Any]:
+    backup = judged.backup
+    return {
+        "filename": backup.filename,
+        **backup.group._asdict(),
+        "state": backup.state,
+        "created_at": display_time(backup.created_at),
+        "size_bytes": backup.size_bytes,
+        "reasons": list(judged.reasons),
+    }

@@ -1,0 +1,285 @@
+#!/usr/bin/python
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: backup_prune
+short_description: Delete the backups that no rule keeps, or those that are named
+version_added: 0.1.0
+description:
+  - Keeps of each database what the rules O(keep_last) to O(keep_within) say, and deletes its other backups, the oldest first.
+    What one rule keeps stays, whatever the others say. The last good backup of a database stays in any case.
+  - Or deletes just the backups in O(names), and nothing else.
+  - Only good backups count. Each database counts for itself, and databases of one name count apart where they are of different
+    hosts, servers, clusters or files.
+  - A rule keeps the newest backup of each hour, day, week, month or year that has one, as many as it says. Periods without a
+    backup don't count. As long as there are fewer periods than that, the oldest backup is kept as well.
+  - A backup that is corrupt goes when it is older than a day and there is a newer good one. Backups that are suspect, unverified
+    or from more than an hour in the future stay, and are told in RV(passed_over).
+  - Backups of a database that no run has added to or confirmed stay as well, when that was more than 30 days before the newest
+    backup of any database that is looked at. So it is after a host was renamed, or a server got a new major version. When
+    they are no longer needed, delete them by O(names).
+  - With rules, what dead runs left is deleted too when it is older than a day, see RV(swept).
+  - Files that are no backups are left alone. So are links and directories, whatever their names.
+author:
+  - The lastgood.database contributors (@lastgood)
+extends_documentation_fragment:
+  - lastgood.database._attributes
+  - lastgood.database._attributes.actiongroup_backup
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+    details:
+      - The diff has each file that was looked at, with the reason why it stays or goes.
+  idempotent:
+    support: full
+options:
+  directory:
+    description:
+      - Directory of the backups, as an absolute path. Where it does not exist there is nothing to delete.
+      - A symbolic link is refused. Name the directory that it leads to.
+    type: path
+    required: true
+  databases:
+    description:
+      - Databases whose backups the rules are about, by their exact names. An SQLite database is named by its file without the
+        directory.
+      - V(@globals) is the roles and tablespaces of a PostgreSQL cluster, by the name that stands for them in file names.
+      - Left out, it is every database. An empty list is an error.
+    type: list
+    elements: str
+  keep_last:
+    description: How many backups to keep, from the newest back. V(-1) keeps all, here and below.
+    type: int
+    default: 0
+  keep_hourly:
+    description: Of how many hours to keep the newest backup.
+    type: int
+    default: 0
+  keep_daily:
+    description: Of how many days to keep the newest backup.
+    type: int
+    default: 0
+  keep_weekly:
+    description: Of how many weeks to keep the newest backup. They begin on Monday.
+    type: int
+    default: 0
+  keep_monthly:
+    description: Of how many months to keep the newest backup.
+    type: int
+    default: 0
+  keep_yearly:
+    description: Of how many years to keep the newest backup.
+    type: int
+    default: 0
+  keep_within:
+    description:
+      - Keep all backups that are younger than this, counted back from the newest good one and not from now, such as V(7d).
+      - A number and V(s), V(m), V(h), V(d) or V(w).
+    type: str
+  timezone:
+    description:
+      - Time zone in which hours, days, weeks, months and years begin, such as V(Europe/Berlin).
+      - The host has to know it, by the system's package tzdata or by Python's. It always knows V(UTC).
+    type: str
+    default: UTC
+  names:
+    description:
+      - File names of the backups to delete, without a directory. Their manifests go with them.
+      - Instead of rules and O(databases). An empty list is an error.
+      - When one of them is the last good backup of its database, nothing is deleted and the task fails, unless
+        O(allow_delete_last=true).
+    type: list
+    elements: str
+  allow_delete_last:
+    description: Whether O(names) may have the last good backup of a database.
+    type: bool
+    default: false
+seealso:
+  - module: lastgood.database.backup_facts
+  - module: lastgood.database.db_backup
+"""
+
+EXAMPLES = r"""
+---
+- name: Keep a week of days, a month of weeks and a year of months of each database
+  lastgood.database.backup_prune:
+    directory: /var/lib/postgresql/backups
+    keep_daily: 7
+    keep_weekly: 5
+    keep_monthly: 12
+    timezone: Europe/Berlin
+
+- name: Keep of one database and of the cluster's roles what is at most two days older than the newest
+  lastgood.database.backup_prune:
+    directory: /var/lib/postgresql/backups
+    databases:
+      - app
+      - '@globals'
+    keep_within: 2d
+
+- name: Delete one backup
+  lastgood.database.backup_prune:
+    directory: /var/lib/postgresql/backups
+    names:
+      - backup_app_2026-01-31_01-00-00.dump.gz
+"""
+
+RETURN = r"""
+deleted:
+  description: The backups that were deleted, in check mode those that would be. The oldest is first.
+  returned: success and failure, as soon as the plan is made
+  type: list
+  elements: dict
+  contains: &contains
+    filename:
+      description: Name of the payload.
+      type: str
+      sample: backup_app_2026-01-31_01-00-00.dump.gz
+    origin:
+      description: The host of which it is. Null, like engine and instance, where no manifest says it.
+      type: str
+    engine:
+      description: The kind of database.
+      type: str
+    instance:
+      description: PostgreSQL's system identifier, or the real path of an SQLite file.
+      type: str
+    kind:
+      description: V(database), or V(globals) for a cluster's roles and tablespaces.
+      type: str
+    database:
+      description: Name of the database. Null for globals.
+      type: str
+    state:
+      description: V(good), V(unverified), V(suspect) or V(corrupt).
+      type: str
+    created_at:
+      description: The moment before the dump, in UTC.
+      type: str
+      sample: '2026-01-31 01:00:00'
+    size_bytes:
+      description: Size of the payload in bytes.
+      type: int
+    reasons:
+      description:
+        - Why it stays or goes.
+        - Of those that rules keep it is each rule, V(oldest daily) where it fills up a rule's count, and V(newest) for the last
+          good one.
+      type: list
+      elements: str
+      sample: [newest, last, daily]
+kept:
+  description: The backups that rules keep. With O(names), the others of the same databases.
+  returned: success and failure, as soon as the plan is made
+  type: list
+  elements: dict
+  contains: *contains
+passed_over:
+  description: The backups that stay and that no rule is about, such as suspect ones.
+  returned: success and failure, as soon as the plan is made
+  type: list
+  elements: dict
+  contains: *contains
+absent:
+  description: Those in O(names) that are not there.
+  returned: success and failure, as soon as the plan is made
+  type: list
+  elements: str
+swept:
+  description: Names of the other files that were deleted, partials of dead runs and manifests without a payload.
+  returned: success and failure, as soon as the plan is made
+  type: list
+  elements: str
+not_deleted:
+  description: The files that could not be deleted. The task then fails.
+  returned: success and failure, as soon as the plan is made
+  type: list
+  elements: dict
+  contains:
+    filename:
+      description: Name of the file.
+      type: str
+    msg:
+      description: Why it could not be deleted.
+      type: str
+freed_bytes:
+  description: Size of the payloads that were deleted and of what was swept in bytes.
+  returned: success and failure, as soon as the plan is made
+  type: int
+error:
+  description: What went wrong, for programs. Beside the code it has what the problem calls for.
+  returned: failure
+  type: dict
+  contains:
+    code:
+      description: A name for what went wrong that stays the same, such as V(last_good_refused) or V(delete_failed).
+      type: str
+"""
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleResult, now, run_module
+from ansible_collections.lastgood.database.plugins.module_utils._arguments import (
+    DIRECTORY_SPEC,
+    RETENTION_SPEC,
+    Params,
+    directory_from,
+    rules_from,
+    strings_from,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
+from ansible_collections.lastgood.database.plugins.module_utils._operations.prune import Named, PruneRequest, prune
+from ansible_collections.lastgood.database.plugins.module_utils._retention import Rules
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
+
+
+def choice_from(params: Params) -> Rules | Named:
+    """Return what says which backups go. Raises ArgumentInvalid where that is nothing, or two things."""
+    names = strings_from(params, "names")
+    if names is None:
+        return rules_from(params)
+    for option, spec in {**RETENTION_SPEC, "databases": {}}.items():
+        if option != "timezone" and params[option] != spec.get("default"):
+            raise ArgumentInvalid(f"names and {option} don't go together.", "Delete by rules, or by names.")
+    return Named(names, params["allow_delete_last"])
+
+
+def delete(module: AnsibleModule) -> ModuleResult:
+    """Delete what the module's options say."""
+    params: Params = module.params
+    request = PruneRequest(
+        store=LocalStore(directory_from(params)),
+        choice=choice_from(params),
+        databases=strings_from(params, "databases"),
+    )
+    report = prune(request, now, check_mode=module.check_mode)
+    values = report.values()
+    if module._diff:
+        values["diff"] = report.diff(request.store.location)
+    return ModuleResult(values, failure=report.failure)
+
+
+def main() -> t.NoReturn:
+    module = AnsibleModule(
+        argument_spec={
+            **DIRECTORY_SPEC,
+            **RETENTION_SPEC,
+            "databases": {"type": "list", "elements": "str"},
+            "names": {"type": "list", "elements": "str"},
+            "allow_delete_last": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
+    run_module(module, lambda runner: delete(module))
+
+
+if __name__ == "__main__":
+    main()

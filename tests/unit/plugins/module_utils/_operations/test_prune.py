@@ -1,0 +1,424 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Plan, look again, delete: what others do in between, and what goes wrong in the middle of it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.lastgood.database.plugins.module_utils._errors import (
+    ArgumentInvalid,
+    DeleteFailed,
+    DirectoryUnusable,
+    Interrupted,
+    LastGoodRefused,
+    StoreFailed,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Verification
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import (
+    copy_name,
+    manifest_name,
+    partial_name,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._operations.prune import Named, PruneRequest, Report, prune
+from ansible_collections.lastgood.database.plugins.module_utils._retention import Rules
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LOCK_NAME, LocalStore
+from ansible_collections.lastgood.database.tests.support.backups import NOW, PAYLOAD, ago, put_backup, put_payload
+from ansible_collections.lastgood.database.tests.support.observe import assert_whole, contents, payloads, state_of
+from ansible_collections.lastgood.database.tests.support.places import common_directory
+from ansible_collections.lastgood.database.tests.support.processes import as_unprivileged, child, hear
+
+ONE = Rules(last=1)
+SIZE = len(PAYLOAD)
+FAILED = Verification("structure", "failed", NOW, "words")
+
+
+def run(
+    folder: Path, choice: Rules | Named = ONE, *, check: bool = False, store: LocalStore | None = None, **over: Any
+) -> Report:
+    store = store or LocalStore(str(folder))
+    try:
+        return prune(PruneRequest(store, choice, **over), lambda: NOW, check_mode=check)
+    finally:
+        store.close()
+
+
+def values(report: Report, key: str) -> list[str]:
+    return [record["filename"] for record in report.values()[key]]
+
+
+def there(folder: Path) -> list[str]:
+    return [path.name for path in payloads(folder)]
+
+
+class Disturbed(LocalStore):
+    """A store in which something happens between the plan and its execution."""
+
+    def __init__(self, folder: Path, disturb: Callable[[], object]) -> None:
+        super().__init__(str(folder))
+        self._disturb = disturb
+
+    def lock(self, seconds: float) -> Any:
+        self._disturb()
+        return super().lock(seconds)
+
+
+class Stubborn(LocalStore):
+    """A store in which some files can't be deleted, or deleting ends the run."""
+
+    def __init__(self, folder: Path, errors: dict[str, Exception]) -> None:
+        super().__init__(str(folder))
+        self._errors = errors
+
+    def remove(self, name: str) -> bool:
+        if name in self._errors:
+            raise self._errors[name]
+        return super().remove(name)
+
+
+class TestByRules:
+    """What no rule keeps goes, with its manifest."""
+
+    def test_what_no_rule_keeps_goes_with_its_manifest(self, tmp_path: Path) -> None:
+        names = [put_backup(tmp_path, ago(days=day)) for day in range(1, 5)]
+        (tmp_path / "notes.txt").touch()
+        report = run(tmp_path, Rules(last=2))
+        assert values(report, "deleted") == [names[3], names[2]]
+        assert (values(report, "kept"), report.changed) == ([names[1], names[0]], True)
+        assert report.values()["freed_bytes"] == 2 * SIZE
+        assert there(tmp_path) == sorted(names[:2])
+        assert (tmp_path / "notes.txt").exists()
+        assert_whole(tmp_path)
+        before = state_of(tmp_path)
+        again = run(tmp_path, Rules(last=2))
+        assert (again.changed, again.values()["deleted"]) == (False, [])
+        assert state_of(tmp_path) == before
+
+    def test_check_mode_says_the_same_and_writes_nothing(self, tmp_path: Path) -> None:
+        for day in range(1, 5):
+            put_backup(tmp_path, ago(days=day))
+        put_payload(tmp_path, "backup_old_2026-01-01_00-00-00.dump")
+        before = state_of(tmp_path)
+        predicted = run(tmp_path, check=True)
+        assert state_of(tmp_path) == before
+        done = run(tmp_path)
+        assert predicted.values() == done.values()
+        assert predicted.diff("x") == done.diff("x")
+
+    def test_the_diff_has_each_file_with_a_reason(self, tmp_path: Path) -> None:
+        old, new = put_backup(tmp_path, ago(days=2)), put_backup(tmp_path, ago(days=1))
+        partial = put_payload(tmp_path, partial_name(old), modified_at=ago(days=2))
+        diff = run(tmp_path, check=True).diff(str(tmp_path))
+        assert diff["before_header"] == str(tmp_path)
+        assert diff["before"].splitlines() == [
+            f"{partial}  (what a dead run was writing)",
+            f"{old}  (no rule keeps it)",
+            f"{new}  (newest, last)",
+        ]
+        assert diff["after"].splitlines() == [f"{new}  (newest, last)"]
+
+    def test_only_the_databases_that_are_meant_are_touched(self, tmp_path: Path) -> None:
+        for database in ("app", "app_prod"):
+            for day in (1, 2):
+                put_backup(tmp_path, ago(days=day), database=database)
+        for day in (1, 2):
+            put_backup(tmp_path, ago(days=day), kind="globals", database=None)
+        [partial] = [
+            put_payload(tmp_path, partial_name(name), modified_at=ago(days=2))
+            for name in there(tmp_path)
+            if "app_prod" in name and "02-27" in name
+        ]
+        report = run(tmp_path, databases=("app", "@globals"))
+        assert [name.rpartition("_2026")[0] for name in values(report, "deleted")] == ["backup_@globals", "backup_app"]
+        assert (report.swept, (tmp_path / partial).exists()) == ([], True)
+        assert len(there(tmp_path)) == 4
+
+    def test_without_the_place_there_is_nothing_to_do(self, tmp_path: Path) -> None:
+        report = run(tmp_path / "missing")
+        assert (report.changed, report.values()["kept"]) == (False, [])
+        assert not (tmp_path / "missing").exists()
+
+    def test_a_place_without_work_is_not_written_to(self, tmp_path: Path) -> None:
+        put_backup(tmp_path, ago(days=1))
+        run(tmp_path)
+        assert not (tmp_path / LOCK_NAME).exists()
+
+    def test_links_and_directories_with_a_backups_name_are_left(self, tmp_path: Path) -> None:
+        real = put_backup(tmp_path, ago(days=1))
+        link, folder = "backup_app_2026-02-01_00-00-00.dump.gz", "backup_app_2026-02-02_00-00-00.dump.gz"
+        (tmp_path / link).symlink_to(real)
+        (tmp_path / folder).mkdir()
+        for name in (link, folder):
+            put_payload(tmp_path, manifest_name(name), modified_at=ago(days=30))
+        before = state_of(tmp_path)
+        assert not run(tmp_path).changed
+        assert run(tmp_path, Named((link, folder))).plan.absent == [link, folder]
+        assert state_of(tmp_path) == before
+
+    @pytest.mark.parametrize("database", ["caf\u00e9 \U0001f4be", "two words", "two\nlines", "a/../b", "'; --", "x" * 300])
+    def test_any_name_of_a_database_is_one(self, tmp_path: Path, database: str) -> None:
+        names = [put_backup(tmp_path, ago(days=day), database=database) for day in (1, 2)]
+        other = [put_backup(tmp_path, ago(days=day), database="other") for day in (1, 2)]
+        report = run(tmp_path, databases=(database,))
+        assert values(report, "deleted") == [names[1]]
+        assert report.values()["deleted"][0]["database"] == database
+        assert set(there(tmp_path)) == {names[0], *other}
+
+    def test_a_clock_set_back_deletes_nothing_that_it_takes_for_the_future(self, tmp_path: Path) -> None:
+        names = [put_backup(tmp_path, NOW + timedelta(days=day)) for day in range(1, 4)]
+        old = [put_backup(tmp_path, ago(days=day)) for day in range(1, 4)]
+        report = run(tmp_path)
+        assert set(there(tmp_path)) == {*names, old[0]}
+        assert values(report, "passed_over") == names
+
+    def test_a_clock_set_forward_deletes_nothing_that_the_right_one_would_not(self, tmp_path: Path) -> None:
+        for day in range(1, 40):
+            put_backup(tmp_path, ago(days=day))
+        rules = Rules(daily=3, weekly=2, within=timedelta(days=1))
+        expected = values(run(tmp_path, rules, check=True), "deleted")
+        store = LocalStore(str(tmp_path))
+        report = prune(PruneRequest(store, rules), lambda: NOW + timedelta(days=9000), check_mode=False)
+        store.close()
+        assert values(report, "deleted") == expected
+
+
+class TestByName:
+    """Just these."""
+
+    def test_what_is_named_goes_and_nothing_else(self, tmp_path: Path) -> None:
+        names = [put_backup(tmp_path, ago(days=day)) for day in range(1, 4)]
+        put_backup(tmp_path, ago(days=1), database="other")
+        partial = put_payload(tmp_path, partial_name(names[0]), modified_at=ago(days=9))
+        missing = "backup_app_2020-01-01_00-00-00.dump.gz"
+        report = run(tmp_path, Named((names[1], missing, names[1])))
+        assert (values(report, "deleted"), report.plan.absent) == ([names[1]], [missing])
+        assert values(report, "kept") == [names[2], names[0]]
+        assert len(there(tmp_path)) == 3
+        assert (tmp_path / partial).exists()
+        assert not (tmp_path / manifest_name(names[1])).exists()
+
+    def test_absent_ones_change_nothing(self, tmp_path: Path) -> None:
+        put_backup(tmp_path, ago(days=1))
+        before = state_of(tmp_path)
+        assert not run(tmp_path, Named(("backup_app_2020-01-01_00-00-00.dump.gz",))).changed
+        assert state_of(tmp_path) == before
+
+    @pytest.mark.parametrize("form", ["../{}", "./{}", "/srv/{}", "{}.manifest.json", ".{}.partial", "{}\n", "", "*", ".."])
+    def test_what_is_no_plain_name_of_a_backup_is_refused(self, form: str) -> None:
+        with pytest.raises(ArgumentInvalid, match="plain file name"):
+            Named((form.format("backup_app_2026-01-01_00-00-00.dump.gz"),))
+
+    def test_the_last_good_one_is_refused_and_nothing_goes(self, tmp_path: Path) -> None:
+        last = put_backup(tmp_path, ago(days=2))
+        suspect = put_backup(tmp_path, ago(days=1), verification=FAILED)
+        others = [put_backup(tmp_path, ago(days=day), database="other") for day in (1, 2)]
+        before = state_of(tmp_path)
+        for check in (True, False):
+            with pytest.raises(LastGoodRefused, match=last) as caught:
+                run(tmp_path, Named((others[1], suspect, last)), check=check)
+        assert caught.value.as_result() == {"code": "last_good_refused", "filename": last}
+        assert state_of(tmp_path) == before
+        run(tmp_path, Named((others[1], suspect)))
+        assert set(there(tmp_path)) == {last, others[0]}
+        run(tmp_path, Named((last,), allow_last=True))
+        assert there(tmp_path) == [others[0]]
+
+    def test_one_from_the_future_is_not_what_is_left(self, tmp_path: Path) -> None:
+        last, future = put_backup(tmp_path, ago(days=2)), put_backup(tmp_path, NOW + timedelta(days=9))
+        with pytest.raises(LastGoodRefused):
+            run(tmp_path, Named((last,)))
+        run(tmp_path, Named((future,)))
+        assert there(tmp_path) == [last]
+
+    def test_the_only_one_is_the_last_wherever_in_time(self, tmp_path: Path) -> None:
+        future = put_backup(tmp_path, NOW + timedelta(days=9))
+        with pytest.raises(LastGoodRefused):
+            run(tmp_path, Named((future,)))
+
+
+class TestLeftovers:
+    """What dead runs left goes when it is older than a day."""
+
+    NAME = "backup_app_2026-01-01_00-00-00.dump.gz"
+
+    @pytest.mark.parametrize(
+        "name", [partial_name(NAME), copy_name(NAME), partial_name(manifest_name(NAME)), manifest_name(NAME)]
+    )
+    def test_it_goes_when_it_is_older_than_a_day(self, tmp_path: Path, name: str) -> None:
+        put_payload(tmp_path, name, modified_at=ago(days=1))
+        assert not run(tmp_path).changed
+        put_payload(tmp_path, name, modified_at=ago(days=1, seconds=1))
+        for check in (True, False):
+            report = run(tmp_path, check=check)
+            assert (report.values()["swept"], report.values()["freed_bytes"]) == ([name], SIZE)
+        assert contents(tmp_path) == {}
+
+    def test_what_a_run_that_lives_is_writing_stays_however_old(self, tmp_path: Path) -> None:
+        held = tmp_path / put_payload(tmp_path, partial_name(self.NAME), modified_at=ago(days=9))
+        put_payload(tmp_path, copy_name(self.NAME), modified_at=ago(days=9))
+        with held.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            assert not run(tmp_path).changed
+        assert len(run(tmp_path).swept) == 2
+
+    def test_what_bears_a_similar_name_stays(self, tmp_path: Path) -> None:
+        for name in (".notes.partial", "notes.manifest.json", f"{self.NAME}.partial", ".backup_app.dump.partial"):
+            put_payload(tmp_path, name, modified_at=ago(days=900))
+        (tmp_path / partial_name(self.NAME)).symlink_to("notes.manifest.json")
+        before = state_of(tmp_path)
+        assert not run(tmp_path).changed
+        assert state_of(tmp_path) == before
+
+
+class TestInBetween:
+    """What changed since the plan is looked at again."""
+
+    def test_a_file_that_vanished_is_fine(self, tmp_path: Path) -> None:
+        names = [put_backup(tmp_path, ago(days=day)) for day in (1, 2, 3)]
+        report = run(tmp_path, store=Disturbed(tmp_path, (tmp_path / names[1]).unlink))
+        assert (values(report, "deleted"), report.failure) == ([names[2]], None)
+        assert there(tmp_path) == [names[0]]
+
+    def test_a_file_that_vanishes_at_the_last_moment_is_fine(self, tmp_path: Path) -> None:
+        names = [put_backup(tmp_path, ago(days=day)) for day in (1, 2, 3)]
+
+        class Vanishing(LocalStore):
+            def remove(self, name: str) -> bool:
+                (tmp_path / names[1]).unlink(missing_ok=True)
+                return super().remove(name)
+
+        report = run(tmp_path, store=Vanishing(str(tmp_path)))
+        assert (values(report, "deleted"), report.failure) == ([names[2]], None)
+        assert_whole(tmp_path)
+
+    def test_a_dump_that_commits_is_taken_into_account(self, tmp_path: Path) -> None:
+        names = [put_backup(tmp_path, ago(days=day)) for day in (1, 2, 3)]
+        new: list[str] = []
+        report = run(tmp_path, Rules(last=2), store=Disturbed(tmp_path, lambda: new.append(put_backup(tmp_path, NOW))))
+        assert there(tmp_path) == sorted([names[0], *new])
+        assert values(report, "kept") == [names[0], *new]
+
+    def test_a_newest_one_that_went_bad_stops_deletion_in_its_group(self, tmp_path: Path) -> None:
+        names = [put_backup(tmp_path, ago(days=day)) for day in (1, 2, 3)]
+        others = [put_backup(tmp_path, ago(days=day), database="other") for day in (1, 2)]
+        report = run(tmp_path, store=Disturbed(tmp_path, lambda: os.truncate(tmp_path / names[0], 1)))
+        assert values(report, "deleted") == [others[1]]
+        assert set(there(tmp_path)) == {*names, others[0]}
+        [stays] = [one for one in report.values()["passed_over"] if one["filename"] == names[2]]
+        assert names[0] in stays["reasons"][0]
+
+    def test_a_newest_one_that_vanished_stops_deletion_in_its_group(self, tmp_path: Path) -> None:
+        names = [put_backup(tmp_path, ago(days=day)) for day in (1, 2, 3)]
+        run(tmp_path, store=Disturbed(tmp_path, (tmp_path / names[0]).unlink))
+        assert there(tmp_path) == sorted(names[1:])
+
+    def test_what_became_the_last_good_one_is_refused(self, tmp_path: Path) -> None:
+        names = [put_backup(tmp_path, ago(days=day)) for day in (1, 2)]
+        with pytest.raises(LastGoodRefused):
+            run(tmp_path, Named((names[1],)), store=Disturbed(tmp_path, (tmp_path / names[0]).unlink))
+        assert there(tmp_path) == [names[1]]
+
+
+class TestFailures:
+    """One file does not keep the others; what is left is no backup without its manifest."""
+
+    def test_what_cannot_be_deleted_is_told_and_the_rest_goes(self, tmp_path: Path) -> None:
+        names = [put_backup(tmp_path, ago(days=day)) for day in (1, 2, 3, 4)]
+        report = as_failing(tmp_path, names[3])
+        assert values(report, "deleted") == [names[2], names[1]]
+        assert values(report, "not_deleted") == [names[3]]
+        assert report.changed
+        assert isinstance(report.failure, DeleteFailed)
+        assert names[3] in str(report.failure) and "no such luck" in str(report.failure)
+        assert report.failure.as_result() == {"code": "delete_failed"}
+        assert names[3] in report.diff("x")["after"]
+        assert_whole(tmp_path)
+        assert run(tmp_path).changed
+
+    def test_a_manifest_that_cannot_be_deleted_is_told(self, tmp_path: Path) -> None:
+        names = [put_backup(tmp_path, ago(days=day)) for day in (1, 2)]
+        report = as_failing(tmp_path, manifest_name(names[1]))
+        assert (values(report, "deleted"), values(report, "not_deleted")) == ([names[1]], [manifest_name(names[1])])
+
+    def test_a_run_that_is_ended_says_what_it_did(self, tmp_path: Path) -> None:
+        names = [put_backup(tmp_path, ago(days=day)) for day in (1, 2, 3, 4)]
+        ended = Interrupted("The run was ended by SIGTERM.", "Run it again.")
+        report = run(tmp_path, store=Stubborn(tmp_path, {names[2]: ended}))
+        assert (values(report, "deleted"), report.failure) == ([names[3]], ended)
+        assert there(tmp_path) == sorted(names[:3])
+
+    def test_a_run_that_is_killed_leaves_it_consistent_and_the_next_one_finishes(self, tmp_path: Path) -> None:
+        names = [put_backup(tmp_path, ago(days=day)) for day in range(1, 9)]
+        for name in names:
+            os.utime(tmp_path / manifest_name(name), (0, 0))  # as old as what it describes
+        for number in (1, 2, 5, 8):  # of the files that go
+
+            def work(talk: Connection, number: int = number) -> None:
+                class Waiting(LocalStore):
+                    def remove(self, file: str) -> bool:
+                        nonlocal number
+                        number -= 1
+                        if number == 0:
+                            talk.send("now")
+                            talk.recv()
+                        return super().remove(file)
+
+                run(tmp_path, store=Waiting(str(tmp_path)))
+
+            with child(work) as (process, talk):
+                assert hear(talk) == "now"
+                process.kill()
+                process.join()
+            # Each payload that is there has its manifest, and the newest is there.
+            assert all((tmp_path / manifest_name(name)).exists() for name in there(tmp_path))
+            assert names[0] in there(tmp_path)
+        assert run(tmp_path).changed
+        assert there(tmp_path) == [names[0]]
+        assert_whole(tmp_path)
+
+    def test_a_place_that_may_not_be_written_to_is_an_error_and_keeps_all(self) -> None:
+        with common_directory() as folder:
+            for day in (1, 2):
+                put_backup(folder, ago(days=day))
+            folder.chmod(0o555)
+            for file in folder.iterdir():
+                file.chmod(0o644)
+            before = state_of(folder)
+
+            def refused() -> None:
+                for check in (True, False):
+                    with pytest.raises(DirectoryUnusable):
+                        run(folder, check=check)
+
+            as_unprivileged(refused)
+            assert state_of(folder) == before
+
+
+def as_failing(folder: Path, name: str) -> Report:
+    """Prune where one file can't be deleted."""
+    return run(folder, store=Stubborn(folder, {name: StoreFailed(f"Deleting {name}: no such luck.", "Try again.")}))
+
+
+def test_the_time_is_asked_again_for_the_second_look(tmp_path: Path) -> None:
+    asked: list[datetime] = []
+    for day in (1, 2):
+        put_backup(tmp_path, ago(days=day))
+
+    def clock() -> datetime:
+        asked.append(NOW)
+        return NOW
+
+    store = LocalStore(str(tmp_path))
+    prune(PruneRequest(store, ONE), clock, check_mode=False)
+    store.close()
+    assert len(asked) == 2
