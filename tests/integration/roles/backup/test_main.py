@@ -17,16 +17,30 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.lastgood.database.tests.support.modules import run_module
+from ansible_collections.lastgood.database.tests.support.postgresql import Site
+
 PASSWORD = "c0rrect-horse"
 
 
-def play(folder: Path, variables: dict[str, t.Any], *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the collection's playbook against this host."""
+def play(
+    folder: Path, variables: dict[str, t.Any], *arguments: str, playbook: str = "lastgood.database.backup"
+) -> subprocess.CompletedProcess[str]:
+    """Run a playbook, the collection's own unless told otherwise, against this host."""
     file = folder / "variables.json"
     file.write_text(json.dumps({"ansible_connection": "local", "ansible_python_interpreter": sys.executable, **variables}))
-    command = ["ansible-playbook", "lastgood.database.backup", "--inventory", "db7,", "--extra-vars", f"@{file}"]
+    command = ["ansible-playbook", playbook, "--inventory", "db7,", "--extra-vars", f"@{file}"]
     environment = {**os.environ, "ANSIBLE_NOCOLOR": "1"}
     return subprocess.run([*command, *arguments], capture_output=True, text=True, check=False, env=environment)
+
+
+def play_tasks(folder: Path, entry_point: str, variables: dict[str, t.Any]) -> subprocess.CompletedProcess[str]:
+    """Run one of the role's other entry points against this host."""
+    role = {"name": "lastgood.database.backup", "tasks_from": entry_point}
+    tasks = [{"name": "Do it", "ansible.builtin.include_role": role}]
+    playbook = folder / "playbook.yml"
+    playbook.write_text(json.dumps([{"hosts": "db7", "gather_facts": False, "tasks": tasks}]))
+    return play(folder, variables, playbook=str(playbook))
 
 
 def recap(finished: subprocess.CompletedProcess[str]) -> dict[str, int]:
@@ -117,3 +131,109 @@ def test_a_password_is_not_shown_however_much_is(tmp_path: Path, over: dict[str,
     finished = play(tmp_path, {"backup_directory": str(tmp_path / "b"), "backup_sources": [down]}, "-vvv")
     assert finished.returncode == 2
     assert PASSWORD not in finished.stdout + finished.stderr
+
+
+# --- Retention -------------------------------------------------------------------------------------------------
+
+
+def change(path: Path) -> None:
+    """Make the next backup one that is stored."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("INSERT INTO note VALUES (datetime('subsec'))")
+        connection.commit()
+
+
+def make(folder: Path, notes: Path, count: int) -> None:
+    """Make backups of the database and of a copy of it, without pruning."""
+    other = folder / "other.db"
+    for _number in range(count):
+        change(notes)
+        other.write_bytes(notes.read_bytes())
+        options = {"engine": "sqlite", "directory": str(folder / "b"), "origin": "db7", "databases": [str(notes), str(other)]}
+        assert run_module("db_backup", **options).outcomes == ["created", "created"]
+
+
+def of(directory: Path, database: str) -> list[str]:
+    return [name for name in payloads(directory) if name.startswith(f"backup_{database}_")]
+
+
+def test_after_a_dump_the_retention_deletes_of_the_databases_that_did_not_fail(tmp_path: Path, notes: Path) -> None:
+    make(tmp_path, notes, 3)
+    (tmp_path / "other.db").write_bytes(b"no database" * 100)
+    change(notes)
+    variables = {
+        "backup_directory": str(tmp_path / "b"),
+        "backup_interval": "0s",
+        "backup_retention": {"keep_last": 2},
+        "backup_sources": [
+            {"engine": "sqlite", "databases": [str(notes), str(tmp_path / "other.db")]},
+            source(tmp_path / "gone.db"),
+        ],
+    }
+    before = payloads(tmp_path / "b")
+    predicted = play(tmp_path, variables, "--check", "--diff")
+    assert "no rule keeps it" in predicted.stdout
+    assert payloads(tmp_path / "b") == before
+
+    finished = play(tmp_path, variables)
+    assert finished.returncode == 2
+    assert (len(of(tmp_path / "b", "notes.db")), len(of(tmp_path / "b", "other.db"))) == (2, 3), finished.stdout
+
+
+def test_a_sources_own_retention_comes_first(tmp_path: Path, notes: Path) -> None:
+    make(tmp_path, notes, 2)
+    sources = [source(notes, retention={"keep_last": 1}), source(tmp_path / "other.db", retention={})]
+    variables = {"backup_directory": str(tmp_path / "b"), "backup_retention": {"keep_last": 9}, "backup_sources": sources}
+    finished = play(tmp_path, variables)
+    assert finished.returncode == 0, finished.stdout
+    assert (len(of(tmp_path / "b", "notes.db")), len(of(tmp_path / "b", "other.db"))) == (1, 2)
+
+
+def test_a_retention_that_fails_is_told_at_the_end_and_the_facts_are_gathered(tmp_path: Path, notes: Path) -> None:
+    retention = {"keep_daily": 7, "timezone": "Atlantis"}
+    variables = {"backup_directory": str(tmp_path / "b"), "backup_retention": retention, "backup_sources": [source(notes)]}
+    finished = play(tmp_path, variables)
+    assert finished.returncode == 2
+    last = finished.stdout[finished.stdout.rindex("Fail where") :]
+    assert "source 1, retention" in last and "Atlantis" in last
+    assert "Gather facts about the backups" in finished.stdout
+
+
+def test_a_clusters_globals_are_pruned_with_the_databases(tmp_path: Path, site: Site) -> None:
+    server = site.server
+    login = {"login_unix_socket": str(server.socket_directory), "login_port": server.port, "login_user": server.user}
+    login["bin_directory"] = str(server.bin_directory)
+    options = {**login, "databases": [site.database], "include_globals": True, "skip_unchanged": False}
+    variables = {
+        "backup_directory": str(site.directory),
+        "backup_interval": "0s",
+        "backup_retention": {"keep_last": 1},
+        "backup_sources": [options],
+    }
+    for _number in range(2):
+        finished = play(tmp_path, variables)
+        assert finished.returncode == 0, finished.stdout
+    assert len(of(site.directory, "@globals")) == 1
+    assert len(payloads(site.directory)) == 2
+
+
+def test_pruning_alone_makes_room_where_no_dump_succeeds(tmp_path: Path, notes: Path) -> None:
+    make(tmp_path, notes, 2)
+    notes.unlink()
+    sources = [source(notes), source(tmp_path / "other.db"), source(notes, directory=str(tmp_path / "none"), retention={})]
+    variables = {"backup_directory": str(tmp_path / "b"), "backup_retention": {"keep_last": 1}, "backup_sources": sources}
+    finished = play_tasks(tmp_path, "prune", variables)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    assert (len(of(tmp_path / "b", "notes.db")), len(of(tmp_path / "b", "other.db"))) == (1, 1)
+    assert recap(finished)["changed"] == 1
+    assert recap(play_tasks(tmp_path, "prune", variables))["changed"] == 0
+
+
+def test_pruning_alone_refuses_two_retentions_for_one_directory(tmp_path: Path, notes: Path) -> None:
+    make(tmp_path, notes, 2)
+    sources = [source(notes, retention={"keep_last": 1}), source(tmp_path / "other.db")]
+    variables = {"backup_directory": str(tmp_path / "b"), "backup_retention": {"keep_last": 9}, "backup_sources": sources}
+    finished = play_tasks(tmp_path, "prune", variables)
+    assert finished.returncode == 2
+    assert "need the same retention" in finished.stdout
+    assert len(payloads(tmp_path / "b")) == 4
