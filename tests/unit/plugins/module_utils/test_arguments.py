@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from dataclasses import replace
+from datetime import timedelta, timezone
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -16,6 +18,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._arguments impor
     engine_options_from,
     lock_timeout_from,
     login_from,
+    rules_from,
     selection_from,
     strings_from,
 )
@@ -23,6 +26,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.postgre
 from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite import SqliteOptions
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import EVERYTHING, Selection
+from ansible_collections.lastgood.database.plugins.module_utils._retention import Rules
 
 LOGIN: dict[str, Any] = {
     "login_host": "h",
@@ -220,3 +224,31 @@ def test_a_password_with_a_line_break_is_refused_and_not_shown(password: str) ->
     with pytest.raises(ArgumentInvalid, match="login_password has a line break") as caught:
         login_from({**LOGIN, "login_password": password})
     assert "sec" not in str(caught.value)
+
+
+# --- Rules of retention ----------------------------------------------------------------------------------------
+
+RULES: dict[str, Any] = {
+    **{f"keep_{rule}": number for number, rule in enumerate(("last", "hourly", "daily", "weekly", "monthly", "yearly"))},
+    "keep_within": "7d",
+    "timezone": "UTC",
+}
+
+
+def test_each_option_is_its_rule() -> None:
+    expected = Rules(0, 1, 2, 3, 4, 5, timedelta(days=7), timezone.utc)
+    assert rules_from(RULES) == expected
+    assert rules_from({**RULES, "keep_last": -1, "keep_within": None}) == replace(expected, last=-1, within=None)
+    assert rules_from({**RULES, "timezone": "Europe/Berlin"}).timezone == ZoneInfo("Europe/Berlin")
+
+
+@pytest.mark.parametrize("name", ["Atlantis", "", "../etc", "/etc/localtime", "Europe", "Europe/Berlin\n", "\ud800", "x" * 5000])
+def test_a_time_zone_that_is_none_is_refused(name: str) -> None:
+    with pytest.raises(ArgumentInvalid, match="timezone is"):
+        rules_from({**RULES, "timezone": name})
+
+
+@pytest.mark.parametrize("option", [option for option in RULES if option not in ("keep_within", "timezone")])
+def test_a_count_below_minus_one_is_refused(option: str) -> None:
+    with pytest.raises(ArgumentInvalid, match=option):
+        rules_from({**RULES, option: -2})
