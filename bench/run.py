@@ -14,8 +14,9 @@ import typing as t
 
 from bench.dumping import dumping
 from bench.listing import listing
+from bench.pruning import pruning
 
-ROWS: dict[str, t.Callable[[], None]] = {"listing": listing, "dumping": dumping}
+ROWS: dict[str, t.Callable[[], None]] = {"listing": listing, "pruning": pruning, "dumping": dumping}
 
 
 def main() -> None:
