@@ -359,19 +359,19 @@ class TestFailures:
 
     def test_a_run_that_is_killed_leaves_it_consistent_and_the_next_one_finishes(self, tmp_path: Path) -> None:
         names = [put_backup(tmp_path, ago(days=day)) for day in range(1, 9)]
-        for name in names:
-            os.utime(tmp_path / manifest_name(name), (0, 0))  # as old as what it describes
+        for backup in names:
+            os.utime(tmp_path / manifest_name(backup), (0, 0))  # as old as what it describes
         for number in (1, 2, 5, 8):  # of the files that go
 
             def work(talk: Connection, number: int = number) -> None:
                 class Waiting(LocalStore):
-                    def remove(self, file: str) -> bool:
+                    def remove(self, name: str) -> bool:
                         nonlocal number
                         number -= 1
                         if number == 0:
                             talk.send("now")
                             talk.recv()
-                        return super().remove(file)
+                        return super().remove(name)
 
                 run(tmp_path, store=Waiting(str(tmp_path)))
 
@@ -380,7 +380,7 @@ class TestFailures:
                 process.kill()
                 process.join()
             # Each payload that is there has its manifest, and the newest is there.
-            assert all((tmp_path / manifest_name(name)).exists() for name in there(tmp_path))
+            assert all((tmp_path / manifest_name(backup)).exists() for backup in there(tmp_path))
             assert names[0] in there(tmp_path)
         assert run(tmp_path).changed
         assert there(tmp_path) == [names[0]]
