@@ -26,6 +26,7 @@ FLOORS = [
     "module_utils._retention",
     "module_utils._engines",
     "module_utils._codecs",
+    "module_utils._archives",
     "module_utils._metadata",
     "module_utils._stores",
     "module_utils._process",
