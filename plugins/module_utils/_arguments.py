@@ -17,6 +17,8 @@ import typing as t
 import zoneinfo
 from datetime import timedelta, timezone, tzinfo
 
+from ansible_collections.lastgood.database.plugins.module_utils._archives.base import ArchiveFormat
+from ansible_collections.lastgood.database.plugins.module_utils._archives.registry import FORMATS, format_by_ending
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.connection import Login
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql import PostgresqlOptions
 from ansible_collections.lastgood.database.plugins.module_utils._engines.registry import EngineOptions
@@ -69,6 +71,25 @@ def directory_from(params: Params) -> str:
     if not os.path.isabs(directory):
         raise ArgumentInvalid(f"directory is {directory!r}, which is not an absolute path.", "Name it from the root on.")
     return directory
+
+
+def destination_from(params: Params) -> str:
+    """Return the file that is to be written. Raises ArgumentInvalid unless it says where it is, and has a name."""
+    destination: str = params["dest"]
+    if not os.path.isabs(destination) or os.path.basename(destination) in ("", ".", ".."):
+        raise ArgumentInvalid(
+            f"dest is {destination!r}, which is not the absolute path of a file.", "Name the file from the root on."
+        )
+    return destination
+
+
+def archive_format_from(params: Params) -> ArchiveFormat:
+    """Return the format of an archive. Raises ArgumentInvalid where neither ``format`` nor the ending of ``dest`` says it."""
+    name: str | None = params["format"]
+    found = format_by_ending(params["dest"]) if name is None else FORMATS[name]
+    if found is None:
+        raise ArgumentInvalid(f"dest is {params['dest']!r}, which does not say what format it has.", "Give format as well.")
+    return found
 
 
 def duration_from(params: Params, option: str) -> timedelta | None:

@@ -130,6 +130,30 @@ class ContentInvalid(BackupError):
     code = "content_invalid"
 
 
+class PayloadCorrupt(ContentInvalid):
+    """A payload is not what its manifest says."""
+
+    code = "payload_corrupt"
+
+
+class BackupMissing(BackupError):
+    """There is no such backup."""
+
+    code = "backup_missing"
+
+
+class NothingFound(BackupMissing):
+    """Of the backups that were asked for there is none."""
+
+    code = "nothing_found"
+
+
+class DestinationUnusable(BackupError):
+    """What is to be written has a name or a place that it can't have."""
+
+    code = "destination_unusable"
+
+
 class DatabasesFailed(BackupError):
     """Several databases failed; the code is the first one's."""
 

@@ -136,6 +136,12 @@ def copy_name(payload: str) -> str:
     return f".{payload}.copy{PARTIAL_SUFFIX}"
 
 
+def is_reserved(filename: str) -> bool:
+    """Return whether a file of that name could be taken for a backup, a manifest, a partial, or something else of ours."""
+    payload = filename[: -len(MANIFEST_SUFFIX)] if filename.endswith(MANIFEST_SUFFIX) else filename
+    return parse(payload) is not None or parse_partial(filename) is not None or filename.startswith(".lastgood.")
+
+
 def parse_partial(filename: str) -> BackupName | None:
     """Return which payload a partial was to become, None when it is not the name of a partial."""
     if not (filename.startswith(".") and filename.endswith(PARTIAL_SUFFIX)):

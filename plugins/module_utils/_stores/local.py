@@ -196,6 +196,21 @@ class LocalStore:
         with store_errors(f"Making {self.path(name)}"):
             return os.open(name, _CREATE_FLAGS, 0o600, dir_fd=self._directory())
 
+    def claim(self, name: str) -> int | None:
+        """Make a file and hold its lock, in the place of one that a dead run left. None while a run that lives holds it."""
+        with store_errors(f"Making {self.path(name)}"):
+            if not self._sweep(name):
+                return None
+            try:
+                descriptor = os.open(name, _CREATE_FLAGS, 0o600, dir_fd=self._directory())
+            except FileExistsError:
+                return None  # somebody else was quicker
+            # Between the two somebody may have taken it for a dead run's.
+            if wait_for_lock(descriptor, 0) and os.fstat(descriptor).st_nlink:
+                return descriptor
+            os.close(descriptor)
+            return None
+
     def finish(self, descriptor: int) -> None:
         """Give a file that is written its owner and mode, and bring it to the disk."""
         with store_errors(f"Finishing a file in {self.location}"):
@@ -236,6 +251,27 @@ class LocalStore:
         with store_errors(f"Asking for the free space of {self.location}"):
             space = os.fstatvfs(self._directory())
         return space.f_bavail * space.f_frsize
+
+    def _sweep(self, name: str) -> bool:
+        """Delete a file that nobody who lives holds, and return whether the name is free."""
+        try:
+            descriptor = os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._directory())
+        except FileNotFoundError:
+            return True
+        try:
+            # Nobody renames or deletes a file without its lock: what bears the name now does so until we let go.
+            if not wait_for_lock(descriptor, 0) or not self._is(name, descriptor):
+                return False
+            os.unlink(name, dir_fd=self._directory())
+            return True
+        finally:
+            os.close(descriptor)
+
+    def _is(self, name: str, descriptor: int) -> bool:
+        try:
+            return os.path.samestat(os.stat(name, dir_fd=self._directory(), follow_symlinks=False), os.fstat(descriptor))
+        except FileNotFoundError:
+            return False
 
     def _open_file(self, name: str) -> int:
         """Open a regular file for reading, and nothing else: from a fifo one would get what is not stored."""

@@ -1,0 +1,362 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""Put backups into one file, and see on the way that each is what its manifest says.
+
+The archive begins with its index. By that the next run knows the same selection again without reading the payloads. What is
+bookkeeping in a manifest, when a backup was last confirmed or verified, makes no other archive.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import struct
+import typing as t
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+from ansible_collections.lastgood.database.plugins.module_utils._archives.base import ArchiveFormat, Chunk, Member
+from ansible_collections.lastgood.database.plugins.module_utils._errors import (
+    BackupMissing,
+    DestinationUnusable,
+    Locked,
+    NoSpace,
+    NothingFound,
+    PayloadCorrupt,
+    StoreFailed,
+    store_errors,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, display_time
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Catalog, Selection, newest_of_each
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import LARGEST_MANIFEST
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import PARTIAL_SUFFIX, is_reserved, manifest_name
+from ansible_collections.lastgood.database.plugins.module_utils._process import write_all
+from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
+
+INDEX_NAME = "index.json"
+INDEX_VERSION = 1
+
+_AS_BEFORE = "The archive that was there is as it was."
+
+Record = dict[str, t.Any]
+
+
+@dataclass(frozen=True)
+class ArchiveRequest:
+    """Which backups go into which file. ``folder`` is the directory of the archive, ``filename`` its name there."""
+
+    store: Store
+    selection: Selection
+    folder: LocalStore
+    filename: str
+    format: ArchiveFormat
+    ignore_missing: bool = False
+
+    @property
+    def destination(self) -> str:
+        return self.folder.path(self.filename)
+
+
+@dataclass(frozen=True)
+class Item:
+    """A file that goes into the archive, with the digest that it must have. What is small is kept as ``data``."""
+
+    name: str
+    size_bytes: int
+    sha256: str
+    time: datetime
+    data: bytes | None = None
+
+    @property
+    def member(self) -> Member:
+        return Member(self.name, self.size_bytes, self.time)
+
+    def record(self) -> Record:
+        return {"filename": self.name, "bytes": self.size_bytes, "sha256": self.sha256}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the archive is to have in it, its index first, and what the one that is there has: None where that can't be told."""
+
+    items: tuple[Item, ...]
+    records: tuple[Record, ...]
+    missing: tuple[str, ...]
+    there: tuple[Record, ...] | None
+    whole: bool
+
+    @property
+    def changed(self) -> bool:
+        return not self.whole or self.there is None or list(map(_essence, self.there)) != list(map(_essence, self.records))
+
+
+@dataclass(frozen=True)
+class Report:
+    """The archive as it is, or in check mode would be: then its digest is None."""
+
+    destination: str
+    plan: Plan
+    bytes: int
+    sha256: str | None
+
+    def values(self) -> Record:
+        return {
+            "changed": self.plan.changed,
+            "dest": self.destination,
+            "members": list(self.plan.records),
+            "missing": list(self.plan.missing),
+            "bytes": self.bytes,
+            "sha256": self.sha256,
+        }
+
+    def diff(self) -> dict[str, str]:
+        """Return what is in the archive, before and after, as Ansible's diff."""
+        after = _lines(self.plan.records)
+        return {
+            "before_header": self.destination,
+            "after_header": self.destination,
+            "before": after if not self.plan.changed else _lines(self.plan.there or ()),
+            "after": after,
+        }
+
+
+def archive(request: ArchiveRequest, now: datetime, *, check_mode: bool) -> Report:
+    """Make the archive, unless the one that is there has the same backups in it. Check mode writes nothing."""
+    _check_destination(request)
+    plan = _plan(request, now)
+    size = request.format.size_bytes([item.member for item in plan.items])
+    if plan.changed:
+        request.folder.check()
+        _check_room(request, size)
+        if check_mode:
+            return Report(request.destination, plan, size, None)
+        _apply(request, plan, size)
+    facts = request.folder.facts(request.filename)
+    return Report(
+        request.destination, plan, size if facts is None else facts.size_bytes, _digest(request.folder, request.filename)
+    )
+
+
+def _check_destination(request: ArchiveRequest) -> None:
+    if is_reserved(request.filename):
+        raise DestinationUnusable(
+            f"{request.destination} has a name that could be taken for a backup's.", "Give the archive another one."
+        )
+    if request.folder.facts(request.filename) is None and request.folder.taken(request.filename):
+        raise DestinationUnusable(
+            f"{request.destination} is there, and is no regular file.", "Name another, or the file that a link leads to."
+        )
+
+
+def _check_room(request: ArchiveRequest, size: int) -> None:
+    free = request.folder.free_bytes()
+    if free < size:
+        raise NoSpace(
+            f"{request.folder.location} has {free} bytes free, and the archive needs {size}.",
+            f"Make room, or choose fewer backups. {_AS_BEFORE}",
+        )
+
+
+# --- The plan --------------------------------------------------------------------------------------
+
+
+def _plan(request: ArchiveRequest, now: datetime) -> Plan:
+    backups, missing = _selected(request, now)
+    items: list[Item] = []
+    records: list[Record] = []
+    for backup in backups:
+        payload, manifest = _payload_item(request.store, backup), _manifest_item(request.store, backup)
+        items += [payload] if manifest is None else [payload, manifest]
+        records.append(_record(backup, payload, manifest))
+    index = _index(records, max(backup.created_at for backup in backups))
+    there, whole = _there(request, 2 * index.size_bytes)
+    return Plan((index, *items), tuple(records), missing, there, whole)
+
+
+def _selected(request: ArchiveRequest, now: datetime) -> tuple[list[Backup], tuple[str, ...]]:
+    """Return the backups that are meant, by name, and the names and databases of which there is none."""
+    selection = request.selection
+    found = list(Catalog(request.store).select(selection))
+    names, databases = {backup.name.filename for backup in found}, {backup.database for backup in found}
+    absent = [name for name in selection.names or () if name not in names]
+    absent += [database for database in selection.databases or () if database not in databases]
+    missing = tuple(dict.fromkeys(absent))
+    if selection.newest is not None:
+        found = newest_of_each(found, selection.newest, now)
+    if not found:
+        raise NothingFound(
+            f"{request.store.location} has none of the backups that were asked for.",
+            f"See with backup_facts what there is. {_AS_BEFORE}",
+            missing=list(missing),
+        )
+    if missing and not request.ignore_missing:
+        raise BackupMissing(
+            f"{request.store.location} has no backup of these names or databases: {', '.join(missing)}.",
+            f"Leave them out, or set ignore_missing. {_AS_BEFORE}",
+            missing=list(missing),
+        )
+    return sorted(found, key=lambda backup: backup.name.filename), missing
+
+
+def _payload_item(store: Store, backup: Backup) -> Item:
+    name, manifest = backup.name.filename, backup.manifest
+    if backup.state == "corrupt":
+        raise PayloadCorrupt(
+            f"{backup.path} is corrupt: its size is not its manifest's, or a look at it found another digest.",
+            f"Leave it out, or restore it from another copy. {_AS_BEFORE}",
+            filename=name,
+        )
+    sha256 = manifest.payload_sha256
+    if backup.state == "unverified" or sha256 is None:
+        sha256 = _digest(store, name)  # the index, which comes first, must have it
+    return Item(name, backup.size_bytes, sha256, backup.created_at)
+
+
+def _manifest_item(store: Store, backup: Backup) -> Item | None:
+    name = manifest_name(backup.name.filename)
+    data = store.read(name, LARGEST_MANIFEST + 1)
+    if data is None or len(data) > LARGEST_MANIFEST:
+        return None
+    return Item(name, len(data), hashlib.sha256(data).hexdigest(), backup.created_at, data)
+
+
+def _record(backup: Backup, payload: Item, manifest: Item | None) -> Record:
+    return {
+        **payload.record(),
+        **backup.group._asdict(),
+        "state": backup.state,
+        "created_at": display_time(backup.created_at),
+        "manifest": None if manifest is None else manifest.record(),
+    }
+
+
+def _index(records: list[Record], time: datetime) -> Item:
+    values = {"index_version": INDEX_VERSION, "backups": records}
+    data = json.dumps(values, indent=2, sort_keys=True).encode("ascii") + b"\n"
+    return Item(INDEX_NAME, len(data), hashlib.sha256(data).hexdigest(), time, data)
+
+
+def _essence(record: Record) -> Record:
+    """Return what makes a backup in an archive another one: not what its manifest has by way of bookkeeping."""
+    manifest = record["manifest"]
+    return {**record, "manifest": None if manifest is None else manifest["filename"]}
+
+
+def _there(request: ArchiveRequest, limit: int) -> tuple[tuple[Record, ...] | None, bool]:
+    """Return what the index of the archive that is there says, None where it says nothing, and whether all of it is there.
+
+    No more than the index is read: of one with the same backups in it, that is not twice as large as ours.
+    """
+    facts = request.folder.facts(request.filename)
+    data = None if facts is None else request.format.first_file(_beginning(request, limit + LARGEST_MANIFEST), INDEX_NAME)
+    if facts is None or data is None:
+        return None, False
+    try:
+        values = json.loads(data)
+        if values["index_version"] != INDEX_VERSION:
+            return None, False
+        records = tuple(values["backups"])
+        times = [datetime.fromisoformat(record["created_at"]).replace(tzinfo=timezone.utc) for record in records]
+        members = [Member(INDEX_NAME, len(data), max(times))]
+        for record, time in zip(records, times):
+            files = [record] if record["manifest"] is None else [record, record["manifest"]]
+            members += [Member(file["filename"], file["bytes"], time) for file in files]
+        return records, request.format.size_bytes(members) == facts.size_bytes
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError, struct.error):
+        return None, False  # another's
+
+
+def _beginning(request: ArchiveRequest, size: int) -> bytes:
+    found = bytearray()
+    with contextlib.closing(t.cast("t.Generator[memoryview, None, None]", request.folder.chunks(request.filename))) as chunks:
+        for chunk in chunks:
+            found += chunk
+            if len(found) >= size:
+                break
+    return bytes(found[:size])
+
+
+# --- Applying it -----------------------------------------------------------------------------------
+
+
+class _Partial:
+    """The archive that is being written."""
+
+    def __init__(self, request: ArchiveRequest, descriptor: int) -> None:
+        self._doing = f"Writing {request.destination}"
+        self._descriptor = descriptor
+
+    def write(self, data: Chunk) -> None:
+        with store_errors(self._doing):
+            write_all(self._descriptor, data)
+
+    def write_at(self, offset: int, data: bytes) -> None:
+        with store_errors(self._doing):
+            os.pwrite(self._descriptor, data, offset)
+
+
+def _apply(request: ArchiveRequest, plan: Plan, size: int) -> None:
+    folder, partial = request.folder, f".{request.filename}{PARTIAL_SUFFIX}"
+    descriptor = folder.claim(partial)
+    if descriptor is None:
+        raise Locked(f"Another run is writing {request.destination}.", "Wait for it, and run again.")
+    committed = False
+    try:
+        writer = request.format.writer(_Partial(request, descriptor))
+        for item in plan.items:
+            writer.add(item.member, [item.data] if item.data is not None else _payload(request.store, item))
+        writer.finish()
+        written = os.fstat(descriptor).st_size
+        if written != size:
+            raise StoreFailed(f"{request.destination} has {written} bytes, not {size}.", f"Run again. {_AS_BEFORE}")
+        folder.finish(descriptor)
+        folder.rename(partial, request.filename)
+        committed = True
+    finally:
+        if not committed and folder.taken(partial):
+            folder.remove(partial)
+        os.close(descriptor)
+
+
+def _payload(store: Store, item: Item) -> t.Iterator[Chunk]:
+    """Read a payload, and raise PayloadCorrupt unless size and digest are as planned: before a byte too many is handed on."""
+    digest, count = hashlib.sha256(), 0
+    try:
+        for chunk in store.chunks(item.name):
+            count += len(chunk)
+            if count > item.size_bytes:
+                break
+            digest.update(chunk)
+            yield chunk
+    except StoreFailed as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise BackupMissing(
+                f"{store.path(item.name)} was deleted while the archive was being made.",
+                f"Run again. {_AS_BEFORE}",
+                missing=[item.name],
+            ) from error
+        raise
+    if count != item.size_bytes or digest.hexdigest() != item.sha256:
+        raise PayloadCorrupt(
+            f"{store.path(item.name)} is not what it should be: its size or its digest is not that of its manifest.",
+            f"Leave it out, or restore it from another copy. {_AS_BEFORE}",
+            filename=item.name,
+        )
+
+
+def _digest(store: Store, name: str) -> str:
+    digest = hashlib.sha256()
+    for chunk in store.chunks(name):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _lines(records: t.Iterable[Record]) -> str:
+    return "".join(f"{record.get('filename')} {record.get('state')} {record.get('sha256')}\n" for record in records)

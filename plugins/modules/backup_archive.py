@@ -1,0 +1,222 @@
+#!/usr/bin/python
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: backup_archive
+short_description: Put backups into one file to take away
+version_added: 0.1.0
+description:
+  - Writes the backups that are meant and their manifests into one zip or tar file on the host, with an F(index.json) first that
+    says what is in it, with sizes and digests.
+  - Every payload is read and held against its manifest on the way. One that is not what it was stops the archive, by name.
+    Backups that are V(unverified) or V(suspect) go in, and the index says so.
+  - The archive gets its name only when it is whole. Until then, and after a run that failed, the one that was there stays as
+    it was.
+  - Nothing is compressed, since backups are already. The same backups give the same bytes.
+author:
+  - The lastgood.database contributors (@lastgood)
+extends_documentation_fragment:
+  - lastgood.database._attributes
+  - lastgood.database._attributes.actiongroup_backup
+  - lastgood.database._files
+  - lastgood.database._selection
+attributes:
+  check_mode:
+    support: full
+    details:
+      - The payloads are not held against their manifests in check mode, so it does not predict that one has rotted.
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+    details:
+      - The same selection is known again by the archive's index and size, and its payloads are not read again, except those that
+        have no manifest. That backups were confirmed or verified in between makes no new archive.
+options:
+  directory:
+    description:
+      - Directory of the backups, as an absolute path.
+      - A symbolic link is refused. Name the directory that it leads to.
+    type: path
+    required: true
+  dest:
+    description:
+      - File to write, as an absolute path. Its directory must be there, and must not be a symbolic link.
+      - It may be in O(directory), but may not have a name that could be taken for a backup's. A link or a directory is refused.
+    type: path
+    required: true
+  format:
+    description:
+      - Left out, it is what O(dest) ends with, C(.zip), C(.tar.gz), C(.tgz) or C(.tar). Any other ending is an error.
+      - V(tar.gz) is for those who have to have one. It is no smaller than V(tar).
+    type: str
+    choices: [zip, tar.gz, tar]
+  ignore_missing:
+    description:
+      - Whether to make the archive even where O(names) or O(databases) has something of which there is no backup.
+      - When there is none of all that, it is an error all the same.
+    type: bool
+    default: false
+seealso:
+  - module: lastgood.database.backup_facts
+  - module: lastgood.database.db_backup
+"""
+
+EXAMPLES = r"""
+---
+- name: Put the newest backup of each database into one file
+  lastgood.database.backup_archive:
+    directory: /var/lib/postgresql/backups
+    newest: 1
+    dest: /var/lib/postgresql/newest.zip
+
+- name: Put all backups of two databases into a file that a group may read
+  lastgood.database.backup_archive:
+    directory: /var/lib/postgresql/backups
+    databases:
+      - app
+      - billing
+    dest: /srv/handover/backups.tar
+    group: auditors
+    mode: '0640'
+"""
+
+RETURN = r"""
+dest:
+  description: The archive.
+  returned: success
+  type: str
+  sample: /var/lib/postgresql/newest.zip
+members:
+  description: The backups in it, by file name, as F(index.json) has them.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    filename:
+      description: Name of the payload.
+      type: str
+      sample: backup_app_2026-01-31_01-00-00.dump.gz
+    bytes:
+      description: Size of the payload in bytes.
+      type: int
+    sha256:
+      description: SHA-256 of the payload.
+      type: str
+    state:
+      description: V(good), V(unverified) or V(suspect), see M(lastgood.database.backup_facts).
+      type: str
+    created_at:
+      description: The moment before the dump, in UTC.
+      type: str
+      sample: '2026-01-31 01:00:00'
+    origin:
+      description: The host of which it is. Null, like engine and instance, where no manifest says it.
+      type: str
+    engine:
+      description: The kind of database.
+      type: str
+    instance:
+      description: PostgreSQL's system identifier, or the real path of an SQLite file.
+      type: str
+    kind:
+      description: V(database), or V(globals) for a cluster's roles and tablespaces.
+      type: str
+    database:
+      description: Name of the database. Null for globals.
+      type: str
+    manifest:
+      description: Its manifest, with filename, bytes and sha256. Null where there is none.
+      type: dict
+missing:
+  description: What was asked for by name or database, and is not there. More than nothing only with O(ignore_missing).
+  returned: success
+  type: list
+  elements: str
+bytes:
+  description: Size of the archive in bytes.
+  returned: success
+  type: int
+sha256:
+  description: SHA-256 of the archive. Null in check mode where the archive would be made.
+  returned: success
+  type: str
+error:
+  description: What went wrong, for programs. Beside the code it has what the problem calls for.
+  returned: failure
+  type: dict
+  contains:
+    code:
+      description: >-
+        A name for what went wrong that stays the same, such as V(nothing_found), V(backup_missing), V(payload_corrupt) or
+        V(destination_unusable).
+      type: str
+"""
+
+import os
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.lastgood.database.plugins.module_utils._ansible import (
+    ModuleResult,
+    ModuleRunner,
+    file_attributes,
+    now,
+    run_module,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._archives.registry import FORMATS
+from ansible_collections.lastgood.database.plugins.module_utils._arguments import (
+    DIRECTORY_SPEC,
+    FILE_SPEC,
+    SELECTION_SPEC,
+    Params,
+    archive_format_from,
+    destination_from,
+    directory_from,
+    selection_from,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._operations.archive import ArchiveRequest, archive
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
+
+
+def put_together(module: AnsibleModule, runner: ModuleRunner) -> ModuleResult:
+    """Make the archive that the module's options ask for."""
+    params: Params = module.params
+    folder, filename = os.path.split(destination_from(params))
+    request = ArchiveRequest(
+        store=LocalStore(directory_from(params)),
+        selection=selection_from(params),
+        folder=LocalStore(folder, file_attributes(module), runner.is_stopped),
+        filename=filename,
+        format=archive_format_from(params),
+        ignore_missing=params["ignore_missing"],
+    )
+    report = archive(request, now(), check_mode=module.check_mode)
+    values = report.values()
+    if module._diff:
+        values["diff"] = report.diff()
+    return ModuleResult(values)
+
+
+def main() -> t.NoReturn:
+    module = AnsibleModule(
+        argument_spec={
+            **DIRECTORY_SPEC,
+            **FILE_SPEC,
+            **SELECTION_SPEC,
+            "dest": {"type": "path", "required": True},
+            "format": {"type": "str", "choices": list(FORMATS)},
+            "ignore_missing": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
+    run_module(module, lambda runner: put_together(module, runner))
+
+
+if __name__ == "__main__":
+    main()
