@@ -12,11 +12,17 @@ from __future__ import annotations
 import sys
 import typing as t
 
+from bench.archiving import archiving
 from bench.dumping import dumping
 from bench.listing import listing
 from bench.pruning import pruning
 
-ROWS: dict[str, t.Callable[[], None]] = {"listing": listing, "pruning": pruning, "dumping": dumping}
+ROWS: dict[str, t.Callable[[], None]] = {
+    "listing": listing,
+    "pruning": pruning,
+    "dumping": dumping,
+    "archiving": archiving,
+}
 
 
 def main() -> None:

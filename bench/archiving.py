@@ -1,0 +1,47 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Putting backups into one file, beside the community's module, and cp, which only copies them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+from ansible_collections.lastgood.database.plugins.module_utils._archives.registry import FORMATS
+from ansible_collections.lastgood.database.tests.support.backups import put_backup
+from bench.measure import Case, compare
+from bench.peers import ours, theirs
+
+COUNT = 8
+MEBIBYTES = 60
+FIRST = datetime(2026, 1, 1, tzinfo=timezone.utc)
+
+
+def archiving() -> None:
+    """Print the row."""
+    with tempfile.TemporaryDirectory(dir=os.environ["HOME"]) as folder:
+        top = Path(folder)
+        backups, results = top / "backups", top / "results"
+        backups.mkdir()
+        results.mkdir()
+        for number in range(COUNT):  # of random bytes, which are as compressible as a backup is
+            put_backup(backups, FIRST + timedelta(days=number), os.urandom(MEBIBYTES * 1024 * 1024))
+        cases = {f"backup_archive, {name}": _ours(top, name) for name in FORMATS}
+        unchanged = results / "unchanged.zip"
+        cases["backup_archive again"] = ours("backup_archive", top, directory=str(backups), dest=str(unchanged))
+        peer = {"path": str(backups), "format": "zip", "dest": str(results / "peer.zip")}
+        cases["community.general.archive, zip"] = theirs("community.general.archive", top, **peer)
+        copies = results / "copies"
+        cases["cp"] = Case(["cp", "-r", str(backups), str(copies)], prepare=lambda: shutil.rmtree(copies, ignore_errors=True))
+        compare(f"Archiving {COUNT * MEBIBYTES} MiB", cases)
+
+
+def _ours(top: Path, name: str) -> Case:
+    destination = top / "results" / f"ours.{name}"
+    case = ours("backup_archive", top, directory=str(top / "backups"), dest=str(destination))
+    return Case(case.command, case.environment, lambda: destination.unlink(missing_ok=True))
