@@ -21,6 +21,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.names 
     Compression,
     compose,
     copy_name,
+    is_reserved,
     label_for,
     manifest_name,
     parse,
@@ -383,3 +384,22 @@ def test_a_partial_says_which_payload_it_was_to_become(partial: Callable[[str], 
 )
 def test_a_foreign_file_is_no_partial(filename: str) -> None:
     assert parse_partial(filename) is None
+
+
+@pytest.mark.parametrize(
+    ("filename", "reserved"),
+    [
+        ("backup_app_2026-01-31_01-02-03.dump", True),
+        ("backup_2026-01-31_01-02-03.dump.gz", True),
+        ("backup_app_2026-01-31_01-02-03.dump.gz.manifest.json", True),
+        (".backup_app_2026-01-31_01-02-03.dump.gz.partial", True),
+        (".lastgood.lock", True),
+        (".lastgood.status.json", True),
+        ("backup_app_2026-01-31_01-02-03.dump.zip", False),
+        ("manifest.json", False),
+        ("all.tar.gz", False),
+        (".all.zip.partial", False),
+    ],
+)
+def test_what_could_be_taken_for_ours_is_reserved(filename: str, reserved: bool) -> None:
+    assert is_reserved(filename) is reserved
