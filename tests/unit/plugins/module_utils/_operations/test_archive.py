@@ -131,6 +131,15 @@ class TestContent:
         assert found[unverified]["sha256"] == hashlib.sha256(PAYLOAD).hexdigest()
         assert found[unverified]["manifest"] is None
 
+    def test_a_manifest_that_is_another_backups_makes_a_payload_unverified_and_does_not_stop_it(self, place: Place) -> None:
+        names = [put_backup(place.backups, ago(days=1), name.encode(), database=name) for name in ("one", "two")]
+        first, second = (place.backups / manifest_name(name) for name in names)
+        said = first.read_bytes()
+        first.write_bytes(second.read_bytes())
+        second.write_bytes(said)
+        found = [(record["state"], record["sha256"]) for record in place.archive().plan.records]
+        assert found == [("unverified", hashlib.sha256(data).hexdigest()) for data in (b"one", b"two")]
+
     def test_owner_and_mode_are_as_told(self, place: Place) -> None:
         put_backup(place.backups, ago(days=1))
         place.archive(folder=LocalStore(str(place.archives), FileAttributes(mode=0o640)))
