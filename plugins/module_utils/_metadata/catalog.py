@@ -71,7 +71,7 @@ class Catalog:
             if name is None or (labels is not None and name.label not in labels):
                 continue
             backup = self._load(name, files)
-            if backup is not None and (databases is None or _is_meant(backup, databases)):
+            if backup is not None and (databases is None or called(backup) in databases):
                 yield backup
 
     def find(self, filename: str) -> Backup | None:
@@ -121,8 +121,9 @@ def labels_of(databases: t.Collection[str]) -> set[str]:
     return labels | {GLOBALS_LABEL} if GLOBALS_LABEL in databases else labels
 
 
-def _is_meant(backup: Backup, databases: t.Collection[str]) -> bool:
-    return (GLOBALS_LABEL if backup.name.kind == "globals" else backup.database) in databases
+def called(backup: Backup) -> str | None:
+    """Return what a selection calls the database of a backup."""
+    return GLOBALS_LABEL if backup.name.kind == "globals" else backup.database
 
 
 def age_order(backup: Backup) -> tuple[datetime, str]:

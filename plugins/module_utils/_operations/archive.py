@@ -33,7 +33,12 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     store_errors,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, display_time
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Catalog, Selection, newest_of_each
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import (
+    Catalog,
+    Selection,
+    called,
+    newest_of_each,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import LARGEST_MANIFEST
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import PARTIAL_SUFFIX, is_reserved, manifest_name
 from ansible_collections.lastgood.database.plugins.module_utils._process import write_all
@@ -184,7 +189,7 @@ def _selected(request: ArchiveRequest, now: datetime) -> tuple[list[Backup], tup
     """Return the backups that are meant, by name, and the names and databases of which there is none."""
     selection = request.selection
     found = list(Catalog(request.store).select(selection))
-    names, databases = {backup.name.filename for backup in found}, {backup.database for backup in found}
+    names, databases = {backup.name.filename for backup in found}, {called(backup) for backup in found}
     absent = [name for name in selection.names or () if name not in names]
     absent += [database for database in selection.databases or () if database not in databases]
     missing = tuple(dict.fromkeys(absent))
