@@ -68,10 +68,12 @@ class _Summary:
     def add(self, backup: Backup, now: datetime) -> None:
         self.count += 1
         self.bytes += backup.size_bytes
+        newest = self.newest_good
+        # Its age first: most are older, and then the rest need not be known.
+        if newest is not None and age_order(backup) < age_order(newest):
+            return
         if backup.state == "good" and not backup.from_future(now):
-            newest = self.newest_good
-            if newest is None or age_order(backup) > age_order(newest):
-                self.newest_good = backup
+            self.newest_good = backup
 
     def record(self, group: Group, now: datetime) -> dict[str, t.Any]:
         newest = self.newest_good
