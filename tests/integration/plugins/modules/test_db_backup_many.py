@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import gzip
+import shutil
 from pathlib import Path
 
 import pytest
@@ -20,12 +21,19 @@ NAMES = [f"tenant{number}" for number in range(200)]
 # psql's \connect, so that one program makes them all.
 MAKE = "create database {name} template template0 strategy file_copy;\n\\connect {name}\ncreate table only_in_{name} ();\n"
 
+MEMORY = Path("/dev/shm")
+
+
+def quick_place() -> Path | None:
+    """Where the 60,000 files of so many databases are made soon: in memory, where it has 4 GB of room."""
+    return MEMORY if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 4 << 30 else None
+
 
 def test_a_cluster_of_200_databases_is_backed_up_in_one_run(tmp_path: Path) -> None:
     if not VERSIONS:
         pytest.skip("no PostgreSQL server on this machine")
     directory = tmp_path / "backups"
-    with Server.start(installation(VERSIONS[-1])) as server:
+    with Server.start(installation(VERSIONS[-1]), base=quick_place()) as server:
         server.psql("".join(MAKE.format(name=name) for name in NAMES))
         options = {"directory": str(directory), "parallel_databases": 4, **login(server)}
 
