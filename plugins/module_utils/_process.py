@@ -18,6 +18,7 @@ import fcntl
 import os
 import signal
 import threading
+import time
 import types
 import typing as t
 from dataclasses import dataclass, field
@@ -25,9 +26,12 @@ from dataclasses import dataclass, field
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ProgramFailed, ProgramMissing, ProgramTimeout
 
 CHUNK_BYTES = 1024 * 1024
+# pg_dump writes 4 KiB at a time: to be woken up for each costs both sides more than to let the pipe fill up meanwhile.
+PIPE_PAUSE_SECONDS = 0.001
 KILL_AFTER_SECONDS = 5.0  # a program that was asked to end has this long
 
 _F_SETPIPE_SZ = 1031  # Linux; fcntl names it from Python 3.10 on
+_SHORT_READ_BYTES = CHUNK_BYTES // 8
 _WORDS_KEPT = 4000  # characters of a program's standard error in a message
 
 
@@ -249,7 +253,7 @@ class Producer:
 
     def readinto(self, buffer: memoryview) -> int:
         """Fill the buffer as far as the program's output goes, and return how many bytes that were: 0 at its end."""
-        return read_full(self._descriptor, buffer)
+        return read_full(self._descriptor, buffer, PIPE_PAUSE_SECONDS)
 
     def finish(self) -> None:
         """Wait for the program, after its last byte. Raises ProgramFailed unless it ended with status 0."""
@@ -287,14 +291,18 @@ def pipe() -> tuple[int, int]:
     return reading, writing
 
 
-def read_full(descriptor: int, buffer: memoryview) -> int:
-    """Read until the buffer is full or the stream ends, and return how many bytes that were."""
+def read_full(descriptor: int, buffer: memoryview, pause: float = 0.0) -> int:
+    """Read until the buffer is full or the stream ends, and return how many bytes that were.
+
+    ``pause`` is how long to leave a pipe alone, in seconds, after a read that brought little.
+    """
     filled = 0
-    while filled < len(buffer):
-        count = os.readv(descriptor, [buffer[filled:]])
-        if count == 0:
-            break
+    while count := os.readv(descriptor, [buffer[filled:]]):
         filled += count
+        if filled == len(buffer):
+            break
+        if pause and count < _SHORT_READ_BYTES:
+            time.sleep(pause)
     return filled
 
 

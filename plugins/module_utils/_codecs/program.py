@@ -18,6 +18,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._codecs.base imp
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ProgramFailed
 from ansible_collections.lastgood.database.plugins.module_utils._process import (
     CHUNK_BYTES,
+    PIPE_PAUSE_SECONDS,
     Command,
     Runner,
     RunningProgram,
@@ -71,7 +72,7 @@ class ProgramEncoder:
             if descriptor is None:
                 return
             buffer = memoryview(bytearray(CHUNK_BYTES))
-            while count := read_full(descriptor, buffer):
+            while count := read_full(descriptor, buffer, PIPE_PAUSE_SECONDS):
                 self._output(buffer[:count])
         except BaseException as error:  # raised by finish(), in the thread that asks
             self._failure = error

@@ -16,6 +16,8 @@ import typing as t
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Encoder
 from ansible_collections.lastgood.database.plugins.module_utils._process import CHUNK_BYTES
 
+# What a compressor makes of so much fits into memory that the allocator keeps; of more, into pages that come and go each time.
+_BUFFER_BYTES = CHUNK_BYTES // 4
 _BUFFERS = 4  # one is filled and one is encoded; the others make up for a disk or a server that is slow for a moment
 
 
@@ -29,7 +31,7 @@ class ThreadedEncoder:
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._encode, name="encode", daemon=True)
         for _number in range(_BUFFERS):
-            self._free.put(bytearray(CHUNK_BYTES))
+            self._free.put(bytearray(_BUFFER_BYTES))
         self._thread.start()
 
     def buffer(self) -> memoryview:

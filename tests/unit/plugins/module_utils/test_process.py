@@ -517,14 +517,15 @@ def test_taken_output_is_ours_to_read_and_the_runner_has_none_of_it(
 # --- Small parts -----------------------------------------------------------------------------------------------
 
 
-def test_more_than_a_pipe_holds_is_written_and_read_whole() -> None:
+@pytest.mark.parametrize("pause", [0.0, 0.001])
+def test_more_than_a_pipe_holds_is_written_and_read_whole(pause: float) -> None:
     reading, writing = pipe()
     content = os.urandom(3 * CHUNK_BYTES + 11)
     writer = threading.Thread(target=lambda: (write_all(writing, content), os.close(writing)))
     writer.start()
     buffer = memoryview(bytearray(len(content) + 100))
     try:
-        assert read_full(reading, buffer) == len(content)
+        assert read_full(reading, buffer, pause) == len(content)
     finally:
         writer.join()
         os.close(reading)

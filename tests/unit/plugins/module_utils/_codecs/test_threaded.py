@@ -17,11 +17,12 @@ from ansible_collections.lastgood.database.plugins.module_utils._process import 
 
 def feed(encoding: ThreadedEncoder, content: bytes) -> None:
     """Fill buffers as a reader does, each to its end but the last."""
-    for start in range(0, len(content), CHUNK_BYTES):
-        chunk = content[start : start + CHUNK_BYTES]
-        buffer = encoding.buffer()
-        buffer[: len(chunk)] = chunk
-        encoding.write(buffer[: len(chunk)])
+    rest = memoryview(content)
+    while rest:
+        buffer = encoding.buffer()[: len(rest)]
+        buffer[:] = rest[: len(buffer)]
+        encoding.write(buffer)
+        rest = rest[len(buffer) :]
 
 
 def running() -> list[str]:
@@ -46,11 +47,11 @@ def test_the_next_buffer_can_be_filled_while_one_is_encoded() -> None:
         written.append(len(data))
 
     with PlainCodec().encoding(write) as encoder, threaded(encoder) as encoding:
-        feed(encoding, bytes(CHUNK_BYTES))
-        feed(encoding, bytes(1))
+        feed(encoding, b"all")
+        feed(encoding, b"of it")
         filled.set()
         encoding.finish()
-    assert written == [CHUNK_BYTES, 1]
+    assert written == [3, 5]
 
 
 def test_no_more_is_taken_in_than_there_are_buffers() -> None:
