@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+import itertools
 import typing as t
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,7 +20,6 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import (
     LARGEST_MANIFEST,
     NO_MANIFEST,
-    Manifest,
     from_bytes,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import (
@@ -30,6 +30,8 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.names 
     parse,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
+
+_BATCH = 128  # files that are asked for at a time: enough to hide a network's delay, few enough to be kept in memory
 
 
 @dataclass(frozen=True)
@@ -66,18 +68,19 @@ class Catalog:
         files = self.files() if files is None else files
         databases = selection.databases
         labels = None if databases is None else {"", *labels_of(databases)}
-        for file in files if selection.names is None else files.intersection(selection.names):
-            name = parse(file)
-            if name is None or (labels is not None and name.label not in labels):
-                continue
-            backup = self._load(name, files)
-            if backup is not None and (databases is None or called(backup) in databases):
+        candidates = map(parse, files if selection.names is None else files.intersection(selection.names))
+        names = (name for name in candidates if name is not None and (labels is None or name.label in labels))
+        for backup in self._load(names, files):
+            if databases is None or called(backup) in databases:
                 yield backup
 
     def find(self, filename: str) -> Backup | None:
         """Return the backup of that file name, None when there is none."""
-        name = parse(filename)
-        return None if name is None else self._load(name, {manifest_name(filename)})
+        return next(self.find_all([filename]), None)
+
+    def find_all(self, filenames: t.Sequence[str]) -> t.Iterator[Backup]:
+        """Return the backups of those file names, in their order, without those that are not there."""
+        return self._load(filter(None, map(parse, filenames)), {manifest_name(filename) for filename in filenames})
 
     def newest_good(self, groups: t.Iterable[Group], now: datetime, files: t.Iterable[str] | None = None) -> dict[Group, Backup]:
         """Return the newest good backup of each group that has one. Reads from the newest back, and no further.
@@ -93,22 +96,24 @@ class Catalog:
             # An older tool's name leaves it to the manifest of which database it is.
             names = by_label.get(_label_of(group), []) + by_label.get("", [])
             for name in sorted(names, key=lambda name: (name.stamp, name.filename), reverse=True):
-                backup = self._load(name, files)
+                backup = next(self._load([name], files), None)
                 if backup is not None and backup.state == "good" and backup.group == group and not backup.from_future(now):
                     found[group] = backup
                     break
         return found
 
-    def _load(self, name: BackupName, files: set[str]) -> Backup | None:
-        facts = self._store.facts(name.filename)
-        if facts is None:
-            return None
-        manifest = self._read_manifest(name) if manifest_name(name.filename) in files else NO_MANIFEST
-        return Backup(name, self._store.path(name.filename), facts.size_bytes, facts.modified_at, manifest)
-
-    def _read_manifest(self, name: BackupName) -> Manifest:
-        data = self._store.read(manifest_name(name.filename), LARGEST_MANIFEST + 1)
-        return NO_MANIFEST if data is None else from_bytes(data)
+    def _load(self, names: t.Iterable[BackupName], files: set[str]) -> t.Iterator[Backup]:
+        """Read what there is to know of those that are there, many at a time: a store may be far away."""
+        store, rest = self._store, iter(names)
+        while batch := list(itertools.islice(rest, _BATCH)):
+            facts_of = store.facts_of([name.filename for name in batch])
+            there = [(name, facts) for name, facts in zip(batch, facts_of) if facts is not None]
+            sidecars = [sidecar for name, _facts in there if (sidecar := manifest_name(name.filename)) in files]
+            manifests = dict(zip(sidecars, store.read_many(sidecars, LARGEST_MANIFEST + 1)))
+            for name, facts in there:
+                data = manifests.get(manifest_name(name.filename))
+                manifest = NO_MANIFEST if data is None else from_bytes(data)
+                yield Backup(name, store.path(name.filename), facts.size_bytes, facts.modified_at, manifest)
 
 
 def _label_of(group: Group) -> str:

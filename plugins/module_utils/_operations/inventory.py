@@ -135,8 +135,8 @@ def _read_again(backups: t.Iterable[Backup], request: InventoryRequest) -> t.Ite
 
 
 def _records(lines: t.Iterable[_Line], catalog: Catalog, now: datetime) -> list[dict[str, t.Any]]:
-    found = [(catalog.find(line.filename), line.corrupt) for line in lines]
-    return [backup._replace(corrupt=corrupt).record(now) for backup, corrupt in found if backup is not None]
+    corrupt = {line.filename: line.corrupt for line in lines}
+    return [backup._replace(corrupt=corrupt[backup.name.filename]).record(now) for backup in catalog.find_all(list(corrupt))]
 
 
 def _pages(count: int, page_size: int) -> int:

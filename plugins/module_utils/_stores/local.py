@@ -139,6 +139,12 @@ class LocalStore:
         finally:
             os.close(descriptor)
 
+    def facts_of(self, names: t.Iterable[str]) -> t.Iterator[FileFacts | None]:
+        return map(self.facts, names)
+
+    def read_many(self, names: t.Iterable[str], limit: int) -> t.Iterator[bytes | None]:
+        return (self.read(name, limit) for name in names)
+
     def chunks(self, name: str) -> t.Iterator[memoryview]:
         buffer = memoryview(bytearray(CHUNK_BYTES))
         with store_errors(f"Reading {self.path(name)}"):
