@@ -71,15 +71,87 @@ class ProgramTimeout(BackupError):
 
 
 class ConnectionFailed(BackupError):
-    """The database server can't be reached, or sent the connection away."""
+    """A server can't be reached, or sent the connection away."""
 
     code = "connection_failed"
 
 
 class AuthenticationFailed(ConnectionFailed):
-    """The database server does not accept who we say we are."""
+    """A server does not accept who we say we are."""
 
     code = "authentication_failed"
+
+
+class HostNotFound(ConnectionFailed):
+    """A host's name has no address."""
+
+    code = "host_not_found"
+
+
+class ConnectionRefused(ConnectionFailed):
+    """Nobody listens at the address."""
+
+    code = "connection_refused"
+
+
+class ConnectionTimeout(ConnectionFailed):
+    """A server took too long to answer."""
+
+    code = "connection_timeout"
+
+
+class ConnectionLost(ConnectionFailed):
+    """A connection that stood was cut."""
+
+    code = "connection_lost"
+
+
+class BannerMissing(ConnectionFailed):
+    """Whoever listens at the address does not speak SSH."""
+
+    code = "no_ssh_banner"
+
+
+class ServerInvalid(ConnectionFailed):
+    """A server sent what the protocol does not have."""
+
+    code = "server_invalid"
+
+
+class HostKeyUnknown(ConnectionFailed):
+    """Nothing says that the server's host key is the right one."""
+
+    code = "host_key_unknown"
+
+
+class HostKeyChanged(ConnectionFailed):
+    """The server's host key is another one than the one known."""
+
+    code = "host_key_changed"
+
+
+class HostKeyRevoked(ConnectionFailed):
+    """The server's host key was revoked."""
+
+    code = "host_key_revoked"
+
+
+class KeyUnreadable(BackupError):
+    """A private key can't be read, or is none."""
+
+    code = "key_unreadable"
+
+
+class PassphraseWrong(BackupError):
+    """A private key does not open with the passphrase, or needs one."""
+
+    code = "wrong_passphrase"
+
+
+class SftpUnavailable(ConnectionFailed):
+    """The server has no SFTP for this account."""
+
+    code = "sftp_unavailable"
 
 
 class QueryFailed(BackupError):
@@ -190,6 +262,24 @@ class DeleteFailed(BackupError):
     """Some of what was to be deleted could not be."""
 
     code = "delete_failed"
+
+
+class DirectoryMissing(DirectoryUnusable):
+    """The directory of backups does not exist."""
+
+    code = "directory_missing"
+
+
+class NotADirectory(DirectoryUnusable):
+    """What should be the directory of backups is something else."""
+
+    code = "not_a_directory"
+
+
+class DirectoryNotWritable(DirectoryUnusable):
+    """Nothing can be written to the directory of backups."""
+
+    code = "directory_not_writable"
 
 
 class StoreFailed(BackupError):

@@ -19,6 +19,7 @@ import pytest
 from ansible_collections.lastgood.database.tests.support.interpreters import UNPRIVILEGED, make_unprivileged_host
 from ansible_collections.lastgood.database.tests.support.modules import Host
 from ansible_collections.lastgood.database.tests.support.postgresql import PASSWORD, VERSIONS, Site, database_on
+from ansible_collections.lastgood.database.tests.support.sftp import SftpServer, sftp_server, sshd
 from tools.throwaway_postgresql import Server, installation
 
 
@@ -57,6 +58,15 @@ def guarded() -> Iterator[Server]:
     if not VERSIONS:
         pytest.skip("no PostgreSQL server on this machine")
     with Server.start(installation(VERSIONS[-1]), password=PASSWORD, tcp=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def sftp() -> Iterator[SftpServer]:
+    """OpenSSH's server, shared by all tests: each has a directory of its own."""
+    if sshd() is None:
+        pytest.skip("no OpenSSH server on this machine")
+    with sftp_server() as server:
         yield server
 
 

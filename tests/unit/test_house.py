@@ -33,7 +33,7 @@ FLOORS = [
     "module_utils._errors",
 ]
 KNOW_ANSIBLE = {"modules", "module_utils._ansible"}
-LAZY = {"psycopg2", "isal", "zstandard", "compression", "paramiko"}
+LAZY = {"psycopg2", "isal", "zstandard", "compression", "paramiko", "cryptography"}
 # What Ansible's own run_command is there for, and what its packer can't follow.
 FORBIDDEN = {"subprocess", "multiprocessing", "importlib", "pty", "popen2"}
 FORBIDDEN_CALLS = {"__import__", "eval", "exec", "os.system", "os.popen", "os.fork", "os.execv", "os.posix_spawn"}

@@ -1,0 +1,178 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""Which host keys are known, as OpenSSH keeps them in its known_hosts files."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import fnmatch
+import hashlib
+import hmac
+import os
+import re
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.lastgood.database.plugins.module_utils._errors import (
+    HostKeyChanged,
+    HostKeyRevoked,
+    HostKeyUnknown,
+    KeyUnreadable,
+    store_errors,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._process import write_all
+
+SYSTEM_FILE = "/etc/ssh/ssh_known_hosts"
+USER_FILE = "~/.ssh/known_hosts"
+
+
+class HostKey(t.NamedTuple):
+    """A public key, such as ``ssh-ed25519``, and its bytes."""
+
+    kind: str
+    blob: bytes
+
+    @property
+    def fingerprint(self) -> str:
+        digest = base64.b64encode(hashlib.sha256(self.blob).digest()).decode().rstrip("=")
+        return f"SHA256:{digest}"
+
+    @property
+    def line(self) -> str:
+        return f"{self.kind} {base64.b64encode(self.blob).decode()}"
+
+
+@dataclass(frozen=True)
+class KnownHosts:
+    """What the files say of one host: its keys, those revoked, and whether an authority is named, which we don't ask."""
+
+    keys: tuple[HostKey, ...]
+    revoked: tuple[HostKey, ...]
+    by_authority: bool
+
+    def check(self, name: str, key: HostKey) -> None:
+        """Raise unless the key is one that is known."""
+        if key in self.revoked:
+            raise HostKeyRevoked(f"The host key of {name}, {describe(key)}, was revoked.", "Ask who keeps the server.")
+        if key in self.keys:
+            return
+        if self.keys:
+            known = " or ".join(describe(one) for one in self.keys)
+            raise HostKeyChanged(
+                f"The host key of {name} is {describe(key)}, and known is {known}.",
+                "Somebody may be listening in. When the server was set up anew, replace its line in known_hosts.",
+                offered=key.fingerprint,
+                known=[one.fingerprint for one in self.keys],
+            )
+        authority = " An authority is named for it, but certificates of hosts are not supported." if self.by_authority else ""
+        raise HostKeyUnknown(
+            f"The host key of {name} is {describe(key)}, and it is not known.{authority}",
+            f"Compare it with the server's own, then put this line into known_hosts: {name} {key.line}",
+            offered=key.fingerprint,
+        )
+
+
+def describe(key: HostKey) -> str:
+    return f"{key.kind} {key.fingerprint}"
+
+
+def host_name(host: str, port: int) -> str:
+    """Return what known_hosts calls a host."""
+    return host.lower() if port == 22 else f"[{host.lower()}]:{port}"
+
+
+def read_known_hosts(files: t.Iterable[str], name: str) -> KnownHosts:
+    """Return what the files say of the host of that name. A file that is not there says nothing."""
+    keys: list[HostKey] = []
+    revoked: list[HostKey] = []
+    by_authority = False
+    for line in (line for file in files for line in _lines(file)):
+        fields = line.split()
+        marker = fields.pop(0) if fields and fields[0].startswith("@") else ""
+        if len(fields) < 3 or fields[0].startswith("#") or not _matches(fields[0], name):
+            continue
+        if marker == "@cert-authority":
+            by_authority = True
+        elif (key := _key(fields[1], fields[2])) is not None and marker in ("", "@revoked"):
+            (revoked if marker else keys).append(key)
+    return KnownHosts(tuple(dict.fromkeys(keys)), tuple(revoked), by_authority)
+
+
+def check_pinned(pinned: str, name: str, key: HostKey) -> None:
+    """Raise HostKeyChanged unless the key is the one that is pinned, as ``type base64`` or as ``SHA256:...``."""
+    known = pinned.strip()
+    if not known.startswith("SHA256:"):
+        found = _key(*known.split()[:2]) if len(known.split()) >= 2 else None
+        if found is None:
+            raise KeyUnreadable("host_key is no public key.", "Give it as `ssh-ed25519 AAAA...`, or as SHA256:...")
+        known = found.fingerprint
+    if known.rstrip("=") != key.fingerprint:
+        raise HostKeyChanged(
+            f"The host key of {name} is {describe(key)}, and pinned is {known}.",
+            "Somebody may be listening in. When the server was set up anew, correct host_key.",
+            offered=key.fingerprint,
+            known=[known],
+        )
+
+
+def remember(file: str, name: str, key: HostKey) -> None:
+    """Add a key to a known_hosts file, which is made for its owner alone where it is missing."""
+    path = os.path.expanduser(file)
+    with store_errors(f"Writing {path}"):
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            size = os.fstat(descriptor).st_size
+            gap = "\n" if size and os.pread(descriptor, 1, size - 1) != b"\n" else ""
+            write_all(descriptor, f"{gap}{name} {key.line}\n".encode())
+        finally:
+            os.close(descriptor)
+
+
+def _lines(file: str) -> t.Iterator[str]:
+    path = os.path.expanduser(file)
+    with store_errors(f"Reading {path}"):
+        try:
+            with open(path, encoding="utf-8", errors="replace") as lines:
+                yield from lines
+        except FileNotFoundError:
+            return
+
+
+def _key(kind: str, text: str) -> HostKey | None:
+    try:
+        return HostKey(kind, base64.b64decode(text, validate=True))
+    except binascii.Error:
+        return None
+
+
+def _matches(patterns: str, name: str) -> bool:
+    """Whether a line is about the host: one pattern fits, and none that is negated."""
+    if patterns.startswith("|"):
+        return _is_hash_of(patterns, name)
+    found = False
+    for pattern in patterns.lower().split(","):
+        if fnmatch.fnmatchcase(name, _without_classes(pattern.removeprefix("!"))):
+            if pattern.startswith("!"):
+                return False
+            found = True
+    return found
+
+
+def _without_classes(pattern: str) -> str:
+    """Return the pattern with its brackets as they stand: OpenSSH's patterns know only ``*`` and ``?``."""
+    return re.sub(r"\[", "[[]", pattern)
+
+
+def _is_hash_of(text: str, name: str) -> bool:
+    try:
+        _empty, version, salt, digest = text.split("|")
+        expected = hmac.new(base64.b64decode(salt), name.encode(), hashlib.sha1).digest()
+        return version == "1" and hmac.compare_digest(expected, base64.b64decode(digest))
+    except (ValueError, binascii.Error):
+        return False

@@ -1,0 +1,215 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""A directory on an SFTP server as a store of backups."""
+
+from __future__ import annotations
+
+import contextlib
+import typing as t
+
+from ansible_collections.lastgood.database.plugins.module_utils._errors import (
+    DirectoryMissing,
+    DirectoryNotWritable,
+    DirectoryUnusable,
+    NoSpace,
+    NotADirectory,
+    StoreFailed,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp import protocol
+from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.connection import Connection, SftpSettings
+from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.protocol import StatusError
+from ansible_collections.lastgood.database.plugins.module_utils._stores.base import FileFacts
+
+_POSIX_RENAME = b"posix-rename@openssh.com"
+_FSYNC = b"fsync@openssh.com"
+_STATVFS = b"statvfs@openssh.com"
+
+Result = t.TypeVar("Result")
+
+
+class SftpStore:
+    """A directory far away. Its methods are those of the store's protocol, and what an upload needs."""
+
+    def __init__(self, settings: SftpSettings) -> None:
+        self._settings = settings
+        self._connection: Connection | None = None
+        self._opened: protocol.Session | None = None
+        self._directory = settings.remote_directory.rstrip("/") or "/"
+        self.location = _location(settings, self._directory)
+        self.warnings: list[str] = []
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = self._opened = None
+
+    @property
+    def session(self) -> protocol.Session:
+        """The session, which is opened when it is first asked for."""
+        if self._opened is None:
+            self._connection = connection = Connection(self._settings)
+            try:
+                connection.resolve()
+                connection.connect()
+                warning = connection.check_host_key()
+                self.warnings += [warning] if warning else []
+                connection.authenticate()
+                self._opened = connection.open_sftp()
+            except BaseException:
+                self.close()
+                raise
+        return self._opened
+
+    def exists(self) -> bool:
+        found = self._do(f"Looking at {self.location}", protocol.look(self._directory, follow=True))
+        if found is not None and not found.is_directory:
+            raise NotADirectory(f"{self.location} is not a directory.", "Name a directory.")
+        return found is not None
+
+    def ensure(self) -> None:
+        """Make the directory, and those above it, where they are missing: for their owner alone."""
+        missing = [self._directory] if not self.exists() else []
+        while missing and "/" in missing[-1].rstrip("/").lstrip("/"):
+            above = missing[-1].rpartition("/")[0]
+            if self._do(f"Looking at {above}", protocol.look(above, follow=True)) is not None:
+                break
+            missing.append(above)
+        for path in reversed(missing):
+            self._do(f"Making the directory {path}", protocol.make_directory(path))
+
+    def check(self) -> None:
+        """Whether the directory can be written to is known only by writing: that it is one is all that is looked at."""
+        self.exists()
+
+    def path(self, name: str) -> str:
+        return f"{self.location.rstrip('/')}/{name}"
+
+    def names(self) -> list[str]:
+        try:
+            return self.session.converse(protocol.list_directory(self._directory))
+        except StatusError as error:
+            if error.code == protocol.NO_SUCH_FILE:
+                raise DirectoryMissing(f"The directory {self.location} does not exist.", "Make it, or name another.") from error
+            raise DirectoryUnusable(
+                f"The directory {self.location} can't be listed: {error.words}.", "Look at its owner and its mode."
+            ) from error
+
+    def facts(self, name: str) -> FileFacts | None:
+        return next(self.facts_of([name]))
+
+    def facts_of(self, names: t.Iterable[str]) -> t.Iterator[FileFacts | None]:
+        found = self.session.converse_all(_look_leniently(self._at(name)) for name in names)
+        return (facts.facts if facts is not None and facts.is_file else None for facts in found)
+
+    def read(self, name: str, limit: int) -> bytes | None:
+        return next(self.read_many([name], limit))
+
+    def read_many(self, names: t.Iterable[str], limit: int) -> t.Iterator[bytes | None]:
+        return iter(self.session.converse_all(protocol.read_start(self._at(name), limit) for name in names))
+
+    def chunks(self, name: str) -> t.Iterator[memoryview]:
+        path = self.path(name)
+        handle = self._do(f"Reading {path}", protocol.open_file(self._at(name), protocol.FOR_READING))
+        for data in protocol.read_all(self.session, path, handle):
+            yield memoryview(data)
+        self._do(f"Reading {path}", protocol.close_handle(handle))
+
+    @contextlib.contextmanager
+    def lock(self, seconds: float) -> t.Iterator[None]:
+        """SFTP has no locks, and needs none here: a commit refuses to replace, and to delete twice does no harm."""
+        yield
+
+    def is_held(self, name: str) -> bool:
+        return False
+
+    def taken(self, name: str) -> bool:
+        return self._do(f"Looking at {self.path(name)}", protocol.look(self._at(name))) is not None
+
+    def replace(self, name: str, data: bytes) -> None:
+        partial = f".{name}.partial"
+        self.remove(partial)
+        try:
+            self.write(partial, data)
+            if _POSIX_RENAME in self.session.extensions:
+                names = protocol.path_bytes(self._at(partial)) + protocol.path_bytes(self._at(name))
+                self._do(f"Writing {self.path(name)}", protocol.extended(_POSIX_RENAME, names))
+            else:
+                self.remove(name)
+                self.rename(partial, name)
+        except (StoreFailed, NoSpace):
+            self.remove(partial)
+            raise
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a small file that was not there."""
+        doing = f"Writing {self.path(name)}"
+        flags = protocol.FOR_WRITING | protocol.CREATE | protocol.EXCLUSIVE
+        handle = self._do(doing, protocol.open_file(self._at(name), flags), len(data))
+        size = protocol.SAFE_REQUEST_BYTES
+        try:
+            for offset in range(0, len(data), size):
+                request = protocol.write_request(handle, offset, data[offset : offset + size])
+                self._do(doing, protocol.plain(request), len(data))
+            if _FSYNC in self.session.extensions:
+                self._do(doing, protocol.extended(_FSYNC, handle), len(data))
+        finally:
+            self._do(doing, protocol.close_handle(handle), len(data))
+
+    def rename(self, name: str, new_name: str) -> None:
+        """Give a file another name. Raises StoreFailed where that is taken: nothing is replaced."""
+        self._do(f"Renaming {self.path(name)} to {new_name}", protocol.rename_file(self._at(name), self._at(new_name)))
+
+    def remove(self, name: str) -> bool:
+        return self._do(f"Deleting {self.path(name)}", protocol.remove_file(self._at(name)))
+
+    def free_bytes(self) -> int | None:
+        """Return how much room there is for us, None where the server does not tell."""
+        if _STATVFS not in self.session.extensions:
+            return None
+        arguments = protocol.path_bytes(self._directory)
+        try:
+            reply = self.session.converse(protocol.extended(_STATVFS, arguments, protocol.EXTENDED_REPLY))
+        except StatusError:
+            return None
+        _block, fragment, _blocks, _free, available = (reply.long() for _ in range(5))
+        return int(fragment * available)
+
+    def _at(self, name: str) -> str:
+        return f"{self._directory.rstrip('/')}/{name}"
+
+    def _do(self, doing: str, conversation: protocol.Conversation[Result], needed: int | None = None) -> Result:
+        """Go on with a conversation, and raise what the server says against it as an error of the store."""
+        try:
+            return self.session.converse(conversation)
+        except StatusError as error:
+            if error.code == protocol.PERMISSION_DENIED:
+                kind = DirectoryNotWritable if needed is not None else StoreFailed
+                raise kind(f"{doing}: {error.words}.", "Look at owner and mode on the server.") from PermissionError(error.words)
+            free = self.free_bytes() if needed is not None else None
+            if free is not None and free < max(needed or 0, 1):
+                raise NoSpace(
+                    f"{doing}: {error.words}; {free} bytes are free.",
+                    "Make room on the server; earlier backups are as they were.",
+                ) from error
+            raise StoreFailed(
+                f"{doing}: {error.words}.", "Look at the directory on the server; earlier backups are as they were."
+            ) from error
+
+
+def _look_leniently(path: str) -> protocol.Conversation[protocol.Attributes | None]:
+    """Look at a file; of what can't be looked at nothing is known."""
+    try:
+        return (yield from protocol.look(path))
+    except StatusError:
+        return None
+
+
+def _location(settings: SftpSettings, directory: str) -> str:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    port = "" if settings.port == 22 else f":{settings.port}"
+    below_home = "" if directory.startswith("/") else "/~/"
+    return f"sftp://{settings.user}@{host}{port}{below_home}{directory}"
