@@ -26,11 +26,38 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Selection
 from ansible_collections.lastgood.database.plugins.module_utils._retention import Rules
+from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.connection import SftpSettings
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
+from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp import SftpStore
 
 Spec = dict[str, t.Any]
 Params = t.Mapping[str, t.Any]
 
 DIRECTORY_SPEC: Spec = {"directory": {"type": "path", "required": True}}
+
+SFTP_SPEC: Spec = {
+    "host": {"type": "str", "required": True},
+    "port": {"type": "int", "default": 22},
+    "user": {"type": "str", "required": True},
+    "auth_method": {"type": "str", "choices": ["auto", "password", "ssh_key"], "default": "auto"},
+    "password": {"type": "str", "no_log": True},
+    "private_key": {"type": "str", "no_log": True},
+    "private_key_file": {"type": "path", "no_log": False},
+    "key_passphrase": {"type": "str", "no_log": True},
+    "remote_directory": {"type": "str", "required": True},
+    "host_key_policy": {
+        "type": "str",
+        "choices": ["strict", "accept_new", "pinned", "off"],
+        "default": "strict",
+        "no_log": False,
+    },
+    "host_key": {"type": "str", "no_log": False},
+    "known_hosts_file": {"type": "path"},
+    "timeout": {"type": "str", "default": "30s"},
+}
+
+# For modules that take exactly one of the two.
+STORE_SPEC: Spec = {"directory": {"type": "path"}, "sftp": {"type": "dict", "options": SFTP_SPEC}}
 
 FILE_SPEC: Spec = {"owner": {"type": "str"}, "group": {"type": "str"}, "mode": {"type": "raw"}}
 
@@ -90,6 +117,28 @@ def archive_format_from(params: Params) -> ArchiveFormat:
     if found is None:
         raise ArgumentInvalid(f"dest is {params['dest']!r}, which does not say what format it has.", "Give format as well.")
     return found
+
+
+def sftp_from(params: Params, *, check_mode: bool) -> SftpSettings:
+    """Return where the SFTP server is. Raises ArgumentInvalid for what does not go together."""
+    if params["host_key_policy"] == "pinned" and not params["host_key"]:
+        raise ArgumentInvalid("host_key_policy is pinned, and there is no host_key.", "Give the key that is the right one.")
+    if params["auth_method"] == "password" and params["password"] is None:
+        raise ArgumentInvalid("auth_method is password, and there is no password.", "Give it, or take another method.")
+    if not params["remote_directory"]:
+        raise ArgumentInvalid("remote_directory is empty.", "Name a directory; a dot is the one after the login.")
+    return SftpSettings(
+        **{option: params[option] for option in SFTP_SPEC if option != "timeout"},
+        timeout=_duration("timeout", params["timeout"]).total_seconds(),
+        remembers=not check_mode,
+    )
+
+
+def store_from(params: Params, *, check_mode: bool) -> LocalStore | SftpStore:
+    """Return the store that is meant by ``directory`` or by ``sftp``."""
+    if params["sftp"] is None:
+        return LocalStore(directory_from(params))
+    return SftpStore(sftp_from(params["sftp"], check_mode=check_mode))
 
 
 def duration_from(params: Params, option: str) -> timedelta | None:

@@ -10,8 +10,8 @@ module: backup_facts
 short_description: Tell which backups there are, and which is the last good one of each database
 version_added: 0.1.0
 description:
-  - Lists the backups in a directory with their sizes and times, and sums up for each database how many there are, which is the
-    newest good one and how old it is.
+  - Lists the backups in a directory, or on an SFTP server, with their sizes and times, and sums up for each database how many
+    there are, which is the newest good one and how old it is.
   - Files that are no backups are passed over. So are partly written ones, links and directories. A directory that does not
     exist has no backups, which is no error.
 author:
@@ -21,13 +21,13 @@ extends_documentation_fragment:
   - lastgood.database._attributes.facts
   - lastgood.database._attributes.actiongroup_backup
   - lastgood.database._selection
+  - lastgood.database._sftp
 options:
   directory:
     description:
-      - Directory of the backups, as an absolute path.
+      - Directory of the backups, as an absolute path. Exactly one of it and O(sftp) is required.
       - A symbolic link is refused. Name the directory that it leads to.
     type: path
-    required: true
   state:
     description:
       - List only backups in these states, see RV(ansible_facts.database_backups.files[].state).
@@ -92,6 +92,14 @@ EXAMPLES = r"""
     directory: /var/lib/postgresql/backups
     newest: 1
     checksum: true
+
+- name: Look at the backups on the SFTP server
+  lastgood.database.backup_facts:
+    sftp:
+      host: backup.example.org
+      user: db7
+      private_key_file: /etc/lastgood/id_ed25519
+      remote_directory: backups/db7
 """
 
 RETURN = r"""
@@ -105,7 +113,7 @@ ansible_facts:
       type: dict
       contains:
         directory:
-          description: The directory.
+          description: The directory, one on an SFTP server as C(sftp://user@host/directory).
           type: str
           sample: /var/lib/postgresql/backups
         exists:
@@ -265,23 +273,23 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleResult, now, run_module
 from ansible_collections.lastgood.database.plugins.module_utils._arguments import (
-    DIRECTORY_SPEC,
     SELECTION_SPEC,
+    STORE_SPEC,
     Params,
     at_least,
-    directory_from,
     selection_from,
+    store_from,
     strings_from,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import STATES
 from ansible_collections.lastgood.database.plugins.module_utils._operations.inventory import SORT_BY, InventoryRequest, inventory
-from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 
 
-def gather(params: Params) -> ModuleResult:
+def gather(params: Params, check_mode: bool) -> ModuleResult:
     """Gather what the module's options ask for."""
+    store = store_from(params, check_mode=check_mode)
     request = InventoryRequest(
-        store=LocalStore(directory_from(params)),
+        store=store,
         selection=selection_from(params),
         states=strings_from(params, "state"),
         sort_by=params["sort_by"],
@@ -290,13 +298,17 @@ def gather(params: Params) -> ModuleResult:
         page_size=at_least(params, "page_size", 0),
         checksum=params["checksum"],
     )
-    return ModuleResult({"ansible_facts": {"database_backups": inventory(request, now())}})
+    try:
+        facts = inventory(request, now())
+    finally:
+        store.close()
+    return ModuleResult({"ansible_facts": {"database_backups": facts}}, warnings=store.warnings)
 
 
 def main() -> t.NoReturn:
     module = AnsibleModule(
         argument_spec={
-            **DIRECTORY_SPEC,
+            **STORE_SPEC,
             **SELECTION_SPEC,
             "state": {"type": "list", "elements": "str", "choices": list(STATES)},
             "sort_by": {"type": "str", "choices": list(SORT_BY), "default": "filename"},
@@ -305,9 +317,11 @@ def main() -> t.NoReturn:
             "page_size": {"type": "int", "default": 100},
             "checksum": {"type": "bool", "default": False},
         },
+        mutually_exclusive=[("directory", "sftp")],
+        required_one_of=[("directory", "sftp")],
         supports_check_mode=True,
     )
-    run_module(module, lambda runner: gather(module.params))
+    run_module(module, lambda runner: gather(module.params, module.check_mode))
 
 
 if __name__ == "__main__":

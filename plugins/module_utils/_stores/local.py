@@ -64,6 +64,7 @@ class LocalStore:
     ) -> None:
         """``is_stopped`` tells whether the run was told to end: then nobody waits for a lock any more."""
         self.location = os.path.normpath(directory)
+        self.warnings: list[str] = []
         self._attributes = attributes
         self._is_stopped = is_stopped
         self._descriptor: int | None = None

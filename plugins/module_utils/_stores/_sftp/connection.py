@@ -114,7 +114,7 @@ class Connection:
         """Look up the host's addresses."""
         try:
             self._addresses = socket.getaddrinfo(self.settings.host, self.settings.port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:
+        except (OSError, ValueError) as error:  # as for a name that no resolver takes
             reason = getattr(error, "strerror", None) or str(error)
             raise HostNotFound(
                 f"The host {self.settings.host} is not found: {reason}.", "Correct host, or look at the resolver."

@@ -22,6 +22,7 @@ from ansible_collections.lastgood.database.tests.support.observe import (
     rewrite_manifest,
     state_of,
 )
+from ansible_collections.lastgood.database.tests.support.sftp import PASSPHRASE, SftpServer, make_key
 
 AS_ROOT = os.geteuid() == 0
 
@@ -262,3 +263,33 @@ def test_a_directory_that_may_not_be_read_is_an_error(open_folder: Path, unprivi
             assert "become_user" in outcome.msg
     finally:
         closed.chmod(0o700)
+
+
+def test_a_directory_on_an_sftp_server_is_told_of_as_one_here(sftp: SftpServer, directory: Path) -> None:
+    here = facts_of(directory, checksum=True)
+    outcome = run_module("backup_facts", sftp=sftp.options(directory), checksum=True)
+    assert outcome.status == 0, outcome.msg
+    assert outcome.stderr == ""
+    there = outcome.result["ansible_facts"]["database_backups"]
+    assert there["directory"] == f"sftp://{sftp.options('')['user']}@127.0.0.1:{sftp.port}{directory}"
+    moving = {"age_seconds", "path"}
+    for facts in (here, there):
+        del facts["directory"]
+        for record in [*facts["files"], *facts["databases"]]:
+            for key in moving & set(record):
+                del record[key]
+    assert there == here
+
+
+def test_a_secret_of_the_sftp_server_is_in_no_result(sftp: SftpServer, directory: Path) -> None:
+    key = make_key(directory / "key", "ed25519", passphrase=PASSPHRASE)
+    options = sftp.options(directory, private_key=key.read_text(), key_passphrase="hidden-one", password="hidden-two")
+    outcome = run_module("backup_facts", sftp=options)
+    assert outcome.error_code == "wrong_passphrase"
+    for secret in ("hidden-one", "hidden-two", key.read_text().splitlines()[3]):
+        assert secret not in outcome.stdout + outcome.stderr
+
+
+def test_exactly_one_of_directory_and_sftp_is_asked_for(sftp: SftpServer, directory: Path) -> None:
+    for options in ({}, {"directory": str(directory), "sftp": sftp.options(directory)}):
+        assert run_module("backup_facts", **options).result["failed"]

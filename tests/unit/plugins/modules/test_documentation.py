@@ -21,7 +21,7 @@ import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 COLLECTION = "lastgood.database"
-HAS_SECRETS = {"login_password"}
+HAS_SECRETS = {"login_password", "sftp.password", "sftp.private_key", "sftp.key_passphrase"}
 
 
 @functools.cache
@@ -89,6 +89,12 @@ def options(name: str) -> dict[str, Any]:
     return documented
 
 
+def flat(options: dict[str, Any], key: str) -> dict[str, Any]:
+    """Return the options with those of dicts beside them, as ``sftp.host``."""
+    below = {f"{name}.{inner}": value for name, option in options.items() for inner, value in (option.get(key) or {}).items()}
+    return {**options, **below}
+
+
 @each_module
 def test_every_option_is_documented_and_every_documented_option_is_there(told: dict[str, Any], options: dict[str, Any]) -> None:
     assert set(options) == set(told["argument_spec"])
@@ -96,8 +102,10 @@ def test_every_option_is_documented_and_every_documented_option_is_there(told: d
 
 @each_module
 def test_each_option_is_what_its_documentation_says(told: dict[str, Any], options: dict[str, Any]) -> None:
-    for option, spec in told["argument_spec"].items():
-        documented = options[option]
+    documentation_of = flat(options, "suboptions")
+    assert set(documentation_of) == set(flat(told["argument_spec"], "options"))
+    for option, spec in flat(told["argument_spec"], "options").items():
+        documented = documentation_of[option]
         for key, default in (("type", "str"), ("elements", None), ("choices", None), ("default", None), ("required", False)):
             assert documented.get(key, default) == spec.get(key, default), f"{option}: {key}"
         assert documented.get("aliases", []) == spec.get("aliases", []), option
@@ -110,8 +118,9 @@ def test_every_option_is_explained(options: dict[str, Any]) -> None:
 
 @each_module
 def test_secrets_and_nothing_else_are_kept_out_of_logs(told: dict[str, Any]) -> None:
-    hidden = {option for option, spec in told["argument_spec"].items() if spec.get("no_log")}
-    assert hidden == HAS_SECRETS & set(told["argument_spec"])
+    spec = flat(told["argument_spec"], "options")
+    hidden = {option for option, of_option in spec.items() if of_option.get("no_log")}
+    assert hidden == HAS_SECRETS & set(spec)
 
 
 @each_module
