@@ -282,6 +282,12 @@ class DirectoryNotWritable(DirectoryUnusable):
     code = "directory_not_writable"
 
 
+class ReadBackDiffers(BackupError):
+    """What was written is read back as something else."""
+
+    code = "read_back_differs"
+
+
 class StoreFailed(BackupError):
     """Reading or writing a file of the store failed."""
 

@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 COLLECTION = "ansible_collections.lastgood.database"
+NOTHING: Mapping[str, Any] = types.MappingProxyType({})
 HANGS_AFTER_SECONDS = 120  # far more than any run here takes
 
 
@@ -146,10 +147,17 @@ class ModuleProcess:
 
 @contextlib.contextmanager
 def running_module(
-    name: str, /, *, host: Host = OURSELVES, check: bool = False, diff: bool = False, **options: Any
+    name: str,
+    more: Mapping[str, Any] = NOTHING,
+    /,
+    *,
+    host: Host = OURSELVES,
+    check: bool = False,
+    diff: bool = False,
+    **options: Any,
 ) -> Iterator[ModuleProcess]:
-    """Start a module. It does not outlive the ``with``."""
-    arguments = {"_ansible_check_mode": check, "_ansible_diff": diff, **options}
+    """Start a module. It does not outlive the ``with``. Options that are called like ours can be given as ``more``."""
+    arguments = {"_ansible_check_mode": check, "_ansible_diff": diff, **options, **more}
     process = subprocess.Popen(
         (host.python, "-m", f"{COLLECTION}.plugins.modules.{name}"),
         stdin=subprocess.PIPE,
@@ -177,9 +185,18 @@ def running_module(
         process.communicate()
 
 
-def run_module(name: str, /, *, host: Host = OURSELVES, check: bool = False, diff: bool = False, **options: Any) -> Outcome:
+def run_module(
+    name: str,
+    more: Mapping[str, Any] = NOTHING,
+    /,
+    *,
+    host: Host = OURSELVES,
+    check: bool = False,
+    diff: bool = False,
+    **options: Any,
+) -> Outcome:
     """Run a module to its end."""
-    with running_module(name, host=host, check=check, diff=diff, **options) as process:
+    with running_module(name, more, host=host, check=check, diff=diff, **options) as process:
         return process.wait()
 
 

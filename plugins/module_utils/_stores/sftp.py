@@ -47,22 +47,32 @@ class SftpStore:
             self._connection.close()
         self._connection = self._opened = None
 
+    def steps(self) -> t.Iterator[tuple[str, t.Callable[[], None]]]:
+        """Yield what has to be done one after the other to open the session."""
+        self._connection = connection = Connection(self._settings)
+        yield "resolve", connection.resolve
+        yield "connect", connection.connect
+        yield "host_key", self._check_host_key
+        yield "authenticate", connection.authenticate
+        yield "open_sftp", self._open
+
     @property
     def session(self) -> protocol.Session:
         """The session, which is opened when it is first asked for."""
         if self._opened is None:
-            self._connection = connection = Connection(self._settings)
             try:
-                connection.resolve()
-                connection.connect()
-                warning = connection.check_host_key()
-                self.warnings += [warning] if warning else []
-                connection.authenticate()
-                self._opened = connection.open_sftp()
+                for _name, step in self.steps():
+                    step()
             except BaseException:
                 self.close()
                 raise
+        assert self._opened is not None
         return self._opened
+
+    @property
+    def connection(self) -> Connection:
+        assert self._connection is not None, "steps() come first"
+        return self._connection
 
     def exists(self) -> bool:
         found = self._do(f"Looking at {self.location}", protocol.look(self._directory, follow=True))
@@ -177,6 +187,13 @@ class SftpStore:
             return None
         _block, fragment, _blocks, _free, available = (reply.long() for _ in range(5))
         return int(fragment * available)
+
+    def _check_host_key(self) -> None:
+        warning = self.connection.check_host_key()
+        self.warnings += [warning] if warning else []
+
+    def _open(self) -> None:
+        self._opened = self.connection.open_sftp()
 
     def _at(self, name: str) -> str:
         return f"{self._directory.rstrip('/')}/{name}"

@@ -88,6 +88,7 @@ class Connection:
     def __init__(self, settings: SftpSettings) -> None:
         self.settings = settings
         self.methods: list[str] = []
+        self.remembered = False  # whether accept_new met a key that was not known
         self._library = _import_paramiko()
         self._addresses: list[t.Any] = []
         self._transport: paramiko.Transport | None = None
@@ -98,8 +99,9 @@ class Connection:
         return self._transport
 
     @property
-    def server_version(self) -> str:
-        return str(self.transport.remote_version)
+    def server_version(self) -> str | None:
+        """What the server calls itself, None before it has."""
+        return str(self._transport.remote_version) or None if self._transport is not None else None
 
     @property
     def host_key(self) -> HostKey:
@@ -176,6 +178,7 @@ class Connection:
         except HostKeyUnknown:
             if settings.host_key_policy != "accept_new":
                 raise
+            self.remembered = True
             if settings.remembers:
                 host_keys.remember(settings.known_hosts_file or host_keys.USER_FILE, name, key)
         return None

@@ -21,7 +21,8 @@ import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 COLLECTION = "lastgood.database"
-HAS_SECRETS = {"login_password", "sftp.password", "sftp.private_key", "sftp.key_passphrase"}
+SFTP_SECRETS = {"password", "private_key", "key_passphrase"}
+HAS_SECRETS = {"login_password", *SFTP_SECRETS, *(f"sftp.{option}" for option in SFTP_SECRETS)}
 
 
 @functools.cache

@@ -1,0 +1,114 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""See whether backups can get to an SFTP server, step by step, and say at which step they can't."""
+
+from __future__ import annotations
+
+import os
+import time
+import typing as t
+from dataclasses import dataclass, field
+
+from ansible_collections.lastgood.database.plugins.module_utils._errors import BackupError, DirectoryMissing, ReadBackDiffers
+from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp import SftpStore
+
+_PROBE_BYTES = 64 * 1024
+
+
+@dataclass
+class Report:
+    """What was found, as far as the steps came."""
+
+    steps: list[dict[str, t.Any]] = field(default_factory=list)
+    values: dict[str, t.Any] = field(
+        default_factory=lambda: {"server_version": None, "host_key": None, "free_bytes": None, "writable": None}
+    )
+    changed: bool = False
+    failure: BackupError | None = None
+
+    def take(self, name: str, step: t.Callable[[], None]) -> None:
+        """Take a step, and note how long it took and whether it was one."""
+        began, ok = time.monotonic(), False
+        try:
+            step()
+            ok = True
+        finally:
+            self.steps.append({"name": name, "ok": ok, "milliseconds": round((time.monotonic() - began) * 1000, 1)})
+
+    def as_result(self) -> dict[str, t.Any]:
+        failed = {} if self.failure is None else {"failed_step": self.steps[-1]["name"]}
+        return {"changed": self.changed, "steps": self.steps, **self.values, **failed}
+
+
+def probe(store: SftpStore, *, create_directory: bool, write_probe: bool, check_mode: bool) -> Report:
+    """Go through all steps, as far as they lead. In check mode nothing is written."""
+    report = Report()
+    try:
+        _probe(store, report, create_directory, write_probe and not check_mode, check_mode)
+    except BackupError as error:
+        report.failure = error
+    return report
+
+
+def _probe(store: SftpStore, report: Report, create_directory: bool, write_probe: bool, check_mode: bool) -> None:
+    for name, step in store.steps():
+        report.take(name, step)
+        if name == "connect":
+            report.values["server_version"] = store.connection.server_version
+            report.values["host_key"] = store.connection.host_key.line
+    report.changed = store.connection.remembered
+    there: list[bool] = []
+
+    def find_directory() -> None:
+        there.append(store.exists())
+        if there[0]:
+            return
+        if not create_directory:
+            raise DirectoryMissing(f"The directory {store.location} does not exist.", "Make it, or set create_directory.")
+        report.changed = True
+        if not check_mode:
+            store.ensure()
+
+    report.take("directory", find_directory)
+    if not there[0] and check_mode:
+        return
+    report.values["free_bytes"] = store.free_bytes()
+    if write_probe:
+        _write_and_read(store, report)
+
+
+def _write_and_read(store: SftpStore, report: Report) -> None:
+    # Hidden, and swept as a partial should we be killed in between.
+    name, data = f".lastgood-probe-{os.urandom(8).hex()}.partial", os.urandom(_PROBE_BYTES)
+
+    def read_back() -> None:
+        if store.read(name, len(data) + 1) != data:
+            raise ReadBackDiffers(
+                f"What was written to {store.path(name)} is read back as something else.",
+                "Look at the server's disk, and at what stands between.",
+            )
+
+    report.values["writable"] = False
+    try:
+        report.take("write", lambda: store.write(name, data))
+        report.values["writable"] = True
+        report.take("read_back", read_back)
+    except BackupError:
+        _remove_quietly(store, name)
+        raise
+    report.take("remove", lambda: _remove(store, name))
+
+
+def _remove(store: SftpStore, name: str) -> None:
+    store.remove(name)
+
+
+def _remove_quietly(store: SftpStore, name: str) -> None:
+    try:
+        store.remove(name)
+    except BackupError:
+        return  # what went wrong before is what there is to tell

@@ -1,0 +1,209 @@
+#!/usr/bin/python
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: sftp_check
+short_description: Tell whether backups can be sent to an SFTP server, and why not
+version_added: 0.1.0
+description:
+  - Goes the whole way that a backup goes, step by step, and says how long each step took. Where one fails, it says which one it
+    is and why.
+  - In the end a small file is written, read back and removed. Nothing is left behind.
+author:
+  - The lastgood.database contributors (@lastgood)
+extends_documentation_fragment:
+  - lastgood.database._attributes
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Nothing is written in check mode, so that it does not tell whether the directory can be written to.
+  diff_mode:
+    support: N/A
+    details:
+      - Nothing is changed but what O(create_directory) and O(host_key_policy=accept_new) ask for.
+  idempotent:
+    support: full
+options:
+  host:
+    description: Name or address of the server.
+    type: str
+    required: true
+  port:
+    description: Port of the server.
+    type: int
+    default: 22
+  user:
+    description: Name of the account on the server.
+    type: str
+    required: true
+  auth_method:
+    description:
+      - How to log in. V(auto) tries the key and then the password, as far as they are given and the server offers it.
+      - Without a key and a password, it is the keys of the user's agent and of F(~/.ssh).
+    type: str
+    choices: [auto, password, ssh_key]
+    default: auto
+  password:
+    description: Password of the account, also for servers that ask for it by keyboard-interactive.
+    type: str
+  private_key:
+    description: The private key as text, an ed25519, ECDSA or RSA key in OpenSSH's format or as PEM.
+    type: str
+  private_key_file:
+    description: File on the host with the private key. Not looked at where O(private_key) is given.
+    type: path
+  key_passphrase:
+    description: Passphrase of the private key.
+    type: str
+  remote_directory:
+    description: Directory on the server, from its root on, or from where the account is after the login.
+    type: str
+    required: true
+  host_key_policy:
+    description:
+      - How to know that the server is the right one. A key other than the known one is always refused, save by V(off).
+      - V(strict) takes only a key that is in O(known_hosts_file).
+      - V(accept_new) takes the key of a server that is not known yet, and adds it to the file, save in check mode.
+      - V(pinned) takes only O(host_key), and looks at no file.
+      - V(off) takes any key, and warns. Whoever is between can then read and change what is sent.
+    type: str
+    choices: [strict, accept_new, pinned, "off"]
+    default: strict
+  host_key:
+    description: The server's public key for V(pinned), as V(ssh-ed25519 AAAA...) or as V(SHA256:...).
+    type: str
+  known_hosts_file:
+    description:
+      - File with the host keys that are known, as OpenSSH has it.
+      - Left out, it is F(~/.ssh/known_hosts) of the user as whom the module runs and F(/etc/ssh/ssh_known_hosts).
+    type: path
+  timeout:
+    description: How long the server may take to connect, to let one log in, and to say nothing after that.
+    type: str
+    default: 30s
+  create_directory:
+    description: Whether to make the directory, with mode V(0700), and those above it, where they are missing.
+    type: bool
+    default: false
+  write_probe:
+    description: Whether to write a small file, read it back and remove it.
+    type: bool
+    default: true
+requirements:
+  - paramiko
+seealso:
+  - module: lastgood.database.backup_facts
+"""
+
+EXAMPLES = r"""
+---
+- name: See whether backups can be sent
+  lastgood.database.sftp_check:
+    host: backup.example.org
+    user: db7
+    private_key_file: /etc/lastgood/id_ed25519
+    host_key_policy: pinned
+    host_key: SHA256:jRBiRvsZ8a1QyCXRk9PNhrRUMY7DRlMnBgpbGxWmeIE
+    remote_directory: backups/db7
+"""
+
+RETURN = r"""
+steps:
+  description: The steps that were taken, in their order. The last one is the one that failed, where one did.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    name:
+      description:
+        - V(resolve), V(connect), V(host_key), V(authenticate), V(open_sftp), V(directory), V(write), V(read_back) or V(remove).
+      type: str
+      sample: connect
+    ok:
+      description: Whether it went well.
+      type: bool
+    milliseconds:
+      description: How long it took.
+      type: float
+      sample: 12.5
+server_version:
+  description: What the server calls itself. Null where it did not come to that.
+  returned: always
+  type: str
+  sample: SSH-2.0-OpenSSH_9.2
+host_key:
+  description: The server's public key, for O(host_key) or a line of known_hosts, after it was compared. Null where there is none.
+  returned: always
+  type: str
+free_bytes:
+  description: How much room there is for the account. Null where the server does not tell.
+  returned: always
+  type: int
+writable:
+  description: Whether a file could be written. Null where that was not tried.
+  returned: always
+  type: bool
+failed_step:
+  description: The step that failed.
+  returned: failure
+  type: str
+  sample: authenticate
+error:
+  description: What went wrong, for programs. Beside the code it has what the problem calls for, such as the methods by which the
+    server lets one log in.
+  returned: failure
+  type: dict
+  contains:
+    code:
+      description:
+        - A name for what went wrong that stays the same, such as V(host_not_found), V(connection_refused),
+          V(connection_timeout), V(no_ssh_banner), V(host_key_unknown), V(host_key_changed), V(authentication_failed),
+          V(key_unreadable), V(wrong_passphrase), V(sftp_unavailable), V(directory_missing), V(not_a_directory),
+          V(directory_not_writable), V(no_space) or V(read_back_differs).
+      type: str
+"""
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleResult, run_module
+from ansible_collections.lastgood.database.plugins.module_utils._arguments import SFTP_SPEC, Params, sftp_from
+from ansible_collections.lastgood.database.plugins.module_utils._operations.probe import probe
+from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp import SftpStore
+
+
+def check(params: Params, check_mode: bool) -> ModuleResult:
+    """Go the way that the module's options describe."""
+    store = SftpStore(sftp_from(params, check_mode=check_mode))
+    try:
+        report = probe(
+            store,
+            create_directory=params["create_directory"],
+            write_probe=params["write_probe"],
+            check_mode=check_mode,
+        )
+    finally:
+        store.close()
+    return ModuleResult(report.as_result(), warnings=store.warnings, failure=report.failure)
+
+
+def main() -> t.NoReturn:
+    module = AnsibleModule(
+        argument_spec={
+            **SFTP_SPEC,
+            "create_directory": {"type": "bool", "default": False},
+            "write_probe": {"type": "bool", "default": True},
+        },
+        supports_check_mode=True,
+    )
+    run_module(module, lambda runner: check(module.params, module.check_mode))
+
+
+if __name__ == "__main__":
+    main()
