@@ -89,6 +89,8 @@ LOGIN_SPEC: Spec = {
 }
 
 _DURATION = re.compile(r"([0-9]{1,6})([smhdw])")
+_AMOUNT = re.compile(r"([0-9]{1,9})([KMG])")
+_AMOUNTS = {"K": 1024, "M": 1024**2, "G": 1024**3}
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -163,6 +165,19 @@ def at_least(params: Params, option: str, least: int) -> int:
     if value < least:
         raise ArgumentInvalid(f"{option} is {value}.", f"It must be {least} or more.")
     return value
+
+
+def bandwidth_from(params: Params) -> int | None:
+    """Return the bytes a second that may be sent, None for no limit. Raises ArgumentInvalid for what is no amount."""
+    text: str | None = params["bandwidth_limit"]
+    if text is None:
+        return None
+    match = _AMOUNT.fullmatch(text)
+    if match is None or not int(match[1]):
+        raise ArgumentInvalid(
+            f"bandwidth_limit is {text!r}, which is no amount.", "Give a number and K, M or G, such as 500K or 10M."
+        )
+    return int(match[1]) * _AMOUNTS[match[2]]
 
 
 def selection_from(params: Params) -> Selection:

@@ -234,6 +234,20 @@ class DatabasesFailed(BackupError):
         self.code = first.code
 
 
+class UploadsFailed(BackupError):
+    """Backups could not be sent; the code is the first one's."""
+
+    def __init__(self, problem: str, remedy: str, first: BackupError) -> None:
+        super().__init__(problem, remedy, **first.details)
+        self.code = first.code
+
+
+class NameConflict(BackupError):
+    """A backup of the same name and of another content is there already."""
+
+    code = "name_conflict"
+
+
 class Locked(BackupError):
     """Another run is writing a backup of the same database."""
 

@@ -38,6 +38,7 @@ _ENDINGS: dict[str, tuple[Compression, bool]] = {
     for encryption in ("", ".age", ".gpg")
 }
 _STEM = re.compile(r"backup_(?:(.+)_)?([0-9]{4}-[0-9]{2}-[0-9]{2})_([01][0-9]|2[0-3])-([0-9]{2})-([0-9]{2})")
+_UPLOAD_ENDING = re.compile(r"\.[0-9a-f]{16}$")
 _LABEL = re.compile(r"@globals|(?!\.)(?:[A-Za-z0-9._-]|%[0-9A-F]{2})+(?:~[0-9a-f]{16})?")
 
 
@@ -136,6 +137,11 @@ def copy_name(payload: str) -> str:
     return f".{payload}.copy{PARTIAL_SUFFIX}"
 
 
+def upload_name(payload: str, sha256: str) -> str:
+    """Return the file name under which a payload is being sent: another one for another content of the same name."""
+    return f".{payload}.{sha256[:_HASH_DIGITS]}{PARTIAL_SUFFIX}"
+
+
 def is_reserved(filename: str) -> bool:
     """Return whether a file of that name could be taken for a backup, a manifest, a partial, or something else of ours."""
     payload = filename[: -len(MANIFEST_SUFFIX)] if filename.endswith(MANIFEST_SUFFIX) else filename
@@ -146,7 +152,7 @@ def parse_partial(filename: str) -> BackupName | None:
     """Return which payload a partial was to become, None when it is not the name of a partial."""
     if not (filename.startswith(".") and filename.endswith(PARTIAL_SUFFIX)):
         return None
-    inner = filename[1 : -len(PARTIAL_SUFFIX)]
+    inner = _UPLOAD_ENDING.sub("", filename[1 : -len(PARTIAL_SUFFIX)])
     for ending in (".copy", MANIFEST_SUFFIX):
         inner = inner[: -len(ending)] if inner.endswith(ending) else inner
     return parse(inner)

@@ -12,6 +12,7 @@ import contextlib
 import typing as t
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
+    BackupError,
     DirectoryMissing,
     DirectoryNotWritable,
     DirectoryUnusable,
@@ -139,17 +140,28 @@ class SftpStore:
     def taken(self, name: str) -> bool:
         return self._do(f"Looking at {self.path(name)}", protocol.look(self._at(name))) is not None
 
+    def add(self, name: str, data: bytes) -> None:
+        """Write a small file whole. Raises StoreFailed where the name is taken."""
+        with self._partial(name, data) as partial:
+            self.rename(partial, name)
+
     def replace(self, name: str, data: bytes) -> None:
-        partial = f".{name}.partial"
-        self.remove(partial)
-        try:
-            self.write(partial, data)
+        with self._partial(name, data) as partial:
             if _POSIX_RENAME in self.session.extensions:
                 names = protocol.path_bytes(self._at(partial)) + protocol.path_bytes(self._at(name))
                 self._do(f"Writing {self.path(name)}", protocol.extended(_POSIX_RENAME, names))
             else:
                 self.remove(name)
                 self.rename(partial, name)
+
+    @contextlib.contextmanager
+    def _partial(self, name: str, data: bytes) -> t.Iterator[str]:
+        """Write a small file under another name; whoever asks gives it its own. It is gone where that fails."""
+        partial = f".{name}.partial"
+        self.remove(partial)
+        try:
+            self.write(partial, data)
+            yield partial
         except (StoreFailed, NoSpace):
             self.remove(partial)
             raise
@@ -164,10 +176,27 @@ class SftpStore:
             for offset in range(0, len(data), size):
                 request = protocol.write_request(handle, offset, data[offset : offset + size])
                 self._do(doing, protocol.plain(request), len(data))
-            if _FSYNC in self.session.extensions:
-                self._do(doing, protocol.extended(_FSYNC, handle), len(data))
         finally:
-            self._do(doing, protocol.close_handle(handle), len(data))
+            self._finish(doing, handle)
+
+    def write_from(self, name: str, offset: int, chunks: t.Iterable[memoryview]) -> int:
+        """Write to a file from ``offset`` on, one that is not there is made, and return how many bytes that were."""
+        doing = f"Writing {self.path(name)}"
+        handle = self._do(doing, protocol.open_file(self._at(name), protocol.FOR_WRITING | protocol.CREATE), 1)
+        try:
+            written = protocol.write_all(self.session, handle, offset, chunks)
+        except StatusError as error:
+            with contextlib.suppress(StatusError):
+                self.session.converse(protocol.close_handle(handle))
+            raise self._refused(doing, error, self.session.write_bytes) from error
+        self._finish(doing, handle)
+        return written
+
+    def _finish(self, doing: str, handle: bytes) -> None:
+        """Bring a file to the server's disk, where it can be asked to, and close it."""
+        if _FSYNC in self.session.extensions:
+            self._do(doing, protocol.extended(_FSYNC, handle), 1)
+        self._do(doing, protocol.close_handle(handle), 1)
 
     def rename(self, name: str, new_name: str) -> None:
         """Give a file another name. Raises StoreFailed where that is taken: nothing is replaced."""
@@ -203,18 +232,20 @@ class SftpStore:
         try:
             return self.session.converse(conversation)
         except StatusError as error:
-            if error.code == protocol.PERMISSION_DENIED:
-                kind = DirectoryNotWritable if needed is not None else StoreFailed
-                raise kind(f"{doing}: {error.words}.", "Look at owner and mode on the server.") from PermissionError(error.words)
-            free = self.free_bytes() if needed is not None else None
-            if free is not None and free < max(needed or 0, 1):
-                raise NoSpace(
-                    f"{doing}: {error.words}; {free} bytes are free.",
-                    "Make room on the server; earlier backups are as they were.",
-                ) from error
-            raise StoreFailed(
-                f"{doing}: {error.words}.", "Look at the directory on the server; earlier backups are as they were."
-            ) from error
+            cause = PermissionError(error.words) if error.code == protocol.PERMISSION_DENIED else error
+            raise self._refused(doing, error, needed) from cause
+
+    def _refused(self, doing: str, error: StatusError, needed: int | None) -> BackupError:
+        """Return what a refusal means. Of a full disk SFTP says no more than "failure": what is free tells."""
+        if error.code == protocol.PERMISSION_DENIED:
+            kind = DirectoryNotWritable if needed is not None else StoreFailed
+            return kind(f"{doing}: {error.words}.", "Look at owner and mode on the server.")
+        free = self.free_bytes() if needed is not None else None
+        if free is not None and free < max(needed or 0, 1):
+            return NoSpace(
+                f"{doing}: {error.words}; {free} bytes are free.", "Make room on the server; earlier backups are as they were."
+            )
+        return StoreFailed(f"{doing}: {error.words}.", "Look at the directory on the server; earlier backups are as they were.")
 
 
 def _look_leniently(path: str) -> protocol.Conversation[protocol.Attributes | None]:

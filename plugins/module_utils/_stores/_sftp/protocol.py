@@ -46,6 +46,7 @@ SAFE_REQUEST_BYTES = 32 * 1024  # what every server takes
 _LARGEST_REPLY = 1024 * 1024
 _LARGEST_LISTING = 1_000_000  # names; nobody keeps that many, and a server could go on for ever
 _CONVERSATIONS = 64  # at a time, as OpenSSH's own client has it
+_WRITES_UNDER_WAY = 32
 _SHORT_READS = 64  # of one small file; more, and it is not worth waiting for
 
 
@@ -465,6 +466,36 @@ def read_all(session: Session, path: str, handle: bytes) -> t.Iterator[bytes]:
     finally:
         for number, _start, _count in asked:
             _reply_to(session, number, early)
+
+
+def write_all(session: Session, handle: bytes, offset: int, chunks: t.Iterable[memoryview]) -> int:
+    """Write to an open file from ``offset`` on, with many requests under way. Return how many bytes that were.
+
+    Raises StatusError as soon as the server refuses a piece.
+    """
+    asked: collections.deque[int] = collections.deque()
+    early: dict[int, Reply | StatusError] = {}
+    size, written = session.write_bytes, 0
+
+    def settle(most: int) -> None:
+        while len(asked) > most:
+            reply = _reply_to(session, asked.popleft(), early)
+            if isinstance(reply, StatusError):
+                raise reply
+
+    try:
+        for chunk in chunks:
+            for start in range(0, len(chunk), size):
+                piece = bytes(chunk[start : start + size])
+                asked.append(session.send(write_request(handle, offset + written, piece)))
+                written += len(piece)
+                settle(_WRITES_UNDER_WAY)
+        settle(0)
+    except StatusError:
+        while asked:  # the session goes on after that
+            _reply_to(session, asked.popleft(), early)
+        raise
+    return written
 
 
 def _reply_to(session: Session, number: int, early: dict[int, Reply | StatusError]) -> Reply | StatusError:

@@ -1,0 +1,390 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""Send good backups to an SFTP server, each whole under its name there, or not at all.
+
+plan      what the server lacks is sent; what it has with the same digest is there already; of that the bookkeeping may be older
+          check mode stops here
+send      payload    to a partial, from where one of an earlier run agrees with ours on; digested on the way
+          verify     its size, or its digest by reading it back
+          commit     the manifest in place, then one rename, which refuses to replace
+refresh   a newer confirmed_at goes into the manifest there; a verdict stays with the copy that it was made on
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import hashlib
+import threading
+import time
+import typing as t
+from dataclasses import dataclass, field
+
+from ansible_collections.lastgood.database.plugins.module_utils._errors import (
+    BackupError,
+    ConnectionFailed,
+    Interrupted,
+    NameConflict,
+    PayloadCorrupt,
+    ReadBackDiffers,
+    UploadsFailed,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import (
+    Catalog,
+    Selection,
+    age_order,
+    newest_of_each,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import (
+    LARGEST_MANIFEST,
+    Manifest,
+    from_bytes,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import manifest_name, upload_name
+from ansible_collections.lastgood.database.plugins.module_utils._operations.dump import Clock
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
+from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp import SftpStore
+
+Verify = t.Literal["size", "sha256"]
+
+
+@dataclass(frozen=True)
+class UploadRequest:
+    """Which backups are sent from where to where.
+
+    ``connect`` makes one more store of the same directory on the server. ``bandwidth_limit`` is bytes a second over all
+    connections, None for no limit. ``is_stopped`` tells whether the run was told to end.
+    """
+
+    source: LocalStore
+    selection: Selection
+    connect: t.Callable[[], SftpStore]
+    verify: Verify = "size"
+    connections: int = 2
+    bandwidth_limit: int | None = None
+    create_directory: bool = False
+    is_stopped: t.Callable[[], bool] = lambda: False
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """A backup to send. ``replaces`` is whether what has its name there fails its own manifest, and goes first."""
+
+    backup: Backup
+    replaces: bool = False
+
+
+@dataclass
+class Plan:
+    """What is to be done, in the order of age."""
+
+    parcels: list[Parcel] = field(default_factory=list)
+    stale: list[tuple[Backup, Manifest]] = field(default_factory=list)
+    up_to_date: list[str] = field(default_factory=list)
+    not_sent: list[tuple[str, str]] = field(default_factory=list)
+    conflicts: dict[str, BackupError] = field(default_factory=dict)
+
+
+@dataclass
+class Report:
+    """What was done, or in check mode what would be."""
+
+    location: str
+    plan: Plan
+    uploaded: list[str] = field(default_factory=list)
+    resumed: list[str] = field(default_factory=list)
+    refreshed: list[str] = field(default_factory=list)
+    failures: dict[str, BackupError] = field(default_factory=dict)
+    bytes: int = 0
+    seconds: float = 0.0
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def failure(self) -> BackupError | None:
+        """What to end with, None where all that could be sent was."""
+        failed = dict(sorted(self.failures.items()))
+        if not failed:
+            return None
+        first = next((error for error in failed.values() if isinstance(error, Interrupted)), next(iter(failed.values())))
+        return UploadsFailed(
+            f"{len(failed)} backups were not sent to {self.location}. "
+            + " ".join(f"[{name}] {error}" for name, error in failed.items()),
+            "The local backups are safe; run it again, and what was begun goes on.",
+            first,
+        )
+
+    def values(self) -> dict[str, t.Any]:
+        """Return the report as the module returns it."""
+        return {
+            "changed": bool(self.uploaded),
+            "uploaded": self.uploaded,
+            "resumed": self.resumed,
+            "up_to_date": self.plan.up_to_date,
+            "refreshed": self.refreshed,
+            "not_sent": [{"filename": name, "reason": reason} for name, reason in self.plan.not_sent],
+            "failed_uploads": [{"filename": name, "error": error.as_result()} for name, error in self.failures.items()],
+            "bytes": self.bytes,
+            "seconds": round(self.seconds, 3),
+        }
+
+    def diff(self) -> dict[str, str]:
+        """Return what is on the server of these backups, before and after, as Ansible's diff."""
+        before = self.plan.up_to_date
+        after = sorted([*before, *self.uploaded])
+        return {
+            "before_header": self.location,
+            "after_header": self.location,
+            "before": "".join(f"{name}\n" for name in before),
+            "after": "".join(f"{name}\n" for name in after),
+        }
+
+
+def upload(request: UploadRequest, clock: Clock, *, check_mode: bool) -> Report:
+    """Send what the server lacks. In check mode nothing is written, and the report is of the plan."""
+    began = time.monotonic()
+    with contextlib.closing(request.connect()) as remote:
+        if request.create_directory and not check_mode:
+            remote.ensure()
+        plan = _plan(request, remote, clock)
+        report = Report(remote.location, plan, failures=dict(plan.conflicts))
+        if check_mode:
+            report.uploaded = [parcel.backup.name.filename for parcel in plan.parcels]
+            report.refreshed = [backup.name.filename for backup, _manifest in plan.stale]
+        else:
+            _refresh(remote, report)
+            _send_all(request, remote, report)
+        report.warnings = tuple(remote.warnings)
+    report.seconds = time.monotonic() - began
+    return report
+
+
+# --- The plan --------------------------------------------------------------------------------------
+
+
+def _plan(request: UploadRequest, remote: SftpStore, clock: Clock) -> Plan:
+    backups: t.Iterable[Backup] = Catalog(request.source).select(request.selection)
+    if request.selection.newest is not None:
+        backups = newest_of_each(backups, request.selection.newest, clock())
+    backups = sorted(backups, key=age_order)
+    names = {backup.name.filename for backup in backups}
+    there: dict[str, Backup] = {}
+    if names:
+        there = {backup.name.filename: backup for backup in Catalog(remote).select(Selection(names=tuple(names)))}
+    plan = Plan()
+    for backup in backups:
+        _plan_one(plan, remote, backup, there.get(backup.name.filename))
+    return plan
+
+
+def _plan_one(plan: Plan, remote: SftpStore, backup: Backup, copy: Backup | None) -> None:
+    name = backup.name.filename
+    if backup.state != "good":
+        plan.not_sent.append((name, f"it is {backup.state}"))
+    elif copy is None:
+        plan.parcels.append(Parcel(backup))
+    elif copy.state == "corrupt":
+        plan.parcels.append(Parcel(backup, replaces=True))
+    elif copy.manifest.payload_sha256 != backup.manifest.payload_sha256:
+        plan.conflicts[name] = _conflict(copy.path)
+    else:
+        plan.up_to_date.append(name)
+        if copy.confirmed_at < backup.confirmed_at:
+            plan.stale.append((backup, copy.manifest._replace(confirmed_at=backup.confirmed_at)))
+
+
+def _conflict(path: str) -> NameConflict:
+    return NameConflict(
+        f"{path} is there already, and is another backup.",
+        "See whether two hosts use one directory: each needs its own. Nothing was replaced.",
+    )
+
+
+def _refresh(remote: SftpStore, report: Report) -> None:
+    for backup, manifest in report.plan.stale:
+        name = backup.name.filename
+        try:
+            remote.replace(manifest_name(name), manifest.to_bytes())
+        except BackupError as error:
+            report.failures[name] = error
+        else:
+            report.refreshed.append(name)
+
+
+# --- Sending ---------------------------------------------------------------------------------------
+
+
+class _Sent(t.NamedTuple):
+    """How much of a payload went over the network, and whether an earlier run had begun."""
+
+    bytes: int
+    resumed: bool
+
+
+def _send_all(request: UploadRequest, first: SftpStore, report: Report) -> None:
+    """Send over several connections, the first of which is there already. One that fails lets the others go on."""
+    parcels = report.plan.parcels
+    if not parcels:
+        return
+    throttle = _Throttle(request.bandwidth_limit)
+    count = min(request.connections, len(parcels))
+    rest = iter(parcels)
+    guard = threading.Lock()
+
+    def work(store: SftpStore) -> None:
+        while True:
+            with guard:
+                parcel = next(rest, None)
+            if parcel is None:
+                return
+            name = parcel.backup.name.filename
+            try:
+                sent = _Sending(request, store, parcel, throttle).send()
+            except BackupError as error:
+                with guard:
+                    report.failures[name] = error
+                if isinstance(error, ConnectionFailed):
+                    store.close()  # the next parcel opens it anew
+            else:
+                with guard:
+                    report.uploaded.append(name)
+                    report.bytes += sent.bytes
+                    report.resumed += [name] if sent.resumed else []
+
+    with contextlib.ExitStack() as stack:
+        others = [stack.enter_context(contextlib.closing(request.connect())) for _number in range(count - 1)]
+        with concurrent.futures.ThreadPoolExecutor(count) as pool:
+            for future in [pool.submit(work, store) for store in (first, *others)]:
+                future.result()
+    for names in (report.uploaded, report.resumed):
+        names.sort()
+
+
+class _Sending:
+    """One backup on its way."""
+
+    def __init__(self, request: UploadRequest, store: SftpStore, parcel: Parcel, throttle: _Throttle) -> None:
+        manifest = parcel.backup.manifest
+        assert manifest.payload_sha256 is not None
+        self._request = request
+        self._store = store
+        self._backup = parcel.backup
+        self._replaces = parcel.replaces
+        self._throttle = throttle
+        self._name = parcel.backup.name.filename
+        self._partial = upload_name(self._name, manifest.payload_sha256)
+        self._digest = hashlib.sha256()
+
+    def send(self) -> _Sent:
+        offset = self._agreed_bytes()
+        sent = self._store.write_from(self._partial, offset, self._content_from(offset))
+        self._check_source()
+        self._verify()
+        self._commit()
+        return _Sent(sent, resumed=offset > 0)
+
+    def _agreed_bytes(self) -> int:
+        """Return how much of an earlier run's partial is as our payload is. It is read: what lies there is not trusted."""
+        facts = self._store.facts(self._partial)
+        if facts is None or facts.size_bytes > self._backup.size_bytes:
+            self._store.remove(self._partial)
+            return 0
+        agreed = 0
+        with contextlib.closing(_Window(self._request.source.chunks(self._name))) as ours:
+            for theirs in self._store.chunks(self._partial):
+                if bytes(theirs) != ours.take(len(theirs)):
+                    break  # from here on it is written over
+                agreed += len(theirs)
+        return agreed
+
+    def _content_from(self, offset: int) -> t.Iterator[memoryview]:
+        """Yield the payload from ``offset`` on. All of it is digested."""
+        place = 0
+        for chunk in self._request.source.chunks(self._name):
+            if self._request.is_stopped():
+                raise Interrupted("The run was ended in the middle of an upload.", "Run it again: it goes on from there.")
+            self._digest.update(chunk)
+            rest = chunk[max(0, offset - place) :]
+            place += len(chunk)
+            if rest:
+                self._throttle.take(len(rest))
+                yield rest
+
+    def _check_source(self) -> None:
+        if self._digest.hexdigest() != self._backup.manifest.payload_sha256:
+            self._store.remove(self._partial)
+            raise PayloadCorrupt(
+                f"{self._backup.path} is not what its manifest says any more, and was not sent.",
+                "Verify it (backup_verify), and make a new backup.",
+            )
+
+    def _verify(self) -> None:
+        """See that the server has what was sent."""
+        facts = self._store.facts(self._partial)
+        if facts is None or facts.size_bytes != self._backup.size_bytes:
+            told = "nothing" if facts is None else f"{facts.size_bytes} bytes"
+            raise self._differs(f"the server has {told} of {self._backup.size_bytes} bytes")
+        if self._request.verify == "sha256":
+            digest = hashlib.sha256()
+            for chunk in self._store.chunks(self._partial):
+                digest.update(chunk)
+            if digest.digest() != self._digest.digest():
+                raise self._differs("it reads otherwise than it was sent")
+
+    def _differs(self, reason: str) -> ReadBackDiffers:
+        self._store.remove(self._partial)
+        return ReadBackDiffers(
+            f"{self._store.path(self._name)} did not arrive whole: {reason}.", "Look at the server's disk, and run again."
+        )
+
+    def _commit(self) -> None:
+        store, sidecar = self._store, manifest_name(self._name)
+        if self._replaces:  # payload first: without one a manifest is nothing
+            store.remove(self._name)
+            store.remove(sidecar)
+        there = store.read(sidecar, LARGEST_MANIFEST + 1)
+        if there is None:
+            manifest = self._backup.manifest._replace(verification=None)  # a verdict is of the copy that was looked at
+            store.add(sidecar, manifest.to_bytes())
+        elif from_bytes(there).payload_sha256 != self._backup.manifest.payload_sha256:
+            raise _conflict(store.path(self._name))
+        store.rename(self._partial, self._name)
+
+
+class _Window:
+    """Takes pieces of any size from a stream of chunks."""
+
+    def __init__(self, chunks: t.Iterator[memoryview]) -> None:
+        self._chunks = chunks
+        self._rest = b""
+
+    def take(self, count: int) -> bytes:
+        while len(self._rest) < count and (chunk := next(self._chunks, None)) is not None:
+            self._rest += bytes(chunk)
+        taken, self._rest = self._rest[:count], self._rest[count:]
+        return taken
+
+    def close(self) -> None:
+        t.cast("t.Generator[memoryview, None, None]", self._chunks).close()
+
+
+class _Throttle:
+    """Lets so many bytes a second through, over all who ask."""
+
+    def __init__(self, bytes_per_second: int | None) -> None:
+        self._rate = bytes_per_second
+        self._guard = threading.Lock()
+        self._next = time.monotonic()
+
+    def take(self, count: int) -> None:
+        """Wait until ``count`` bytes may go."""
+        if self._rate is None:
+            return
+        with self._guard:
+            begins = max(self._next, time.monotonic())
+            self._next = begins + count / self._rate
+        time.sleep(max(0.0, begins - time.monotonic()))
