@@ -49,6 +49,11 @@ options:
         description: Directory on the server, from its root on, or from where the account is after the login.
         type: str
         required: true
+      create_directory:
+        description:
+          - Whether to make the directory, with mode V(0700), and those above it, where they are missing, for modules that write.
+        type: bool
+        default: false
       host_key_policy:
         description:
           - How to know that the server is the right one. A key other than the known one is always refused, save by V(off).

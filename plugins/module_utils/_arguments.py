@@ -45,6 +45,7 @@ SFTP_SPEC: Spec = {
     "private_key_file": {"type": "path", "no_log": False},
     "key_passphrase": {"type": "str", "no_log": True},
     "remote_directory": {"type": "str", "required": True},
+    "create_directory": {"type": "bool", "default": False},
     "host_key_policy": {
         "type": "str",
         "choices": ["strict", "accept_new", "pinned", "off"],

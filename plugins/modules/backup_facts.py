@@ -267,6 +267,7 @@ error:
       type: str
 """
 
+import contextlib
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
@@ -287,21 +288,18 @@ from ansible_collections.lastgood.database.plugins.module_utils._operations.inve
 
 def gather(params: Params, check_mode: bool) -> ModuleResult:
     """Gather what the module's options ask for."""
-    store = store_from(params, check_mode=check_mode)
-    request = InventoryRequest(
-        store=store,
-        selection=selection_from(params),
-        states=strings_from(params, "state"),
-        sort_by=params["sort_by"],
-        descending=params["descending"],
-        page=at_least(params, "page", 1),
-        page_size=at_least(params, "page_size", 0),
-        checksum=params["checksum"],
-    )
-    try:
+    with contextlib.closing(store_from(params, check_mode=check_mode)) as store:
+        request = InventoryRequest(
+            store=store,
+            selection=selection_from(params),
+            states=strings_from(params, "state"),
+            sort_by=params["sort_by"],
+            descending=params["descending"],
+            page=at_least(params, "page", 1),
+            page_size=at_least(params, "page_size", 0),
+            checksum=params["checksum"],
+        )
         facts = inventory(request, now())
-    finally:
-        store.close()
     return ModuleResult({"ansible_facts": {"database_backups": facts}}, warnings=store.warnings)
 
 

@@ -29,6 +29,7 @@ author:
 extends_documentation_fragment:
   - lastgood.database._attributes
   - lastgood.database._attributes.actiongroup_backup
+  - lastgood.database._sftp
 attributes:
   check_mode:
     support: full
@@ -41,10 +42,10 @@ attributes:
 options:
   directory:
     description:
-      - Directory of the backups, as an absolute path. Where it does not exist there is nothing to delete.
+      - Directory of the backups, as an absolute path. Exactly one of it and O(sftp) is required.
+      - Where it does not exist there is nothing to delete.
       - A symbolic link is refused. Name the directory that it leads to.
     type: path
-    required: true
   databases:
     description:
       - Databases whose backups the rules are about, by their exact names. An SQLite database is named by its file without the
@@ -128,6 +129,15 @@ EXAMPLES = r"""
     directory: /var/lib/postgresql/backups
     names:
       - backup_app_2026-01-31_01-00-00.dump.gz
+
+- name: Keep 90 days on the SFTP server
+  lastgood.database.backup_prune:
+    sftp:
+      host: backup.example.org
+      user: db7
+      private_key_file: /etc/lastgood/id_ed25519
+      remote_directory: backups/db7
+    keep_daily: 90
 """
 
 RETURN = r"""
@@ -222,23 +232,23 @@ error:
       type: str
 """
 
+import contextlib
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleResult, now, run_module
 from ansible_collections.lastgood.database.plugins.module_utils._arguments import (
-    DIRECTORY_SPEC,
     RETENTION_SPEC,
+    STORE_SPEC,
     Params,
-    directory_from,
     rules_from,
+    store_from,
     strings_from,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
 from ansible_collections.lastgood.database.plugins.module_utils._operations.prune import Named, PruneRequest, prune
 from ansible_collections.lastgood.database.plugins.module_utils._retention import Rules
-from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 
 
 def choice_from(params: Params) -> Rules | Named:
@@ -255,27 +265,27 @@ def choice_from(params: Params) -> Rules | Named:
 def delete(module: AnsibleModule) -> ModuleResult:
     """Delete what the module's options say."""
     params: Params = module.params
-    request = PruneRequest(
-        store=LocalStore(directory_from(params)),
-        choice=choice_from(params),
-        databases=strings_from(params, "databases"),
-    )
-    report = prune(request, now, check_mode=module.check_mode)
+    choice = choice_from(params)
+    with contextlib.closing(store_from(params, check_mode=module.check_mode)) as store:
+        request = PruneRequest(store, choice, databases=strings_from(params, "databases"))
+        report = prune(request, now, check_mode=module.check_mode)
     values = report.values()
     if module._diff:
-        values["diff"] = report.diff(request.store.location)
-    return ModuleResult(values, failure=report.failure)
+        values["diff"] = report.diff(store.location)
+    return ModuleResult(values, store.warnings, report.failure)
 
 
 def main() -> t.NoReturn:
     module = AnsibleModule(
         argument_spec={
-            **DIRECTORY_SPEC,
+            **STORE_SPEC,
             **RETENTION_SPEC,
             "databases": {"type": "list", "elements": "str"},
             "names": {"type": "list", "elements": "str"},
             "allow_delete_last": {"type": "bool", "default": False},
         },
+        mutually_exclusive=[("directory", "sftp")],
+        required_one_of=[("directory", "sftp")],
         supports_check_mode=True,
     )
     run_module(module, lambda runner: delete(module))

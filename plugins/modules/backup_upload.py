@@ -55,7 +55,8 @@ options:
     type: int
     default: 2
   bandwidth_limit:
-    description: How much to send in a second at most, over all connections, such as V(10M) for 10 MiB. Left out, there is no limit.
+    description:
+      - How much to send in a second at most, over all connections, such as V(10M) for 10 MiB. Left out, there is no limit.
     type: str
 seealso:
   - module: lastgood.database.sftp_check

@@ -197,7 +197,6 @@ def main() -> t.NoReturn:
     module = AnsibleModule(
         argument_spec={
             **SFTP_SPEC,
-            "create_directory": {"type": "bool", "default": False},
             "write_probe": {"type": "bool", "default": True},
         },
         supports_check_mode=True,

@@ -40,7 +40,7 @@ class Report:
             self.steps.append({"name": name, "ok": ok, "milliseconds": round((time.monotonic() - began) * 1000, 1)})
 
     def as_result(self) -> dict[str, t.Any]:
-        failed = {} if self.failure is None else {"failed_step": self.steps[-1]["name"]}
+        failed = {"failed_step": self.steps[-1]["name"]} if self.failure is not None and self.steps else {}
         return {"changed": self.changed, "steps": self.steps, **self.values, **failed}
 
 
@@ -82,8 +82,8 @@ def _probe(store: SftpStore, report: Report, create_directory: bool, write_probe
 
 
 def _write_and_read(store: SftpStore, report: Report) -> None:
-    # Hidden, and swept as a partial should we be killed in between.
-    name, data = f".lastgood-probe-{os.urandom(8).hex()}.partial", os.urandom(_PROBE_BYTES)
+    # Hidden, and no backup by its name, should we be killed in between.
+    name, data = f".lastgood-probe-{os.urandom(8).hex()}", os.urandom(_PROBE_BYTES)
 
     def read_back() -> None:
         if store.read(name, len(data) + 1) != data:

@@ -71,6 +71,7 @@ class SftpSettings:
     private_key: str | None = field(default=None, repr=False)
     private_key_file: str | None = None
     key_passphrase: str | None = field(default=None, repr=False)
+    create_directory: bool = False
     host_key_policy: HostKeyPolicy = "strict"
     host_key: str | None = None
     known_hosts_file: str | None = None
