@@ -226,16 +226,8 @@ class DestinationUnusable(BackupError):
     code = "destination_unusable"
 
 
-class DatabasesFailed(BackupError):
-    """Several databases failed; the code is the first one's."""
-
-    def __init__(self, problem: str, remedy: str, first: BackupError) -> None:
-        super().__init__(problem, remedy, **first.details)
-        self.code = first.code
-
-
-class UploadsFailed(BackupError):
-    """Backups could not be sent; the code is the first one's."""
+class SeveralFailed(BackupError):
+    """Several databases or backups failed; the code is the first one's."""
 
     def __init__(self, problem: str, remedy: str, first: BackupError) -> None:
         super().__init__(problem, remedy, **first.details)

@@ -21,7 +21,7 @@ from datetime import datetime, timedelta
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Codec
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.threaded import threaded
 from ansible_collections.lastgood.database.plugins.module_utils._engines.base import Engine, Target
-from ansible_collections.lastgood.database.plugins.module_utils._errors import BackupError, DatabasesFailed, Interrupted, NoSpace
+from ansible_collections.lastgood.database.plugins.module_utils._errors import BackupError, Interrupted, NoSpace, SeveralFailed
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, Group
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Catalog, is_sound
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import (
@@ -104,7 +104,7 @@ class Report:
                 return error
         if len(self.results) == 1:
             return failed[0][1]
-        return DatabasesFailed(
+        return SeveralFailed(
             f"{len(failed)} of {len(self.results)} databases were not backed up. "
             + " ".join(f"[{title}] {error}" for title, error in failed),
             "The others were; see backups." if len(failed) < len(self.results) else "See backups.",

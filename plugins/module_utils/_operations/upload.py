@@ -31,7 +31,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     NameConflict,
     PayloadCorrupt,
     ReadBackDiffers,
-    UploadsFailed,
+    SeveralFailed,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import (
@@ -111,7 +111,7 @@ class Report:
         if not failed:
             return None
         first = next((error for error in failed.values() if isinstance(error, Interrupted)), next(iter(failed.values())))
-        return UploadsFailed(
+        return SeveralFailed(
             f"{len(failed)} backups were not sent to {self.location}. "
             + " ".join(f"[{name}] {error}" for name, error in failed.items()),
             "The local backups are safe; run it again, and what was begun goes on.",

@@ -15,8 +15,8 @@ from ansible_collections.lastgood.database.plugins.module_utils import _errors
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     BackupError,
     ConnectionFailed,
-    DatabasesFailed,
     NoSpace,
+    SeveralFailed,
     StoreFailed,
     store_errors,
 )
@@ -26,21 +26,44 @@ CODES = {
     "ArgumentInvalid": "argument_invalid",
     "AuthenticationFailed": "authentication_failed",
     "BackupError": "backup_failed",
+    "BackupMissing": "backup_missing",
+    "BannerMissing": "no_ssh_banner",
     "ConnectionFailed": "connection_failed",
+    "ConnectionLost": "connection_lost",
+    "ConnectionRefused": "connection_refused",
+    "ConnectionTimeout": "connection_timeout",
     "ContentInvalid": "content_invalid",
     "DatabaseClosed": "database_closed",
     "DatabaseMissing": "database_missing",
+    "DeleteFailed": "delete_failed",
+    "DestinationUnusable": "destination_unusable",
+    "DirectoryMissing": "directory_missing",
+    "DirectoryNotWritable": "directory_not_writable",
     "DirectoryUnusable": "directory_unusable",
+    "HostKeyChanged": "host_key_changed",
+    "HostKeyRevoked": "host_key_revoked",
+    "HostKeyUnknown": "host_key_unknown",
+    "HostNotFound": "host_not_found",
     "Interrupted": "interrupted",
+    "KeyUnreadable": "key_unreadable",
+    "LastGoodRefused": "last_good_refused",
     "LibraryMissing": "library_missing",
     "Locked": "locked",
+    "NameConflict": "name_conflict",
     "NameRefused": "name_refused",
     "NoSpace": "no_space",
+    "NotADirectory": "not_a_directory",
     "NotOwner": "not_owner",
+    "NothingFound": "nothing_found",
+    "PassphraseWrong": "wrong_passphrase",
+    "PayloadCorrupt": "payload_corrupt",
     "ProgramFailed": "program_failed",
     "ProgramMissing": "program_missing",
     "ProgramTimeout": "timeout",
     "QueryFailed": "query_failed",
+    "ReadBackDiffers": "read_back_differs",
+    "ServerInvalid": "server_invalid",
+    "SftpUnavailable": "sftp_unavailable",
     "SourceBusy": "source_busy",
     "SourceInvalid": "source_invalid",
     "StoreFailed": "store_failed",
@@ -49,7 +72,7 @@ CODES = {
 
 def kinds() -> dict[str, type[BackupError]]:
     found = {name: kind for name, kind in vars(_errors).items() if isinstance(kind, type) and issubclass(kind, BackupError)}
-    del found["DatabasesFailed"]  # has the code of what it sums up
+    del found["SeveralFailed"]  # has the code of what it sums up
     return found
 
 
@@ -74,10 +97,10 @@ def test_an_errors_result_has_its_code_and_its_details() -> None:
 
 
 def test_several_databases_that_failed_have_the_code_and_the_details_of_the_first() -> None:
-    error = DatabasesFailed("2 of 3 failed.", "See backups.", ConnectionFailed("No.", "Go.", host="h"))
+    error = SeveralFailed("2 of 3 failed.", "See backups.", ConnectionFailed("No.", "Go.", host="h"))
     assert error.as_result() == {"code": "connection_failed", "host": "h"}
     assert str(error) == "2 of 3 failed. See backups."
-    assert DatabasesFailed("", "", NoSpace("", "")).code == "no_space"
+    assert SeveralFailed("", "", NoSpace("", "")).code == "no_space"
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
