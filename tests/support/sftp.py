@@ -10,6 +10,7 @@ import contextlib
 import getpass
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.lastgood.database.plugins.module_utils._process import signal_program
 from ansible_collections.lastgood.database.tests.support.observe import wait_until
 
 PASSPHRASE = "open ses'ame \" $HOME"
@@ -53,6 +55,11 @@ class SftpServer:
 
     port: int
     folder: Path
+    process: subprocess.Popen[bytes]
+
+    def kill(self) -> None:
+        """End it and all its connections at once."""
+        signal_program(self.process, signal.SIGKILL)
 
     @property
     def known_hosts(self) -> Path:
@@ -102,9 +109,9 @@ def sftp_server(more: str = _SUBSYSTEM) -> Iterator[SftpServer]:
         try:
             wait_until(lambda: process.poll() is not None or _listens(port))
             assert process.poll() is None, (folder / "log").read_text()
-            yield SftpServer(port, folder)
+            yield SftpServer(port, folder, process)
         finally:
-            process.terminate()
+            signal_program(process, signal.SIGTERM)
             process.wait()
 
 

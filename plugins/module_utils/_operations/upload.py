@@ -27,6 +27,7 @@ from dataclasses import dataclass, field
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     BackupError,
     ConnectionFailed,
+    DirectoryMissing,
     Interrupted,
     NameConflict,
     PayloadCorrupt,
@@ -148,6 +149,8 @@ def upload(request: UploadRequest, clock: Clock, *, check_mode: bool) -> Report:
     """Send what the server lacks. In check mode nothing is written, and the report is of the plan."""
     began = time.monotonic()
     with contextlib.closing(request.connect()) as remote:
+        if not remote.exists() and not request.create_directory:
+            raise DirectoryMissing(f"The directory {remote.location} does not exist.", "Make it, or set create_directory.")
         if request.create_directory and not check_mode:
             remote.ensure()
         plan = _plan(request, remote, clock)
