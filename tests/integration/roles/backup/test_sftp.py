@@ -1,0 +1,138 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The role with an SFTP server: every good backup goes there, and what can't go is told."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.lastgood.database.tests.support.sftp import PASSPHRASE, SftpServer, make_key
+
+
+def play(folder: Path, variables: dict[str, t.Any], *arguments: str, entry: str = "main") -> subprocess.CompletedProcess[str]:
+    """Run an entry point of the role against this host."""
+    playbook = folder / "play.yml"
+    role = {"name": "lastgood.database.backup", "tasks_from": entry}
+    tasks = [{"name": "Run the role", "ansible.builtin.include_role": role}]
+    playbook.write_text(json.dumps([{"name": "Test", "hosts": "all", "gather_facts": False, "tasks": tasks}]))
+    file = folder / "variables.json"
+    file.write_text(json.dumps({"ansible_connection": "local", "ansible_python_interpreter": sys.executable, **variables}))
+    command = ["ansible-playbook", str(playbook), "--inventory", "db7,", "--extra-vars", f"@{file}"]
+    environment = {**os.environ, "ANSIBLE_NOCOLOR": "1"}
+    return subprocess.run([*command, *arguments], capture_output=True, text=True, check=False, env=environment)
+
+
+def changed(finished: subprocess.CompletedProcess[str]) -> int:
+    line = next(line for line in finished.stdout.splitlines() if line.startswith("db7 "))
+    return int(line.partition("changed=")[2].split()[0])
+
+
+def payloads(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.glob("backup_*.dump*") if not path.name.endswith(".json"))
+
+
+@pytest.fixture
+def notes(tmp_path: Path) -> Path:
+    path = tmp_path / "notes.db"
+    write(path)
+    return path
+
+
+def write(path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS note (text TEXT)")
+        connection.execute("INSERT INTO note VALUES ('more')")
+        connection.commit()
+
+
+def variables(tmp_path: Path, sftp: SftpServer, *paths: Path, **over: t.Any) -> dict[str, t.Any]:
+    return {
+        "backup_directory": str(tmp_path / "here"),
+        "backup_interval": "0s",
+        "backup_sources": [{"engine": "sqlite", "databases": [str(path)]} for path in paths],
+        "backup_sftp": sftp.options(tmp_path / "there"),
+        **over,
+    }
+
+
+def test_backups_are_sent_to_a_directory_of_the_hosts_own_and_a_second_run_changes_nothing(
+    tmp_path: Path, sftp: SftpServer, notes: Path
+) -> None:
+    first = play(tmp_path, variables(tmp_path, sftp, notes))
+    assert first.returncode == 0, first.stdout
+    assert payloads(tmp_path / "there" / "db7") == payloads(tmp_path / "here") != []
+    second = play(tmp_path, variables(tmp_path, sftp, notes))
+    assert (second.returncode, changed(second)) == (0, 0), second.stdout
+
+
+def test_good_backups_are_sent_though_another_source_failed(tmp_path: Path, sftp: SftpServer, notes: Path) -> None:
+    finished = play(tmp_path, variables(tmp_path, sftp, tmp_path / "missing.db", notes))
+    assert finished.returncode == 2
+    assert "missing.db" in finished.stdout[finished.stdout.rindex("Fail where") :]
+    assert payloads(tmp_path / "there" / "db7") == payloads(tmp_path / "here") != []
+
+
+def test_an_upload_that_fails_says_that_the_local_backups_are_safe_and_prunes_nothing_there(
+    tmp_path: Path, sftp: SftpServer, notes: Path
+) -> None:
+    rules = {"backup_sftp_retention": {"keep_last": 1}}
+    for _number in range(2):
+        assert play(tmp_path, variables(tmp_path, sftp, notes)).returncode == 0
+        write(notes)
+    there = payloads(tmp_path / "there" / "db7")
+    down = variables(tmp_path, sftp, notes, **rules)
+    down["backup_sftp"] = {**down["backup_sftp"], "known_hosts_file": os.devnull}
+    finished = play(tmp_path, down)
+    assert finished.returncode == 2
+    last = finished.stdout[finished.stdout.rindex("Fail where") :]
+    assert "source 1, upload:" in last
+    assert "is not known" in last
+    assert "The backups on this host are safe." in last
+    assert len(payloads(tmp_path / "here")) == 3
+    assert payloads(tmp_path / "there" / "db7") == there
+
+
+def test_retention_on_the_server_is_its_own(tmp_path: Path, sftp: SftpServer, notes: Path) -> None:
+    rules = {"backup_retention": {"keep_last": 1}, "backup_sftp_retention": {"keep_last": 2}}
+    for _number in range(4):
+        finished = play(tmp_path, variables(tmp_path, sftp, notes, **rules))
+        assert finished.returncode == 0, finished.stdout
+        write(notes)
+    assert len(payloads(tmp_path / "here")) == 1
+    assert len(payloads(tmp_path / "there" / "db7")) == 2
+
+
+def test_the_server_is_tried_by_an_entry_point_of_its_own(tmp_path: Path, sftp: SftpServer, notes: Path) -> None:
+    finished = play(tmp_path, variables(tmp_path, sftp, notes), entry="check")
+    assert finished.returncode == 0, finished.stdout
+    wrong = variables(tmp_path, sftp, notes)
+    wrong["backup_sftp"] = {**wrong["backup_sftp"], "port": 1}
+    assert "connection_refused" in play(tmp_path, wrong, entry="check").stdout
+
+
+def test_secrets_are_not_shown_however_much_is(tmp_path: Path, sftp: SftpServer, notes: Path) -> None:
+    key = make_key(tmp_path / "locked", "ed25519", passphrase=PASSPHRASE)
+    secret = variables(tmp_path, sftp, notes)
+    secret["backup_sftp"] = {
+        **{name: value for name, value in secret["backup_sftp"].items() if name != "private_key_file"},
+        "private_key": key.read_text(),
+        "key_passphrase": PASSPHRASE,
+        "password": "hunter2-and-more",
+    }
+    for entry in ("main", "check"):
+        finished = play(tmp_path, secret, "-vvv", entry=entry)
+        assert finished.returncode == 2
+        assert "authentication_failed" in finished.stdout
+        for hidden in ("hunter2", "ses'ame", key.read_text().splitlines()[2]):
+            assert hidden not in finished.stdout + finished.stderr
