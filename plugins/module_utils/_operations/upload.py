@@ -272,14 +272,13 @@ class _Sending:
 
     def __init__(self, request: UploadRequest, store: SftpStore, parcel: Parcel, throttle: _Throttle) -> None:
         manifest = parcel.backup.manifest
-        assert manifest.payload_sha256 is not None
         self._request = request
         self._store = store
         self._backup = parcel.backup
         self._replaces = parcel.replaces
         self._throttle = throttle
         self._name = parcel.backup.name.filename
-        self._partial = upload_name(self._name, manifest.payload_sha256)
+        self._partial = upload_name(self._name, str(manifest.payload_sha256))
         self._digest = hashlib.sha256()
 
     def send(self) -> _Sent:

@@ -67,12 +67,14 @@ class SftpStore:
             except BaseException:
                 self.close()
                 raise
-        assert self._opened is not None
+        if self._opened is None:
+            raise AssertionError("the last step opens it")
         return self._opened
 
     @property
     def connection(self) -> Connection:
-        assert self._connection is not None, "steps() come first"
+        if self._connection is None:
+            raise AssertionError("steps() come first")
         return self._connection
 
     def exists(self) -> bool:
@@ -214,7 +216,7 @@ class SftpStore:
             reply = self.session.converse(protocol.extended(_STATVFS, arguments, protocol.EXTENDED_REPLY))
         except StatusError:
             return None
-        _block, fragment, _blocks, _free, available = (reply.long() for _ in range(5))
+        _block, fragment, _blocks, _free, available = (reply.long() for _field in range(5))
         return int(fragment * available)
 
     def _check_host_key(self) -> None:

@@ -96,7 +96,8 @@ class Connection:
 
     @property
     def transport(self) -> paramiko.Transport:
-        assert self._transport is not None, "connect() comes first"
+        if self._transport is None:
+            raise AssertionError("connect() comes first")
         return self._transport
 
     @property

@@ -97,7 +97,7 @@ class Reply:
         mode = self.number() if flags & 0x4 else 0
         times = self.long() if flags & 0x8 else 0
         if flags & 0x80000000:
-            for _ in range(2 * self.number()):
+            for _number in range(2 * self.number()):
                 self.text()
         return Attributes(size, mode, times & 0xFFFFFFFF)
 
@@ -360,7 +360,7 @@ def read_start(path: str, limit: int) -> Conversation[bytes | None]:
     except StatusError:
         return None
     found: bytes | None = b""
-    for _ in range(_SHORT_READS):
+    for _number in range(_SHORT_READS):
         if found is None or len(found) >= limit:
             break
         count = min(limit - len(found), SAFE_REQUEST_BYTES)
@@ -400,7 +400,7 @@ def list_directory(path: str) -> Conversation[list[str]]:
             seen += count
             if not count or seen > _LARGEST_LISTING:
                 raise _invalid("a listing without an end")
-            for _ in range(count):
+            for _number in range(count):
                 name = reply.text()
                 reply.text()  # as `ls -l` has it
                 if reply.attributes().is_file and b"/" not in name and b"\0" not in name and name not in (b"", b".", b".."):

@@ -134,7 +134,7 @@ class TestTrust:
         error = refusal(lambda: open_store(known_hosts_file=str(file)).session, errors.HostKeyUnknown)
         assert error.details["offered"] in str(error)
         assert not file.exists()
-        for _ in range(2):
+        for _number in range(2):
             open_store(known_hosts_file=str(file), host_key_policy="accept_new").exists()
         assert len(file.read_text().splitlines()) == 1
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
