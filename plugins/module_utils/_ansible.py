@@ -30,8 +30,10 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
 from ansible_collections.lastgood.database.plugins.module_utils._process import (
     KILL_AFTER_SECONDS,
     Completed,
+    Pid,
     Process,
-    signal_program,
+    family_of,
+    signal_family,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import PRIVATE, FileAttributes
 
@@ -81,7 +83,7 @@ class ModuleRunner:
                 stopped = self._stopped
             started(process)
             if stopped:
-                signal_program(process, signal.SIGTERM)
+                signal_family(family_of(process), signal.SIGTERM)
 
         try:
             exit_status, stdout, stderr = self._module.run_command(
@@ -105,14 +107,14 @@ class ModuleRunner:
     def stop_all(self) -> None:
         """End every program that runs, and each that is started after this. One that does not end is killed later."""
         self._stopped = True
-        self._signal_all(signal.SIGTERM)
-        timer = threading.Timer(KILL_AFTER_SECONDS, self._signal_all, (signal.SIGKILL,))
+        families = self._families()
+        signal_family(families, signal.SIGTERM)
+        timer = threading.Timer(KILL_AFTER_SECONDS, lambda: signal_family(families | self._families(), signal.SIGKILL))
         timer.daemon = True
         timer.start()
 
-    def _signal_all(self, number: int) -> None:
-        for process in tuple(self._running):
-            signal_program(process, number)
+    def _families(self) -> set[Pid]:
+        return set().union(*map(family_of, tuple(self._running)))
 
 
 def run_module(module: AnsibleModule, operation: t.Callable[[ModuleRunner], ModuleResult]) -> t.NoReturn:

@@ -164,14 +164,18 @@ class RunningProgram:
         """Ask the program to end, and make it end when it does not."""
         with self._guard:
             self._stopped = True
-            self._signal(signal.SIGTERM)
+            family = self._ask_to_end()
         self._thread.join(KILL_AFTER_SECONDS)
         with self._guard:
-            self._signal(signal.SIGKILL)
+            signal_family(family | self._family(), signal.SIGKILL)
 
-    def _signal(self, number: int) -> None:
-        if self._process is not None:
-            signal_program(self._process, number)
+    def _ask_to_end(self) -> set[Pid]:
+        family = self._family()
+        signal_family(family, signal.SIGTERM)
+        return family
+
+    def _family(self) -> set[Pid]:
+        return set() if self._process is None else family_of(self._process)
 
     def _run(self) -> None:
         timer: threading.Timer | None = None
@@ -198,7 +202,7 @@ class RunningProgram:
         with self._guard:
             self._process = process
             if self._stopped:
-                self._signal(signal.SIGTERM)
+                self._ask_to_end()
         if self._take_output:
             # The runner would keep all of it in memory: it is left with an empty file in place of the pipe.
             self._output = os.dup(process.stdout.fileno())
@@ -217,25 +221,46 @@ class RunningProgram:
             os.close(self._owned.pop())
 
 
-def signal_program(process: Process, number: int) -> None:
-    """Send a signal to a program that runs, and to those that it started: one behind a script would hold our pipe open."""
+class Pid(t.NamedTuple):
+    """A process, by its id and by when it began: the id alone may be another's by now."""
+
+    number: int
+    began: bytes
+
+
+def family_of(process: Process) -> set[Pid]:
+    """Return a program that runs, and those that it started: one behind a script would hold our pipe open."""
     if process.poll() is not None:
-        return
-    for pid in _with_descendants(process.pid):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, number)
-
-
-def _with_descendants(pid: int) -> list[int]:
-    children: dict[int, list[int]] = {}
+        return set()
+    children: dict[int, list[Pid]] = {}
+    found: list[Pid] = []
     for entry in filter(str.isdecimal, os.listdir("/proc")):
-        with contextlib.suppress(OSError), open(f"/proc/{entry}/stat", "rb") as stat:
-            parent = stat.read().rpartition(b")")[2].split()[1]  # proc(5): behind the name stand the state and the parent
-            children.setdefault(int(parent), []).append(int(entry))
-    found = [pid]
+        parent, pid = _look_at(int(entry)) or (0, None)
+        if pid is not None:
+            children.setdefault(parent, []).append(pid)
+            found += [pid] if pid.number == process.pid else []
     for each in found:
-        found += children.get(each, [])
-    return found
+        found += children.get(each.number, [])
+    return set(found)
+
+
+def signal_family(family: t.Iterable[Pid], number: int) -> None:
+    """Send a signal to those of the processes that still run."""
+    for pid in family:
+        found = _look_at(pid.number)
+        if found is not None and found[1] == pid:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid.number, number)
+
+
+def _look_at(number: int) -> tuple[int, Pid] | None:
+    """Return a process's parent and itself, None when there is no such process. See proc(5), /proc/pid/stat."""
+    try:
+        with open(f"/proc/{number}/stat", "rb") as stat:
+            fields = stat.read().rpartition(b")")[2].split()  # from the third on: what is before may hold anything
+    except OSError:
+        return None
+    return int(fields[1]), Pid(number, fields[19])
 
 
 def run(runner: Runner, command: Command) -> Completed:

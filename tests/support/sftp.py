@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.lastgood.database.plugins.module_utils._process import signal_program
+from ansible_collections.lastgood.database.plugins.module_utils._process import family_of, signal_family
 from ansible_collections.lastgood.database.tests.support.observe import wait_until
 
 PASSPHRASE = "open ses'ame \" $HOME"
@@ -59,7 +59,7 @@ class SftpServer:
 
     def kill(self) -> None:
         """End it and all its connections at once."""
-        signal_program(self.process, signal.SIGKILL)
+        signal_family(family_of(self.process), signal.SIGKILL)
 
     @property
     def known_hosts(self) -> Path:
@@ -111,7 +111,7 @@ def sftp_server(more: str = _SUBSYSTEM) -> Iterator[SftpServer]:
             assert process.poll() is None, (folder / "log").read_text()
             yield SftpServer(port, folder, process)
         finally:
-            signal_program(process, signal.SIGTERM)
+            signal_family(family_of(process), signal.SIGTERM)
             process.wait()
 
 

@@ -392,11 +392,13 @@ def test_the_timeout_ends_a_program(runner: ModuleRunner, python: Python, bounde
     assert is_gone(pids[0])
 
 
-def test_the_timeout_ends_what_a_script_started(runner: ModuleRunner, python: Python, bounded: Bounded) -> None:
+@pytest.mark.parametrize("code", [SLEEPS, SLEEPS_THROUGH_SIGTERM], ids=["sleeps", "ignores SIGTERM"])
+@pytest.mark.usefixtures("soon_killed")
+def test_the_timeout_ends_what_a_script_started(runner: ModuleRunner, python: Python, bounded: Bounded, code: str) -> None:
     pids = []
 
     def read() -> None:
-        script = ("/bin/sh", "-c", '"$@"; exit 0', "sh", *python(SLEEPS))
+        script = ("/bin/sh", "-c", '"$@"; exit 0', "sh", *python(code))
         with producing(runner, producer_of(*script, seconds=1)) as producer:
             pids.append(read_pid(producer))
             producer.readinto(memoryview(bytearray(1)))
