@@ -109,15 +109,16 @@ def pending(
     deadline = time.monotonic() + lock_timeout
     while True:
         claimed = _claim(store, label, compression, clock, lock_timeout)
-        if claimed is not None:
+        if isinstance(claimed, Pending):
             break
         if is_stopped():
             raise Interrupted("The run was ended while it waited for another one.", "Run it again.")
         if time.monotonic() >= deadline:
             raise Locked(
-                f"Another run has been writing a backup of the same database to {store.location} "
+                f"Another run has been writing a backup of the same database, {store.path(claimed)}, "
                 f"for more than {lock_timeout:g} seconds.",
-                "Wait for it, see what it hangs on, or raise lock_timeout.",
+                "Wait for it, see what it hangs on, or raise lock_timeout. Where no such run is alive, the file is another "
+                "user's, whose lock can't be seen: remove it.",
             )
         time.sleep(_POLL_SECONDS)
     try:
@@ -128,13 +129,14 @@ def pending(
 
 def _claim(
     store: LocalStore, label: str, compression: names.Compression, clock: t.Callable[[], datetime], lock_timeout: float
-) -> Pending | None:
-    """Return the claim, None while somebody else writes a backup of this database."""
+) -> Pending | str:
+    """Return the claim, or the name of the partial while somebody else writes a backup of this database."""
     with store.lock(lock_timeout):
         files = store.names()
         swept, alive = _sweep(store, files)
-        if any(partial.label == label for partial in alive):
-            return None
+        for other in alive:
+            if other.label == label:
+                return names.partial_name(other.filename)
         created_at = clock().replace(microsecond=0)
         filename = _free_name(store, files, label, created_at, compression)
         descriptor = store.create(names.partial_name(filename))
