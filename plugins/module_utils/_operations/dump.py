@@ -164,26 +164,21 @@ def _apply_all(request: DumpRequest, steps: list[Step], clock: Clock) -> list[Re
         try:
             return [future.result() for future in futures]
         except Interrupted as error:  # raised here, in the main thread, by the signal
-            unfinished = [not future.done() for future in futures]
             pool.shutdown(cancel_futures=True)
-            return [_interrupted(request, *each, error) for each in zip(steps, futures, unfinished)]
+            return [_interrupted(request, step, future, error) for step, future in zip(steps, futures)]
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
 
 def _interrupted(
-    request: DumpRequest,
-    step: Step,
-    future: concurrent.futures.Future[Result],
-    unfinished: bool,
-    interruption: Interrupted,
+    request: DumpRequest, step: Step, future: concurrent.futures.Future[Result], interruption: Interrupted
 ) -> Result:
-    """Return what became of a database in a run that was ended. Whatever failed after that failed because of it."""
+    """Return what became of a database in a run that was ended."""
     if future.cancelled():
         return Result("failed", _facts(request, step.target), error=interruption, reason=step.reason)
     result = future.result()
-    return replace(result, error=interruption) if unfinished and result.error is not None else result
+    return replace(result, error=interruption) if isinstance(result.error, Interrupted) else result
 
 
 def _plan(request: DumpRequest, targets: t.Iterable[Target], now: datetime) -> list[Step]:
@@ -227,7 +222,9 @@ def _apply(request: DumpRequest, step: Step, clock: Clock) -> Result:
     warnings: list[str] = []
     try:
         return replace(_back_up(request, step, clock, warnings), warnings=tuple(warnings))
-    except BackupError as error:
+    except BackupError:
+        if request.is_stopped():  # what fails once the run was told to end fails because of it
+            error = Interrupted("The run was ended in the middle of a dump.", "Run it again.")
         return Result("failed", _facts(request, step.target), error=error, reason=step.reason, warnings=tuple(warnings))
 
 
