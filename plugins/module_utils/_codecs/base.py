@@ -4,7 +4,7 @@
 
 # Private to this collection: it may change at any time. Playbooks use the modules and the role.
 
-"""What every codec can do: turn a stream of bytes into a smaller one, as it passes."""
+"""What every codec can do: turn a stream of bytes into a smaller one, as it passes, and back."""
 
 from __future__ import annotations
 
@@ -35,3 +35,24 @@ class Codec(t.Protocol):
 
     def encoding(self, write: Write) -> t.ContextManager[Encoder]:
         """Begin to encode. Leaving it without ``finish`` gives up whatever was begun."""
+
+
+class Decoder(t.Protocol):
+    """A stream that is being decoded. What comes out goes to the ``write`` that it was made with, in bounded pieces.
+
+    Both methods raise ContentInvalid as soon as it is seen that the stream is none of its kind, broken, or followed by
+    something else.
+    """
+
+    def write(self, chunk: memoryview) -> None:
+        """Take in the next bytes; the chunk is used up when this returns."""
+
+    def finish(self) -> None:
+        """Say that there are no more. Raises ContentInvalid where the stream is not at its end."""
+
+
+class Decoding(t.Protocol):
+    """A way to decode, chosen from what the host has."""
+
+    def decoding(self, write: Write) -> t.ContextManager[Decoder]:
+        """Begin to decode. Leaving it without ``finish`` gives up whatever was begun."""

@@ -4,16 +4,20 @@
 
 # Private to this collection: it may change at any time. Playbooks use the modules and the role.
 
-"""gzip, RFC 1952: by python-isal where it can be imported, else by the program pigz, else by zlib."""
+"""gzip, RFC 1952: by python-isal where it can be imported, else by the program pigz, else by zlib.
+
+Decoded by python-isal, else by zlib: no program is any faster at that.
+"""
 
 from __future__ import annotations
 
+import typing as t
 import zlib
 
-from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Codec, Level
-from ansible_collections.lastgood.database.plugins.module_utils._codecs.inline import InlineCodec
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Codec, Decoding, Level
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.inline import InlineCodec, InlineDecoding
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.program import ProgramCodec
-from ansible_collections.lastgood.database.plugins.module_utils._process import Runner
+from ansible_collections.lastgood.database.plugins.module_utils._process import CHUNK_BYTES, Runner
 
 _ISAL_LEVELS: dict[Level, int] = {"fast": 1, "balanced": 2, "small": 3}
 _ZLIB_LEVELS: dict[Level, int] = {"fast": 1, "balanced": 6, "small": 9}
@@ -23,6 +27,45 @@ _GZIP_WINDOW = 31  # zlib's own number for: the largest window, in a gzip contai
 def gzip_codec(level: Level, runner: Runner) -> Codec:
     """Return the fastest way to gzip that the host has."""
     return _isal(level) or _pigz(level, runner) or _zlib(level)
+
+
+def gzip_decoding() -> Decoding:
+    """Return the fastest way to undo gzip that the host has."""
+    try:
+        from isal import igzip_lib, isal_zlib
+    except ImportError:
+        return InlineDecoding(lambda: _Member(zlib.decompressobj(_GZIP_WINDOW)), (zlib.error,))
+    error: t.Any = igzip_lib.IsalError  # a class, whatever its stub says
+    return InlineDecoding(lambda: _Member(isal_zlib.decompressobj(_GZIP_WINDOW)), (error,))
+
+
+class _Decompressor(t.Protocol):
+    """What zlib and python-isal call a decompressor object."""
+
+    eof: bool
+    unconsumed_tail: bytes
+    unused_data: bytes
+
+    def decompress(self, data: bytes | memoryview, max_length: int, /) -> bytes: ...
+
+
+class _Member:
+    """A member of a gzip stream."""
+
+    def __init__(self, decompressor: t.Any) -> None:
+        self._decompressor: _Decompressor = decompressor
+        self.ended = False
+        self.rest = b""
+
+    def decode(self, data: memoryview) -> t.Iterator[bytes]:
+        decompressor, pending = self._decompressor, data
+        while True:
+            piece = decompressor.decompress(pending, CHUNK_BYTES)
+            pending = memoryview(decompressor.unconsumed_tail)
+            yield piece
+            if decompressor.eof or (not pending and len(piece) < CHUNK_BYTES):
+                break
+        self.ended, self.rest = decompressor.eof, decompressor.unused_data
 
 
 def _isal(level: Level) -> Codec | None:

@@ -4,7 +4,7 @@
 
 # Private to this collection: it may change at any time. Playbooks use the modules and the role.
 
-"""Encoders that are a library's compressor object, or nothing at all."""
+"""Encoders and decoders that are a library's objects, or nothing at all."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ import contextlib
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Encoder, Write
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Decoder, Encoder, Write
+from ansible_collections.lastgood.database.plugins.module_utils._errors import ContentInvalid
+
+_DAMAGED = "Take another backup, or another copy of this one."
 
 
 class Compressor(t.Protocol):
@@ -51,6 +54,67 @@ class InlineCodec:
         yield InlineEncoder(self.make(), write)
 
 
+class Member(t.Protocol):
+    """A member of a compressed stream that is being decoded: a stream may be several, one after the other.
+
+    ``rest`` is what followed the member's end, once it ``ended``.
+    """
+
+    ended: bool
+    rest: bytes
+
+    def decode(self, data: memoryview) -> t.Iterator[bytes]:
+        """Take in the next bytes, and give what comes out in bounded pieces. Raises what the library raises."""
+
+
+class InlineDecoder:
+    """Decompresses in our own process, member by member."""
+
+    def __init__(self, make: t.Callable[[], Member], errors: tuple[type[Exception], ...], output: Write) -> None:
+        self._make = make
+        self._errors = errors
+        self._output = output
+        self._member: Member | None = None
+        self._ended = False
+
+    def write(self, chunk: memoryview) -> None:
+        while chunk:
+            member = self._member = self._member or self._make()
+            for piece in self._decode(member, chunk):
+                self._output(piece)
+            self._ended, chunk = member.ended, memoryview(member.rest)
+            if member.ended:
+                self._member = None
+
+    def finish(self) -> None:
+        if not self._ended:
+            raise ContentInvalid("The compressed stream ends before its end.", _DAMAGED)
+
+    def _decode(self, member: Member, chunk: memoryview) -> t.Iterator[bytes]:
+        pieces = member.decode(chunk)
+        while True:
+            try:
+                piece = next(pieces)
+            except StopIteration:
+                return
+            except self._errors as error:
+                raise ContentInvalid(f"The compressed stream is broken: {error}.", _DAMAGED) from error
+            if piece:
+                yield piece
+
+
+@dataclass(frozen=True)
+class InlineDecoding:
+    """Makes decoders around a library's objects. ``errors`` is what the library raises for what it can't read."""
+
+    make: t.Callable[[], Member]
+    errors: tuple[type[Exception], ...]
+
+    @contextlib.contextmanager
+    def decoding(self, write: Write) -> t.Iterator[Decoder]:
+        yield InlineDecoder(self.make, self.errors, write)
+
+
 @dataclass(frozen=True)
 class PlainEncoder:
     """Hands on what it gets."""
@@ -65,10 +129,14 @@ class PlainEncoder:
 
 
 class PlainCodec:
-    """No compression."""
+    """No compression, both ways."""
 
     compressor = "none"
 
     @contextlib.contextmanager
     def encoding(self, write: Write) -> t.Iterator[Encoder]:
+        yield PlainEncoder(write)
+
+    @contextlib.contextmanager
+    def decoding(self, write: Write) -> t.Iterator[Decoder]:
         yield PlainEncoder(write)

@@ -4,7 +4,7 @@
 
 # Private to this collection: it may change at any time. Playbooks use the modules and the role.
 
-"""An encoder that is a program: it reads from a pipe of ours, and we read its standard output."""
+"""An encoder or a decoder that is a program: it reads from a pipe of ours, and we read its standard output."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import threading
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Encoder, Write
-from ansible_collections.lastgood.database.plugins.module_utils._errors import ProgramFailed
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Decoder, Encoder, Write
+from ansible_collections.lastgood.database.plugins.module_utils._errors import ContentInvalid, ProgramFailed
 from ansible_collections.lastgood.database.plugins.module_utils._process import (
     CHUNK_BYTES,
     PIPE_PAUSE_SECONDS,
@@ -99,3 +99,41 @@ class ProgramCodec:
                 encoder.close()
                 running.stop()
                 encoder.join()
+
+
+@dataclass(frozen=True)
+class ProgramDecoder:
+    """Takes the program's failure for what it says of the stream; a program that was ended says nothing of it."""
+
+    program: Encoder
+
+    def write(self, chunk: memoryview) -> None:
+        with self._judged():
+            self.program.write(chunk)
+
+    def finish(self) -> None:
+        with self._judged():
+            self.program.finish()
+
+    @contextlib.contextmanager
+    def _judged(self) -> t.Iterator[None]:
+        try:
+            yield
+        except ProgramFailed as error:
+            if error.details.get("exit_status", 0) < 0:
+                raise
+            raise ContentInvalid(
+                f"The compressed stream is broken: {error.problem}", "Take another backup, or another copy of this one."
+            ) from error
+
+
+@dataclass(frozen=True)
+class ProgramDecoding:
+    """Makes decoders around a new run of the program each."""
+
+    codec: ProgramCodec
+
+    @contextlib.contextmanager
+    def decoding(self, write: Write) -> t.Iterator[Decoder]:
+        with self.codec.encoding(write) as program:
+            yield ProgramDecoder(program)

@@ -8,10 +8,10 @@
 
 from __future__ import annotations
 
-from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Codec, Level
-from ansible_collections.lastgood.database.plugins.module_utils._codecs.gzip import gzip_codec
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Codec, Decoding, Level
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.gzip import gzip_codec, gzip_decoding
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.inline import PlainCodec
-from ansible_collections.lastgood.database.plugins.module_utils._codecs.zstd import zstd_codec
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.zstd import zstd_codec, zstd_decoding
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import Compression
 from ansible_collections.lastgood.database.plugins.module_utils._process import Runner
 
@@ -22,4 +22,13 @@ def codec_for(compression: Compression, level: Level, runner: Runner) -> Codec:
         return gzip_codec(level, runner)
     if compression == "zstd":
         return zstd_codec(level, runner)
+    return PlainCodec()
+
+
+def decoder_for(compression: Compression, runner: Runner) -> Decoding:
+    """Return the way to decode. Raises LibraryMissing where the host has nothing that could."""
+    if compression == "gzip":
+        return gzip_decoding()
+    if compression == "zstd":
+        return zstd_decoding(runner)
     return PlainCodec()

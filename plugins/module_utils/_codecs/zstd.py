@@ -8,13 +8,16 @@
 
 from __future__ import annotations
 
-from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Codec, Level
-from ansible_collections.lastgood.database.plugins.module_utils._codecs.inline import InlineCodec
-from ansible_collections.lastgood.database.plugins.module_utils._codecs.program import ProgramCodec
+import typing as t
+
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Codec, Decoding, Level
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.inline import InlineCodec, InlineDecoding
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.program import ProgramCodec, ProgramDecoding
 from ansible_collections.lastgood.database.plugins.module_utils._errors import LibraryMissing
-from ansible_collections.lastgood.database.plugins.module_utils._process import Runner
+from ansible_collections.lastgood.database.plugins.module_utils._process import CHUNK_BYTES, Runner
 
 _LEVELS: dict[Level, int] = {"fast": 1, "balanced": 3, "small": 12}
+_INSTALL = "Install the package zstd (Debian, Ubuntu, RHEL, SUSE and Alpine call it so)"
 
 
 def zstd_codec(level: Level, runner: Runner) -> Codec:
@@ -23,10 +26,22 @@ def zstd_codec(level: Level, runner: Runner) -> Codec:
     if codec is None:
         raise LibraryMissing(
             "compression=zstd needs Python 3.14, the Python library zstandard, or the program zstd, and this host has none.",
-            "Install the package zstd (Debian, Ubuntu, RHEL, SUSE and Alpine call it so), or use compression=gzip.",
+            f"{_INSTALL}, or use compression=gzip.",
             library="zstandard",
         )
     return codec
+
+
+def zstd_decoding(runner: Runner) -> Decoding:
+    """Return the best way to undo Zstandard that the host has. Raises LibraryMissing where it has none."""
+    decoding = _standard_library_decoding() or _zstandard_decoding() or _program_decoding(runner)
+    if decoding is None:
+        raise LibraryMissing(
+            "Zstandard is read by Python 3.14, the Python library zstandard, or the program zstd, and this host has none.",
+            f"{_INSTALL}.",
+            library="zstandard",
+        )
+    return decoding
 
 
 def _standard_library(level: Level) -> Codec | None:
@@ -57,3 +72,72 @@ def _program(level: Level, runner: Runner) -> Codec | None:
         return None
     # --force: the input is a pipe, reached through a link.
     return ProgramCodec("zstd", runner, (program, "--quiet", "--force", "--stdout", f"-{_LEVELS[level]}"))
+
+
+def _standard_library_decoding() -> Decoding | None:
+    try:
+        from compression import zstd
+    except ImportError:
+        return None
+
+    return InlineDecoding(lambda: _Frame(zstd.ZstdDecompressor()), (zstd.ZstdError,))
+
+
+def _zstandard_decoding() -> Decoding | None:
+    try:
+        import zstandard
+    except ImportError:
+        return None
+    if not hasattr(zstandard.ZstdDecompressor().decompressobj(), "unused_data"):  # before 0.19: it can't tell where one ends
+        return None
+
+    return InlineDecoding(lambda: _SlicedFrame(zstandard.ZstdDecompressor().decompressobj()), (zstandard.ZstdError,))
+
+
+def _program_decoding(runner: Runner) -> Decoding | None:
+    program = runner.find_program("zstd")
+    if program is None:
+        return None
+    # Without --force, under which it would hand on what is no Zstandard as it is.
+    return ProgramDecoding(ProgramCodec("zstd", runner, (program, "--decompress", "--quiet", "--stdout")))
+
+
+class _Frame:
+    """A frame, by an object that holds back what is more than one wants."""
+
+    def __init__(self, decompressor: t.Any) -> None:
+        self._decompressor = decompressor
+        self.ended = False
+        self.rest = b""
+
+    def decode(self, data: memoryview) -> t.Iterator[bytes]:
+        decompressor, pending = self._decompressor, data
+        while True:
+            yield decompressor.decompress(pending, CHUNK_BYTES)
+            pending = memoryview(b"")
+            if decompressor.eof or decompressor.needs_input:
+                break
+        self.ended, self.rest = decompressor.eof, decompressor.unused_data
+
+
+class _SlicedFrame:
+    """A frame, by an object that gives all at once what it can: so it is fed little.
+
+    What grows most is a block of one byte again and again, 4 bytes for 128 KiB.
+    """
+
+    _SLICE_BYTES = 256
+
+    def __init__(self, decompressor: t.Any) -> None:
+        self._decompressor = decompressor
+        self.ended = False
+        self.rest = b""
+
+    def decode(self, data: memoryview) -> t.Iterator[bytes]:
+        decompressor = self._decompressor
+        for start in range(0, len(data), self._SLICE_BYTES):
+            end = start + self._SLICE_BYTES
+            yield decompressor.decompress(data[start:end])
+            if decompressor.eof:
+                self.ended, self.rest = True, decompressor.unused_data + bytes(data[end:])
+                return
