@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.lastgood.database.plugins.module_utils._engines.base import Engine
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.content import CustomDigest, PlainDigest
+from ansible_collections.lastgood.database.plugins.module_utils._engines.base import ContentDigest, Engine
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql import PostgresqlEngine, PostgresqlOptions
-from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite import SqliteEngine, SqliteOptions
+from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite import FileDigest, SqliteEngine, SqliteOptions
 from ansible_collections.lastgood.database.plugins.module_utils._process import Runner
 
 EngineOptions = t.Union[PostgresqlOptions, SqliteOptions]
@@ -23,3 +24,14 @@ def engine_for(options: EngineOptions, runner: Runner) -> Engine:
     if isinstance(options, PostgresqlOptions):
         return PostgresqlEngine(options, runner)
     return SqliteEngine(options, runner.is_stopped)
+
+
+def content_digest_for(engine: str | None, form: str | None) -> ContentDigest | None:
+    """Return what looks at a dump's content, by the words of its manifest; None where these are not known here."""
+    digests: dict[tuple[str | None, str | None], type[ContentDigest]] = {
+        (PostgresqlEngine.name, "custom"): CustomDigest,
+        (PostgresqlEngine.name, "plain"): PlainDigest,
+        (SqliteEngine.name, "custom"): FileDigest,
+    }
+    make = digests.get((engine, form))
+    return None if make is None else make()

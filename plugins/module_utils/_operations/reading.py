@@ -1,0 +1,113 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""Read a payload from end to end, once: both digests, and its content to whoever wants it.
+
+payload ─chunks→ payload digest → decoder → content digest → sink
+"""
+
+from __future__ import annotations
+
+import hashlib
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Decoder, Decoding, Write
+from ansible_collections.lastgood.database.plugins.module_utils._engines.base import ContentDigest
+from ansible_collections.lastgood.database.plugins.module_utils._errors import ContentInvalid, Interrupted
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
+from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a payload was found to be.
+
+    Where the content could not be read to its end ``error`` says why, and the content's digest is None.
+    """
+
+    payload_bytes: int
+    payload_sha256: str
+    content_bytes: int
+    content_sha256: str | None = None
+    error: ContentInvalid | None = None
+
+    def payload_is(self, manifest: Manifest) -> bool:
+        """Whether the payload is the one that the manifest was written for."""
+        return (self.payload_bytes, self.payload_sha256) == (manifest.payload_bytes, manifest.payload_sha256)
+
+    def content_is(self, manifest: Manifest) -> bool:
+        """Whether the content is the one that the manifest was written for; what it does not say can't differ."""
+        if self.error is not None:
+            return False
+        return manifest.content_bytes in (None, self.content_bytes) and manifest.content_sha256 in (None, self.content_sha256)
+
+
+def read_payload(
+    store: Store,
+    filename: str,
+    decoding: Decoding,
+    digest: ContentDigest,
+    sink: Write = lambda data: None,
+    is_stopped: t.Callable[[], bool] = lambda: False,
+) -> Reading:
+    """Read a payload, and return what it was found to be. What the sink raises ends it.
+
+    A broken stream is read to its end all the same: whether the payload's digest is right is known only there.
+    """
+    reader = _Reader(digest, sink)
+    with decoding.decoding(reader.take) as decoder:
+        for chunk in store.chunks(filename):
+            if is_stopped():
+                raise Interrupted("The run was ended in the middle of reading a backup.", "Run it again.")
+            reader.feed(decoder, chunk)
+        content_sha256 = reader.finish(decoder)
+    return Reading(reader.payload_bytes, reader.payload.hexdigest(), reader.content_bytes, content_sha256, reader.error)
+
+
+class _Reader:
+    """How far it was read."""
+
+    def __init__(self, digest: ContentDigest, sink: Write) -> None:
+        self.payload = hashlib.sha256()
+        self.payload_bytes = 0
+        self.content_bytes = 0
+        self.error: ContentInvalid | None = None
+        self._digest = digest
+        self._sink = sink
+
+    def feed(self, decoder: Decoder, chunk: memoryview) -> None:
+        self.payload.update(chunk)
+        self.payload_bytes += len(chunk)
+        if self.error is None:
+            try:
+                decoder.write(chunk)
+            except ContentInvalid as error:
+                self.error = error
+
+    def take(self, piece: bytes | memoryview) -> None:
+        """Take in what comes out of the decoder."""
+        view = memoryview(piece)
+        self.content_bytes += len(view)
+        self._digest.update(view)
+        self._sink(view)
+
+    def finish(self, decoder: Decoder) -> str | None:
+        if self.error is not None:
+            return None
+        try:
+            decoder.finish()
+        except ContentInvalid as error:
+            self.error = error
+            return None
+        try:
+            return self._digest.finish()
+        except ContentInvalid as error:
+            self.error = ContentInvalid(
+                "What is inside does not begin or does not end as a dump of its kind does.", "Take another backup."
+            )
+            self.error.__cause__ = error
+            return None

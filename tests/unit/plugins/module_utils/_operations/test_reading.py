@@ -1,0 +1,126 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What reading a payload once finds out."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleRunner
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.registry import decoder_for
+from ansible_collections.lastgood.database.plugins.module_utils._engines.registry import content_digest_for
+from ansible_collections.lastgood.database.plugins.module_utils._errors import Interrupted, NoSpace, StoreFailed
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
+from ansible_collections.lastgood.database.plugins.module_utils._operations.reading import Reading, read_payload
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
+from ansible_collections.lastgood.database.tests.support.backups import manifest_of
+
+NAME = "backup_app_2026-01-31_01-00-00.dump.gz"
+CONTENT = b"SQLite format 3\x00" + bytes(range(256)) * 20_000
+DIGEST = hashlib.sha256(CONTENT).hexdigest()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[LocalStore]:
+    store = LocalStore(str(tmp_path))
+    yield store
+    store.close()
+
+
+def manifest_for(payload: bytes) -> Manifest:
+    return manifest_of(payload, content_bytes=len(CONTENT), content_sha256=DIGEST)
+
+
+def read(store: LocalStore, runner: ModuleRunner, payload: bytes, taken: bytearray | None = None) -> Reading:
+    (Path(store.location) / NAME).write_bytes(payload)
+    digest = content_digest_for("sqlite", "custom")
+    assert digest is not None
+    sink = (bytearray() if taken is None else taken).extend
+    return read_payload(store, NAME, decoder_for("gzip", runner), digest, sink)
+
+
+def test_a_payload_as_it_was_written_has_both_digests_and_gives_its_content(store: LocalStore, runner: ModuleRunner) -> None:
+    payload, taken = gzip.compress(CONTENT), bytearray()
+    found = read(store, runner, payload, taken)
+    assert taken == CONTENT
+    assert (found.content_bytes, found.content_sha256, found.error) == (len(CONTENT), DIGEST, None)
+    assert found.payload_is(manifest_for(payload))
+    assert found.content_is(manifest_for(payload))
+
+
+def test_other_bytes_that_say_the_same_are_another_payload_of_the_same_content(store: LocalStore, runner: ModuleRunner) -> None:
+    found = read(store, runner, gzip.compress(CONTENT, 1))
+    said = manifest_for(gzip.compress(CONTENT, 9))
+    assert not found.payload_is(said)
+    assert found.content_is(said)
+
+
+def test_other_content_is_told_from_the_manifests(store: LocalStore, runner: ModuleRunner) -> None:
+    payload = gzip.compress(CONTENT[:-1] + b"x")
+    found = read(store, runner, payload)
+    assert found.payload_is(manifest_for(payload))
+    assert not found.content_is(manifest_for(payload))
+
+
+def test_a_broken_stream_is_no_content_and_its_payload_is_digested_to_the_end(store: LocalStore, runner: ModuleRunner) -> None:
+    payload = gzip.compress(CONTENT)
+    for broken in (payload[:-1], b"x" + payload, payload + b"garbage"):
+        found = read(store, runner, broken)
+        assert found.error is not None
+        assert found.payload_sha256 == hashlib.sha256(broken).hexdigest()
+        assert found.payload_is(manifest_for(broken))
+        assert not found.content_is(manifest_for(broken))
+        assert not found.content_is(Manifest())
+
+
+def test_a_whole_stream_of_something_else_is_no_content(store: LocalStore, runner: ModuleRunner) -> None:
+    found = read(store, runner, gzip.compress(b"something else, and quite long"))
+    assert found.error is not None
+    assert found.content_sha256 is None
+
+
+def test_what_a_manifest_does_not_say_can_not_differ(store: LocalStore, runner: ModuleRunner) -> None:
+    payload = gzip.compress(CONTENT)
+    found = read(store, runner, payload)
+    assert found.content_is(manifest_for(payload)._replace(content_bytes=None, content_sha256=None))
+    assert not found.content_is(manifest_for(payload)._replace(content_bytes=1, content_sha256=None))
+    assert not found.payload_is(manifest_for(payload)._replace(payload_sha256=None))
+
+
+def test_what_the_sink_raises_ends_the_reading(store: LocalStore, runner: ModuleRunner) -> None:
+    (Path(store.location) / NAME).write_bytes(gzip.compress(CONTENT))
+    digest = content_digest_for("sqlite", "custom")
+    assert digest is not None
+
+    def sink(data: bytes | memoryview) -> None:
+        raise NoSpace("The disk is full.", "Make room.")
+
+    with pytest.raises(NoSpace):
+        read_payload(store, NAME, decoder_for("gzip", runner), digest, sink)
+
+
+def test_a_payload_that_is_gone_is_an_error_of_the_store(store: LocalStore, runner: ModuleRunner) -> None:
+    digest = content_digest_for("sqlite", "custom")
+    assert digest is not None
+    with pytest.raises(StoreFailed):
+        read_payload(store, NAME, decoder_for("gzip", runner), digest)
+
+
+def test_a_run_that_is_told_to_stop_reads_no_further(store: LocalStore, runner: ModuleRunner) -> None:
+    (Path(store.location) / NAME).write_bytes(gzip.compress(CONTENT))
+    digest = content_digest_for("sqlite", "custom")
+    assert digest is not None
+    with pytest.raises(Interrupted):
+        read_payload(store, NAME, decoder_for("gzip", runner), digest, is_stopped=lambda: True)
+
+
+def test_a_kind_of_dump_that_is_not_known_has_no_digest() -> None:
+    assert content_digest_for("mysql", "custom") is None
+    assert content_digest_for(None, None) is None
