@@ -23,6 +23,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines._postgr
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.content import CustomDigest, PlainDigest
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.extra_arguments import check_extra_arguments
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.programs import Program, choose_program
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.sql import quote_identifier
 from ansible_collections.lastgood.database.plugins.module_utils._engines.base import (
     Content,
     ContentDigest,
@@ -272,20 +273,16 @@ def _check_dumpable(name: str, server: _Server) -> None:
     if database is None:
         raise DatabaseMissing(f"There is no database {name} on the server.", "Correct the name, or make the database.")
     if database.half_dropped:
-        raise DatabaseClosed(f"The database {name} is half dropped.", f"End what was begun: DROP DATABASE {_identifier(name)}")
+        raise DatabaseClosed(
+            f"The database {name} is half dropped.", f"End what was begun: DROP DATABASE {quote_identifier(name)}"
+        )
     if not database.allows_connections:
         raise DatabaseClosed(
             f"The database {name} allows no connections.",
-            f"Allow them: ALTER DATABASE {_identifier(name)} ALLOW_CONNECTIONS true",
+            f"Allow them: ALTER DATABASE {quote_identifier(name)} ALLOW_CONNECTIONS true",
         )
     if not database.may_connect:
         raise DatabaseClosed(
             f"The user may not connect to the database {name}.",
-            f"Allow it: GRANT CONNECT ON DATABASE {_identifier(name)} TO the user",
+            f"Allow it: GRANT CONNECT ON DATABASE {quote_identifier(name)} TO the user",
         )
-
-
-def _identifier(name: str) -> str:
-    """Return a name as SQL has it."""
-    escaped = name.replace('"', '""')
-    return f'"{escaped}"'

@@ -1,0 +1,137 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""Reads SQL as pg_dump, pg_dumpall and pg_restore write it: statement by statement, and which roles each one needs.
+
+Names are taken from where these programs put them; it is no reader for SQL that somebody else wrote.
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+_LONGEST_KEPT = 1024 * 1024  # bytes of a statement; those that are looked at are short, and rows may be long
+_OPENINGS = re.compile(rb"'|\"|\$[A-Za-z_0-9]*\$|--|/\*|;|^\\[^\n]*", re.MULTILINE)
+_CLOSINGS = {b"--": b"\n", b"/*": b"*/"}
+_COPY = re.compile(rb"COPY .* FROM stdin$", re.DOTALL)
+_END_OF_ROWS = b"\n\\.\n"
+_NOT_KEPT = (_END_OF_ROWS, *_CLOSINGS.values())
+
+NAME = r'(?:"(?:[^"]|"")+"|[A-Za-z_][A-Za-z0-9_$]*)'
+_NAMES = rf"{NAME}(?:, {NAME})*"
+_ROLES = [
+    re.compile(pattern, re.DOTALL)
+    for pattern in (
+        rf"ALTER .* OWNER TO ({NAME})",
+        rf"GRANT .* TO ({_NAMES})(?: WITH GRANT OPTION)?",
+        rf"REVOKE .* FROM ({_NAMES})",
+        rf"ALTER DEFAULT PRIVILEGES FOR ROLE ({NAME}) .* (?:TO|FROM) ({NAME})(?: WITH GRANT OPTION)?",
+        rf"ALTER ROLE ({NAME}) IN DATABASE .*",
+        rf"SET SESSION AUTHORIZATION ({NAME})",
+        rf"CREATE POLICY {NAME} ON [^(]* TO ({_NAMES})(?: (?:USING|WITH CHECK) .*)?",
+        rf"CREATE USER MAPPING FOR ({NAME}) SERVER .*",
+    )
+]
+_NO_ROLES = {"PUBLIC", "public", "DEFAULT", "CURRENT_USER", "SESSION_USER"}
+
+
+def quote_identifier(name: str) -> str:
+    """Return a name as SQL has it."""
+    escaped = name.replace('"', '""')
+    return f'"{escaped}"'
+
+
+def unquote_identifier(text: str) -> str:
+    """Return the name that an identifier in SQL is."""
+    return text[1:-1].replace('""', '"') if text.startswith('"') else text
+
+
+class Statements:
+    """Splits a stream of SQL. Each statement goes to ``take`` without its semicolon, rows between them are passed over.
+
+    What psql itself would obey, a line that begins with a backslash, goes to ``take`` as well.
+    """
+
+    def __init__(self, take: t.Callable[[str], None]) -> None:
+        self._take = take
+        self._buffer = b""
+        self._statement = b""
+        self._closing: bytes | None = None  # what ends the quote, the comment or the rows that we are in
+
+    def update(self, chunk: bytes | memoryview) -> None:
+        """Take in the next bytes."""
+        self._buffer += bytes(chunk)
+        # What is looked for does not go over the end of a line, but the end of rows.
+        self._read(self._buffer.rfind(b"\n") + 1 or len(self._buffer) - _LONGEST_KEPT)
+
+    def finish(self) -> None:
+        """Say that there are no more."""
+        self._buffer += b"\n"
+        self._read(len(self._buffer))
+
+    def _read(self, end: int) -> None:
+        place = 0
+        while place < end:
+            before = place
+            place = self._pass_opening(place, end) if self._closing is None else self._pass_closing(self._closing, place, end)
+            if place == before:
+                break
+        self._buffer = self._buffer[place:]
+
+    def _pass_opening(self, place: int, end: int) -> int:
+        """Read to where something is opened or a statement ends, and return the place behind it."""
+        match = _OPENINGS.search(self._buffer, place, end)
+        if match is None:
+            self._keep(place, end)
+            return end
+        found = match[0]
+        if found == b";":
+            self._keep(place, match.start())
+            return self._end_statement(match.end())
+        if found.startswith(b"\\"):
+            self._keep(place, match.start())
+            if not self._statement.strip():
+                self._take(found.decode("utf-8", "surrogateescape"))
+            return match.end()
+        self._closing = _CLOSINGS.get(found, found)
+        self._keep(place, match.start() if found in _CLOSINGS else match.end())
+        return match.end()
+
+    def _end_statement(self, place: int) -> int:
+        statement, self._statement = self._statement.strip(), b""
+        self._take(statement.decode("utf-8", "surrogateescape"))
+        if _COPY.match(statement) is None:
+            return place
+        self._closing = _END_OF_ROWS
+        return self._buffer.index(b"\n", place)  # where the end of the rows is looked for: there may be none
+
+    def _pass_closing(self, closing: bytes, place: int, end: int) -> int:
+        """Read to where what is open is closed, and return the place behind it."""
+        found = self._buffer.find(closing, place, end)
+        closed = end if found < 0 else found + len(closing)
+        if closing not in _NOT_KEPT:
+            self._keep(place, closed)
+        if found >= 0:
+            self._closing = None
+        elif closing == _END_OF_ROWS:
+            return end - 1  # the end of a line may be the beginning of the end
+        return closed
+
+    def _keep(self, start: int, end: int) -> None:
+        room = _LONGEST_KEPT - len(self._statement)
+        if room > 0:
+            self._statement += self._buffer[start : min(end, start + room)]
+
+
+def roles_in(statement: str) -> set[str]:
+    """Return the roles without which a statement fails."""
+    for pattern in _ROLES:
+        match = pattern.fullmatch(statement)
+        if match is not None:
+            found = {name for group in match.groups() for name in re.findall(NAME, group)}
+            return {unquote_identifier(name) for name in found - _NO_ROLES}
+    return set()
