@@ -20,8 +20,10 @@ from datetime import timedelta, timezone, tzinfo
 from ansible_collections.lastgood.database.plugins.module_utils._archives.base import ArchiveFormat
 from ansible_collections.lastgood.database.plugins.module_utils._archives.registry import FORMATS, format_by_ending
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.connection import Login
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.restore import PostgresqlRestoreOptions
+from ansible_collections.lastgood.database.plugins.module_utils._engines._sqlite.restore import SqliteRestoreEngine
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql import PostgresqlOptions
-from ansible_collections.lastgood.database.plugins.module_utils._engines.registry import EngineOptions
+from ansible_collections.lastgood.database.plugins.module_utils._engines.registry import EngineOptions, RestoreOptions
 from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite import SqliteOptions
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Selection
@@ -211,6 +213,24 @@ def engine_options_from(params: Params) -> EngineOptions:
     return _sqlite_options(params) if params["engine"] == "sqlite" else _postgresql_options(params)
 
 
+def restore_options_from(params: Params) -> RestoreOptions:
+    """Return what is to be restored, and how. Raises ArgumentInvalid for an option that the engine has no use for."""
+    if params["engine"] == "postgresql":
+        return PostgresqlRestoreOptions(
+            login=login_from(params),
+            database=params["database"],
+            keep_old=params["keep_old"],
+            terminate_sessions=params["terminate_sessions"],
+            no_owner=params["no_owner"],
+            jobs=at_least(params, "jobs", 1),
+            bin_directory=params["bin_directory"],
+        )
+    for option in ("terminate_sessions", "include_globals", "no_owner"):
+        if params[option]:
+            raise _useless_for_sqlite(option)
+    return SqliteRestoreEngine(database=params["database"], keep_old=params["keep_old"])
+
+
 def login_from(params: Params) -> Login:
     """Return where the server is and who we are there."""
     password: str | None = params["login_password"]
@@ -278,9 +298,13 @@ def _sqlite_options(params: Params) -> SqliteOptions:
         ("timeout", params["timeout"]),
     ):
         if given:
-            raise ArgumentInvalid(f"{option} means nothing for SQLite.", "Leave it out, or correct engine.")
+            raise _useless_for_sqlite(option)
     return SqliteOptions(
         paths=strings_from(params, "databases") or (),
         exclude=tuple(params["exclude_databases"]),
         lock_timeout=lock_timeout_from(params),
     )
+
+
+def _useless_for_sqlite(option: str) -> ArgumentInvalid:
+    return ArgumentInvalid(f"{option} means nothing for SQLite.", "Leave it out, or correct engine.")

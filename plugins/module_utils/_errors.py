@@ -226,6 +226,36 @@ class DestinationUnusable(BackupError):
     code = "destination_unusable"
 
 
+class BackupAmbiguous(BackupError):
+    """Backups of several groups fit what was asked for."""
+
+    code = "backup_ambiguous"
+
+
+class DatabaseExists(BackupError):
+    """The database that is to be restored is there already."""
+
+    code = "database_exists"
+
+
+class DatabaseInUse(BackupError):
+    """Somebody is connected to the database that is to be replaced."""
+
+    code = "database_in_use"
+
+
+class ServerTooOld(BackupError):
+    """The server is older than the dump."""
+
+    code = "server_too_old"
+
+
+class RolesMissing(BackupError):
+    """The server lacks roles that a dump's owners and grants need."""
+
+    code = "roles_missing"
+
+
 class SeveralFailed(BackupError):
     """Several databases or backups failed; the code is the first one's."""
 

@@ -4,14 +4,16 @@
 
 # Private to this collection: it may change at any time. Playbooks use the modules and the role.
 
-"""What every engine of databases can do: say what there is to back up, and dump it as a stream."""
+"""What every engine of databases can do: say what there is to back up, dump it as a stream, and restore such a dump."""
 
 from __future__ import annotations
 
 import typing as t
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import BackupError
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import Kind
 
 Format = t.Literal["custom", "plain"]
@@ -98,3 +100,58 @@ class Engine(t.Protocol):
 
     def content_digest(self, target: Target) -> ContentDigest:
         """Return what looks at a dump of the target as it passes."""
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What there is where a backup is to go: whether the database exists, and who is connected to it."""
+
+    exists: bool
+    sessions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Swapped:
+    """What came of a restore.
+
+    ``previous`` is the name that the old database has now, None where none was kept. For ``seconds`` clients found none.
+    """
+
+    previous: str | None
+    seconds: float
+    warnings: tuple[str, ...] = ()
+
+
+class Restoration(t.Protocol):
+    """A restore that runs, in the order of its methods. What is there already stays as it is until ``swap``."""
+
+    def write_globals(self, data: bytes | memoryview) -> None:
+        """Take in the globals that come first, if they do."""
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Take in the content."""
+
+    def fill(self) -> None:
+        """Make the new database beside the old one. Called when all that was taken in is known to be right."""
+
+    def swap(self) -> Swapped:
+        """Put the new database in the old one's place."""
+
+
+class RestoreEngine(t.Protocol):
+    """One kind of database, and one of its databases that is to be restored."""
+
+    name: t.ClassVar[str]
+
+    @property
+    def database(self) -> str:
+        """What is to be restored, as the user names it."""
+
+    def look(self, manifest: Manifest) -> Situation:
+        """Look at where a backup is to go. Raises what keeps it from going there at all."""
+
+    def restoring(self, manifest: Manifest, stamp: datetime, make_file: t.Callable[[], int]) -> t.ContextManager[Restoration]:
+        """Begin to restore. Leaving it before the end of ``swap`` removes all that was made.
+
+        ``make_file`` makes a file without a name for the content, and returns its descriptor.
+        """

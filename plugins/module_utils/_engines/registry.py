@@ -11,12 +11,18 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.content import CustomDigest, PlainDigest
-from ansible_collections.lastgood.database.plugins.module_utils._engines.base import ContentDigest, Engine
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.restore import (
+    PostgresqlRestoreEngine,
+    PostgresqlRestoreOptions,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._engines._sqlite.restore import SqliteRestoreEngine
+from ansible_collections.lastgood.database.plugins.module_utils._engines.base import ContentDigest, Engine, RestoreEngine
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql import PostgresqlEngine, PostgresqlOptions
 from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite import FileDigest, SqliteEngine, SqliteOptions
 from ansible_collections.lastgood.database.plugins.module_utils._process import Runner
 
 EngineOptions = t.Union[PostgresqlOptions, SqliteOptions]
+RestoreOptions = t.Union[PostgresqlRestoreOptions, SqliteRestoreEngine]
 
 
 def engine_for(options: EngineOptions, runner: Runner) -> Engine:
@@ -24,6 +30,11 @@ def engine_for(options: EngineOptions, runner: Runner) -> Engine:
     if isinstance(options, PostgresqlOptions):
         return PostgresqlEngine(options, runner)
     return SqliteEngine(options, runner.is_stopped)
+
+
+def restore_engine_for(options: RestoreOptions, runner: Runner) -> RestoreEngine:
+    """Return what restores the database whose options these are."""
+    return PostgresqlRestoreEngine(options, runner) if isinstance(options, PostgresqlRestoreOptions) else options
 
 
 def content_digest_for(engine: str | None, form: str | None) -> ContentDigest | None:

@@ -156,7 +156,7 @@ class FileDigest:
 
 
 def _target(path: str) -> Target:
-    facts = _look_at(path)
+    facts = look_at_file(path)
     return Target(
         kind="database",
         database=os.path.basename(path),
@@ -170,7 +170,7 @@ def _target(path: str) -> Target:
     )
 
 
-def _look_at(path: str) -> os.stat_result:
+def look_at_file(path: str) -> os.stat_result:
     """Return what the file system says of a database file. Never opens it: closing it would end SQLite's own locks."""
     if not os.path.isabs(path):
         raise SourceInvalid(f"{path} is not an absolute path.", "Name the SQLite database by its whole path.")

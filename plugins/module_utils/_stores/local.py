@@ -218,6 +218,19 @@ class LocalStore:
             os.close(descriptor)
             return None
 
+    def unnamed_file(self) -> int:
+        """Make a file that has no name, for its owner alone, and return its descriptor: it goes with whoever has it open."""
+        with store_errors(f"Making a file without a name in {self.location}"):
+            try:
+                return os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=self._directory())
+            except OSError as error:
+                if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR):  # not every file system knows such files
+                    raise
+            name = f".lastgood.unnamed.{os.getpid()}.{time.monotonic_ns()}"
+            descriptor = self.create(name)
+            self.remove(name)
+            return descriptor
+
     def finish(self, descriptor: int) -> None:
         """Give a file that is written its owner and mode, and bring it to the disk."""
         with store_errors(f"Finishing a file in {self.location}"):

@@ -89,8 +89,8 @@ def password_file(login: Login) -> t.Iterator[int | None]:
 
 
 @contextlib.contextmanager
-def connecting(login: Login) -> t.Iterator[psycopg2.extensions.connection]:
-    """Connect to the server's ``login.database``, to ask: nothing can be changed by this connection."""
+def connecting(login: Login, *, readonly: bool = True) -> t.Iterator[psycopg2.extensions.connection]:
+    """Connect to the server's ``login.database``, unless told otherwise only to ask: nothing can be changed then."""
     try:
         import psycopg2
     except ImportError as error:
@@ -112,7 +112,7 @@ def connecting(login: Login) -> t.Iterator[psycopg2.extensions.connection]:
     # Only from here on: while it connects, libpq keeps its own time, for each of several hosts.
     psycopg2.extensions.set_wait_callback(_wait_for_answer)
     try:
-        connection.set_session(readonly=True, autocommit=True)
+        connection.set_session(readonly=readonly, autocommit=True)
         if login.session_role is not None:
             query(connection, "SELECT set_config('role', %s, false)", login.session_role)
         yield connection
@@ -153,6 +153,22 @@ def query(connection: psycopg2.extensions.connection, sql: str, *values: t.Any) 
     except UnicodeError as error:
         raise QueryFailed(
             f"The server has a name that is no UTF-8: {error}.", "Connect to a database in UTF8 (login_db), or rename it."
+        ) from error
+
+
+def execute(connection: psycopg2.extensions.connection, sql: str) -> None:
+    """Have the server do something. Raises QueryFailed with the server's own words, which hold nothing of the SQL."""
+    import psycopg2
+
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(sql)
+    except psycopg2.Error as error:
+        said = [error.diag.message_primary or str(error).strip(), error.diag.message_detail]
+        raise QueryFailed(
+            f"The server refused a command: {'. '.join(part for part in said if part)}.",
+            "Look at what the user may do (login_user, session_role).",
+            sqlstate=error.pgcode,
         ) from error
 
 

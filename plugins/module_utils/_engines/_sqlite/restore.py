@@ -1,0 +1,264 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""SQLite: a restore into a file beside the old one, which is then renamed over it.
+
+An application that has the old file open would go on with it, unseen, and what it writes would be lost. So nobody may have
+it open, as far as we can see: by /proc, and by SQLite's own locks. Its journals are gone before the new file comes: SQLite
+would take them for the new one's, and destroy it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import sqlite3
+import stat
+import time
+import typing as t
+import urllib.parse
+from dataclasses import dataclass
+from datetime import datetime
+
+from ansible_collections.lastgood.database.plugins.module_utils._engines.base import Situation, Swapped
+from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite import look_at_file
+from ansible_collections.lastgood.database.plugins.module_utils._errors import (
+    ContentInvalid,
+    DatabaseInUse,
+    NoSpace,
+    SourceInvalid,
+    StoreFailed,
+    store_errors,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
+from ansible_collections.lastgood.database.plugins.module_utils._process import write_all
+
+_STAMP = "%Y%m%dT%H%M%SZ"
+_JOURNALS = ("-wal", "-shm", "-journal")
+_CREATE_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_LOCKED = "locked"
+
+
+@dataclass(frozen=True)
+class SqliteRestoreEngine:
+    """A database file that is to be restored."""
+
+    name: t.ClassVar[str] = "sqlite"
+
+    database: str
+    keep_old: bool = False
+
+    def look(self, manifest: Manifest) -> Situation:
+        path = self.database
+        if not os.path.isabs(path):
+            raise SourceInvalid(f"{path} is not an absolute path.", "Name the SQLite database by its whole path.")
+        if os.path.islink(path):
+            raise SourceInvalid(f"{path} is a link.", f"Name the file that it leads to: {os.path.realpath(path)}")
+        exists = os.path.lexists(path)
+        if exists:
+            look_at_file(path)
+        _check_room(os.path.dirname(path), manifest)
+        return Situation(exists, _openers(path) if exists else ())
+
+    @contextlib.contextmanager
+    def restoring(self, manifest: Manifest, stamp: datetime, make_file: t.Callable[[], int]) -> t.Iterator[SqliteRestoration]:
+        swept = _sweep(self.database)
+        scratch = f"{_prefix(self.database)}{stamp.strftime(_STAMP)}"
+        with store_errors(f"Making {scratch}"):
+            descriptor = os.open(scratch, _CREATE_FLAGS, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield SqliteRestoration(self.database, self.keep_old, scratch, descriptor, stamp, swept)
+        finally:
+            with contextlib.suppress(FileNotFoundError):  # it has the database's name by now
+                os.unlink(scratch)
+            os.close(descriptor)
+
+
+class SqliteRestoration:
+    """A restore that runs."""
+
+    def __init__(self, path: str, keep_old: bool, scratch: str, descriptor: int, stamp: datetime, warnings: list[str]) -> None:
+        self._path = path
+        self._keep_old = keep_old
+        self._scratch = scratch
+        self._descriptor = descriptor
+        self._replaced = f"{path}_replaced_{stamp.strftime(_STAMP)}"
+        self._warnings = warnings
+
+    def write_globals(self, data: bytes | memoryview) -> None:
+        """There is nothing that belongs to a cluster."""
+
+    def write(self, data: bytes | memoryview) -> None:
+        with store_errors(f"Writing {self._scratch}"):
+            write_all(self._descriptor, data)
+
+    def fill(self) -> None:
+        with store_errors(f"Finishing {self._scratch}"):
+            os.fsync(self._descriptor)
+        problem = _integrity_problem(self._scratch)
+        if problem is not None:
+            raise ContentInvalid(
+                f"SQLite says of the restored database: {problem}", "Take another backup; the database is as it was."
+            )
+
+    def swap(self) -> Swapped:
+        path = self._path
+        began = time.monotonic()
+        if not os.path.lexists(path):
+            self._give_name()
+            return Swapped(None, 0.0, tuple(self._warnings))
+        facts = look_at_file(path)
+        with _closed_to_others(path) as usable, contextlib.ExitStack() as stack:
+            with store_errors(f"Replacing {path}"):
+                os.fchown(self._descriptor, facts.st_uid, facts.st_gid)
+                os.fchmod(self._descriptor, stat.S_IMODE(facts.st_mode))
+                if self._keep_old:
+                    os.link(path, self._replaced, follow_symlinks=False)
+                    stack.callback(os.unlink, self._replaced)
+            # A database that SQLite can't open may have journals that it could not read either.
+            if not usable:
+                self._clear_journals()
+            self._give_name()
+            stack.pop_all()
+        kept = self._replaced if self._keep_old else None
+        return Swapped(kept, time.monotonic() - began, tuple(self._warnings))
+
+    def _clear_journals(self) -> None:
+        for ending in _JOURNALS:
+            with store_errors(f"Removing {self._path}{ending}"), contextlib.suppress(FileNotFoundError):
+                if self._keep_old:
+                    os.rename(self._path + ending, self._replaced + ending)
+                else:
+                    os.unlink(self._path + ending)
+
+    def _give_name(self) -> None:
+        with store_errors(f"Renaming {self._scratch} to {self._path}"):
+            stale = [ending for ending in _JOURNALS if os.path.lexists(self._path + ending)]
+            if stale:
+                raise StoreFailed(
+                    f"{self._path}{stale[0]} is there, and SQLite would take it for the restored database's.",
+                    "See that no application runs, and remove it, or restore under another name.",
+                )
+            os.rename(self._scratch, self._path)
+            directory = os.open(os.path.dirname(self._path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(directory)
+            finally:
+                os.close(directory)
+
+
+@contextlib.contextmanager
+def _closed_to_others(path: str) -> t.Iterator[bool]:
+    """Hold SQLite's own lock on a database, all of it in its one file; give False for one that SQLite can't open.
+
+    Raises DatabaseInUse where somebody has it open. When it is given up in the end the database is as it was.
+    """
+    openers = _openers(path)
+    if openers:
+        raise DatabaseInUse(
+            f"{path} is in use: {'; '.join(openers)}.",
+            "Stop the application, and start it again when the restore is done; the database is as it was.",
+            sessions=list(openers),
+        )
+    with contextlib.closing(_connect(path)) as connection:
+        try:
+            connection.isolation_level = None
+            [(mode,)] = connection.execute("PRAGMA journal_mode").fetchall()
+            # This succeeds only when nobody else has it open, and takes what is in the journal into the file.
+            connection.execute("PRAGMA journal_mode=DELETE").fetchall()
+            connection.execute("BEGIN EXCLUSIVE")
+        except sqlite3.DatabaseError as error:
+            if _LOCKED in str(error):
+                raise DatabaseInUse(
+                    f"{path} is in use: {error}.", "Stop the application that has it open; the database is as it was."
+                ) from error
+            usable = False
+        else:
+            usable = True
+        try:
+            yield usable
+        except BaseException:
+            if usable:
+                connection.execute("ROLLBACK")
+                connection.execute(f"PRAGMA journal_mode={mode}").fetchall()
+            raise
+
+
+def _connect(path: str) -> sqlite3.Connection:
+    return sqlite3.connect(f"file:{urllib.parse.quote(os.fsencode(path))}?mode=rw", uri=True, timeout=0)
+
+
+def _integrity_problem(path: str) -> str | None:
+    """Return what SQLite finds wrong with a file that nobody else has, None where that is nothing."""
+    uri = f"file:{urllib.parse.quote(os.fsencode(path))}?mode=ro&immutable=1"
+    try:
+        with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
+            rows = connection.execute("PRAGMA integrity_check(1)").fetchall()
+    except sqlite3.Error as error:
+        return str(error)
+    said = "; ".join(str(row[0]) for row in rows)
+    return None if said == "ok" else said
+
+
+def _openers(path: str) -> tuple[str, ...]:
+    """Return the processes that have a file open, as far as we may see them: root sees all of them."""
+    facts = os.stat(path)
+    found = []
+    for pid in filter(str.isdecimal, os.listdir("/proc")):
+        if int(pid) == os.getpid():
+            continue
+        with contextlib.suppress(OSError):  # another user's, or gone by now
+            if any(_is_open_as(f"/proc/{pid}/fd/{number}", facts) for number in os.listdir(f"/proc/{pid}/fd")):
+                with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+                    found.append(f"process {pid}, {file.read().strip()}")
+    return tuple(found)
+
+
+def _is_open_as(link: str, facts: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(os.stat(link), facts)
+    except OSError:  # closed by now
+        return False
+
+
+def _check_room(directory: str, manifest: Manifest) -> None:
+    with store_errors(f"Asking for the free space of {directory}"):
+        space = os.statvfs(directory)
+    free, needed = space.f_bavail * space.f_frsize, manifest.content_bytes or 0
+    if free < needed:
+        raise NoSpace(
+            f"{directory} has {free} bytes free, and the restored database needs {needed} beside the old one.",
+            "Make room; the database is as it was.",
+        )
+
+
+def _prefix(path: str) -> str:
+    """Return how the file of a restore in progress begins."""
+    return os.path.join(os.path.dirname(path), f".{os.path.basename(path)}_restoring_")
+
+
+def _sweep(path: str) -> list[str]:
+    """Remove what dead runs left: files of our own making that nobody holds. Return what to say of it."""
+    said = []
+    prefix = _prefix(path)
+    directory, beginning = os.path.split(prefix)
+    ours = re.compile(re.escape(beginning) + r"[0-9]{8}T[0-9]{6}Z")
+    for name in filter(ours.fullmatch, os.listdir(directory)):
+        remains = os.path.join(directory, name)
+        with store_errors(f"Removing {remains}"):
+            descriptor = os.open(remains, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.unlink(remains)
+                said.append(f"Removed {remains}, which an interrupted restore left.")
+            except BlockingIOError:
+                continue  # it lives
+            finally:
+                os.close(descriptor)
+    return said

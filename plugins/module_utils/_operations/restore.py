@@ -1,0 +1,228 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""Restore a database from a backup.
+
+plan     which backup, what is there already, and whether it may be replaced
+apply    read the payload to its end; only when all of it is as its manifest says: fill a new database, and swap
+"""
+
+from __future__ import annotations
+
+import time
+import typing as t
+from dataclasses import dataclass
+from datetime import datetime
+
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Decoding, Write
+from ansible_collections.lastgood.database.plugins.module_utils._engines.base import RestoreEngine, Situation, Swapped
+from ansible_collections.lastgood.database.plugins.module_utils._engines.registry import content_digest_for
+from ansible_collections.lastgood.database.plugins.module_utils._errors import (
+    ArgumentInvalid,
+    BackupAmbiguous,
+    BackupMissing,
+    DatabaseExists,
+    DatabaseInUse,
+    NoSpace,
+    PayloadCorrupt,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, Group, display_time
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Catalog, Selection, newest_of_each
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import Compression
+from ansible_collections.lastgood.database.plugins.module_utils._operations.reading import read_payload
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
+
+LATEST = "latest"
+
+IfExists = t.Literal["fail", "keep", "replace"]
+
+
+@dataclass(frozen=True)
+class RestoreRequest:
+    """Which backup is to be restored, and what may become of the database that is there."""
+
+    engine: RestoreEngine
+    store: LocalStore
+    decoding_for: t.Callable[[Compression], Decoding]
+    backup: str = LATEST
+    source_database: str | None = None
+    if_exists: IfExists = "fail"
+    terminate_sessions: bool = False
+    include_globals: bool = False
+    is_stopped: t.Callable[[], bool] = lambda: False
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What was done, or in check mode would be. ``swapped`` is None where nothing was."""
+
+    changed: bool
+    backup: Backup
+    situation: Situation
+    seconds: float = 0.0
+    swapped: Swapped | None = None
+    warnings: tuple[str, ...] = ()
+
+    def values(self, database: str, now: datetime) -> dict[str, t.Any]:
+        """Return what the module reports."""
+        swapped = self.swapped
+        return {
+            "changed": self.changed,
+            "restored": {**self.backup.record(now), "target": database} if self.changed else None,
+            "seconds": round(self.seconds, 3),
+            "swap_seconds": None if swapped is None else round(swapped.seconds, 6),
+            "previous": None if swapped is None else swapped.previous,
+        }
+
+    def diff(self, database: str) -> dict[str, str]:
+        """Return what the database holds, before and after, as Ansible's diff."""
+        before = "as it was\n" if self.situation.exists else ""
+        backup = f"{self.backup.name.filename}, of {display_time(self.backup.created_at)}\n"
+        return {
+            "before_header": database,
+            "after_header": database,
+            "before": before,
+            "after": backup if self.changed else before,
+        }
+
+
+def restore(request: RestoreRequest, clock: t.Callable[[], datetime], *, check_mode: bool) -> Restored:
+    """Restore. In check mode all is looked at that can be without reading the payload, and nothing is changed."""
+    backup = _find(request, clock())
+    situation = request.engine.look(backup.manifest)
+    if situation.exists and request.if_exists == "keep":
+        return Restored(False, backup, situation)
+    _check_target(request, situation)
+    _check_room(request.store, backup)
+    globals_backup = _find_globals(request, backup, clock()) if request.include_globals else None
+    if check_mode:
+        return Restored(True, backup, situation)
+    began = time.monotonic()
+    with request.engine.restoring(backup.manifest, clock(), request.store.unnamed_file) as restoration:
+        if globals_backup is not None:
+            _read(request, globals_backup, restoration.write_globals)
+        _read(request, backup, restoration.write)
+        restoration.fill()
+        swapped = restoration.swap()
+    return Restored(True, backup, situation, time.monotonic() - began, swapped, swapped.warnings)
+
+
+def _find(request: RestoreRequest, now: datetime) -> Backup:
+    if request.backup == LATEST:
+        return _find_latest(request, now)
+    backup = Catalog(request.store).find(request.backup) if request.store.exists() else None
+    if backup is None:
+        raise BackupMissing(
+            f"There is no backup {request.backup} in {request.store.location}.",
+            "Give the name of a file there as backup_facts lists them, or latest.",
+        )
+    manifest = backup.manifest
+    if backup.state == "unverified":
+        raise BackupMissing(
+            f"{backup.path} has no manifest that is its own, so that nothing tells whether it is whole.",
+            "Put its manifest back, or have backup_verify look at it with level=structure.",
+        )
+    if backup.name.encrypted:
+        raise ArgumentInvalid(f"{backup.path} is encrypted.", "Decrypt it first.")
+    if manifest.engine != request.engine.name or backup.name.kind != "database":
+        raise ArgumentInvalid(
+            f"{backup.path} is of {manifest.engine}, and its kind is {backup.name.kind}.",
+            f"Name the backup of a database of {request.engine.name}, or correct engine.",
+        )
+    if request.source_database not in (None, backup.database):
+        raise ArgumentInvalid(
+            f"{backup.path} is of the database {backup.database}, and source_database is {request.source_database}.",
+            "Correct one of the two, or leave source_database out.",
+        )
+    return backup
+
+
+def _find_latest(request: RestoreRequest, now: datetime) -> Backup:
+    database = request.source_database
+    found = Catalog(request.store).select(Selection(databases=None if database is None else (database,)))
+    good = (
+        backup
+        for backup in found
+        if backup.state == "good"
+        and backup.name.kind == "database"
+        and not backup.name.encrypted
+        and backup.manifest.engine == request.engine.name
+    )
+    newest = newest_of_each(good, 1, now)
+    if not newest:
+        raise BackupMissing(
+            f"There is no good backup of the {request.engine.name} database {database} in {request.store.location}.",
+            "Correct directory or source_database, and see with backup_facts what is there.",
+        )
+    if len(newest) > 1:
+        lines = sorted(
+            f"{backup.name.filename} (origin {backup.group.origin}, instance {backup.group.instance})" for backup in newest
+        )
+        raise BackupAmbiguous(
+            f"Backups of several databases of the name {database} are in {request.store.location}: {'; '.join(lines)}.",
+            "Name the one that is meant in backup.",
+        )
+    return newest[0]
+
+
+def _find_globals(request: RestoreRequest, backup: Backup, now: datetime) -> Backup:
+    manifest = backup.manifest
+    found = Catalog(request.store).newest_good(Group(manifest.origin, manifest.engine, manifest.instance, "globals", None), now)
+    if found is None:
+        raise BackupMissing(
+            f"There is no good backup of the globals that go with {backup.name.filename} in {request.store.location}.",
+            "Make the roles by hand, or leave include_globals out.",
+        )
+    return found
+
+
+def _check_target(request: RestoreRequest, situation: Situation) -> None:
+    database = request.engine.database
+    if not situation.exists:
+        return
+    if request.if_exists == "fail":
+        raise DatabaseExists(
+            f"The database {database} is there already.",
+            "Set if_exists=replace to replace it, with keep_old to keep it beside, or restore under another name.",
+        )
+    if situation.sessions and not request.terminate_sessions:
+        raise DatabaseInUse(
+            f"The database {database} is in use: {'; '.join(situation.sessions)}.",
+            "End these sessions, or with PostgreSQL set terminate_sessions; the database is as it was.",
+            sessions=list(situation.sessions),
+        )
+
+
+def _check_room(store: LocalStore, backup: Backup) -> None:
+    """Raise NoSpace where the unpacked content has no room beside the backups."""
+    needed, free = backup.manifest.content_bytes or 0, store.free_bytes()
+    if backup.manifest.engine == "postgresql" and free < needed:
+        raise NoSpace(
+            f"{store.location} has {free} bytes free, and the unpacked backup needs {needed}.",
+            "Make room there, or copy the backup and its manifest to a larger disk and name that directory.",
+        )
+
+
+def _read(request: RestoreRequest, backup: Backup, sink: Write) -> None:
+    """Read a payload to its end. Raises PayloadCorrupt unless it is what its manifest says."""
+    manifest = backup.manifest
+    digest = content_digest_for(manifest.engine, manifest.format)
+    if digest is None:
+        raise ArgumentInvalid(
+            f"{backup.path} is of {manifest.engine} in the format {manifest.format}, which is not known here.",
+            "Use a newer version of this collection.",
+        )
+    decoding = request.decoding_for(backup.name.compression)
+    reading = read_payload(request.store, backup.name.filename, decoding, digest, sink, request.is_stopped)
+    if not reading.payload_is(manifest):
+        why = f"its SHA-256 is {reading.payload_sha256}, and its manifest says {manifest.payload_sha256}"
+    elif not reading.content_is(manifest):
+        why = str(reading.error or "its content is another than the one that its manifest was written for")
+    else:
+        return
+    raise PayloadCorrupt(
+        f"{backup.path} is not what it was: {why.rstrip('.')}.", "Take an older backup, or another copy; nothing was changed."
+    )

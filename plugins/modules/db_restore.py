@@ -1,0 +1,297 @@
+#!/usr/bin/python
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: db_restore
+short_description: Restore a database from a backup, beside the one that is there
+version_added: 0.1.0
+description:
+  - Restores a PostgreSQL or SQLite database from a backup in a directory of the host.
+  - The backup is read to its end before anything else is done. One that is not as its manifest says is refused.
+  - It is then restored into a new database beside the one that is there, and only when all of that went well the two change their
+    names, in one transaction. A restore that fails leaves the database exactly as it was, and removes what it made. What one that
+    was killed has left is removed by the next.
+author:
+  - The lastgood.database contributors (@lastgood)
+extends_documentation_fragment:
+  - lastgood.database._attributes
+  - lastgood.database._attributes.actiongroup_backup_login
+  - lastgood.database._login
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Check mode finds the backup, asks the server, and looks at all that keeps the restore from beginning. It does not read the
+        backup, so that whether its digest is right and whether roles are missing is not known.
+  diff_mode:
+    support: full
+  idempotent:
+    support: partial
+    details:
+      - With O(if_exists=replace) the database is restored again each time.
+options:
+  directory:
+    description:
+      - Directory of the backups, as an absolute path.
+      - With PostgreSQL, the backup is unpacked there, into a file that has no name, so that there has to be room for the
+        uncompressed dump, and the user has to be allowed to write.
+    type: path
+    required: true
+  backup:
+    description:
+      - File name of the backup, without the directory, or V(latest).
+      - V(latest) is the newest good backup of O(source_database). Where databases of that name were backed up from several hosts,
+        clusters or files, it is an error that lists them.
+    type: str
+    default: latest
+  source_database:
+    description:
+      - Name that the database had when it was backed up. An SQLite database is named by its file without the directory.
+      - Left out, V(latest) is of a database that is called as O(database) is, and a backup that is named may be of any.
+    type: str
+  engine:
+    description: What kind of database it is.
+    type: str
+    choices: [postgresql, sqlite]
+    default: postgresql
+  database:
+    description:
+      - Name that the PostgreSQL database is to have, or absolute path of the SQLite file.
+      - The module can't replace the database that it is connected to, see O(login_db).
+    type: str
+    required: true
+  if_exists:
+    description:
+      - What to do where there is such a database already.
+      - V(fail) is an error, V(keep) leaves it as it is, and V(replace) always restores and replaces it.
+    type: str
+    choices: [fail, keep, replace]
+    default: fail
+  keep_old:
+    description:
+      - Whether to keep the database that is replaced, under the name in RV(previous).
+    type: bool
+    default: false
+  terminate_sessions:
+    description:
+      - Whether to end the sessions that are connected to the PostgreSQL database when it is replaced. They are ended at the
+        very end, when the new database is whole.
+      - Left out, sessions are an error that names them.
+    type: bool
+    default: false
+  include_globals:
+    description:
+      - Whether to restore roles and tablespaces first, from the newest good backup of the globals of the same origin and cluster,
+        for PostgreSQL only.
+      - Those that the server has already are left as they are, with their passwords, attributes and memberships. When the restore
+        fails, the roles that were made are removed again.
+    type: bool
+    default: false
+  no_owner:
+    description:
+      - Whether to leave out owners and grants, those on the database itself too, for archives of PostgreSQL only. Everything then
+        belongs to the user who restores, and everybody may connect to the database.
+    type: bool
+    default: false
+  jobs:
+    description: How many of C(pg_restore)'s jobs run side by side. Plain dumps are restored by one.
+    type: int
+    default: 2
+notes:
+  - What belongs to the PostgreSQL database itself, which is its encoding, locale, owner, settings, connection limit, grants,
+    comment and security labels, comes from an archive. A plain dump does not have it. It is then taken from the database that is
+    replaced, or where there is none the server's defaults hold, and a warning says so.
+  - A plain dump is run by C(psql) as SQL. Restore only what you trust, as a user who may do no more than he needs.
+  - Stop the application before you restore an SQLite database. A process that has the file open is an error. Those of other
+    users are seen by V(root) only.
+  - The file of an SQLite database keeps the owner and the mode that it has. A new one is V(0600) and belongs to the user who
+    restores.
+requirements:
+  - pg_restore, and for plain dumps psql and pg_dump, of the server's major version, for PostgreSQL
+seealso:
+  - module: lastgood.database.db_backup
+  - module: lastgood.database.backup_facts
+"""
+
+EXAMPLES = r"""
+---
+- name: Restore the latest backup beside the database, to look at it
+  lastgood.database.db_restore:
+    directory: /var/lib/postgresql/backups
+    source_database: app
+    database: app_yesterday
+  become: true
+  become_user: postgres
+
+- name: Replace the database by its latest backup, and keep the old one
+  lastgood.database.db_restore:
+    directory: /var/lib/postgresql/backups
+    database: app
+    if_exists: replace
+    keep_old: true
+    terminate_sessions: true
+  become: true
+  become_user: postgres
+
+- name: Restore a certain backup on a new server, with the roles that it needs
+  lastgood.database.db_restore:
+    directory: /srv/backups
+    backup: backup_app_2026-01-31_01-00-00.dump.gz
+    database: app
+    include_globals: true
+    jobs: 4
+  become: true
+  become_user: postgres
+
+- name: Restore an application's SQLite database, while the application is stopped
+  lastgood.database.db_restore:
+    directory: /srv/app/backups
+    engine: sqlite
+    database: /srv/app/app.db
+    if_exists: replace
+  become: true
+  become_user: app
+"""
+
+RETURN = r"""
+restored:
+  description:
+    - The backup that was restored, or in check mode would be. It is all that RV(ignore:database_backups.files) of
+      M(lastgood.database.backup_facts) says of it, and V(target).
+    - Null where the database was kept as it is.
+  returned: success
+  type: dict
+  contains:
+    filename:
+      description: Name of the payload.
+      type: str
+      sample: backup_app_2026-01-31_01-00-00.dump.gz
+    created_at:
+      description: The moment before the dump, in UTC. The database is as it was then.
+      type: str
+      sample: '2026-01-31 01:00:00'
+    database:
+      description: Name that the database had.
+      type: str
+      sample: app
+    target:
+      description: The database that holds it now.
+      type: str
+      sample: app
+seconds:
+  description: How long the restore took.
+  returned: success
+  type: float
+  sample: 41.27
+swap_seconds:
+  description:
+    - For how long of that clients found no database. Null where nothing was done, 0 where there was no database before.
+  returned: success
+  type: float
+  sample: 0.004
+previous:
+  description: Name, or path, that the old database has now. Null where none was kept.
+  returned: success
+  type: str
+  sample: app_replaced_20260131T031500Z
+error:
+  description: What went wrong, for programs. Beside the code it has what the problem calls for.
+  returned: failure
+  type: dict
+  contains:
+    code:
+      description:
+        - A name for what went wrong that stays the same, such as V(payload_corrupt), V(database_exists), V(database_in_use) or
+          V(roles_missing).
+      type: str
+    roles:
+      description: The roles that are missing.
+      type: list
+      elements: str
+      returned: for the code V(roles_missing)
+    sessions:
+      description: Who is connected to the database.
+      type: list
+      elements: str
+      returned: for the code V(database_in_use)
+"""
+
+import os
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.lastgood.database.plugins.module_utils._ansible import (
+    ModuleResult,
+    ModuleRunner,
+    now,
+    run_module,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._arguments import (
+    DIRECTORY_SPEC,
+    LOGIN_SPEC,
+    Params,
+    directory_from,
+    restore_options_from,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.registry import decoder_for
+from ansible_collections.lastgood.database.plugins.module_utils._engines.registry import restore_engine_for
+from ansible_collections.lastgood.database.plugins.module_utils._operations.restore import LATEST, RestoreRequest, restore
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
+
+
+def restore_database(module: AnsibleModule, runner: ModuleRunner) -> ModuleResult:
+    """Restore what the module's options say."""
+    params: Params = module.params
+    latest = params["backup"] == LATEST
+    request = RestoreRequest(
+        engine=restore_engine_for(restore_options_from(params), runner),
+        store=LocalStore(directory_from(params)),
+        decoding_for=lambda compression: decoder_for(compression, runner),
+        backup=params["backup"],
+        source_database=params["source_database"] or (_source_name(params) if latest else None),
+        if_exists=params["if_exists"],
+        terminate_sessions=params["terminate_sessions"],
+        include_globals=params["include_globals"],
+        is_stopped=runner.is_stopped,
+    )
+    restored = restore(request, now, check_mode=module.check_mode)
+    values = restored.values(params["database"], now())
+    if module._diff:
+        values["diff"] = restored.diff(params["database"])
+    return ModuleResult(values, restored.warnings)
+
+
+def _source_name(params: Params) -> str:
+    """Return what the database's backups are called: an SQLite database by its file."""
+    database: str = params["database"]
+    return os.path.basename(database) if params["engine"] == "sqlite" else database
+
+
+def main() -> t.NoReturn:
+    module = AnsibleModule(
+        argument_spec={
+            **DIRECTORY_SPEC,
+            **LOGIN_SPEC,
+            "backup": {"type": "str", "default": LATEST},
+            "source_database": {"type": "str"},
+            "engine": {"type": "str", "choices": ["postgresql", "sqlite"], "default": "postgresql"},
+            "database": {"type": "str", "required": True},
+            "if_exists": {"type": "str", "choices": ["fail", "keep", "replace"], "default": "fail"},
+            "keep_old": {"type": "bool", "default": False},
+            "terminate_sessions": {"type": "bool", "default": False},
+            "include_globals": {"type": "bool", "default": False},
+            "no_owner": {"type": "bool", "default": False},
+            "jobs": {"type": "int", "default": 2},
+        },
+        supports_check_mode=True,
+    )
+    run_module(module, lambda runner: restore_database(module, runner))
+
+
+if __name__ == "__main__":
+    main()
