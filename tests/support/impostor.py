@@ -22,7 +22,7 @@ signal.alarm(120)  # whatever becomes of the test
 folder, real, arguments = {folder!r}, {real!r}, sys.argv[1:]
 if arguments == ["--version"]:
     os.execv(real, [real, "--version"])
-out = next(argument.partition("=")[2] for argument in arguments if argument.startswith("--file="))
+out = next((argument.partition("=")[2] for argument in arguments if argument.startswith("--file=")), "")
 
 def note(name, text=""):
     path = os.path.join(folder, name)
@@ -80,7 +80,7 @@ class Impostor:
     """A bin_directory in which one of PostgreSQL's programs is a Python script, and the others are the real ones.
 
     The script finds ``note(name)``, ``wait_for(name)``, ``go_on()`` (become the real program), ``real_output(count)``, and
-    the file to write as ``out``.
+    the file to write as ``out``, where there is one.
     """
 
     def __init__(self, folder: Path, real: Path, script: str, *, program: str = "pg_dump") -> None:

@@ -1,0 +1,688 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""db_restore to real PostgreSQL servers: what comes back, and what a restore that goes wrong leaves."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+
+from ansible_collections.lastgood.database.tests.support.impostor import Impostor
+from ansible_collections.lastgood.database.tests.support.modules import Host, ModuleProcess, Outcome, run_module, running_module
+from ansible_collections.lastgood.database.tests.support.observe import (
+    contents,
+    manifest_path,
+    payload,
+    payloads,
+    rewrite_manifest,
+    runs,
+    state_of,
+    wait_until,
+)
+from ansible_collections.lastgood.database.tests.support.postgresql import (
+    CONTENT,
+    PASSWORD,
+    VERSIONS,
+    Site,
+    database_on,
+    drop,
+    dump_of,
+    every_version,
+    login,
+)
+from tools.throwaway_postgresql import Server
+
+COMPRESSIONS = ["gzip", "zstd", "none"]
+
+
+def options(site: Site, **over: Any) -> dict[str, Any]:
+    return {"directory": str(site.directory), "database": site.database, **login(site.server), **over}
+
+
+def restore(site: Site, *, host: Host | None = None, check: bool = False, diff: bool = False, **over: Any) -> Outcome:
+    return run_module("db_restore", host=host or Host(), check=check, diff=diff, **options(site, **over))
+
+
+def restoring(site: Site, **over: Any) -> contextlib.AbstractContextManager[ModuleProcess]:
+    return running_module("db_restore", **options(site, **over))
+
+
+def databases(server: Server) -> list[str]:
+    return server.psql("select datname from pg_database where not datistemplate order by 1").splitlines()
+
+
+@pytest.fixture(autouse=True)
+def nothing_else(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Whatever happens, no database is left but those that were there, and those that the test drops."""
+    if "site" not in request.fixturenames:
+        yield
+        return
+    site: Site = request.getfixturevalue("site")
+    before = databases(site.server)
+    yield
+    left = set(databases(site.server)) - set(before)
+    for name in left:
+        drop(site.server, name)
+    assert left <= {name for name in left if "_replaced_" in name or name.startswith("copy")}, left
+
+
+def oid_of(site: Site) -> str:
+    return site.server.psql(f"select oid from pg_database where datname = '{site.database}'")
+
+
+@contextlib.contextmanager
+def as_it_was(site: Site) -> Iterator[None]:
+    """The target is the same database with the same content afterwards, nobody is connected, and no other is there."""
+    before = oid_of(site), dump_of(site.server, site.database), databases(site.server), contents(site.directory)
+    yield
+    after = oid_of(site), dump_of(site.server, site.database), databases(site.server), contents(site.directory)
+    assert after == before
+
+
+@contextlib.contextmanager
+def connected(site: Site, database: str | None = None) -> Iterator[Any]:
+    connection = psycopg2.connect(
+        host=str(site.server.socket_directory),
+        port=site.server.port,
+        user=site.server.user,
+        dbname=database or site.database,
+        application_name="the shop",
+    )
+    with contextlib.closing(connection):
+        yield connection
+
+
+# --- There and back -------------------------------------------------------------------------------
+
+
+@every_version
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+@pytest.mark.parametrize("form", ["custom", "plain"])
+def test_what_was_backed_up_comes_back(site: Site, form: str, compression: str) -> None:
+    site.sql(CONTENT)
+    before = dump_of(site.server, site.database)
+    site.back_up(format=form, compression=compression)
+    site.sql("drop table item cascade; update t set n = 99")
+    outcome = restore(site, if_exists="replace")
+    assert outcome.changed
+    assert outcome.result["restored"]["filename"] == payload(site.directory).name
+    assert outcome.result["previous"] is None
+    assert dump_of(site.server, site.database) == before
+
+
+@pytest.mark.parametrize("form", ["custom", "plain"])
+@pytest.mark.parametrize("server, newer", list(zip(VERSIONS, VERSIONS[1:])), indirect=["server"])
+def test_it_goes_back_into_a_newer_server(site: Site, servers: Callable[[int], Server], form: str, newer: int) -> None:
+    site.sql(CONTENT)
+    site.back_up(format=form)
+    other = site._replace(server=servers(newer), database="copy")
+    outcome = restore(other, source_database=site.database)
+    try:
+        assert outcome.changed
+        assert other.sql("select count(*), sum(id), max(at) from item") == site.sql("select count(*), sum(id), max(at) from item")
+    finally:
+        drop(other.server, "copy")
+
+
+@pytest.mark.parametrize("server", VERSIONS[:1], indirect=True)
+def test_a_server_older_than_the_dump_is_refused_before_the_start(site: Site, servers: Callable[[int], Server]) -> None:
+    newer = site._replace(server=servers(VERSIONS[-1]), database="postgres")
+    newer.back_up(format="plain")
+    with as_it_was(site):
+        for check in (True, False):
+            outcome = restore(site, source_database="postgres", if_exists="replace", check=check)
+            assert outcome.error_code == "server_too_old"
+            assert f"version {VERSIONS[-1]}" in outcome.msg
+
+
+PROPERTIES = """
+create role keeper; create role "odd ""role;";
+alter database {0} owner to keeper; alter database {0} connection limit 33;
+alter database {0} set work_mem to '7MB'; alter database {0} set search_path to 'a;b', 'x''y';
+alter role "odd ""role;" in database {0} set work_mem to '9MB';
+comment on database {0} is 'it''s; \\ "quoted" on two
+lines';
+revoke connect on database {0} from public; grant connect on database {0} to "odd ""role;" with grant option;
+set session authorization "odd ""role;"; grant connect on database {0} to keeper; reset session authorization;
+"""
+
+
+@every_version
+@pytest.mark.parametrize("form", ["custom", "plain"])
+def test_what_belongs_to_the_database_itself_comes_along(site: Site, form: str) -> None:
+    site.server.psql(PROPERTIES.format(site.database))
+    try:
+        before = site.server.run("pg_dump", "--create", "--schema-only", database=site.database).stdout
+        settings = "select setrole::regrole, setconfig from pg_db_role_setting s join pg_database d on d.oid = setdatabase"
+        seen = site.server.psql(f"{settings} where datname = '{site.database}' order by 1")
+        site.back_up(format=form)
+        outcome = restore(site, if_exists="replace")
+        assert outcome.changed
+        assert [("plain dump" in warning) for warning in outcome.warnings] == [True] * (form == "plain")
+        after = site.server.run("pg_dump", "--create", "--schema-only", database=site.database).stdout
+        assert strip(after) == strip(before)
+        assert site.server.psql(f"{settings} where datname = '{site.database}' order by 1") == seen
+    finally:
+        drop(site.server, site.database)
+        site.server.psql('drop role keeper; drop role "odd ""role;"')
+
+
+def strip(dump: str) -> str:
+    return "\n".join(line for line in dump.splitlines() if not line.startswith(("\\restrict", "\\unrestrict")))
+
+
+def test_encoding_and_locale_are_the_archives(site: Site) -> None:
+    drop(site.server, site.database)
+    site.server.psql(f"create database {site.database} template template0 encoding 'LATIN1' locale 'C'")
+    site.sql("create table t as select 'caf\u00e9'::text as n")
+    site.back_up()
+    drop(site.server, site.database)
+    assert restore(site).changed
+    facts = "select pg_encoding_to_char(encoding), datcollate from pg_database where datname = "
+    assert site.server.psql(f"{facts}'{site.database}'") == "LATIN1|C"
+    assert site.sql("select n from t") == "caf\u00e9"
+
+
+def test_a_plain_dump_without_a_database_to_replace_says_what_it_lacks(site: Site) -> None:
+    site.back_up(format="plain")
+    outcome = restore(site, database="copy", source_database=site.database)
+    assert outcome.changed
+    assert any("defaults" in warning for warning in outcome.warnings)
+    with pytest.raises(Exception, match="permission denied"), connected(site, "copy") as connection:
+        connection.cursor().execute("set role pg_monitor; select * from t")
+
+
+HOSTILE_NAMES = [
+    "two words",
+    "single ' quote",
+    'double " quote',
+    "../../../../tmp/up",
+    "-dash",
+    "dbname=postgres host=/nonexistent",
+    "postgres://postgres@nowhere/postgres",
+    "$(touch x)",
+    "back\\slash\\",
+    "%s %(x)s",
+    "\u00e9" * 31 + "x",  # 63 bytes
+    "app_restoring_20260101T000000Z",
+]
+
+
+@pytest.mark.parametrize("form", ["custom", "plain"])
+def test_names_are_data_and_nothing_else(server: Server, tmp_path: Path, form: str) -> None:
+    with contextlib.ExitStack() as stack:
+        for number, name in enumerate(HOSTILE_NAMES):
+            stack.enter_context(database_on(server, name, f"create table t as select {number} as n"))
+        outcome = run_module(
+            "db_backup", directory=str(tmp_path), databases=HOSTILE_NAMES, format=form, compression="none", **login(server)
+        )
+        assert outcome.changed
+        before = databases(server)
+        for number, name in enumerate(HOSTILE_NAMES):
+            server.psql("update t set n = -1", name)
+            restored = run_module("db_restore", directory=str(tmp_path), database=name, if_exists="replace", **login(server))
+            assert restored.changed, name
+            assert server.psql("select n from t", name) == str(number), name
+        assert databases(server) == before
+        refused = run_module(
+            "db_restore", directory=str(tmp_path), backup=payloads(tmp_path)[0].name, database="new\nline", **login(server)
+        )
+        assert refused.error_code == "name_refused"
+
+
+# --- What there is already ------------------------------------------------------------------------
+
+
+def test_a_database_that_is_there_is_an_error_unless_told_what_to_do(site: Site) -> None:
+    site.back_up()
+    site.sql("update t set n = 2")
+    with as_it_was(site):
+        for check in (True, False):
+            outcome = restore(site, check=check)
+            assert outcome.error_code == "database_exists"
+            assert "if_exists=replace" in outcome.msg
+        kept = restore(site, if_exists="keep")
+        assert (kept.changed, kept.result["restored"]) == (False, None)
+    assert restore(site, if_exists="replace").changed
+    assert site.sql("select n from t") == "1"
+
+
+def test_the_old_one_is_kept_when_asked_for(site: Site) -> None:
+    site.back_up()
+    site.sql("update t set n = 2")
+    outcome = restore(site, if_exists="replace", keep_old=True)
+    previous = outcome.result["previous"]
+    assert previous.startswith(f"{site.database}_replaced_")
+    assert (site.sql("select n from t"), site.server.psql("select n from t", previous)) == ("1", "2")
+    assert restore(site, if_exists="replace").changed  # and what is kept is nothing that is swept
+    assert site.server.psql("select n from t", previous) == "2"
+
+
+def test_check_mode_changes_nothing_and_diff_says_what_comes(site: Site) -> None:
+    site.back_up()
+    with as_it_was(site):
+        before = state_of(site.directory)
+        outcome = restore(site, if_exists="replace", check=True, diff=True)
+        assert outcome.changed
+        assert outcome.result["restored"]["filename"] == payload(site.directory).name
+        assert outcome.result["diff"]["before"] == "as it was\n"
+        assert payload(site.directory).name in outcome.result["diff"]["after"]
+        assert state_of(site.directory) == before
+    kept = restore(site, if_exists="keep", check=True, diff=True)
+    assert kept.changed is False
+    assert kept.result["diff"]["before"] == kept.result["diff"]["after"]
+
+
+def test_sessions_are_named_in_the_error(site: Site) -> None:
+    site.back_up()
+    with as_it_was(site), connected(site):
+        for check in (True, False):
+            outcome = restore(site, if_exists="replace", check=check)
+            assert outcome.error_code == "database_in_use"
+            assert "the shop" in outcome.msg
+            assert "terminate_sessions" in outcome.msg
+            assert len(outcome.result["error"]["sessions"]) == 1
+
+
+def test_a_session_that_comes_while_it_runs_is_an_error_and_all_is_as_it_was(site: Site, tmp_path: Path) -> None:
+    site.back_up()
+    with as_it_was(site), held(site, tmp_path / "fake", if_exists="replace") as (process, impostor), connected(site):
+        impostor.say("go")
+        outcome = process.wait()
+        assert outcome.error_code == "database_in_use"
+        assert "the shop" in outcome.msg
+
+
+def test_sessions_are_ended_when_asked_for_and_others_find_the_restored_one(site: Site) -> None:
+    site.back_up()
+    site.sql("update t set n = 2")
+    with connected(site) as connection:
+        outcome = restore(site, if_exists="replace", terminate_sessions=True)
+        assert outcome.changed
+        with pytest.raises(psycopg2.Error):
+            connection.cursor().execute("select 1")
+    with connected(site) as connection, connection.cursor() as cursor:
+        cursor.execute("select n from t")
+        assert cursor.fetchall() == [(1,)]
+
+
+@pytest.mark.parametrize("terminate", [False, True], ids=["nobody there", "with sessions that come back"])
+def test_clients_find_no_database_for_less_than_a_second(site: Site, terminate: bool) -> None:
+    site.back_up()
+    with contextlib.ExitStack() as stack:
+        if terminate:
+            stack.enter_context(connected(site))
+        outcome = restore(site, if_exists="replace", terminate_sessions=terminate)
+    assert outcome.changed
+    assert 0 < outcome.result["swap_seconds"] < 1
+
+
+def test_the_database_that_we_are_connected_to_is_refused(site: Site) -> None:
+    site.back_up()
+    with as_it_was(site):
+        outcome = restore(site, if_exists="replace", login_db=site.database)
+    assert outcome.error_code == "argument_invalid"
+    assert "login_db" in outcome.msg
+
+
+# --- Which backup ---------------------------------------------------------------------------------
+
+
+def test_latest_is_the_newest_good_one(site: Site) -> None:
+    site.back_up()
+    first = payload(site.directory).name
+    site.sql("update t set n = 2")
+    second = site.back_up().backups[0]["filename"]
+    site.sql("update t set n = 3")
+    rotten = site.back_up().backups[0]["path"]
+    with open(rotten, "ab") as file:
+        file.write(b"x")
+    assert restore(site, if_exists="replace").result["restored"]["filename"] == second
+    assert site.sql("select n from t") == "2"
+    assert restore(site, if_exists="replace", backup=first).changed
+    assert site.sql("select n from t") == "1"
+
+
+def test_latest_of_several_origins_is_an_error_that_lists_them(site: Site) -> None:
+    site.back_up(origin="db7")
+    site.back_up(origin="db8")
+    with as_it_was(site):
+        outcome = restore(site, if_exists="replace")
+    assert outcome.error_code == "backup_ambiguous"
+    assert "db7" in outcome.msg and "db8" in outcome.msg
+    name = next(one["filename"] for one in site.facts()["files"] if one["origin"] == "db8")
+    assert restore(site, if_exists="replace", backup=name).changed
+
+
+@pytest.mark.parametrize(
+    "over, code",
+    [
+        ({"backup": "backup_nothing_2026-01-01_00-00-00.dump.gz"}, "backup_missing"),
+        ({"backup": "../../etc/passwd"}, "backup_missing"),
+        ({"source_database": "no such"}, "backup_missing"),
+        ({"directory": "/nonexistent"}, "backup_missing"),
+        ({"directory": "relative"}, "argument_invalid"),
+        ({"jobs": 0}, "argument_invalid"),
+        ({"include_globals": True}, "backup_missing"),
+    ],
+)
+def test_what_is_not_there_is_an_error(site: Site, over: dict[str, Any], code: str) -> None:
+    site.back_up()
+    with as_it_was(site):
+        for check in (True, False):
+            assert restore(site, if_exists="replace", check=check, **over).error_code == code
+
+
+def test_a_backup_without_a_manifest_is_refused(site: Site) -> None:
+    site.back_up()
+    manifest_path(payload(site.directory)).unlink()
+    with as_it_was(site):
+        outcome = restore(site, if_exists="replace", backup=payload(site.directory).name)
+    assert outcome.error_code == "backup_missing"
+    assert "backup_verify" in outcome.msg
+
+
+# --- Roles ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def owned(site: Site) -> Iterator[Site]:
+    """A database whose owner and grants need roles that the server then lacks."""
+    roles = "create role keeper login password 'digest me'; create role reader; grant reader to keeper"
+    site.server.psql(f"{roles}; alter database {site.database} owner to keeper")
+    site.sql("alter table t owner to keeper; grant select on t to reader; create policy p on t to reader using (true)")
+    try:
+        yield site
+    finally:
+        drop(site.server, site.database)
+        for name in databases(site.server):
+            if name.startswith("copy"):
+                drop(site.server, name)
+        site.server.psql("drop role if exists keeper; drop role if exists reader")
+
+
+def forget(site: Site) -> None:
+    drop(site.server, site.database)
+    site.server.psql("drop role keeper; drop role reader")
+
+
+@pytest.mark.parametrize("form", ["custom", "plain"])
+def test_roles_that_are_missing_are_named_before_the_start(owned: Site, form: str) -> None:
+    owned.back_up(format=form)
+    forget(owned)
+    outcome = restore(owned)
+    assert outcome.error_code == "roles_missing"
+    assert outcome.result["error"]["roles"] == ["keeper", "reader"]
+    assert "include_globals" in outcome.msg
+    assert owned.database not in databases(owned.server)
+
+
+@every_version
+@pytest.mark.parametrize("form", ["custom", "plain"])
+def test_globals_bring_the_roles_that_are_missing_and_leave_the_others(owned: Site, form: str) -> None:
+    owned.back_up(format=form, include_globals=True)
+    digest = owned.server.psql("select rolpassword from pg_authid where rolname = 'keeper'")
+    forget(owned)
+    owned.server.psql("create role reader login password 'another'")
+    reader = owned.server.psql("select rolcanlogin, rolpassword from pg_authid where rolname = 'reader'")
+    outcome = restore(owned, include_globals=True)
+    assert outcome.changed
+    assert owned.server.psql("select rolpassword from pg_authid where rolname = 'keeper'") == digest
+    assert owned.server.psql("select pg_has_role('keeper', 'reader', 'member')") == "t"
+    assert owned.server.psql("select rolcanlogin, rolpassword from pg_authid where rolname = 'reader'") == reader
+    assert owned.sql("select tableowner from pg_tables where tablename = 't'") == "keeper"
+    assert "SCRAM" not in outcome.stdout + outcome.stderr
+
+
+def test_roles_that_were_made_go_when_the_restore_fails(owned: Site) -> None:
+    owned.sql("create function f(n int) returns int language sql as $$ select 1 / n $$")
+    owned.sql("create table checked (n int check (f(n) is not null)); create table late (n int)")
+    owned.sql("insert into checked values (1); create or replace function f(n int) returns int language sql as $$ select 1/0 $$")
+    owned.back_up(include_globals=True)
+    forget(owned)
+    outcome = restore(owned, include_globals=True)
+    assert outcome.error_code == "program_failed"
+    assert "division by zero" in outcome.msg
+    assert owned.server.psql("select count(*) from pg_roles where rolname in ('keeper', 'reader')") == "0"
+
+
+def test_owners_and_grants_can_be_left_out(owned: Site) -> None:
+    owned.sql("drop policy p on t")
+    owned.back_up()
+    forget(owned)
+    assert restore(owned, no_owner=True).changed
+    assert owned.sql("select tableowner, relacl from pg_tables, pg_class where tablename = 't' and relname = 't'") == "postgres|"
+
+
+# --- Backups that are not what they were ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("place", ["start", "middle", "end"])
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+@pytest.mark.parametrize("form", ["custom", "plain"])
+def test_one_bit_is_enough_to_refuse_a_backup(site: Site, form: str, compression: str, place: str) -> None:
+    site.sql(CONTENT)
+    site.back_up(format=form, compression=compression)
+    one = payload(site.directory)
+    data = bytearray(one.read_bytes())
+    data[{"start": 0, "middle": len(data) // 2, "end": -1}[place]] ^= 1
+    one.write_bytes(data)
+    with as_it_was(site):
+        outcome = restore(site, if_exists="replace")
+        assert outcome.error_code == "payload_corrupt"
+        assert str(one) in outcome.msg
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+@pytest.mark.parametrize("said", [False, True], ids=["with the old manifest", "with a manifest that is true of it"])
+def test_a_payload_that_was_cut_is_refused(site: Site, compression: str, said: bool) -> None:
+    site.sql(CONTENT)
+    site.back_up(format="plain", compression=compression)
+    one = payload(site.directory)
+    data = one.read_bytes()[:-100]
+    one.write_bytes(data)
+    if said:
+        rewrite_manifest(one, payload_bytes=len(data), payload_sha256=hashlib.sha256(data).hexdigest())
+    with as_it_was(site):
+        outcome = restore(site, if_exists="replace", backup=one.name)
+        assert outcome.error_code == "payload_corrupt"
+
+
+def test_payload_and_manifest_of_two_databases_are_told_apart(site: Site) -> None:
+    site.back_up()
+    mine = payload(site.directory)
+    with database_on(site.server, sql="create table other as select 2 as n") as other:
+        site.back_up(databases=[other])
+        [theirs] = [path for path in site.directory.glob("backup_*.gz") if path != mine]
+        data = mine.read_bytes()
+        mine.write_bytes(theirs.read_bytes())
+        theirs.write_bytes(data)
+        with as_it_was(site):
+            assert restore(site, if_exists="replace", backup=mine.name).error_code == "payload_corrupt"
+        text = manifest_path(theirs).read_bytes()
+        mine.write_bytes(data)
+        manifest_path(mine).write_bytes(text)
+        with as_it_was(site):
+            assert restore(site, if_exists="replace", backup=mine.name).error_code == "backup_missing"
+
+
+def test_a_plain_dump_that_leads_elsewhere_is_refused(site: Site) -> None:
+    site.back_up(format="plain", extra_args=["--create"])
+    with as_it_was(site):
+        outcome = restore(site, if_exists="replace", backup=payload(site.directory).name)
+        assert outcome.error_code == "content_invalid"
+        assert "\\connect" in outcome.msg
+
+
+# --- Restores that go wrong -----------------------------------------------------------------------
+
+BREAKS_ON_THE_WAY = """
+create function f(n int) returns int language plpgsql as $$ begin
+    if current_database() like '%restoring%' and n > 500 then raise 'out of luck'; end if; return n; end $$;
+create table checked (n int check (f(n) > 0)); insert into checked select generate_series(1, 1000);
+"""
+
+
+@every_version
+@pytest.mark.parametrize("form", ["custom", "plain"])
+def test_a_dump_that_fails_half_way_leaves_all_as_it_was(site: Site, form: str) -> None:
+    site.sql(BREAKS_ON_THE_WAY)
+    site.back_up(format=form)
+    with as_it_was(site):
+        outcome = restore(site, if_exists="replace")
+        assert outcome.error_code == "program_failed"
+        assert "out of luck" in outcome.msg
+        assert "the database is as it was" in outcome.msg
+
+
+@contextlib.contextmanager
+def held(
+    site: Site, folder: Path, script: str = "", program: str = "pg_restore", **over: Any
+) -> Iterator[tuple[ModuleProcess, Impostor]]:
+    """A restore whose program has been started to fill the new database, and waits for ``say("go")``."""
+    wait = 'if any(one.startswith("--dbname") for one in arguments):\n    note("started"); wait_for("go")\n'
+    impostor = Impostor(folder, site.server.bin_directory, f"{wait}{script}\ngo_on()", program=program)
+    with restoring(site, bin_directory=str(impostor.bin_directory), **over) as process:
+        impostor.wait_for("started", unless=lambda: process.ended)
+        yield process, impostor
+        impostor.say("go")
+
+
+def remains(site: Site) -> list[str]:
+    return [name for name in databases(site.server) if name.startswith(f"{site.database}_restoring_")]
+
+
+def test_what_a_killed_restore_left_is_removed_by_the_next(site: Site, tmp_path: Path) -> None:
+    site.back_up()
+    before = oid_of(site), databases(site.server), dump_of(site.server, site.database)
+    with held(site, tmp_path / "fake", if_exists="replace") as (process, impostor):
+        [left] = remains(site)
+        process.kill()
+        assert remains(site) == [left]
+        with database_on(site.server) as another:
+            site.back_up(databases=[another])
+            outcome = restore(site, database=another, if_exists="replace")
+            assert outcome.changed
+            assert any(left in warning for warning in outcome.warnings)
+    wait_until(lambda: not runs(impostor.pid()))
+    assert (oid_of(site), databases(site.server), dump_of(site.server, site.database)) == before
+
+
+def test_what_a_living_restore_has_is_left_alone_and_a_second_of_the_same_database_is_refused(site: Site, tmp_path: Path) -> None:
+    site.back_up()
+    with held(site, tmp_path / "fake", if_exists="replace") as (process, impostor):
+        [theirs] = remains(site)
+        assert restore(site, if_exists="replace").error_code == "locked"
+        assert restore(site, database="copy", source_database=site.database, login_db="template1").changed
+        assert remains(site) == [theirs]
+        impostor.say("go")
+        assert process.wait().changed
+
+
+def test_a_database_of_such_a_name_that_is_not_ours_is_never_removed(site: Site) -> None:
+    site.back_up()
+    with database_on(site.server, f"{site.database}_restoring_20260101T000000Z") as mine:
+        assert restore(site, if_exists="replace").changed
+        assert site.server.psql("select n from t", mine) == "1"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_restore_that_is_told_to_stop_removes_what_it_made(site: Site, tmp_path: Path, number: signal.Signals) -> None:
+    site.back_up()
+    with as_it_was(site), held(site, tmp_path / "fake", if_exists="replace") as (process, impostor):
+        process.send_signal(number)
+        outcome = process.wait()
+        assert outcome.error_code == "interrupted"
+        assert not runs(impostor.pid())
+
+
+@pytest.mark.parametrize("form, program", [("custom", "pg_restore"), ("plain", "psql")])
+def test_a_server_that_dies_in_mid_restore_is_an_error_and_the_next_run_cleans_up(
+    server: Server, tmp_path: Path, form: str, program: str
+) -> None:
+    with Server.start(server.installation) as mortal, database_on(mortal) as database:
+        site = Site(mortal, database, tmp_path / "backups")
+        site.back_up(format=form)
+        before = dump_of(mortal, database)
+        with held(site, tmp_path / "fake", program=program, if_exists="replace") as (process, impostor):
+            mortal.kill()
+            impostor.say("go")
+            outcome = process.wait()
+        assert outcome.error_code == "program_failed"
+        assert "the next restore removes it" in outcome.msg
+        mortal.restart()
+        assert dump_of(mortal, database) == before
+        [left] = remains(site)
+        again = restore(site, if_exists="replace")
+        assert again.changed
+        assert any(left in warning for warning in again.warnings)
+        assert remains(site) == []
+
+
+def test_no_room_for_the_unpacked_backup_is_told_before_the_start(site: Site, small_disk: Callable[[str], Path]) -> None:
+    site = site._replace(directory=small_disk("size=3m"))
+    site.sql("create table big as select repeat('x', 1000000) as raw from generate_series(1, 6)")
+    site.back_up()
+    with as_it_was(site):
+        for check in (True, False):
+            outcome = restore(site, if_exists="replace", check=check)
+            assert outcome.error_code == "no_space"
+            assert str(site.directory) in outcome.msg
+
+
+def test_a_disk_that_fills_up_while_unpacking_leaves_all_as_it_was(site: Site, small_disk: Callable[[str], Path]) -> None:
+    site = site._replace(directory=small_disk("size=3m"))
+    site.sql("create table big as select repeat('x', 1000000) as raw from generate_series(1, 6)")
+    site.back_up()
+    rewrite_manifest(payload(site.directory), content_bytes=None)
+    with as_it_was(site):
+        outcome = restore(site, if_exists="replace")
+        assert outcome.error_code == "no_space"
+
+
+def test_missing_programs_are_an_error_that_says_what_to_install(site: Site, tmp_path: Path) -> None:
+    site.back_up()
+    with as_it_was(site):
+        outcome = restore(site, if_exists="replace", bin_directory=str(tmp_path))
+        assert outcome.error_code == "program_missing"
+        assert f"postgresql-client-{site.server.major}" in outcome.msg
+
+
+# --- Secrets --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form, program", [("custom", "pg_restore"), ("plain", "psql")])
+def test_the_password_opens_the_server_and_is_seen_nowhere(guarded: Server, tmp_path: Path, form: str, program: str) -> None:
+    record = (
+        'note("argv", repr(arguments))\n'
+        'note("environment", "".join("%s=%s\\n" % item for item in os.environ.items()))\n'
+        'note("cmdline", open("/proc/%d/cmdline" % os.getppid()).read())\n'
+        "go_on()"
+    )
+    impostor = Impostor(tmp_path / "fake", guarded.bin_directory, record, program=program)
+    access = {
+        "login_host": "127.0.0.1",
+        "login_port": guarded.port,
+        "login_user": guarded.user,
+        "login_password": PASSWORD,
+        "bin_directory": str(impostor.bin_directory),
+    }
+    directory = str(tmp_path / "backups")
+    assert run_module("db_backup", directory=directory, databases=["postgres"], format=form, **access).changed
+    for attempt in ("restored", "fails"):
+        outcome = run_module("db_restore", directory=directory, database="copy", source_database="postgres", diff=True, **access)
+        assert (outcome.status == 0) == (attempt == "restored")
+        assert "quo:ted" not in outcome.stdout + outcome.stderr
+    guarded.psql("drop database copy")
+    assert "PGPASSFILE=/dev/fd/" in (impostor.notes / "environment").read_text()
+    for path in (one for one in tmp_path.rglob("*") if one.is_file() and not one.is_symlink()):
+        assert b"quo:ted" not in path.read_bytes(), path
