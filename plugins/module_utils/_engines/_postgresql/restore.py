@@ -71,9 +71,15 @@ _STAMP = "%Y%m%dT%H%M%SZ"
 _LONGEST_NAME = 63  # bytes
 _LOCK_CLASS = 0x1A57600D  # an advisory lock has two numbers: this one, and what stands for a name
 _IN_USE = "55006"
+_LOCK_WAIT = "--lock-wait-timeout=60000"  # milliseconds
 _SETTLE_SECONDS = 10.0
 _POLL_SECONDS = 0.01
 
+# The session waits for the program that fills the new database, however long that takes. A server before 14 has fewer of these.
+_PATIENCE = """
+SELECT set_config(name, '0', false) FROM pg_catalog.pg_settings
+WHERE name IN ('statement_timeout', 'lock_timeout', 'idle_session_timeout', 'idle_in_transaction_session_timeout')
+"""
 _SESSIONS = """
 SELECT pid, usename, application_name, coalesce(host(client_addr), 'local') FROM pg_catalog.pg_stat_activity
 WHERE datname = %s AND pid <> pg_backend_pid() AND backend_type IS DISTINCT FROM 'autovacuum worker' ORDER BY pid
@@ -124,6 +130,7 @@ class PostgresqlRestoreEngine:
         with contextlib.ExitStack() as stack:
             control = stack.enter_context(connecting(self._options.login, readonly=False))
             control.set_client_encoding("UTF8")
+            execute(control, _PATIENCE)
             file = make_file()
             stack.callback(os.close, file)
             restoration = PostgresqlRestoration(self._options, self._runner, manifest, control, stamp, file)
@@ -159,6 +166,7 @@ class PostgresqlRestoration:
         self._properties = Properties()
         self._globals = Globals()
         self._statements = Statements(self._look_at) if manifest.format == "plain" else None
+        self._leads_out: str | None = None
         self._warnings: list[str] = []
         self._made = False
         self._new_roles: list[str] = []
@@ -240,10 +248,7 @@ class PostgresqlRestoration:
 
     def _look_at(self, statement: str) -> None:
         if statement.startswith("\\") and not statement.startswith(("\\restrict ", "\\unrestrict ")):
-            raise ContentInvalid(
-                f"The dump has psql's command {statement.split()[0]}, which leads out of the database that is being restored.",
-                "Such a dump was made with --create: restore it by hand, on a server where that does no harm.",
-            )
+            self._leads_out = self._leads_out or statement.split()[0]
         self._properties.take(statement)
 
     def _read_statements(self) -> None:
@@ -252,8 +257,11 @@ class PostgresqlRestoration:
             self._read_script("pg_restore", ["--format=custom", *self._owner_arguments()], f"/dev/fd/{self._file}")
             return
         self._statements.finish()
-        if self._properties.create is not None:
-            return
+        if self._leads_out is not None:
+            raise ContentInvalid(
+                f"The dump has psql's command {self._leads_out}, which leads out of the database that is being restored.",
+                "Such a dump was made with --create: restore it by hand, on a server where that does no harm.",
+            )
         if not _exists(self._control, self._options.database):
             self._warnings.append(
                 "A plain dump does not say what belongs to the database itself, such as its settings and grants on it: "
@@ -263,7 +271,8 @@ class PostgresqlRestoration:
         roles, self._properties = self._properties.roles, Properties()
         # What belongs to a database itself is not in a plain dump: the one that is replaced has it.
         self._read_script(
-            "pg_dump", [*self._role(), f"--dbname={self._conninfo(self._options.database)}", "--no-password", "--no-sync"]
+            "pg_dump",
+            [*self._role(), f"--dbname={self._conninfo(self._options.database)}", "--no-password", "--no-sync", _LOCK_WAIT],
         )
         self._properties.roles = roles | self._properties.database_roles
         self._warnings.append(
@@ -315,6 +324,8 @@ class PostgresqlRestoration:
         self._mark(self.scratch)
         # Nobody else is to see it before it is whole, and its grants are those that it should have.
         execute(self._control, f"REVOKE CONNECT ON DATABASE {name} FROM PUBLIC")
+        if self._changes_role():
+            execute(self._control, f"GRANT CONNECT ON DATABASE {name} TO SESSION_USER")
         for statement in self._properties.owner_as(self.scratch):
             execute(self._control, statement)
 
@@ -377,6 +388,8 @@ class PostgresqlRestoration:
     def _give_properties(self) -> None:
         name = quote_identifier(self.scratch)
         execute(self._control, f"COMMENT ON DATABASE {name} IS NULL")
+        if self._changes_role():
+            execute(self._control, f"REVOKE CONNECT ON DATABASE {name} FROM SESSION_USER")
         execute(self._control, f"GRANT CONNECT ON DATABASE {name} TO PUBLIC")
         for statement in self._properties.others_as(self.scratch):
             execute(self._control, statement)
@@ -432,6 +445,11 @@ class PostgresqlRestoration:
             _drop(self._control, self._replaced)
         except BackupError as error:
             self._warnings.append(f"The old database is still there as {self._replaced}: {error.problem}")
+
+    def _changes_role(self) -> bool:
+        """Whether the programs connect as somebody else than who makes the new database."""
+        [(changes,)] = query(self._control, "SELECT session_user <> current_user")
+        return bool(changes)
 
     def _program(self, name: str) -> Program:
         version = str(self._control.info.parameter_status("server_version")).split()[0]

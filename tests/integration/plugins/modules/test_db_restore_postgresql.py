@@ -89,11 +89,11 @@ def as_it_was(site: Site) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def connected(site: Site, database: str | None = None) -> Iterator[Any]:
+def connected(site: Site, database: str | None = None, user: str = "postgres") -> Iterator[Any]:
     connection = psycopg2.connect(
         host=str(site.server.socket_directory),
         port=site.server.port,
-        user=site.server.user,
+        user=user,
         dbname=database or site.database,
         application_name="the shop",
     )
@@ -389,6 +389,41 @@ def test_a_backup_without_a_manifest_is_refused(site: Site) -> None:
         outcome = restore(site, if_exists="replace", backup=payload(site.directory).name)
     assert outcome.error_code == "backup_missing"
     assert "backup_verify" in outcome.msg
+
+
+# --- Who restores ---------------------------------------------------------------------------------
+
+
+@every_version
+def test_a_user_who_is_no_superuser_restores_a_database_of_his_own(site: Site) -> None:
+    site.server.psql("create role tenant login createdb")
+    try:
+        site.server.psql(f"alter database {site.database} owner to tenant")
+        site.sql(f"alter table t owner to tenant; alter database {site.database} set work_mem to '7MB'")
+        site.back_up(login_user="tenant")
+        with connected(site, user="tenant"):
+            outcome = restore(site, login_user="tenant", if_exists="replace", terminate_sessions=True)
+        assert outcome.changed
+        with connected(site), as_it_was(site):
+            refused = restore(site, login_user="tenant", if_exists="replace", terminate_sessions=True)
+            assert refused.error_code == "query_failed"
+    finally:
+        drop(site.server, site.database)
+        site.server.psql("drop role tenant")
+
+
+def test_a_role_that_is_changed_to_owns_what_it_restores(site: Site) -> None:
+    site.server.psql("create role tenant createdb; create role person login noinherit; grant tenant to person")
+    try:
+        site.back_up()
+        outcome = restore(
+            site, login_user="person", session_role="tenant", no_owner=True, database="copy", source_database=site.database
+        )
+        assert outcome.changed
+        assert site.server.psql("select tableowner from pg_tables where tablename = 't'", "copy") == "tenant"
+    finally:
+        drop(site.server, "copy")
+        site.server.psql("drop role person; drop role tenant")
 
 
 # --- Roles ----------------------------------------------------------------------------------------
