@@ -170,7 +170,8 @@ def _find_latest(request: RestoreRequest, now: datetime) -> Backup:
 
 def _find_globals(request: RestoreRequest, backup: Backup, now: datetime) -> Backup:
     manifest = backup.manifest
-    found = Catalog(request.store).newest_good(Group(manifest.origin, manifest.engine, manifest.instance, "globals", None), now)
+    group = Group(manifest.origin, manifest.engine, manifest.instance, "globals", None)
+    found = Catalog(request.store).newest_good([group], now).get(group)
     if found is None:
         raise BackupMissing(
             f"There is no good backup of the globals that go with {backup.name.filename} in {request.store.location}.",

@@ -110,6 +110,7 @@ def connecting(login: Login, *, readonly: bool = True) -> t.Iterator[psycopg2.ex
         except psycopg2.Error as error:
             raise _connection_error(login, str(error).strip()) from error
     # Only from here on: while it connects, libpq keeps its own time, for each of several hosts.
+    before = psycopg2.extensions.get_wait_callback()
     psycopg2.extensions.set_wait_callback(_wait_for_answer)
     try:
         connection.set_session(readonly=readonly, autocommit=True)
@@ -117,7 +118,7 @@ def connecting(login: Login, *, readonly: bool = True) -> t.Iterator[psycopg2.ex
             query(connection, "SELECT set_config('role', %s, false)", login.session_role)
         yield connection
     finally:
-        psycopg2.extensions.set_wait_callback(None)
+        psycopg2.extensions.set_wait_callback(before)
         connection.close()
 
 
@@ -157,9 +158,14 @@ def query(connection: psycopg2.extensions.connection, sql: str, *values: t.Any) 
 
 
 def execute(connection: psycopg2.extensions.connection, sql: str) -> None:
-    """Have the server do something. Raises QueryFailed with the server's own words, which hold nothing of the SQL."""
+    """Have the server do something, however long that takes: a large database is not dropped in a moment.
+
+    Raises QueryFailed with the server's own words, which hold nothing of the SQL.
+    """
     import psycopg2
 
+    before = psycopg2.extensions.get_wait_callback()
+    psycopg2.extensions.set_wait_callback(None)
     try:
         with connection.cursor() as cursor:
             cursor.execute(sql)
@@ -170,6 +176,8 @@ def execute(connection: psycopg2.extensions.connection, sql: str) -> None:
             "Look at what the user may do (login_user, session_role).",
             sqlstate=error.pgcode,
         ) from error
+    finally:
+        psycopg2.extensions.set_wait_callback(before)
 
 
 def _connection_error(login: Login, words: str) -> ConnectionFailed:

@@ -410,6 +410,7 @@ class PostgresqlRestoration:
         with connecting(self._options.login) as connection:
             began = time.monotonic()
             query(connection, _END_SESSIONS, target)
+            _wait_until_gone(connection, target)  # not by control, whose transaction sees the sessions as they were
             done = threading.Event()
 
             def keep_ending() -> None:
@@ -420,7 +421,6 @@ class PostgresqlRestoration:
             thread = threading.Thread(target=keep_ending, name="sessions", daemon=True)
             thread.start()
             try:
-                _wait_until_gone(connection, target)  # not by control, whose transaction sees the sessions as they were
                 yield began
             finally:
                 done.set()
