@@ -23,6 +23,9 @@ ROWS: dict[str, t.Callable[[], None]] = {
     "dumping": dumping,
     "archiving": archiving,
 }
+from bench.restoring import restoring
+
+ROWS: dict[str, t.Callable[[], None]] = {"listing": listing, "dumping": dumping, "restoring": restoring}
 
 
 def main() -> None:

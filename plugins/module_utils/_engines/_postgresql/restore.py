@@ -24,7 +24,7 @@ import time
 import typing as t
 import zlib
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.connection import (
     Login,
@@ -175,7 +175,7 @@ class PostgresqlRestoration:
                 f"Another run is restoring the database {options.database}.", "Wait for it, or see in pg_locks who it is."
             )
         self._warnings += _sweep(control)
-        text = stamp.strftime(_STAMP)
+        text = _free_stamp(control, options.database, stamp)
         self.scratch = _derived_name(options.database, f"_restoring_{text}")
         self._restored = _derived_name(options.database, f"_restored_{text}")
         self._replaced = _derived_name(options.database, f"_replaced_{text}")
@@ -589,6 +589,15 @@ def _answers(connection: psycopg2.extensions.connection) -> bool:
     except BackupError:
         return False
     return True
+
+
+def _free_stamp(connection: psycopg2.extensions.connection, database: str, stamp: datetime) -> str:
+    """Return the first second from the stamp on with which no database has a name yet."""
+    while True:
+        text = stamp.strftime(_STAMP)
+        if not any(_exists(connection, _derived_name(database, f"_{what}_{text}")) for what in ("restoring", "replaced")):
+            return text
+        stamp += timedelta(seconds=1)
 
 
 def _derived_name(database: str, ending: str) -> str:

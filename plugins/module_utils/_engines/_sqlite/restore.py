@@ -23,7 +23,7 @@ import time
 import typing as t
 import urllib.parse
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from ansible_collections.lastgood.database.plugins.module_utils._engines.base import Situation, Swapped
 from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite import look_at_file
@@ -68,6 +68,8 @@ class SqliteRestoreEngine:
     @contextlib.contextmanager
     def restoring(self, manifest: Manifest, stamp: datetime, make_file: t.Callable[[], int]) -> t.Iterator[SqliteRestoration]:
         swept = _sweep(self.database)
+        while os.path.lexists(_replaced_name(self.database, stamp)):
+            stamp += timedelta(seconds=1)
         scratch = f"{_prefix(self.database)}{stamp.strftime(_STAMP)}"
         with store_errors(f"Making {scratch}"):
             descriptor = os.open(scratch, _CREATE_FLAGS, 0o600)
@@ -88,7 +90,7 @@ class SqliteRestoration:
         self._keep_old = keep_old
         self._scratch = scratch
         self._descriptor = descriptor
-        self._replaced = f"{path}_replaced_{stamp.strftime(_STAMP)}"
+        self._replaced = _replaced_name(path, stamp)
         self._warnings = warnings
 
     def write_globals(self, data: bytes | memoryview) -> None:
@@ -241,6 +243,10 @@ def _check_room(directory: str, manifest: Manifest) -> None:
 def _prefix(path: str) -> str:
     """Return how the file of a restore in progress begins."""
     return os.path.join(os.path.dirname(path), f".{os.path.basename(path)}_restoring_")
+
+
+def _replaced_name(path: str, stamp: datetime) -> str:
+    return f"{path}_replaced_{stamp.strftime(_STAMP)}"
 
 
 def _sweep(path: str) -> list[str]:

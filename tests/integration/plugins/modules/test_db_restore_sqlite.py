@@ -149,6 +149,12 @@ def test_the_old_one_is_kept_with_all_that_was_in_its_journal(notes: Notes) -> N
     assert notes.read() == [("first",)]
 
 
+def test_two_old_ones_can_be_kept_of_one_second(notes: Notes) -> None:
+    kept = [notes.restore(keep_old=True).result["previous"] for _time in range(3)]
+    assert len(set(kept)) == 3
+    assert [notes.read(Path(path)) for path in kept] == [[("first",), ("second",)], [("first",)], [("first",)]]
+
+
 @in_each_journal_mode
 def test_a_journal_that_was_left_does_not_come_into_the_restored_one(notes: Notes) -> None:
     killed = (

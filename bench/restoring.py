@@ -1,0 +1,104 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Restoring a gigabyte of SQL to PostgreSQL 18, beside PostgreSQL's own programs and the community's module.
+
+What is compared with is pg_restore -j2 of an archive that pg_dump wrote to a file itself, and so could note where each table is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tempfile
+from pathlib import Path
+
+from bench.dumping import ROWS, ROWS_OF_A_GIGABYTE
+from bench.measure import Case, compare, run
+from bench.peers import ours, theirs
+from tools.throwaway_postgresql import Server, installation
+
+TABLES = 4  # or parallel jobs would have nothing to share
+
+
+def restoring() -> None:
+    """Print the rows."""
+    with Server.start(installation(18)) as server, tempfile.TemporaryDirectory(dir=os.environ["HOME"]) as folder:
+        server.create_database("source")
+        for number in range(TABLES):
+            table = ROWS.format(count=ROWS_OF_A_GIGABYTE // TABLES).replace("table orders", f"table orders{number}")
+            server.psql(f"{table}; alter table orders{number} add primary key (id)", "source")
+        place = Place(server, Path(folder))
+        compare("Restoring 1 GB of SQL", place.cases(), rounds=3)
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """A server, and a folder for what was dumped from it."""
+
+    server: Server
+    folder: Path
+
+    def cases(self) -> dict[str, Case]:
+        """Return each way to restore; each into a database that was not there."""
+        native, sql = self.folder / "native.dump", self.folder / "dump.sql.gz"
+        self._make(f'pg_dump --dbname source -Fc --file "{native}"')
+        self._make(f'pg_dump --dbname source | gzip > "{sql}"')
+        return {
+            "db_restore, custom, gzip": self._restore("custom", "gzip"),
+            "db_restore, custom, zstd": self._restore("custom", "zstd"),
+            "db_restore, custom, none": self._restore("custom", "none"),
+            "db_restore, custom, gzip, one job": self._restore("custom", "gzip", jobs=1),
+            "db_restore, plain, gzip": self._restore("plain", "gzip"),
+            "zcat | psql": self._shell(f'zcat "{sql}" | psql -X -q -v ON_ERROR_STOP=1 --dbname restored > /dev/null'),
+            "postgresql_db, plain, gzip": self._theirs(sql),
+            "pg_restore -j2 of a native archive": self._shell(f'pg_restore -j2 --dbname restored "{native}"'),
+        }
+
+    def _restore(self, form: str, compression: str, jobs: int = 2) -> Case:
+        directory = self.folder / f"{form}-{compression}"
+        options = {
+            "directory": str(directory),
+            "login_unix_socket": str(self.server.socket_directory),
+            "login_port": self.server.port,
+            "login_user": self.server.user,
+            "bin_directory": str(self.server.bin_directory),
+        }
+        if not directory.exists():
+            backup = ours("db_backup", self.folder, databases=["source"], format=form, compression=compression, **options)
+            run(backup)
+        case = ours("db_restore", self.folder, database="restored", source_database="source", jobs=jobs, **options)
+        return dataclasses.replace(case, prepare=self._drop)
+
+    def _theirs(self, sql: Path) -> Case:
+        """Return the community's module, which restores into a database that is there."""
+        case = theirs(
+            "community.postgresql.postgresql_db",
+            self.folder,
+            environment=self.environment,
+            name="restored",
+            state="restore",
+            target=str(sql),
+            login_unix_socket=str(self.server.socket_directory),
+            login_user=self.server.user,
+        )
+        return dataclasses.replace(case, prepare=self._make_empty)
+
+    def _shell(self, script: str) -> Case:
+        return Case(["/bin/sh", "-euc", script], self.environment, prepare=self._make_empty)
+
+    def _make(self, script: str) -> None:
+        run(Case(["/bin/sh", "-euc", script], self.environment))
+
+    def _drop(self) -> None:
+        self.server.psql("drop database if exists restored with (force)")
+        self.server.psql("checkpoint")
+
+    def _make_empty(self) -> None:
+        self._drop()
+        self.server.psql("create database restored template template0")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**self.server.environment, "PATH": f"{self.server.bin_directory}:{os.environ['PATH']}"}
