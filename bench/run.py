@@ -16,16 +16,15 @@ from bench.archiving import archiving
 from bench.dumping import dumping
 from bench.listing import listing
 from bench.pruning import pruning
+from bench.restoring import restoring
 
 ROWS: dict[str, t.Callable[[], None]] = {
     "listing": listing,
     "pruning": pruning,
     "dumping": dumping,
     "archiving": archiving,
+    "restoring": restoring,
 }
-from bench.restoring import restoring
-
-ROWS: dict[str, t.Callable[[], None]] = {"listing": listing, "dumping": dumping, "restoring": restoring}
 
 
 def main() -> None:
