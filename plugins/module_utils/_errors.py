@@ -324,6 +324,18 @@ class ReadBackDiffers(BackupError):
     code = "read_back_differs"
 
 
+class Inconclusive(BackupError):
+    """A backup could not be judged, for lack of something that is not its fault."""
+
+    code = "inconclusive"
+
+
+class VerificationFailed(BackupError):
+    """A backup is not good."""
+
+    code = "verification_failed"
+
+
 class StoreFailed(BackupError):
     """Reading or writing a file of the store failed."""
 

@@ -308,6 +308,55 @@ def producing(runner: Runner, command_for: t.Callable[[str, int], Command]) -> t
         os.close(reading)
 
 
+class Consumer:
+    """Feeds a program that reads a file which it is told to read: our pipe."""
+
+    def __init__(self, running: RunningProgram, descriptor: int) -> None:
+        self._running = running
+        self._descriptor: int | None = descriptor
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Hand on the next bytes. Those that the program no longer wants are dropped: its exit status says why."""
+        if self._descriptor is not None:
+            try:
+                write_all(self._descriptor, data)
+            except BrokenPipeError:
+                self.close()
+
+    def finish(self) -> Completed:
+        """Say that there are no more, and wait for the program. Raises ProgramFailed unless it ended with status 0."""
+        self.close()
+        return self._running.wait()
+
+    def close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+@contextlib.contextmanager
+def consuming(runner: Runner, command_for: t.Callable[[str, int], Command]) -> t.Iterator[Consumer]:
+    """Run a program that reads a file, and write that file as it reads.
+
+    ``command_for`` gets the file's path and its descriptor, and returns the command. Leaving without ``finish`` ends the
+    program before it sees the end of its file, which it would take for the end of the data.
+    """
+    reading, writing = pipe()
+    try:
+        command = command_for(f"/dev/fd/{reading}", reading)
+    except BaseException:
+        os.close(reading)
+        os.close(writing)
+        raise
+    with RunningProgram(runner, command, owned=[reading]) as running:
+        consumer = Consumer(running, writing)
+        try:
+            yield consumer
+        finally:
+            running.stop()
+            consumer.close()
+
+
 def pipe() -> tuple[int, int]:
     """Make a pipe, as large as the system lets us: fewer, larger reads."""
     reading, writing = os.pipe()

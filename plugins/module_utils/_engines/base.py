@@ -84,6 +84,23 @@ class Content(t.Protocol):
         """Wait for the end of the dump. Raises ProgramFailed and its like unless all went well."""
 
 
+class Look(t.Protocol):
+    """Takes in the content of a backup, and judges it in the end."""
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Take in the next bytes; they are used up when this returns."""
+
+    def finish(self) -> None:
+        """Say that there are no more. Raises ContentInvalid for what is not good, any other error where that can't be told."""
+
+
+class Examination(t.Protocol):
+    """Looks at the content of one backup."""
+
+    def looking(self) -> t.ContextManager[Look]:
+        """Begin to look at the structure."""
+
+
 class Engine(t.Protocol):
     """One kind of database."""
 

@@ -10,15 +10,37 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.content import CustomDigest, PlainDigest
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.content import (
+    ARCHIVE_MAGIC,
+    SCRIPT_BEGINNING,
+    CustomDigest,
+    PlainDigest,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.examination import (
+    ExaminationOptions,
+    PostgresqlExamination,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.restore import (
     PostgresqlRestoreEngine,
     PostgresqlRestoreOptions,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._engines._sqlite.examination import SqliteExamination
 from ansible_collections.lastgood.database.plugins.module_utils._engines._sqlite.restore import SqliteRestoreEngine
-from ansible_collections.lastgood.database.plugins.module_utils._engines.base import ContentDigest, Engine, RestoreEngine
+from ansible_collections.lastgood.database.plugins.module_utils._engines.base import (
+    ContentDigest,
+    Engine,
+    Examination,
+    Format,
+    RestoreEngine,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql import PostgresqlEngine, PostgresqlOptions
-from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite import FileDigest, SqliteEngine, SqliteOptions
+from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite import (
+    FILE_MAGIC,
+    FileDigest,
+    SqliteEngine,
+    SqliteOptions,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
 from ansible_collections.lastgood.database.plugins.module_utils._process import Runner
 
 EngineOptions = t.Union[PostgresqlOptions, SqliteOptions]
@@ -46,3 +68,19 @@ def content_digest_for(engine: str | None, form: str | None) -> ContentDigest | 
     }
     make = digests.get((engine, form))
     return None if make is None else make()
+
+
+def examination_for(manifest: Manifest, options: ExaminationOptions, runner: Runner) -> Examination | None:
+    """Return what examines a backup, by the words of its manifest; None where these are not known here."""
+    if manifest.engine == PostgresqlEngine.name:
+        return PostgresqlExamination(options, manifest, runner)
+    return SqliteExamination() if manifest.engine == SqliteEngine.name else None
+
+
+def describe_content(head: bytes) -> tuple[str, Format] | None:
+    """Return engine and format of a dump by how it begins; None where that is not known here."""
+    if head.startswith(ARCHIVE_MAGIC):
+        return PostgresqlEngine.name, "custom"
+    if head.startswith(FILE_MAGIC):
+        return SqliteEngine.name, "custom"
+    return (PostgresqlEngine.name, "plain") if SCRIPT_BEGINNING.match(head) else None

@@ -45,7 +45,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
 )
 from ansible_collections.lastgood.database.plugins.module_utils._process import read_full
 
-_MAGIC = b"SQLite format 3\x00"  # https://www.sqlite.org/fileformat2.html, section 1.3
+FILE_MAGIC = b"SQLite format 3\x00"  # https://www.sqlite.org/fileformat2.html, section 1.3
 _ALL_PAGES = -1
 # SQLITE_BUSY and SQLITE_LOCKED, which the standard library names from Python 3.11 on.
 _LOCKED = (5, 6)
@@ -145,12 +145,12 @@ class FileDigest:
         self._head = b""
 
     def update(self, chunk: memoryview) -> None:
-        if len(self._head) < len(_MAGIC):
-            self._head += bytes(chunk[: len(_MAGIC) - len(self._head)])
+        if len(self._head) < len(FILE_MAGIC):
+            self._head += bytes(chunk[: len(FILE_MAGIC) - len(self._head)])
         self._digest.update(chunk)
 
     def finish(self) -> str:
-        if self._head not in (_MAGIC, b""):  # a database that nothing was ever put into has no byte
+        if self._head not in (FILE_MAGIC, b""):  # a database that nothing was ever put into has no byte
             raise ContentInvalid("The copy does not begin as an SQLite database does.", "Look at the source with sqlite3.")
         return self._digest.hexdigest()
 

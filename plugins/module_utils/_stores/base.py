@@ -66,8 +66,11 @@ class Store(t.Protocol):
     def lock(self, seconds: float) -> t.ContextManager[None]:
         """Keep other runs from committing, deleting and sweeping. Raises Locked when they keep us for ``seconds``."""
 
-    def replace(self, name: str, data: bytes) -> None:
-        """Write a small file whole: a reader finds the old one or the new one. Under the lock only."""
+    def replace(self, name: str, data: bytes, like: str | None = None) -> None:
+        """Write a small file whole: a reader finds the old one or the new one. Under the lock only.
+
+        Where ``like`` names another file, it gets that one's owner and mode, if the store gives files any but its user's.
+        """
 
     def remove(self, name: str) -> bool:
         """Delete a file, and return whether it was there. Under the lock only."""

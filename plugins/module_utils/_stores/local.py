@@ -162,7 +162,7 @@ class LocalStore:
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
             descriptor = os.open(LOCK_NAME, flags, 0o600, dir_fd=self._directory())
             if os.fstat(descriptor).st_uid == os.geteuid():
-                self._apply_owner(descriptor)  # so that a run as the owner can take the lock, too
+                _apply_owner(descriptor, self._attributes)  # so that a run as the owner can take the lock, too
         try:
             if not wait_for_lock(descriptor, seconds, self._is_stopped):
                 if self._is_stopped():
@@ -175,14 +175,15 @@ class LocalStore:
         finally:
             os.close(descriptor)
 
-    def replace(self, name: str, data: bytes) -> None:
+    def replace(self, name: str, data: bytes, like: str | None = None) -> None:
         partial = f".{name}.partial"
         with store_errors(f"Writing {self.path(name)}"):
+            attributes = self._attributes if like is None else self._attributes_of(like)
             self.remove(partial)
             descriptor = self.create(partial)
             try:
                 write_all(descriptor, data)
-                self.finish(descriptor)
+                self.finish(descriptor, attributes)
                 self.rename(partial, name)
             except BaseException:
                 self.remove(partial)
@@ -231,11 +232,12 @@ class LocalStore:
             self.remove(name)
             return descriptor
 
-    def finish(self, descriptor: int) -> None:
-        """Give a file that is written its owner and mode, and bring it to the disk."""
+    def finish(self, descriptor: int, attributes: FileAttributes | None = None) -> None:
+        """Give a file that is written its owner and mode, the store's if none are given, and bring it to the disk."""
+        attributes = attributes or self._attributes
         with store_errors(f"Finishing a file in {self.location}"):
-            os.fchmod(descriptor, self._attributes.mode)
-            self._apply_owner(descriptor)
+            os.fchmod(descriptor, attributes.mode)
+            _apply_owner(descriptor, attributes)
             os.fsync(descriptor)
 
     def rename(self, name: str, new_name: str) -> None:
@@ -332,14 +334,19 @@ class LocalStore:
                 return  # somebody else was quicker
             descriptor = os.open(path, _DIRECTORY_FLAGS)
             try:
-                self._apply_owner(descriptor)
+                _apply_owner(descriptor, self._attributes)
             finally:
                 os.close(descriptor)
 
-    def _apply_owner(self, descriptor: int) -> None:
-        uid, gid = self._attributes.uid, self._attributes.gid
-        if uid is not None or gid is not None:
-            os.fchown(descriptor, -1 if uid is None else uid, -1 if gid is None else gid)
+    def _attributes_of(self, name: str) -> FileAttributes:
+        found = os.stat(name, dir_fd=self._directory(), follow_symlinks=False)
+        return FileAttributes(found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode))
+
+
+def _apply_owner(descriptor: int, attributes: FileAttributes) -> None:
+    uid, gid = attributes.uid, attributes.gid
+    if uid is not None or gid is not None:
+        os.fchown(descriptor, -1 if uid is None else uid, -1 if gid is None else gid)
 
 
 def _time(seconds: float) -> datetime:

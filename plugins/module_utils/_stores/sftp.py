@@ -147,7 +147,7 @@ class SftpStore:
         with self._partial(name, data) as partial:
             self.rename(partial, name)
 
-    def replace(self, name: str, data: bytes) -> None:
+    def replace(self, name: str, data: bytes, like: str | None = None) -> None:
         with self._partial(name, data) as partial:
             if _POSIX_RENAME in self.session.extensions:
                 names = protocol.path_bytes(self._at(partial)) + protocol.path_bytes(self._at(name))

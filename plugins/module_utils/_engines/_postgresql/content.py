@@ -19,7 +19,8 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import C
 
 _LOOK_AT = "Run the dump by hand and see; this one was thrown away."
 
-_MAGIC = b"PGDMP"
+ARCHIVE_MAGIC = b"PGDMP"
+SCRIPT_BEGINNING = re.compile(rb"--\n-- PostgreSQL database (?:cluster )?dump\n--\n")
 # Where an archive's creation time stands, by the archive's version: 7 integers of 5 bytes each. From 1.15 on the byte of
 # the compression's algorithm took the place of an integer. PostgreSQL's src/bin/pg_dump/pg_backup_archiver.c, ReadHead.
 _CREATION_TIMES = {(1, 14): slice(16, 51), (1, 15): slice(12, 47), (1, 16): slice(12, 47)}
@@ -50,7 +51,7 @@ class CustomDigest:
         self._digest.update(chunk)
 
     def finish(self) -> str:
-        if len(self._header) < _HEADER_BYTES or not self._header.startswith(_MAGIC):
+        if len(self._header) < _HEADER_BYTES or not self._header.startswith(ARCHIVE_MAGIC):
             raise ContentInvalid("pg_dump ended without an error, but what it wrote is no archive.", _LOOK_AT)
         return self._digest.hexdigest()
 

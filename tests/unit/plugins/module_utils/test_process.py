@@ -34,6 +34,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._process import 
     Process,
     Producer,
     RunningProgram,
+    consuming,
     pipe,
     producing,
     read_full,
@@ -536,3 +537,37 @@ def test_more_than_a_pipe_holds_is_written_and_read_whole(pause: float) -> None:
 
 def test_an_error_of_a_program_is_an_error_of_ours() -> None:
     assert all(issubclass(kind, BackupError) for kind in (ProgramMissing, ProgramFailed, ProgramTimeout))
+
+
+class TestConsuming:
+    def test_a_program_reads_what_it_is_fed(self, runner: ModuleRunner, python: Callable[..., tuple[str, ...]]) -> None:
+        code = "import sys; print(len(open(sys.argv[1], 'rb').read()))"
+        with consuming(runner, lambda path, descriptor: Command(python(code, path), descriptors=(descriptor,))) as consumer:
+            for _ in range(40):
+                consumer.write(b"x" * 100_000)
+            assert consumer.finish().stdout == b"4000000\n"
+
+    def test_one_that_wants_no_more_is_judged_by_its_status(
+        self, runner: ModuleRunner, python: Callable[..., tuple[str, ...]]
+    ) -> None:
+        code = "import sys; open(sys.argv[1], 'rb').read(1); sys.exit(3)"
+        with consuming(runner, lambda path, descriptor: Command(python(code, path), descriptors=(descriptor,))) as consumer:
+            for _ in range(40):
+                consumer.write(b"x" * 100_000)
+            with pytest.raises(ProgramFailed, match="status 3"):
+                consumer.finish()
+
+    @pytest.mark.usefixtures("nothing_left")
+    def test_one_whose_feeder_fails_never_sees_the_end(
+        self, runner: ModuleRunner, python: Callable[..., tuple[str, ...]], tmp_path: Path
+    ) -> None:
+        done = tmp_path / "done"
+        code = "import sys; open(sys.argv[1], 'rb').read(); open(sys.argv[2], 'w')"
+
+        def command_for(path: str, descriptor: int) -> Command:
+            return Command(python(code, path, str(done)), descriptors=(descriptor,))
+
+        with pytest.raises(ValueError, match="broken"), consuming(runner, command_for) as consumer:
+            consumer.write(b"half")
+            raise ValueError("broken")
+        assert not done.exists()

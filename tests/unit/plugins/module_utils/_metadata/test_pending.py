@@ -271,8 +271,8 @@ class TestCommitting:
             def _note(self, what: str) -> None:
                 seen.append((what, files(tmp_path), self.is_held(LOCK_NAME)))
 
-            def finish(self, descriptor: int) -> None:
-                super().finish(descriptor)
+            def finish(self, descriptor: int, attributes: FileAttributes | None = None) -> None:
+                super().finish(descriptor, attributes)
                 self._note("on the disk")
 
             def rename(self, name: str, new_name: str) -> None:
@@ -365,8 +365,8 @@ class TestCommitting:
         """No disk here fails on demand: the store says so, where the system call would, after the rest was done."""
 
         class Failing(LocalStore):
-            def finish(self, descriptor: int) -> None:
-                super().finish(descriptor)
+            def finish(self, descriptor: int, attributes: FileAttributes | None = None) -> None:
+                super().finish(descriptor, attributes)
                 is_manifest = os.readlink(f"/proc/self/fd/{descriptor}").endswith(SIDECAR_PARTIAL)
                 if when == ("manifest" if is_manifest else "payload"):
                     raise error

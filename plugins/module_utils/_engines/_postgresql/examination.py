@@ -1,0 +1,88 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""Look at a backup of a PostgreSQL database: its own pg_restore reads an archive from end to end, without a server."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.programs import choose_program
+from ansible_collections.lastgood.database.plugins.module_utils._engines.base import Look
+from ansible_collections.lastgood.database.plugins.module_utils._errors import ContentInvalid, ProgramFailed
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
+from ansible_collections.lastgood.database.plugins.module_utils._process import Command, Consumer, Runner, consuming
+
+_MAJOR = re.compile(r"\d+")
+_OLDEST_MAJOR = 9  # where nobody says what the dump is of, any will do
+
+
+@dataclass(frozen=True)
+class ExaminationOptions:
+    """Where PostgreSQL's programs are."""
+
+    bin_directory: str | None = None
+
+
+class PostgresqlExamination:
+    """The content of one backup."""
+
+    def __init__(self, options: ExaminationOptions, manifest: Manifest, runner: Runner) -> None:
+        self._options = options
+        self._manifest = manifest
+        self._runner = runner
+
+    @contextlib.contextmanager
+    def looking(self) -> t.Iterator[Look]:
+        if self._manifest.format == "plain":
+            yield _PlainLook()
+            return
+        program = choose_program(self._runner, "pg_restore", *self._dump_version(), self._options.bin_directory)
+
+        def command_for(path: str, descriptor: int) -> Command:
+            # Written to nowhere as SQL: so every block of data is read, and not the table of contents alone.
+            return Command((program.path, "--format=custom", "--file=/dev/null", path), descriptors=(descriptor,))
+
+        with consuming(self._runner, command_for) as consumer:
+            yield _ArchiveLook(consumer)
+
+    def _dump_version(self) -> tuple[str, int]:
+        """Return the version whose programs can read the dump, and its major: the server's or pg_dump's, which is newer."""
+        versions = [self._manifest.server_version or "", (self._manifest.tool or "").rpartition(" ")[2]]
+        known = [(int(match[0]), version) for version in versions if (match := _MAJOR.match(version))]
+        major, version = max(known, default=(_OLDEST_MAJOR, "of an unknown version"))
+        return version, major
+
+
+class _PlainLook:
+    """SQL ends with a line that says so, which whoever digests it has looked at."""
+
+    def write(self, data: bytes | memoryview) -> None:
+        pass
+
+    def finish(self) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class _ArchiveLook:
+    """An archive that pg_restore reads."""
+
+    consumer: Consumer
+
+    def write(self, data: bytes | memoryview) -> None:
+        self.consumer.write(data)
+
+    def finish(self) -> None:
+        try:
+            self.consumer.finish()
+        except ProgramFailed as error:
+            if error.details.get("exit_status", 0) < 0 or "unsupported version" in error.problem:
+                raise
+            raise ContentInvalid(error.problem, "Take another backup.") from error

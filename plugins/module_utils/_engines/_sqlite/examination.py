@@ -1,0 +1,70 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""Look at a backup of an SQLite database: SQLite's own check, on a private copy that is gone afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import tempfile
+import typing as t
+import urllib.parse
+from dataclasses import dataclass
+
+from ansible_collections.lastgood.database.plugins.module_utils._engines.base import Look
+from ansible_collections.lastgood.database.plugins.module_utils._errors import ContentInvalid, Inconclusive
+from ansible_collections.lastgood.database.plugins.module_utils._process import write_all
+
+
+class SqliteExamination:
+    """The content of one backup."""
+
+    @contextlib.contextmanager
+    def looking(self) -> t.Iterator[Look]:
+        # A file without a name would do, but SQLite opens by name.
+        with tempfile.TemporaryDirectory(prefix="lastgood-look-") as folder:
+            path = os.path.join(folder, "copy.db")
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            try:
+                yield _CopyLook(path, descriptor)
+            finally:
+                os.close(descriptor)
+
+
+@dataclass(frozen=True)
+class _CopyLook:
+    """The copy."""
+
+    path: str
+    descriptor: int
+
+    def write(self, data: bytes | memoryview) -> None:
+        try:
+            write_all(self.descriptor, data)
+        except OSError as error:
+            raise Inconclusive(
+                f"Writing a copy to {os.path.dirname(self.path)}: {error.strerror}.",
+                "Make room there, or set TMPDIR for the task to a directory with more.",
+            ) from error
+
+    def finish(self) -> None:
+        said = self._ask("PRAGMA integrity_check(3)")
+        if said != [("ok",)]:
+            raise ContentInvalid(
+                f"SQLite's integrity check says: {'; '.join(str(row[0]) for row in said)}.", "Take another backup."
+            )
+
+    def _ask(self, sql: str) -> list[tuple[t.Any, ...]]:
+        # Nobody else writes: without locks and journals, whatever mode the database was in.
+        uri = f"file:{urllib.parse.quote(os.fsencode(self.path))}?mode=ro&immutable=1"
+        try:
+            with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
+                connection.execute("PRAGMA trusted_schema=OFF")
+                return connection.execute(sql).fetchall()
+        except sqlite3.Error as error:
+            raise ContentInvalid(f"SQLite says of the database: {error}.", "Take another backup.") from error

@@ -1,0 +1,402 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""Say of each backup whether it is good, and write the verdict to the manifest of the copy that was looked at.
+
+checksum    one pass over the payload: its size and digest, and those of its content
+structure   in the same pass, the database's own programs read the content; a backup without a manifest gets one
+
+Only a wrong size or digest makes a backup corrupt. What could not be looked at for lack of something is inconclusive, and
+takes nothing from what is known of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import typing as t
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.inline import PlainCodec
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.registry import decoder_for
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.examination import ExaminationOptions
+from ansible_collections.lastgood.database.plugins.module_utils._engines.registry import (
+    content_digest_for,
+    describe_content,
+    examination_for,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._errors import (
+    BackupError,
+    BackupMissing,
+    ContentInvalid,
+    Inconclusive,
+    Interrupted,
+    NothingFound,
+    StoreFailed,
+    VerificationFailed,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import (
+    Catalog,
+    Selection,
+    age_order,
+    called,
+    newest_of_each,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import (
+    MANIFEST_VERSION,
+    PRODUCER,
+    Level,
+    Manifest,
+    Verdict,
+    Verification,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import manifest_name
+from ansible_collections.lastgood.database.plugins.module_utils._operations.reading import Reading, read_payload
+from ansible_collections.lastgood.database.plugins.module_utils._process import Runner
+from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
+
+Clock = t.Callable[[], datetime]
+
+LEVELS: tuple[Level, ...] = ("checksum", "structure")
+UNKNOWN = "unknown"  # origin and instance of a backup that was adopted: it stands for no other, and no other for it
+
+_LOCK_SECONDS = 60.0
+_LONGEST_DETAIL = 1000  # characters
+_HEAD_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class VerifyRequest:
+    """Which backups are to be looked at, and how deep."""
+
+    store: Store
+    selection: Selection
+    level: Level
+    options: ExaminationOptions
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found of one backup, and the manifest to write it to; None where there is none that is this backup's."""
+
+    level: Level
+    verdict: Verdict
+    detail: str
+    manifest: Manifest | None = None
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A backup as it is after its verdict, in check mode as it would be."""
+
+    before: Backup
+    after: Backup
+    finding: Finding
+
+    @property
+    def changed(self) -> bool:
+        """Whether what is stored says something else than before; when it was looked at is bookkeeping."""
+        return _without_time(self.before.manifest) != _without_time(self.after.manifest)
+
+    def record(self) -> dict[str, t.Any]:
+        """Return the verdict as the module returns it."""
+        return {
+            "filename": self.after.name.filename,
+            **self.after.group._asdict(),
+            "level": self.finding.level,
+            "verdict": self.finding.verdict,
+            "detail": self.finding.detail,
+            "state": self.after.state,
+        }
+
+
+@dataclass
+class Report:
+    """What was found, as far as it got."""
+
+    judged: list[Judged] = field(default_factory=list)
+    ended_by: BackupError | None = None
+
+    @property
+    def failure(self) -> BackupError | None:
+        """What to end with, None where no backup failed."""
+        if self.ended_by is not None:
+            return self.ended_by
+        failed = [one for one in self.judged if one.finding.verdict == "failed"]
+        if not failed:
+            return None
+        first = failed[0]
+        return VerificationFailed(
+            f"{len(failed)} of {len(self.judged)} backups failed. {first.after.path}: {first.finding.detail}",
+            "See verified for all of them, and back up those databases anew.",
+            filenames=[one.after.name.filename for one in failed],
+        )
+
+    @property
+    def warnings(self) -> list[str]:
+        return [
+            f"{one.after.path} could not be judged: {one.finding.detail}"
+            for one in self.judged
+            if one.finding.verdict == "inconclusive"
+        ]
+
+    def values(self) -> dict[str, t.Any]:
+        """Return the report as the module returns it."""
+        return {"changed": any(one.changed for one in self.judged), "verified": [one.record() for one in self.judged]}
+
+    def diff(self, directory: str) -> dict[str, str]:
+        """Return the state and the verdict on record of each backup, before and after, as Ansible's diff."""
+        return {
+            "before_header": directory,
+            "after_header": directory,
+            "before": "".join(_line(one.before) for one in self.judged),
+            "after": "".join(_line(one.after if one.changed else one.before) for one in self.judged),
+        }
+
+
+def verify(request: VerifyRequest, runner: Runner, clock: Clock, *, check_mode: bool) -> Report:
+    """Look at each backup, the oldest first, and write down what was found. In check mode nothing is written."""
+    report = Report()
+    for backup in sorted(_selected(request, clock()), key=age_order):
+        try:
+            finding = _Verifier(request, runner).judge(backup)
+        except Interrupted as error:
+            report.ended_by = error
+            break
+        try:
+            report.judged.append(_note(request.store, backup, finding, clock(), check_mode=check_mode))
+        except BackupError as error:
+            report.judged.append(Judged(backup, backup, finding))
+            report.ended_by = error
+            break
+    return report
+
+
+def _selected(request: VerifyRequest, now: datetime) -> list[Backup]:
+    """Return the backups that are meant. Raises BackupMissing where one is not there: nothing is good that is missing."""
+    selection, location = request.selection, request.store.location
+    found = list(Catalog(request.store).select(selection))
+    names, databases = {backup.name.filename for backup in found}, {called(backup) for backup in found}
+    missing = [name for name in selection.names or () if name not in names]
+    missing += [database for database in selection.databases or () if database not in databases]
+    if missing:
+        raise BackupMissing(
+            f"{location} has no backup of these names or databases: {', '.join(missing)}.",
+            "See with backup_facts what there is. Nothing was looked at.",
+            missing=missing,
+        )
+    if selection.newest is not None:
+        found = newest_of_each(found, selection.newest, now)
+    if not found:
+        raise NothingFound(f"{location} has no backup.", "Make one with db_backup, or correct directory.")
+    return found
+
+
+class _Verifier:
+    """Looks at one backup."""
+
+    def __init__(self, request: VerifyRequest, runner: Runner) -> None:
+        self._store = request.store
+        self._level = request.level
+        self._options = request.options
+        self._runner = runner
+
+    def judge(self, backup: Backup) -> Finding:
+        """Return what is found. Whatever the host lacks for it is a finding, too."""
+        manifest: Manifest | None = None
+        try:
+            manifest = self._manifest_for(backup)
+            return self._examine(backup, manifest)
+        except Interrupted:
+            raise
+        except StoreFailed as error:
+            # That it may not be read, or is gone, says nothing of it. That the disk can't read it does.
+            gone = isinstance(error.__cause__, (PermissionError, FileNotFoundError))
+            return Finding("structure", "inconclusive" if gone else "failed", str(error), manifest)
+        except ContentInvalid as error:
+            return Finding("structure", "failed", str(error), manifest)
+        except BackupError as error:
+            return Finding(self._level, "inconclusive", str(error), manifest)
+
+    def _manifest_for(self, backup: Backup) -> Manifest:
+        """Return the manifest to judge by. Raises where there is none that could be this backup's."""
+        sidecar = self._store.path(manifest_name(backup.name.filename))
+        if backup.state != "unverified":
+            return backup.manifest
+        if backup.manifest.usable:
+            raise ContentInvalid(
+                f"{sidecar} is another backup's: it says {backup.manifest.kind} {backup.manifest.database}.",
+                "See whether files were renamed, and give each manifest the name of its payload.",
+            )
+        if self._store.taken(manifest_name(backup.name.filename)):
+            raise Inconclusive(
+                f"{sidecar} is not a manifest of ours that could be read, and is left as it is.",
+                "Look at it, and move it away if the backup is to be adopted.",
+            )
+        if self._level == "checksum":
+            raise Inconclusive("It has no manifest to compare with.", "With level=structure it is looked at, and gets one.")
+        return self._describe(backup)
+
+    def _describe(self, backup: Backup) -> Manifest:
+        """Return what is known of a backup without a manifest. Raises ContentInvalid where that is too little."""
+        name = backup.name
+        if name.encrypted or (name.label and name.kind == "database" and name.database is None):
+            raise Inconclusive("Its name does not say which database it is, or it is encrypted.", "Only its maker can tell.")
+        described = describe_content(self._head(backup))
+        if described is None:
+            raise ContentInvalid(
+                "What is inside does not begin as a dump that is known here.", "See with the file's maker what it is."
+            )
+        engine, form = described
+        return Manifest(
+            manifest_version=MANIFEST_VERSION,
+            producer=PRODUCER,
+            kind=name.kind,
+            origin=UNKNOWN,
+            engine=engine,
+            instance=UNKNOWN,
+            database=name.database,
+            format=form,
+            compression=name.compression,
+            encrypted=False,
+            created_at=name.stamp,
+            confirmed_at=name.stamp,
+        )
+
+    def _head(self, backup: Backup) -> bytes:
+        """Return how the content begins, or as much of it as can be read."""
+        head = bytearray()
+        decoding = decoder_for(backup.name.compression, self._runner)
+        with decoding.decoding(head.extend) as decoder, contextlib.suppress(ContentInvalid):
+            decoder.write(memoryview(self._store.read(backup.name.filename, _HEAD_BYTES) or b""))
+            decoder.finish()  # a program gives what it has in the end
+        return bytes(head)
+
+    def _examine(self, backup: Backup, manifest: Manifest) -> Finding:
+        if manifest.payload_bytes not in (None, backup.size_bytes):
+            detail = f"It has {backup.size_bytes} bytes, and its manifest says {manifest.payload_bytes}."
+            return Finding("checksum", "failed", detail, manifest)
+        if self._level == "checksum":
+            return self._compare(self._read(backup, manifest), manifest)
+        try:
+            return self._look(backup, manifest)
+        except (Interrupted, ContentInvalid, StoreFailed):
+            raise
+        except BackupError:
+            # Without what a look needs, the digests can be told all the same.
+            if manifest.payload_sha256 is not None:
+                compared = self._compare(self._read(backup, manifest), manifest)
+                if compared.verdict == "failed":
+                    return compared
+            raise
+
+    def _look(self, backup: Backup, manifest: Manifest) -> Finding:
+        examination = examination_for(manifest, self._options, self._runner)
+        if examination is None or backup.name.encrypted:
+            raise self._unknown(manifest)
+        with examination.looking() as look:
+            reading = self._read(backup, manifest, look.write)
+            known = _completed(manifest, reading)
+            compared = self._compare(reading, known)
+            if compared.verdict == "failed":
+                return compared
+            look.finish()
+        return Finding("structure", "passed", "Its structure is whole.", known)
+
+    def _read(self, backup: Backup, manifest: Manifest, sink: t.Callable[..., None] = lambda data: None) -> Reading:
+        store, filename, is_stopped = self._store, backup.name.filename, self._runner.is_stopped
+        digest = content_digest_for(manifest.engine, manifest.format)
+        if digest is None or backup.name.encrypted:
+            raise self._unknown(manifest)
+        try:
+            decoding = decoder_for(backup.name.compression, self._runner)
+        except BackupError:
+            # What is inside can't be told, but the payload's own digest can.
+            reading = read_payload(store, filename, PlainCodec(), digest, is_stopped=is_stopped)
+            if reading.payload_is(manifest) or manifest.payload_sha256 is None:
+                raise
+            return reading
+        return read_payload(store, filename, decoding, digest, sink, is_stopped)
+
+    def _compare(self, reading: Reading, manifest: Manifest) -> Finding:
+        """Hold what was read against the manifest. A content that can't be read is another matter than a digest."""
+        if not reading.payload_is(manifest):
+            return Finding("checksum", "failed", "Its size or its SHA-256 is not the one in its manifest.", manifest)
+        if reading.error is not None:
+            return Finding("structure", "failed", str(reading.error), manifest)
+        if not reading.content_is(manifest):
+            detail = "The size or the SHA-256 of its content is not the one in its manifest."
+            return Finding("checksum", "failed", detail, manifest)
+        return Finding("checksum", "passed", "Its digests are those in its manifest.", manifest)
+
+    def _unknown(self, manifest: Manifest) -> Inconclusive:
+        return Inconclusive(
+            f"What is inside ({manifest.engine}, {manifest.format}, encrypted: {manifest.encrypted}) is not known here.",
+            "Use the version of the collection that made it.",
+        )
+
+
+def _completed(manifest: Manifest, reading: Reading) -> Manifest:
+    """Return the manifest, with sizes and digests where it has none yet."""
+    if manifest.payload_sha256 is not None:
+        return manifest
+    return manifest._replace(
+        payload_bytes=reading.payload_bytes,
+        payload_sha256=reading.payload_sha256,
+        content_bytes=reading.content_bytes,
+        content_sha256=reading.content_sha256,
+    )
+
+
+def _note(store: Store, backup: Backup, finding: Finding, now: datetime, *, check_mode: bool) -> Judged:
+    """Write down a finding where it says more than what is on record, and the copy is still the one that was looked at."""
+    manifest = finding.manifest
+    finding = dataclasses.replace(finding, detail=finding.detail[:_LONGEST_DETAIL])
+    adopts = backup.state == "unverified"
+    if manifest is None or (adopts and finding.verdict != "passed") or not _says_more(finding, manifest.verification):
+        return Judged(backup, backup, finding)
+    verification = Verification(finding.level, finding.verdict, now.replace(microsecond=0), finding.detail)
+    noted = manifest._replace(verification=verification)
+    judged = Judged(backup, backup._replace(manifest=noted), finding)
+    if check_mode:
+        return judged
+    filename = backup.name.filename
+    with store.lock(_LOCK_SECONDS):
+        there = Catalog(store).find(filename)
+        if there is None or there._replace(path=backup.path) != backup:
+            detail = "It was replaced, deleted or verified by somebody else in the meantime."
+            return Judged(backup, backup, Finding(finding.level, "inconclusive", detail))
+        store.replace(manifest_name(filename), noted.to_bytes(), like=filename)
+    return judged
+
+
+def _says_more(finding: Finding, recorded: Verification | None) -> bool:
+    """Whether a finding takes the place of what is on record: a look that was less deep takes back no deeper one's verdict."""
+    if recorded is None:
+        return True
+    if finding.verdict == "inconclusive":
+        return recorded.verdict == "inconclusive"
+    order = t.get_args(Level)
+    return (
+        finding.verdict == "failed"
+        or recorded.verdict == "inconclusive"
+        or order.index(finding.level) >= order.index(recorded.level)
+    )
+
+
+def _without_time(manifest: Manifest) -> Manifest:
+    verification = manifest.verification
+    if verification is None:
+        return manifest
+    return manifest._replace(verification=verification._replace(verified_at=datetime.min))
+
+
+def _line(backup: Backup) -> str:
+    verification = backup.manifest.verification
+    verdict = "never verified" if verification is None else f"{verification.level} {verification.verdict}"
+    return f"{backup.name.filename}  ({backup.state}, {verdict})\n"

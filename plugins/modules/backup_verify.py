@@ -1,0 +1,188 @@
+#!/usr/bin/python
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: backup_verify
+short_description: Look whether backups are good, and write down the verdict
+version_added: 0.1.0
+description:
+  - Reads each backup from end to end, and says whether it is what it was when it was made, and whether the database's own
+    programs can read it.
+  - The verdict is written to the manifest of the copy that was looked at, where M(lastgood.database.backup_facts) finds it. A
+    backup of the wrong size or digest is V(corrupt) from then on, and one that can't be read V(suspect). Neither counts as good
+    any more, and no other backup is touched.
+  - When a backup failed, the others are looked at all the same, and the task fails at the end.
+  - A backup that could not be looked at for lack of something, such as a program, is V(inconclusive). That is a warning, and
+    what was known of the backup stays.
+  - A look that is less deep takes back no verdict of a deeper one. What failed at V(structure) and passes at V(checksum) is still
+    suspect.
+author:
+  - The lastgood.database contributors (@lastgood)
+extends_documentation_fragment:
+  - lastgood.database._attributes
+  - lastgood.database._attributes.actiongroup_backup
+  - lastgood.database._selection
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Check mode reads the backups, and says what it finds, but writes nothing.
+  diff_mode:
+    support: full
+    details:
+      - The diff has the state of each backup, and the verdict on record.
+  idempotent:
+    support: full
+    details:
+      - When a verdict is the same as before, only its time is renewed, which is no change.
+options:
+  directory:
+    description:
+      - Directory of the backups, as an absolute path.
+      - A symbolic link is refused. Name the directory that it leads to.
+    type: path
+    required: true
+  level:
+    description:
+      - V(checksum) compares size and SHA-256 with those in the manifest, of the payload and of what is inside.
+      - V(structure) lets the database's own programs read it as well. Of an archive of PostgreSQL's, C(pg_restore) reads every
+        block, without a server. A plain dump has to end with its trailer. Of an SQLite database, C(PRAGMA integrity_check)
+        looks at a private copy, which needs room in the directory for temporary files (E(TMPDIR)).
+      - With V(structure) a backup without a manifest that is found whole gets one, and counts as good from then on. Nobody knows
+        where it is from, so its origin and its instance are V(unknown). It never stands for a backup that
+        M(lastgood.database.db_backup) made, and counts apart in retention.
+    type: str
+    choices: [checksum, structure]
+    default: checksum
+  bin_directory:
+    description:
+      - Directory of PostgreSQL's programs, such as V(/opt/postgresql/18/bin).
+      - Left out, the places where the distributions put each version are searched, then E(PATH).
+    type: path
+requirements:
+  - pg_restore of the major version of the dump or newer, for O(level=structure) of PostgreSQL's archives
+seealso:
+  - module: lastgood.database.backup_facts
+  - module: lastgood.database.db_backup
+"""
+
+EXAMPLES = r"""
+---
+- name: See that the newest backup of each database is what it was when it was made
+  lastgood.database.backup_verify:
+    directory: /var/lib/postgresql/backups
+    newest: 1
+
+- name: See that PostgreSQL can read all backups of one database
+  lastgood.database.backup_verify:
+    directory: /var/lib/postgresql/backups
+    databases:
+      - app
+    level: structure
+"""
+
+RETURN = r"""
+verified:
+  description: A verdict for each backup, the oldest is first.
+  returned: success and failure, as soon as the backups are known
+  type: list
+  elements: dict
+  contains:
+    filename:
+      description: Name of the payload.
+      type: str
+      sample: backup_app_2026-01-31_01-00-00.dump.gz
+    origin:
+      description: The host of which it is. Null, like engine and instance, where no manifest says it.
+      type: str
+    engine:
+      description: The kind of database.
+      type: str
+    instance:
+      description: PostgreSQL's system identifier, or the real path of an SQLite file.
+      type: str
+    kind:
+      description: V(database), or V(globals) for a cluster's roles and tablespaces.
+      type: str
+    database:
+      description: Name of the database. Null for globals.
+      type: str
+    level:
+      description: How deep the look was that decided, V(checksum) or V(structure).
+      type: str
+    verdict:
+      description: V(passed), V(failed) or V(inconclusive).
+      type: str
+    detail:
+      description: What was found, in words.
+      type: str
+    state:
+      description: What the backup is by now, V(good), V(unverified), V(suspect) or V(corrupt).
+      type: str
+error:
+  description: What went wrong, for programs. Beside the code it has what the problem calls for.
+  returned: failure
+  type: dict
+  contains:
+    code:
+      description: A name for what went wrong that stays the same, such as V(verification_failed) or V(backup_missing).
+      type: str
+"""
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.lastgood.database.plugins.module_utils._ansible import (
+    ModuleResult,
+    ModuleRunner,
+    now,
+    run_module,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._arguments import (
+    DIRECTORY_SPEC,
+    SELECTION_SPEC,
+    Params,
+    directory_from,
+    selection_from,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.examination import ExaminationOptions
+from ansible_collections.lastgood.database.plugins.module_utils._operations.verify import LEVELS, VerifyRequest, verify
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
+
+
+def look(module: AnsibleModule, runner: ModuleRunner) -> ModuleResult:
+    """Look at the backups that the module's options say."""
+    params: Params = module.params
+    request = VerifyRequest(
+        store=LocalStore(directory_from(params), is_stopped=runner.is_stopped),
+        selection=selection_from(params),
+        level=params["level"],
+        options=ExaminationOptions(params["bin_directory"]),
+    )
+    report = verify(request, runner, now, check_mode=module.check_mode)
+    values = report.values()
+    if module._diff:
+        values["diff"] = report.diff(request.store.location)
+    return ModuleResult(values, report.warnings, report.failure)
+
+
+def main() -> t.NoReturn:
+    module = AnsibleModule(
+        argument_spec={
+            **DIRECTORY_SPEC,
+            **SELECTION_SPEC,
+            "level": {"type": "str", "choices": list(LEVELS), "default": "checksum"},
+            "bin_directory": {"type": "path"},
+        },
+        supports_check_mode=True,
+    )
+    run_module(module, lambda runner: look(module, runner))
+
+
+if __name__ == "__main__":
+    main()
