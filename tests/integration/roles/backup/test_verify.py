@@ -1,0 +1,82 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The role's entry point ``verify``, and the playbook that ends with a table of who passed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.lastgood.database.tests.support.modules import run_module
+from ansible_collections.lastgood.database.tests.support.observe import manifest, payloads
+
+
+def drill(folder: Path, inventory: dict[str, dict[str, Any]], **variables: Any) -> subprocess.CompletedProcess[str]:
+    """Run the playbook for several hosts, which are all this one."""
+    common = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, **variables}
+    file = folder / "inventory.json"
+    file.write_text(json.dumps({"all": {"vars": common, "hosts": inventory}}))
+    command = ("ansible-playbook", "lastgood.database.drill", "--inventory", str(file))
+    environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_CALLBACK_RESULT_FORMAT": "yaml"}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+
+def host_with_backups(folder: Path, *names: str) -> dict[str, Any]:
+    """Back up new databases of these names, and return the variables of the host that has them."""
+    folder.mkdir()
+    sources = []
+    for name in names:
+        with contextlib.closing(sqlite3.connect(folder / name)) as connection:
+            connection.execute("CREATE TABLE note (text TEXT)")
+            connection.commit()
+        sources.append({"engine": "sqlite", "databases": [str(folder / name)]})
+        directory = str(folder / "backups")
+        run_module("db_backup", directory=directory, engine="sqlite", databases=[str(folder / name)])
+    return {"backup_directory": str(folder / "backups"), "backup_sources": sources}
+
+
+def test_the_table_has_every_host_and_only_those_with_a_bad_backup_fail(tmp_path: Path) -> None:
+    inventory = {
+        "good": host_with_backups(tmp_path / "good", "shop.db", "notes.db"),
+        "rotten": host_with_backups(tmp_path / "rotten", "shop.db"),
+        "empty": {"backup_directory": str(tmp_path / "none"), "backup_sources": [{}]},
+        "far": {
+            "backup_directory": "/none",
+            "backup_sources": [{}],
+            "ansible_connection": "ssh",
+            "ansible_host": "127.0.0.1",
+            "ansible_port": 1,
+        },
+    }
+    [bad] = payloads(tmp_path / "rotten" / "backups")
+    bad.write_bytes(bad.read_bytes()[:-1])
+    done = drill(tmp_path, inventory, backup_verify_level="structure")
+    table = {tuple(line.split()) for line in done.stdout.splitlines()}
+    for row in (
+        ("good", "shop.db", "structure", "passed"),
+        ("good", "notes.db", "structure", "passed"),
+        ("rotten", "shop.db", "checksum", "failed"),
+        ("far", "unreachable"),
+    ):
+        assert row in table, done.stdout + done.stderr
+    assert any(row[:1] == ("empty",) and "has no backup." in " ".join(row) for row in table), done.stdout
+    recap = {row[0]: dict(word.split("=") for word in row if "=" in word) for row in table if ":" in row and row[0] in inventory}
+    assert {host: counts["failed"] for host, counts in recap.items()} == {"good": "0", "rotten": "1", "empty": "1", "far": "0"}
+    assert done.returncode != 0
+    assert manifest(bad)["verification"]["verdict"] == "failed"
+
+
+def test_where_all_are_good_the_drill_succeeds_and_a_second_one_changes_nothing(tmp_path: Path) -> None:
+    inventory = {"good": host_with_backups(tmp_path / "good", "shop.db")}
+    for changed in (1, 0):
+        done = drill(tmp_path, inventory)
+        assert done.returncode == 0, done.stdout
+        assert f"changed={changed} " in done.stdout
