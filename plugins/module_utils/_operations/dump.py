@@ -222,7 +222,8 @@ def _apply(request: DumpRequest, step: Step, clock: Clock) -> Result:
     warnings: list[str] = []
     try:
         return replace(_back_up(request, step, clock, warnings), warnings=tuple(warnings))
-    except BackupError:
+    except BackupError as failure:
+        error: BackupError = failure
         if request.is_stopped():  # what fails once the run was told to end fails because of it
             error = Interrupted("The run was ended in the middle of a dump.", "Run it again.")
         return Result("failed", _facts(request, step.target), error=error, reason=step.reason, warnings=tuple(warnings))
