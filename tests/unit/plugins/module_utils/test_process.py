@@ -543,7 +543,7 @@ class TestConsuming:
     def test_a_program_reads_what_it_is_fed(self, runner: ModuleRunner, python: Callable[..., tuple[str, ...]]) -> None:
         code = "import sys; print(len(open(sys.argv[1], 'rb').read()))"
         with consuming(runner, lambda path, descriptor: Command(python(code, path), descriptors=(descriptor,))) as consumer:
-            for _ in range(40):
+            for _number in range(40):
                 consumer.write(b"x" * 100_000)
             assert consumer.finish().stdout == b"4000000\n"
 
@@ -552,7 +552,7 @@ class TestConsuming:
     ) -> None:
         code = "import sys; open(sys.argv[1], 'rb').read(1); sys.exit(3)"
         with consuming(runner, lambda path, descriptor: Command(python(code, path), descriptors=(descriptor,))) as consumer:
-            for _ in range(40):
+            for _number in range(40):
                 consumer.write(b"x" * 100_000)
             with pytest.raises(ProgramFailed, match="status 3"):
                 consumer.finish()
