@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The demonstration: a real PostgreSQL server and an SQLite file, backed up three times by the collection's playbook.
+"""The demonstration: a real PostgreSQL server and an SQLite file are backed up three times, and one database is restored.
 
 Run by ``make demo``. All it makes is in .cache/demo and in a temporary folder, and is gone at the end.
 """
@@ -50,6 +50,15 @@ def main() -> None:
         say("3. Nothing has changed: the third run stores nothing (changed=0).")
         run_playbook(variables)
         show_backups()
+
+        say("4. Somebody deletes what must not be deleted. The last good backup is read again, to see that it is good...")
+        show_rows(server)
+        server.psql("TRUNCATE customer CASCADE", "shop")
+        show_rows(server)
+        run_module("backup_verify", {"directory": str(BACKUPS), "level": "structure", "newest": 1, **bin_directory(server)})
+        print("   ... and restored beside the damaged database; then the two change their names.")
+        run_module("db_restore", {"directory": str(BACKUPS), "database": "shop", "if_exists": "replace", **login(server)})
+        show_rows(server)
     say("The server is stopped, and all of this is gone again. Next: README.md, and make test.")
 
 
@@ -74,6 +83,20 @@ def fill(server: Server) -> None:
         notes.commit()
 
 
+def login(server: Server) -> dict[str, t.Any]:
+    """Return the options by which modules reach the server."""
+    return {
+        "login_unix_socket": str(server.socket_directory),
+        "login_port": server.port,
+        "login_user": server.user,
+        **bin_directory(server),
+    }
+
+
+def bin_directory(server: Server) -> dict[str, t.Any]:
+    return {"bin_directory": str(server.bin_directory)}
+
+
 def write_variables(server: Server) -> Path:
     """Write what an inventory would say of this host, and return the file."""
     variables = {
@@ -82,12 +105,7 @@ def write_variables(server: Server) -> Path:
         "backup_directory": str(BACKUPS),
         "backup_interval": "0s",
         "backup_sources": [
-            {
-                "login_unix_socket": str(server.socket_directory),
-                "login_port": server.port,
-                "login_user": server.user,
-                "bin_directory": str(server.bin_directory),
-            },
+            login(server),
             {"engine": "sqlite", "databases": [str(NOTES)]},
         ],
     }
@@ -100,11 +118,30 @@ def run_playbook(variables: Path) -> None:
     """Run the collection's playbook as a user would, and show Ansible's own last line."""
     command = ["ansible-playbook", "lastgood.database.backup", "--inventory", "demo,", "--extra-vars", f"@{variables}"]
     print(f"   $ {' '.join(command[:4])} --extra-vars @variables.json")
+    recap = next(line for line in run(command).splitlines() if line.startswith("demo "))
+    print(f"   {' '.join(recap.split())}")
+
+
+def run_module(name: str, options: dict[str, t.Any]) -> None:
+    """Run a module as a user would at 3 in the morning, and show the line in which Ansible says how it ended."""
+    command = ["ansible", "demo", "--inventory", "demo,", "--connection", "local"]
+    command += ["--extra-vars", json.dumps({"ansible_python_interpreter": sys.executable})]
+    command += ["--module-name", f"lastgood.database.{name}", "--args", json.dumps(options)]
+    print(f"   $ ansible demo -m lastgood.database.{name} -a ...")
+    print(f"   {run(command).partition(' => ')[0]}")
+
+
+def run(command: list[str]) -> str:
     finished = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "ANSIBLE_NOCOLOR": "1"})
     if finished.returncode != 0:
         sys.exit(finished.stdout + finished.stderr)
-    recap = next(line for line in finished.stdout.splitlines() if line.startswith("demo "))
-    print(f"   {' '.join(recap.split())}")
+    return finished.stdout
+
+
+def show_rows(server: Server) -> None:
+    """Show how many rows the shop's tables have."""
+    counts = {table: server.psql(f"SELECT count(*) FROM {table}", "shop") for table in ("customer", "product", "purchase")}
+    print("   " + ", ".join(f"{table} {count} rows" for table, count in counts.items()))
 
 
 def show_backups() -> None:

@@ -161,8 +161,7 @@ class LocalStore:
         with store_errors(f"Opening {self.path(LOCK_NAME)}"):
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
             descriptor = os.open(LOCK_NAME, flags, 0o600, dir_fd=self._directory())
-            if os.fstat(descriptor).st_uid == os.geteuid():
-                _apply_owner(descriptor, self._attributes)  # so that a run as the owner can take the lock, too
+            self._give_lock_away(descriptor)
         try:
             if not wait_for_lock(descriptor, seconds, self._is_stopped):
                 if self._is_stopped():
@@ -174,6 +173,15 @@ class LocalStore:
             yield
         finally:
             os.close(descriptor)
+
+    def _give_lock_away(self, descriptor: int) -> None:
+        """Give the lock's file to whoever owns the backups, or the directory where we are root: they must be able to take it."""
+        if os.fstat(descriptor).st_uid != os.geteuid():
+            return
+        if os.geteuid() == 0:
+            directory = os.fstat(self._directory())
+            os.fchown(descriptor, directory.st_uid, directory.st_gid)
+        _apply_owner(descriptor, self._attributes)
 
     def replace(self, name: str, data: bytes, like: str | None = None) -> None:
         partial = f".{name}.partial"

@@ -632,6 +632,18 @@ class TestLocking:
         thread.join()
         assert events == ["given back", "taken"]
 
+    @only_root
+    def test_root_leaves_a_lock_that_the_directorys_owner_can_take(self) -> None:
+        with common_directory() as folder:  # an unprivileged user's
+            with LocalStore(str(folder)).lock(0):
+                pass
+
+            def take() -> bool:
+                with LocalStore(str(folder)).lock(0):
+                    return True
+
+            assert as_unprivileged(take)
+
     def test_a_program_that_was_started_under_the_lock_does_not_keep_it(self, store: LocalStore) -> None:
         with store.lock(0):
             sleeper = subprocess.Popen(["sleep", str(LONG)])
