@@ -131,6 +131,8 @@ class PostgresqlRestoreEngine:
             control = stack.enter_context(connecting(self._options.login, readonly=False))
             control.set_client_encoding("UTF8")
             execute(control, _PATIENCE)
+            # A server that is set to commit without waiting could lose the mark, or the swap itself.
+            execute(control, "SET synchronous_commit = on")
             file = make_file()
             stack.callback(os.close, file)
             restoration = PostgresqlRestoration(self._options, self._runner, manifest, control, stamp, file)

@@ -148,7 +148,7 @@ def test_a_run_that_is_ended_in_the_middle_leaves_the_archive_and_the_next_one_m
     os.truncate(large, 1 << 30)
     rewrite_manifest(large, payload_bytes=1 << 30)  # its digest is not looked at before it is read
     with running_module("backup_archive", directory=str(directory), dest=str(dest)) as process:
-        wait_until(lambda: partial.exists() or process.ended)
+        wait_until(lambda: (partial.exists() and partial.stat().st_size > 0) or process.ended)
         process.send_signal(number)
         if number == signal.SIGTERM:
             assert process.wait().error_code == "interrupted"

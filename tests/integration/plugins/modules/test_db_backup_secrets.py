@@ -58,12 +58,12 @@ def ad_hoc(folder: Path, options: dict[str, object]) -> subprocess.CompletedProc
     """Run the module by ``ansible -vvv``, with its options in a file that only ansible reads, and watch the machine meanwhile."""
     variables = folder / "vars" / "variables.json"
     variables.parent.mkdir()
-    variables.write_text(json.dumps({"options": options}))
+    variables.write_text(json.dumps({"ansible_python_interpreter": sys.executable, "options": options}))
     # ansible puts a module's options into a file of its own, unless it hands them over by a pipe.
     environment = {**os.environ, "ANSIBLE_PIPELINING": "true", "ANSIBLE_NOCOLOR": "1"}
     arguments = " ".join(f"{name}={{{{ options.{name} }}}}" for name in options)
-    command = ["ansible", "localhost", "-vvv", "-c", "local", "-e", f"ansible_python_interpreter={sys.executable}"]
-    command += ["-e", f"@{variables}", "-m", "lastgood.database.db_backup", "-a", arguments]
+    command = ["ansible", "localhost", "-vvv", "-c", "local", "-e", f"@{variables}"]
+    command += ["-m", "lastgood.database.db_backup", "-a", arguments]
     with watching_for(SECRET, folder / "backups", folder / "fake", Path(os.environ["ANSIBLE_HOME"])):
         return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
