@@ -10,18 +10,19 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from ansible_collections.lastgood.database.tests.support.impostor import Impostor
-from ansible_collections.lastgood.database.tests.support.postgresql import PASSWORD
+from ansible_collections.lastgood.database.tests.support.postgresql import PASSWORD, VERSIONS
 from ansible_collections.lastgood.database.tests.support.secrets import watching_for
-from tools.throwaway_postgresql import Server
+from tools.throwaway_postgresql import Server, installation
 
-SECRET = "quo:ted"  # a part of the password that stays as it is however it is escaped
-assert SECRET in PASSWORD
+# A part of the password that stays as it is however it is escaped, and that no test beside us has.
+SECRET = f"watched{os.getpid()}"
+WATCHED = f"{PASSWORD} {SECRET}"
 
 SLOWLY = "time.sleep(0.5)\ngo_on()"
 # What may happen to a run: options over the usual, what pg_dump does, and a word of what ansible then says.
@@ -29,23 +30,32 @@ RUNS: dict[str, tuple[dict[str, object], str, str]] = {
     "all goes well": ({}, SLOWLY, '"outcome": "created"'),
     "pg_dump fails half way": ({}, "chunks = list(real_output(300)); time.sleep(0.5); sys.exit(2)", "program_failed"),
     "pg_dump hangs": ({"timeout": "1s"}, "wait_for('never')", '"code": "timeout"'),
-    "the password is wrong": ({"login_password": f"wrong {PASSWORD}"}, SLOWLY, "authentication_failed"),
+    "the password is wrong": ({"login_password": f"wrong {WATCHED}"}, SLOWLY, "authentication_failed"),
     "the server is out of reach": ({"login_port": 1}, SLOWLY, "connection_failed"),
     "an option is wrong": ({"interval": "soon"}, SLOWLY, "argument_invalid"),
 }
 
 
+@pytest.fixture(scope="module")
+def watched() -> Iterator[Server]:
+    """A server that lets nobody in without that password."""
+    if not VERSIONS:
+        pytest.skip("no PostgreSQL server on this machine")
+    with Server.start(installation(VERSIONS[-1]), password=WATCHED, tcp=True) as server:
+        yield server
+
+
 @pytest.mark.parametrize("case", RUNS)
-def test_nobody_sees_the_password_whatever_happens(guarded: Server, tmp_path: Path, case: str) -> None:
+def test_nobody_sees_the_password_whatever_happens(watched: Server, tmp_path: Path, case: str) -> None:
     over, script, word = RUNS[case]
-    impostor = Impostor(tmp_path / "fake", guarded.bin_directory, script)
+    impostor = Impostor(tmp_path / "fake", watched.bin_directory, script)
     options = {
         "directory": str(tmp_path / "backups"),
         "databases": ["postgres"],
         "login_host": "127.0.0.1",
-        "login_port": guarded.port,
-        "login_user": guarded.user,
-        "login_password": PASSWORD,
+        "login_port": watched.port,
+        "login_user": watched.user,
+        "login_password": WATCHED,
         "bin_directory": str(impostor.bin_directory),
         **over,
     }
