@@ -176,10 +176,10 @@ class LocalStore:
 
     def _give_lock_away(self, descriptor: int) -> None:
         """Give the lock's file to whoever owns the backups, or the directory where we are root: they must be able to take it."""
-        if os.fstat(descriptor).st_uid != os.geteuid():
+        found, directory = os.fstat(descriptor), os.fstat(self._directory())
+        if found.st_uid != os.geteuid():
             return
-        if os.geteuid() == 0:
-            directory = os.fstat(self._directory())
+        if found.st_uid == 0 and directory.st_uid != 0:
             os.fchown(descriptor, directory.st_uid, directory.st_gid)
         _apply_owner(descriptor, self._attributes)
 
