@@ -17,7 +17,6 @@ author:
   - The lastgood.database contributors (@lastgood)
 extends_documentation_fragment:
   - lastgood.database._attributes
-  - lastgood.database._sftp.options
 attributes:
   check_mode:
     support: full
@@ -30,10 +29,73 @@ attributes:
   idempotent:
     support: full
 options:
+  host:
+    description: Name or address of the server.
+    type: str
+    required: true
+  port:
+    description: Port of the server.
+    type: int
+    default: 22
+  user:
+    description: Name of the account on the server.
+    type: str
+    required: true
+  auth_method:
+    description:
+      - How to log in. V(auto) tries the key and then the password, as far as they are given and the server offers it.
+      - Without a key and a password, it is the keys of the user's agent and of F(~/.ssh).
+    type: str
+    choices: [auto, password, ssh_key]
+    default: auto
+  password:
+    description: Password of the account, also for servers that ask for it by keyboard-interactive.
+    type: str
+  private_key:
+    description: The private key as text, an ed25519, ECDSA or RSA key in OpenSSH's format or as PEM.
+    type: str
+  private_key_file:
+    description: File on the host with the private key. Not looked at where O(private_key) is given.
+    type: path
+  key_passphrase:
+    description: Passphrase of the private key.
+    type: str
+  remote_directory:
+    description: Directory on the server, from its root on, or from where the account is after the login.
+    type: str
+    required: true
+  host_key_policy:
+    description:
+      - How to know that the server is the right one. A key other than the known one is always refused, save by V(off).
+      - V(strict) takes only a key that is in O(known_hosts_file).
+      - V(accept_new) takes the key of a server that is not known yet, and adds it to the file, save in check mode.
+      - V(pinned) takes only O(host_key), and looks at no file.
+      - V(off) takes any key, and warns. Whoever is between can then read and change what is sent.
+    type: str
+    choices: [strict, accept_new, pinned, "off"]
+    default: strict
+  host_key:
+    description: The server's public key for V(pinned), as V(ssh-ed25519 AAAA...) or as V(SHA256:...).
+    type: str
+  known_hosts_file:
+    description:
+      - File with the host keys that are known, as OpenSSH has it.
+      - Left out, it is F(~/.ssh/known_hosts) of the user as whom the module runs and F(/etc/ssh/ssh_known_hosts).
+    type: path
+  timeout:
+    description: How long the server may take to connect, to let one log in, and to say nothing after that.
+    type: str
+    default: 30s
+  create_directory:
+    description: Whether to make the directory, with mode V(0700), and those above it, where they are missing.
+    type: bool
+    default: false
   write_probe:
     description: Whether to write a small file, read it back and remove it.
     type: bool
     default: true
+requirements:
+  - paramiko
 seealso:
   - module: lastgood.database.backup_facts
 """
