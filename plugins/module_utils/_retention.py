@@ -16,6 +16,7 @@ Nothing but the newest candidate's time anchors a rule: neither a wrong clock no
 from __future__ import annotations
 
 import collections
+import operator
 import typing as t
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone, tzinfo
@@ -43,6 +44,8 @@ _PERIODS: dict[str, t.Callable[[datetime], t.Hashable]] = {
     "monthly": lambda time: (time.year, time.month),
     "yearly": lambda time: time.year,
 }
+
+_KEPT_BY_NONE = ("no rule keeps it",)
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,7 @@ class Decision:
 
     def sort(self) -> None:
         for judged in (self.kept, self.deleted, self.passed_over):
-            judged.sort(key=lambda one: _age_order(one.backup))
+            judged.sort(key=operator.attrgetter("backup.created_at", "backup.filename"))
 
 
 def decide(backups: t.Iterable[Stored], rules: Rules, now: datetime) -> Decision:
@@ -134,8 +137,7 @@ def good_ones(members: t.Iterable[Stored]) -> list[Stored]:
     return sorted((backup for backup in members if backup.state == "good"), key=_age_order, reverse=True)
 
 
-def _age_order(backup: Stored) -> tuple[datetime, str]:
-    return backup.created_at, backup.filename
+_age_order = operator.attrgetter("created_at", "filename")
 
 
 def _why_not_judged(backup: Stored, latest: datetime) -> str | None:
@@ -162,11 +164,9 @@ def _decide_on_group(group: Group, members: list[Stored], rules: Rules, now: dat
     if not candidates:
         return
     decision.newest[group] = candidates[0]
-    for backup, reasons in zip(candidates, _reasons_to_keep(candidates, rules)):
-        if reasons:
-            decision.kept.append(Judged(backup, tuple(reasons)))
-        else:
-            decision.deleted.append(Judged(backup, ("no rule keeps it",)))
+    kept = _reasons_to_keep(candidates, rules)
+    decision.kept += [Judged(candidates[position], tuple(reasons)) for position, reasons in kept.items()]
+    decision.deleted += [Judged(backup, _KEPT_BY_NONE) for position, backup in enumerate(candidates) if position not in kept]
 
 
 def _decide_on_corrupt(backup: Stored, candidates: list[Stored], now: datetime, decision: Decision) -> None:
@@ -178,10 +178,9 @@ def _decide_on_corrupt(backup: Stored, candidates: list[Stored], now: datetime, 
         decision.deleted.append(Judged(backup, ("it is corrupt, older than a day, and there is a newer good one",)))
 
 
-def _reasons_to_keep(candidates: list[Stored], rules: Rules) -> list[list[str]]:
-    """Return for each candidate the rules that keep it."""
-    reasons: list[list[str]] = [[] for _candidate in candidates]
-    reasons[0].append("newest")
+def _reasons_to_keep(candidates: list[Stored], rules: Rules) -> dict[int, list[str]]:
+    """Return the position of each candidate that is kept, and the rules that keep it."""
+    reasons: dict[int, list[str]] = collections.defaultdict(list, {0: ["newest"]})
     for position, reason in _kept_by("last", rules.last, range(len(candidates))):
         reasons[position].append(reason)
     for rule, period_of in _PERIODS.items():
@@ -190,9 +189,9 @@ def _reasons_to_keep(candidates: list[Stored], rules: Rules) -> list[list[str]]:
             reasons[position].append(reason)
     if rules.within:
         newest = candidates[0].created_at
-        for candidate, found in zip(candidates, reasons):
+        for position, candidate in enumerate(candidates):
             if newest - candidate.created_at < rules.within:
-                found.append("within")
+                reasons[position].append("within")
     return reasons
 
 

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest, Verification
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import BackupName, label_for
+from ansible_collections.lastgood.database.plugins.module_utils._stores.base import FileFacts
 
 State = t.Literal["good", "unverified", "suspect", "corrupt"]
 STATES: tuple[State, ...] = t.get_args(State)
@@ -36,10 +37,17 @@ class Backup(t.NamedTuple):
 
     name: BackupName
     path: str
-    size_bytes: int
-    modified_at: datetime
+    facts: FileFacts
     manifest: Manifest
     corrupt: bool = False
+
+    @property
+    def size_bytes(self) -> int:
+        return self.facts.size_bytes
+
+    @property
+    def modified_at(self) -> datetime:
+        return self.facts.modified_at
 
     @property
     def state(self) -> State:

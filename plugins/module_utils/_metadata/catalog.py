@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import hashlib
 import heapq
 import itertools
@@ -61,14 +63,15 @@ class Catalog:
         return set(self._store.names()) if self._store.exists() else set()
 
     def select(self, selection: Selection, files: set[str] | None = None) -> t.Iterator[Backup]:
-        """Find the backups of the names and databases that are meant, in no order; among these ``files``, if they are given.
+        """Find the backups of the names and databases that are meant, by file name; among these ``files``, if they are given.
 
         How many of each group comes last, when it is known which of them count: see ``newest_of_each``.
         """
         files = self.files() if files is None else files
         databases = selection.databases
         labels = None if databases is None else {"", *labels_of(databases)}
-        candidates = map(parse, files if selection.names is None else files.intersection(selection.names))
+        # In order, since what lies side by side on the disk and in time is then looked at side by side.
+        candidates = map(parse, sorted(files if selection.names is None else files.intersection(selection.names)))
         names = (name for name in candidates if name is not None and (labels is None or name.label in labels))
         for backup in self._load(names, files):
             if databases is None or called(backup) in databases:
@@ -107,13 +110,13 @@ class Catalog:
         store, rest = self._store, iter(names)
         while batch := list(itertools.islice(rest, _BATCH)):
             facts_of = store.facts_of([name.filename for name in batch])
-            there = [(name, facts) for name, facts in zip(batch, facts_of) if facts is not None]
-            sidecars = [sidecar for name, _facts in there if (sidecar := manifest_name(name.filename)) in files]
+            there = [(name, manifest_name(name.filename), facts) for name, facts in zip(batch, facts_of) if facts is not None]
+            sidecars = [sidecar for _name, sidecar, _facts in there if sidecar in files]
             manifests = dict(zip(sidecars, store.read_many(sidecars, LARGEST_MANIFEST + 1)))
-            for name, facts in there:
-                data = manifests.get(manifest_name(name.filename))
+            for name, sidecar, facts in there:
+                data = manifests.get(sidecar)
                 manifest = NO_MANIFEST if data is None else from_bytes(data)
-                yield Backup(name, store.path(name.filename), facts.size_bytes, facts.modified_at, manifest)
+                yield Backup(name, store.path(name.filename), facts, manifest)
 
 
 def _label_of(group: Group) -> str:
@@ -149,6 +152,18 @@ def newest_of_each(backups: t.Iterable[Backup], count: int, now: datetime) -> li
         else:
             heapq.heappushpop(newest, item)
     return [item[-1] for newest in groups.values() for item in newest]
+
+
+@contextlib.contextmanager
+def collector_paused() -> t.Iterator[None]:
+    """Make records of many thousand backups without Python's cyclic collector: it would find none, and look again and again."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def is_sound(store: Store, backup: Backup) -> bool:

@@ -110,33 +110,10 @@ def _from_ours(text: str) -> Manifest | None:
     match = _OURS.fullmatch(text)
     if match is None:
         return None
-    found = match.groupdict()
-    return Manifest(
-        int(found["manifest_version"]),
-        found["producer"],
-        found["kind"],
-        found["origin"],
-        found["engine"],
-        found["server_version"],
-        found["tool"],
-        found["major_mismatch"] == "true",
-        found["instance"],
-        found["database"],
-        found["source"],
-        found["format"],
-        found["compression"],
-        found["compressor"],
-        found["encrypted"] == "true",
-        None,
-        _time(found["created_at"]),
-        _time(found["finished_at"]),
-        _time(found["confirmed_at"]),
-        int(found["payload_bytes"]),
-        found["payload_sha256"],
-        int(found["content_bytes"]),
-        found["content_sha256"],
-        None,
-    )
+    found: list[t.Any] = [*match.group(*_OURS_GROUPS)]
+    for position, read in _OURS_READERS:
+        found[position] = read(found[position])
+    return Manifest._make(found)
 
 
 def format_time(time: datetime) -> str:
@@ -152,11 +129,13 @@ def _to_json(value: t.Any) -> t.Any:
     return value
 
 
-@functools.lru_cache(maxsize=16)  # created, finished and confirmed are often one and the same
 def _time(text: str | None) -> datetime | None:
     """Return the time that a text of the form 2026-01-31T01:00:00Z is, None for anything else."""
-    if text is None or _TIME.fullmatch(text) is None:
-        return None
+    return None if text is None or _TIME.fullmatch(text) is None else _moment(text)
+
+
+@functools.lru_cache(maxsize=16)  # created, finished and confirmed are often one and the same
+def _moment(text: str) -> datetime | None:
     try:
         return datetime.fromisoformat(text[:19] + "+00:00")
     except ValueError:
@@ -206,13 +185,13 @@ _ALWAYS_NULL = ("encryption", "verification")  # in a manifest that we have just
 def _pattern(name: str) -> str:
     """Return what a field looks like as we write it; a text only where nothing in it had to be escaped."""
     if name in _ALWAYS_NULL:
-        return "null"
+        return f"null(?P<{name}>(?!))?"  # a group, since every field is one
     if name in _FLAGS:
         return f"(?P<{name}>true|false)"
     if name in _COUNTS:
         return f"(?P<{name}>0|[1-9][0-9]{{0,17}})"
     if name.endswith("_at"):
-        return f'"(?P<{name}>[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}T[0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}}Z)"'
+        return f'"(?P<{name}>{_TIME.pattern})"'
     if name.endswith("_sha256"):
         return f'"(?P<{name}>[0-9a-f]{{64}})"'
     text = rf'"(?P<{name}>[ !#-\[\]-~]*)"'
@@ -220,3 +199,9 @@ def _pattern(name: str) -> str:
 
 
 _OURS = re.compile("{\n" + ",\n".join(f' "{name}": {_pattern(name)}' for name in sorted(Manifest._fields)) + "\n}\n")
+_OURS_GROUPS = tuple(_OURS.groupindex[name] for name in Manifest._fields)
+_OURS_READERS: tuple[tuple[int, t.Callable[[t.Any], t.Any]], ...] = tuple(
+    (position, int if name in _COUNTS else "true".__eq__ if name in _FLAGS else _moment)
+    for position, name in enumerate(Manifest._fields)
+    if name in _COUNTS or name in _FLAGS or name.endswith("_at")
+)

@@ -19,6 +19,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalo
     Catalog,
     Selection,
     age_order,
+    collector_paused,
     is_sound,
     newest_of_each,
 )
@@ -86,6 +87,7 @@ class _Summary:
         }
 
 
+@collector_paused()
 def inventory(request: InventoryRequest, now: datetime) -> dict[str, t.Any]:
     """Return the facts about the backups that are asked for.
 

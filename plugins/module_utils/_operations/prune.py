@@ -29,7 +29,12 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     StoreFailed,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Group, display_time
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Catalog, Selection, labels_of
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import (
+    Catalog,
+    Selection,
+    collector_paused,
+    labels_of,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import MANIFEST_SUFFIX, manifest_name, parse
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.pending import partials
 from ansible_collections.lastgood.database.plugins.module_utils._retention import (
@@ -122,6 +127,7 @@ class Report:
             "The others were; see deleted and not_deleted. The next run tries again.",
         )
 
+    @collector_paused()
     def values(self) -> dict[str, t.Any]:
         """Return the report as the module returns it."""
         decision = self.plan.decision
@@ -167,6 +173,7 @@ def prune(request: PruneRequest, clock: Clock, *, check_mode: bool) -> Report:
         return _apply(store, again)
 
 
+@collector_paused()
 def _plan(request: PruneRequest, now: datetime) -> Plan:
     choice = request.choice
     catalog = Catalog(request.store)

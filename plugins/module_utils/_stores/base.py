@@ -9,14 +9,22 @@
 from __future__ import annotations
 
 import typing as t
-from datetime import datetime
+from datetime import datetime, timezone
 
 
 class FileFacts(t.NamedTuple):
     """What a store says of one of its files."""
 
     size_bytes: int
-    modified_at: datetime
+    modified_seconds: float  # since 1970
+
+    @property
+    def modified_at(self) -> datetime:
+        """When the file was last written, or the nearest time that the calendar has."""
+        try:
+            return datetime.fromtimestamp(self.modified_seconds, timezone.utc)
+        except (OverflowError, ValueError, OSError):
+            return (datetime.max if self.modified_seconds > 0 else datetime.min).replace(tzinfo=timezone.utc)
 
 
 class Store(t.Protocol):

@@ -20,7 +20,6 @@ import stat
 import time
 import typing as t
 from dataclasses import dataclass
-from datetime import datetime, timezone
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     DirectoryUnusable,
@@ -126,7 +125,7 @@ class LocalStore:
                 raise
         if not stat.S_ISREG(found.st_mode):
             return None
-        return FileFacts(found.st_size, _time(found.st_mtime))
+        return FileFacts(found.st_size, found.st_mtime)
 
     def read(self, name: str, limit: int) -> bytes | None:
         try:
@@ -355,14 +354,6 @@ def _apply_owner(descriptor: int, attributes: FileAttributes) -> None:
     uid, gid = attributes.uid, attributes.gid
     if uid is not None or gid is not None:
         os.fchown(descriptor, -1 if uid is None else uid, -1 if gid is None else gid)
-
-
-def _time(seconds: float) -> datetime:
-    """Return the time that a file system says, or the nearest that the calendar has."""
-    try:
-        return datetime.fromtimestamp(seconds, timezone.utc)
-    except (OverflowError, ValueError, OSError):
-        return (datetime.max if seconds > 0 else datetime.min).replace(tzinfo=timezone.utc)
 
 
 def wait_for_lock(descriptor: int, seconds: float, is_stopped: t.Callable[[], bool] = lambda: False) -> bool:

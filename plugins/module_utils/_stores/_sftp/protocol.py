@@ -17,7 +17,6 @@ import socket
 import stat
 import struct
 import typing as t
-from datetime import datetime, timezone
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     ConnectionLost,
@@ -131,7 +130,7 @@ class Attributes(t.NamedTuple):
 
     @property
     def facts(self) -> FileFacts:
-        return FileFacts(self.size, datetime.fromtimestamp(self.modified, timezone.utc))
+        return FileFacts(self.size, self.modified)
 
 
 Conversation = t.Generator[Request, Reply, Result]

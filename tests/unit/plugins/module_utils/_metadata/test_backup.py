@@ -27,10 +27,12 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.manife
     from_bytes,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import label_for, parse
+from ansible_collections.lastgood.database.plugins.module_utils._stores.base import FileFacts
 from ansible_collections.lastgood.database.tests.support.backups import NOW, PAYLOAD, ago, manifest_of
 
 APP = "backup_app_2026-02-28_12-00-00.dump.gz"
 SIZE = len(PAYLOAD)
+MODIFIED = datetime(2026, 2, 28, 12, 0, 59, 999999, tzinfo=timezone.utc).timestamp()
 
 
 def backup(manifest: Manifest | None = None, filename: str = APP, **over: Any) -> Backup:
@@ -40,8 +42,7 @@ def backup(manifest: Manifest | None = None, filename: str = APP, **over: Any) -
     fields: dict[str, Any] = {
         "name": name,
         "path": f"/srv/backups/{filename}",
-        "size_bytes": SIZE,
-        "modified_at": datetime(2026, 2, 28, 12, 0, 59, 999999, tzinfo=timezone.utc),
+        "facts": FileFacts(SIZE, MODIFIED),
         "manifest": manifest_of() if manifest is None else manifest,
     }
     return Backup(**{**fields, **over})
@@ -73,7 +74,7 @@ def test_a_bad_verdict_says_what_it_is(level: Level, state: str) -> None:
 @pytest.mark.parametrize("size", [0, SIZE - 1, SIZE + 1])
 @pytest.mark.parametrize("manifest", [manifest_of(), verified("restore", "passed"), verified("structure", "failed")])
 def test_another_size_than_recorded_is_corrupt_whatever_was_found_before(size: int, manifest: Manifest) -> None:
-    assert backup(manifest, size_bytes=size).state == "corrupt"
+    assert backup(manifest, facts=FileFacts(size, 0)).state == "corrupt"
 
 
 def test_what_was_read_and_has_another_digest_is_corrupt() -> None:
@@ -97,14 +98,14 @@ def test_what_was_read_and_has_another_digest_is_corrupt() -> None:
 )
 def test_without_a_usable_manifest_it_is_unverified(manifest: Manifest) -> None:
     assert backup(manifest).state == "unverified"
-    assert backup(manifest, size_bytes=0).state == "unverified"
+    assert backup(manifest, facts=FileFacts(0, 0)).state == "unverified"
 
 
 @pytest.mark.parametrize("database", ["app_prod", "App", "ap", "", None, "\ud800"])
 def test_a_manifest_swapped_with_another_databases_leaves_it_unverified(database: str | None) -> None:
     swapped = manifest_of(database=database)
     assert backup(swapped).state == "unverified"
-    assert backup(swapped, size_bytes=1).state == "unverified"
+    assert backup(swapped, facts=FileFacts(1, 0)).state == "unverified"
 
 
 def test_a_manifest_swapped_between_a_database_and_globals_leaves_both_unverified() -> None:
@@ -239,7 +240,7 @@ def test_a_record_says_all_there_is_to_know() -> None:
 
 
 def test_a_record_without_a_manifest_says_what_the_name_and_the_file_do() -> None:
-    assert backup(NO_MANIFEST, "backup_2026-01-31_01-02-03.dump.zst.age", size_bytes=1536).record(NOW) == {
+    assert backup(NO_MANIFEST, "backup_2026-01-31_01-02-03.dump.zst.age", facts=FileFacts(1536, MODIFIED)).record(NOW) == {
         "filename": "backup_2026-01-31_01-02-03.dump.zst.age",
         "path": "/srv/backups/backup_2026-01-31_01-02-03.dump.zst.age",
         "kind": "database",
@@ -267,7 +268,7 @@ def test_a_record_without_a_manifest_says_what_the_name_and_the_file_do() -> Non
     [(0, "0.0"), (1, "0.0"), (52, "0.1"), (1024, "1.0"), (1536, "1.5"), (1024 * 1024, "1024.0"), (10**15, "976562500000.0")],
 )
 def test_a_size_in_kib_is_text_with_one_decimal(size: int, text: str) -> None:
-    assert backup(size_bytes=size).record(NOW)["size_kb"] == text
+    assert backup(facts=FileFacts(size, 0)).record(NOW)["size_kb"] == text
 
 
 @pytest.mark.parametrize("year", ["0001", "0999", "1969", "9999"])

@@ -33,6 +33,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalo
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Verification
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import compose, manifest_name, parse
 from ansible_collections.lastgood.database.plugins.module_utils._process import CHUNK_BYTES
+from ansible_collections.lastgood.database.plugins.module_utils._stores.base import FileFacts
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 from ansible_collections.lastgood.database.tests.support.backups import (
     NOW,
@@ -405,7 +406,9 @@ def backup_in_mind(database: str, created_at: datetime) -> Backup:
     """A backup that is in no store: examples make no files."""
     name = parse(compose(database, created_at, "gzip"))
     assert name is not None
-    return Backup(name, f"/{name.filename}", 0, NOW, manifest_of(b"", database=database, created_at=created_at))
+    return Backup(
+        name, f"/{name.filename}", FileFacts(0, NOW.timestamp()), manifest_of(b"", database=database, created_at=created_at)
+    )
 
 
 class TestSoundness:
