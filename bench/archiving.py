@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Putting backups into one file, beside the community's module, and cp, which only copies them."""
+"""Putting backups into one file, beside the community's module, and cp: alone, which copies inside the kernel and leaves the
+disk to work later, and with what makes a copy that is on the disk and known by its digest.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +20,7 @@ from bench.measure import Case, compare
 from bench.peers import ours, theirs
 
 COUNT = 8
+COPY = "cp -r {0} {1}"
 MEBIBYTES = 60
 FIRST = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
@@ -37,7 +40,9 @@ def archiving() -> None:
         peer = {"path": str(backups), "format": "zip", "dest": str(results / "peer.zip")}
         cases["community.general.archive, zip"] = theirs("community.general.archive", top, **peer)
         copies = results / "copies"
-        cases["cp"] = Case(["cp", "-r", str(backups), str(copies)], prepare=lambda: shutil.rmtree(copies, ignore_errors=True))
+        for name, command in (("cp", COPY), ("cp, sync and sha256sum", f"{COPY} && sync {{1}}/* && cat {{1}}/* | sha256sum")):
+            arguments = ["sh", "-c", command.format(backups, copies)]
+            cases[name] = Case(arguments, prepare=lambda: shutil.rmtree(copies, ignore_errors=True))
         compare(f"Archiving {COUNT * MEBIBYTES} MiB", cases)
 
 

@@ -18,6 +18,7 @@ import json
 import os
 import struct
 import typing as t
+from concurrent import futures
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
@@ -142,7 +143,7 @@ def archive(request: ArchiveRequest, now: datetime, *, check_mode: bool) -> Repo
         _check_room(request, size)
         if check_mode:
             return Report(request.destination, plan, size, None)
-        _apply(request, plan, size)
+        return Report(request.destination, plan, size, _apply(request, plan, size))
     facts = request.folder.facts(request.filename)
     return Report(
         request.destination, plan, size if facts is None else facts.size_bytes, _digest(request.folder, request.filename)
@@ -307,7 +308,8 @@ class _Partial:
             os.pwrite(self._descriptor, data, offset)
 
 
-def _apply(request: ArchiveRequest, plan: Plan, size: int) -> None:
+def _apply(request: ArchiveRequest, plan: Plan, size: int) -> str:
+    """Write the archive, and return the digest of what is then there."""
     folder, partial = request.folder, f".{request.filename}{PARTIAL_SUFFIX}"
     descriptor = folder.claim(partial)
     if descriptor is None:
@@ -321,9 +323,13 @@ def _apply(request: ArchiveRequest, plan: Plan, size: int) -> None:
         written = os.fstat(descriptor).st_size
         if written != size:
             raise StoreFailed(f"{request.destination} has {written} bytes, not {size}.", f"Run again. {_AS_BEFORE}")
-        folder.finish(descriptor)
+        with futures.ThreadPoolExecutor(max_workers=1) as digesting:
+            digested = digesting.submit(_digest, folder, partial)  # while the disk is waited for
+            folder.finish(descriptor)
+        sha256 = digested.result()
         folder.rename(partial, request.filename)
         committed = True
+        return sha256
     finally:
         if not committed and folder.taken(partial):
             folder.remove(partial)
@@ -334,12 +340,14 @@ def _payload(store: Store, item: Item) -> t.Iterator[Chunk]:
     """Read a payload, and raise PayloadCorrupt unless size and digest are as planned: before a byte too many is handed on."""
     digest, count = hashlib.sha256(), 0
     try:
-        for chunk in store.chunks(item.name):
-            count += len(chunk)
-            if count > item.size_bytes:
-                break
-            digest.update(chunk)
-            yield chunk
+        with futures.ThreadPoolExecutor(max_workers=1) as digesting:
+            for chunk in store.chunks(item.name):
+                count += len(chunk)
+                if count > item.size_bytes:
+                    break
+                digested = digesting.submit(digest.update, chunk)  # while it is written
+                yield chunk
+                digested.result()
     except StoreFailed as error:
         if isinstance(error.__cause__, FileNotFoundError):
             raise BackupMissing(
