@@ -1,0 +1,130 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""The databases of a server that come and go with a restore: their names, marks and locks.
+
+A new database bears a mark, and the session that makes it holds an advisory lock: what is marked and not locked is what a
+dead run left. Until it has its mark, it lets nobody in.
+"""
+
+from __future__ import annotations
+
+import time
+import typing as t
+import zlib
+from datetime import datetime, timedelta
+
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.connection import execute, query
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.sql import quote_identifier
+from ansible_collections.lastgood.database.plugins.module_utils._errors import BackupError
+
+if t.TYPE_CHECKING:
+    import psycopg2.extensions
+
+LONGEST_NAME = 63  # bytes
+
+_MARK = "Made by lastgood.database for a restore, and removed by the next one."
+_STAMP = "%Y%m%dT%H%M%SZ"
+_LOCK_CLASS = 0x1A57600D  # an advisory lock has two numbers: this one, and what stands for a name
+_SETTLE_SECONDS = 10.0
+_POLL_SECONDS = 0.01
+
+_SESSIONS = """
+SELECT pid, usename, application_name, coalesce(host(client_addr), 'local') FROM pg_catalog.pg_stat_activity
+WHERE datname = %s AND pid <> pg_backend_pid() AND backend_type IS DISTINCT FROM 'autovacuum worker' ORDER BY pid
+"""
+_END_SESSIONS = """
+SELECT pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
+WHERE datname = %s AND pid <> pg_backend_pid() AND backend_type IS DISTINCT FROM 'autovacuum worker'
+"""
+_REMAINS = """
+SELECT datname FROM pg_catalog.pg_database
+WHERE datname ~ '_(restoring|replaced)_[0-9]{8}T[0-9]{6}Z$' AND shobj_description(oid, 'pg_database') = %s
+    OR datname ~ '_restoring_[0-9]{8}T[0-9]{6}Z$' AND NOT datallowconn AND shobj_description(oid, 'pg_database') IS NULL
+"""
+_HELD = "SELECT count(*) FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND classid = %s AND objid = %s AND granted"
+
+
+def exists(connection: psycopg2.extensions.connection, name: str) -> bool:
+    return bool(query(connection, "SELECT 1 FROM pg_catalog.pg_database WHERE datname = %s", name))
+
+
+def sessions(connection: psycopg2.extensions.connection, name: str) -> tuple[str, ...]:
+    rows = query(connection, _SESSIONS, name)
+    return tuple(f"process {pid}, user {user}, {program or 'an unnamed program'}, {host}" for pid, user, program, host in rows)
+
+
+def end_sessions(connection: psycopg2.extensions.connection, name: str) -> None:
+    query(connection, _END_SESSIONS, name)
+
+
+def wait_until_gone(connection: psycopg2.extensions.connection, name: str) -> None:
+    deadline = time.monotonic() + _SETTLE_SECONDS
+    while sessions(connection, name) and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
+
+
+def lock(connection: psycopg2.extensions.connection, name: str) -> bool:
+    """Take the lock that stands for a name, for as long as the connection lives. Return whether it was to be had."""
+    if _is_held(connection, name):  # by a session on another database: each has locks of its own
+        return False
+    [(taken,)] = query(connection, "SELECT pg_try_advisory_lock(%s, %s)", _LOCK_CLASS, _number(name) - 2**31)
+    return bool(taken)
+
+
+def _is_held(connection: psycopg2.extensions.connection, name: str) -> bool:
+    [(count,)] = query(connection, _HELD, _LOCK_CLASS, (_number(name) - 2**31) % 2**32)
+    return bool(count)
+
+
+def _number(name: str) -> int:
+    return zlib.crc32(name.encode("utf-8", "surrogatepass"))
+
+
+def mark(connection: psycopg2.extensions.connection, name: str) -> None:
+    """Say of a database that it is one that may be dropped, unless somebody holds its lock."""
+    execute(connection, f"COMMENT ON DATABASE {quote_identifier(name)} IS '{_MARK}'")
+
+
+def sweep(connection: psycopg2.extensions.connection) -> list[str]:
+    """Drop what dead runs left. Return what to say of it."""
+    said = []
+    for (name,) in query(connection, _REMAINS, _MARK):
+        if not _is_held(connection, name):
+            drop(connection, name)
+            said.append(f"Removed the database {name}, which an interrupted restore left.")
+    return said
+
+
+def drop(connection: psycopg2.extensions.connection, name: str) -> None:
+    if connection.server_version >= 130000:
+        execute(connection, f"DROP DATABASE IF EXISTS {quote_identifier(name)} WITH (FORCE)")
+        return
+    end_sessions(connection, name)
+    execute(connection, f"DROP DATABASE IF EXISTS {quote_identifier(name)}")
+
+
+def answers(connection: psycopg2.extensions.connection) -> bool:
+    try:
+        query(connection, "SELECT 1")
+    except BackupError:
+        return False
+    return True
+
+
+def free_stamp(connection: psycopg2.extensions.connection, database: str, stamp: datetime) -> str:
+    """Return the first second from the stamp on with which no database has a name yet."""
+    while True:
+        text = stamp.strftime(_STAMP)
+        if not any(exists(connection, derived_name(database, f"_{what}_{text}")) for what in ("restoring", "replaced")):
+            return text
+        stamp += timedelta(seconds=1)
+
+
+def derived_name(database: str, ending: str) -> str:
+    """Return a name that begins as the database's does, as far as there is room."""
+    raw = database.encode("utf-8", "surrogatepass")
+    return raw[: LONGEST_NAME - len(ending)].decode("utf-8", "ignore") + ending

@@ -1,0 +1,324 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""A new database, filled from a backup: nobody uses it before it is whole, and it is dropped where that fails.
+
+write   the content, into a file without a name: PostgreSQL's programs start when all of it is known to be right
+fill    the roles that it needs are there; the database, from template0; pg_restore or psql, to the first error
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql import databases
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.connection import (
+    Login,
+    connecting,
+    execute,
+    password_file,
+    query,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.globals import Globals
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.programs import Program, choose_program
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.properties import Properties
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.sql import Statements, quote_identifier
+from ansible_collections.lastgood.database.plugins.module_utils._errors import (
+    ArgumentInvalid,
+    BackupError,
+    ContentInvalid,
+    Locked,
+    ProgramFailed,
+    ProgramMissing,
+    RolesMissing,
+    store_errors,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
+from ansible_collections.lastgood.database.plugins.module_utils._process import (
+    CHUNK_BYTES,
+    Command,
+    Runner,
+    producing,
+    run,
+    write_all,
+)
+
+if t.TYPE_CHECKING:
+    import psycopg2.extensions
+
+_LOCK_WAIT = "--lock-wait-timeout=60000"  # milliseconds
+_LACKS_PROPERTIES = "A plain dump does not say what belongs to the database itself, such as its settings and grants on it"
+_CLOSED = "ALLOW_CONNECTIONS = false"  # until it bears its mark: what is killed in between is known by it
+
+# The session waits for the program that fills the new database, however long that takes. A server before 14 has fewer of these.
+_PATIENCE = """
+SELECT set_config(name, '0', false) FROM pg_catalog.pg_settings
+WHERE name IN ('statement_timeout', 'lock_timeout', 'idle_session_timeout', 'idle_in_transaction_session_timeout')
+"""
+
+
+@dataclass(frozen=True)
+class Filling:
+    """How a database is filled, and where.
+
+    ``make_roles`` makes the roles that owners and grants need, which is for a server that is thrown away.
+    """
+
+    login: Login
+    no_owner: bool = False
+    jobs: int = 2
+    bin_directory: str | None = None
+    make_roles: bool = False
+
+
+@contextlib.contextmanager
+def controlling(login: Login) -> t.Iterator[psycopg2.extensions.connection]:
+    """Connect as the session that makes the new database, and waits for whoever fills it."""
+    with connecting(login, readonly=False) as control:
+        control.set_client_encoding("UTF8")
+        execute(control, _PATIENCE)
+        # A server that is set to commit without waiting could lose the mark, or the swap itself.
+        execute(control, "SET synchronous_commit = on")
+        yield control
+
+
+class NewDatabase:
+    """The new database. Whoever made this removes it, unless it has been given away."""
+
+    def __init__(
+        self,
+        filling: Filling,
+        runner: Runner,
+        manifest: Manifest,
+        control: psycopg2.extensions.connection,
+        file: int,
+        name: str,
+        properties_of: str | None = None,
+    ) -> None:
+        """``file`` takes the content. A plain dump's properties come from the database ``properties_of``, if that exists."""
+        self.name = name
+        self.properties = Properties()
+        self.warnings: list[str] = []
+        self._filling = filling
+        self._runner = runner
+        self._manifest = manifest
+        self._control = control
+        self._file = file
+        self._properties_of = properties_of
+        self._major = control.server_version // 10000
+        self._globals = Globals()
+        self._statements = Statements(self._look_at) if manifest.format == "plain" else None
+        self._leads_out: str | None = None
+        self._made = False
+        self._new_roles: list[str] = []
+
+    def write_globals(self, data: bytes | memoryview) -> None:
+        """Take in the globals that come first, if they do."""
+        self._globals.update(data)
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Take in the content."""
+        with store_errors("Unpacking the backup"):
+            write_all(self._file, data)
+        if self._statements is not None:
+            self._statements.update(data)
+
+    def fill(self) -> None:
+        """Make it, and restore into it what was taken in."""
+        self._new_roles = self._globals.apply(self._control)
+        self._read_statements()
+        self._check_roles()
+        self._make()
+        if self._manifest.format == "plain":
+            self._run_psql()
+        else:
+            self._run_pg_restore()
+
+    def give_away(self) -> None:
+        """Leave it, and the roles that it needs, to whoever uses it from now on."""
+        self._made = False
+        self._new_roles = []
+
+    def remove(self) -> str | None:
+        """Remove what was made. Return what could not be removed, and what becomes of it."""
+        if not self._made and not self._new_roles:
+            return None
+        try:
+            with contextlib.ExitStack() as stack:
+                control = self._control
+                if control.closed or not databases.answers(control):
+                    control = stack.enter_context(connecting(self._filling.login, readonly=False))
+                if self._made:
+                    databases.drop(control, self.name)
+                for role in self._new_roles:
+                    execute(control, f"DROP ROLE IF EXISTS {quote_identifier(role)}")
+        except BackupError as error:
+            return f"The database {self.name} is left, and the next restore removes it ({error.problem})."
+        return None
+
+    def _look_at(self, statement: str) -> None:
+        if statement.startswith("\\") and not statement.startswith(("\\restrict ", "\\unrestrict ")):
+            self._leads_out = self._leads_out or statement.split()[0]
+        self.properties.take(statement)
+
+    def _read_statements(self) -> None:
+        """Find out what belongs to the database itself, and which roles are needed."""
+        if self._statements is None:
+            self._read_script("pg_restore", ["--format=custom", *self._owner_arguments()], f"/dev/fd/{self._file}")
+            return
+        self._statements.finish()
+        if self._leads_out is not None:
+            raise ContentInvalid(
+                f"The dump has psql's command {self._leads_out}, which leads out of the database that is being restored.",
+                "Such a dump was made with --create: restore it by hand, on a server where that does no harm.",
+            )
+        roles, source = self.properties.roles, self._properties_of
+        if source is None or not databases.exists(self._control, source):
+            self.warnings.append(f"{_LACKS_PROPERTIES}: the new one has the server's defaults.")
+            return
+        # The one that is replaced has them.
+        self.properties = Properties()
+        self._read_script(
+            "pg_dump", [*self._role(), f"--dbname={self._conninfo(source)}", "--no-password", "--no-sync", _LOCK_WAIT]
+        )
+        self.properties.roles = roles | self.properties.database_roles
+        self.warnings.append(f"{_LACKS_PROPERTIES}: that was taken from the database {source} as it was.")
+
+    def _read_script(self, name: str, arguments: list[str], *operands: str) -> None:
+        program = self._program(name)
+        statements = Statements(self.properties.take)
+        with self._password() as (environment, descriptors):
+
+            def command_for(path: str, descriptor: int) -> Command:
+                return Command(
+                    (program.path, "--create", "--schema-only", f"--file={path}", *arguments, *operands),
+                    environment=environment,
+                    descriptors=(descriptor, self._file, *descriptors),
+                )
+
+            os.lseek(self._file, 0, os.SEEK_SET)
+            buffer = memoryview(bytearray(CHUNK_BYTES))
+            with producing(self._runner, command_for) as producer:
+                while count := producer.readinto(buffer):
+                    statements.update(buffer[:count])
+                producer.finish()
+        statements.finish()
+
+    def _check_roles(self) -> None:
+        if self._filling.no_owner and self._statements is not None:
+            raise ArgumentInvalid(
+                "no_owner is not for plain dumps, whose owners and grants are among the rest of the SQL.",
+                "Leave it out; include_globals restores the roles that are missing.",
+            )
+        there = {name for (name,) in query(self._control, "SELECT rolname FROM pg_catalog.pg_roles")}
+        missing = sorted(self.properties.roles - there)
+        if missing and self._filling.make_roles:
+            for role in missing:
+                execute(self._control, f"CREATE ROLE {quote_identifier(role)}")
+        elif missing:
+            raise RolesMissing(
+                f"The backup's owners and grants need roles that the server lacks: {', '.join(missing)}.",
+                "Make them, restore them with include_globals, or leave owners and grants out with no_owner.",
+                roles=missing,
+            )
+
+    def _make(self) -> None:
+        name = quote_identifier(self.name)
+        if not databases.lock(self._control, self.name) or databases.exists(self._control, self.name):
+            raise Locked(f"There is a database {self.name} already.", "Run it again.")
+        self._made = True
+        create = self.properties.create_as(self.name) or f"CREATE DATABASE {name} TEMPLATE template0"
+        execute(self._control, f"{create} {_CLOSED}")
+        databases.mark(self._control, self.name)
+        # Nobody else is to see it before it is whole, and its grants are those that it should have.
+        execute(self._control, f"REVOKE CONNECT ON DATABASE {name} FROM PUBLIC")
+        if self.changes_role():
+            execute(self._control, f"GRANT CONNECT ON DATABASE {name} TO SESSION_USER")
+        execute(self._control, f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+        for statement in self.properties.owner_as(self.name):
+            execute(self._control, statement)
+
+    def _run_pg_restore(self) -> None:
+        program = self._program("pg_restore")
+        if program.major > self._major < 17:
+            raise ProgramMissing(
+                f"The server is PostgreSQL {self._major}, and would not understand the nearest pg_restore, {program.version}.",
+                f"Install postgresql-client-{self._major}, or say in bin_directory where its programs are.",
+            )
+        self._run(
+            program.path,
+            "--format=custom",
+            "--exit-on-error",
+            f"--jobs={self._filling.jobs}",
+            *self._role(),
+            *self._owner_arguments(),
+            "--no-password",
+            f"--dbname={self._conninfo(self.name)}",
+            f"/dev/fd/{self._file}",
+        )
+
+    def _run_psql(self) -> None:
+        role = self._filling.login.session_role
+        try:
+            self._run(
+                self._program("psql").path,
+                "--no-psqlrc",
+                "--quiet",
+                "--set=ON_ERROR_STOP=1",
+                "--output=/dev/null",
+                "--no-password",
+                f"--dbname={self._conninfo(self.name)}",
+                *([] if role is None else [f"--command=SET ROLE {quote_identifier(role)}"]),
+                f"--file=/dev/fd/{self._file}",
+            )
+        except ProgramFailed as error:
+            if "\\restrict" not in error.problem:
+                raise
+            raise ProgramMissing(
+                f"The dump is made for psql's restricted mode, which this psql does not know: {error.problem}",
+                "Install the latest minor version of PostgreSQL's programs.",
+            ) from error
+
+    def _run(self, *arguments: str) -> None:
+        os.lseek(self._file, 0, os.SEEK_SET)
+        with self._password() as (environment, descriptors):
+            try:
+                run(self._runner, Command(arguments, environment=environment, descriptors=(self._file, *descriptors)))
+            except ProgramFailed as error:
+                raise ProgramFailed(
+                    error.problem, "Mend what it says, and run again; the database is as it was.", **error.details
+                ) from error
+
+    def changes_role(self) -> bool:
+        """Whether the programs connect as somebody else than who makes the new database."""
+        [(changes,)] = query(self._control, "SELECT session_user <> current_user")
+        return bool(changes)
+
+    def _program(self, name: str) -> Program:
+        version = str(self._control.info.parameter_status("server_version")).split()[0]
+        return choose_program(self._runner, name, version, self._major, self._filling.bin_directory)
+
+    def _conninfo(self, database: str) -> str:
+        return self._filling.login.conninfo(database)
+
+    def _role(self) -> list[str]:
+        role = self._filling.login.session_role
+        return [] if role is None else [f"--role={role}"]
+
+    def _owner_arguments(self) -> list[str]:
+        return ["--no-owner", "--no-privileges"] if self._filling.no_owner else []
+
+    @contextlib.contextmanager
+    def _password(self) -> t.Iterator[tuple[dict[str, str], tuple[int, ...]]]:
+        """Give the environment and the descriptors that a program needs to log in."""
+        with password_file(self._filling.login) as password:
+            if password is None:
+                yield {}, ()
+            else:
+                yield {"PGPASSFILE": f"/dev/fd/{password}", "PGPASSWORD": ""}, (password,)
