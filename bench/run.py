@@ -17,6 +17,7 @@ from bench.dumping import dumping
 from bench.listing import listing
 from bench.pruning import pruning
 from bench.restoring import restoring
+from bench.verifying import verifying
 
 ROWS: dict[str, t.Callable[[], None]] = {
     "listing": listing,
@@ -24,6 +25,7 @@ ROWS: dict[str, t.Callable[[], None]] = {
     "dumping": dumping,
     "archiving": archiving,
     "restoring": restoring,
+    "verifying": verifying,
 }
 
 

@@ -10,6 +10,7 @@ Run by ``make demo``. All it makes is in .cache/demo and in a temporary folder, 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -59,6 +60,9 @@ def main() -> None:
         print("   ... and restored beside the damaged database; then the two change their names.")
         run_module("db_restore", {"directory": str(BACKUPS), "database": "shop", "if_exists": "replace", **login(server)})
         show_rows(server)
+
+        say("5. A restore drill: each newest backup is restored to a server that is started for it and thrown away.")
+        run_drill(variables)
     say("The server is stopped, and all of this is gone again. Next: README.md, and make test.")
 
 
@@ -122,6 +126,16 @@ def run_playbook(variables: Path) -> None:
     print(f"   {' '.join(recap.split())}")
 
 
+def run_drill(variables: Path) -> None:
+    """Run the collection's playbook, and show the table at its end."""
+    command = ["ansible-playbook", "lastgood.database.drill", "--inventory", "demo,", "--extra-vars", f"@{variables}"]
+    print(f"   $ {' '.join(command[:4])} --extra-vars @variables.json")
+    lines = run(command, ANSIBLE_CALLBACK_RESULT_FORMAT="yaml").splitlines()
+    first = next(number for number, line in enumerate(lines) if line.split()[:2] == ["host", "database"])
+    for line in itertools.takewhile(str.strip, lines[first:]):
+        print(f"   {line.strip()[31:]}")
+
+
 def run_module(name: str, options: dict[str, t.Any]) -> None:
     """Run a module as a user would at 3 in the morning, and show the line in which Ansible says how it ended."""
     command = ["ansible", "demo", "--inventory", "demo,", "--connection", "local"]
@@ -131,8 +145,9 @@ def run_module(name: str, options: dict[str, t.Any]) -> None:
     print(f"   {run(command).partition(' => ')[0]}")
 
 
-def run(command: list[str]) -> str:
-    finished = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "ANSIBLE_NOCOLOR": "1"})
+def run(command: list[str], **environment: str) -> str:
+    environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", **environment}
+    finished = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if finished.returncode != 0:
         sys.exit(finished.stdout + finished.stderr)
     return finished.stdout

@@ -73,6 +73,7 @@ class ModuleRunner:
         environment: t.Mapping[str, str],
         pass_fds: t.Sequence[int],
         started: t.Callable[[Process], None],
+        directory: str | None = None,
     ) -> Completed:
         running: list[Process] = []
 
@@ -93,6 +94,7 @@ class ModuleRunner:
                 environ_update=dict(environment),
                 expand_user_and_vars=False,
                 handle_exceptions=False,
+                cwd=directory,
                 pass_fds=tuple(pass_fds),
                 before_communicate_callback=note,
             )

@@ -231,6 +231,12 @@ def restore_options_from(params: Params) -> RestoreOptions:
     return SqliteRestoreEngine(database=params["database"], keep_old=params["keep_old"])
 
 
+def given_login_from(params: Params) -> Login | None:
+    """Return where the server is, None where no option says so or who we are there."""
+    own = ("login_db", "bin_directory")  # of no use alone
+    return login_from(params) if any(params[option] is not None for option in LOGIN_SPEC if option not in own) else None
+
+
 def login_from(params: Params) -> Login:
     """Return where the server is and who we are there."""
     password: str | None = params["login_password"]

@@ -29,6 +29,7 @@ CHUNK_BYTES = 1024 * 1024
 # pg_dump writes 4 KiB at a time: to be woken up for each costs both sides more than to let the pipe fill up meanwhile.
 PIPE_PAUSE_SECONDS = 0.001
 KILL_AFTER_SECONDS = 5.0  # a program that was asked to end has this long
+_POLL_SECONDS = 0.02
 
 _F_SETPIPE_SZ = 1031  # Linux; fcntl names it from Python 3.10 on
 _SHORT_READ_BYTES = CHUNK_BYTES // 8
@@ -66,8 +67,9 @@ class Runner(t.Protocol):
         environment: t.Mapping[str, str],
         pass_fds: t.Sequence[int],
         started: t.Callable[[Process], None],
+        directory: str | None = None,
     ) -> Completed:
-        """Run a program to its end, and return how it ended.
+        """Run a program to its end, in ``directory`` if one is given, and return how it ended.
 
         Calls ``started`` as soon as it runs. Raises OSError when it can't be started; then ``started`` was never called.
         """
@@ -80,13 +82,15 @@ class Runner(t.Protocol):
 class Command:
     """A program with its arguments, what it gets beside them, and how long it may take.
 
-    ``environment`` is added to our own, ``descriptors`` stay open for it, ``seconds`` of None is no limit.
+    ``environment`` is added to our own, ``descriptors`` stay open for it, ``seconds`` of None is no limit. ``directory`` is where
+    it runs, for a user who may not look at ours.
     """
 
     arguments: tuple[str, ...]
     environment: t.Mapping[str, str] = field(default_factory=dict)
     descriptors: tuple[int, ...] = ()
     seconds: float | None = None
+    directory: str | None = None
 
     @property
     def program(self) -> str:
@@ -135,6 +139,10 @@ class RunningProgram:
             if self._output is not None:
                 os.close(self._output)
                 self._output = None
+
+    @property
+    def has_ended(self) -> bool:
+        return not self._thread.is_alive()
 
     def output(self) -> int | None:
         """Return the descriptor to read the standard output from, None when the program never started."""
@@ -189,6 +197,7 @@ class RunningProgram:
                 environment=self.command.environment,
                 pass_fds=self.command.descriptors,
                 started=self._started,
+                directory=self.command.directory,
             )
         except BaseException as error:  # carried over to wait(), in the thread that asks
             self._outcome = error
@@ -251,6 +260,25 @@ def signal_family(family: t.Iterable[Pid], number: int) -> None:
         if found is not None and found[1] == pid:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid.number, number)
+
+
+def end_processes_in(directory: str, uid: int) -> None:
+    """End the processes of a user that work in a directory, or below it, whoever started them. One that stays is killed."""
+    deadline = time.monotonic() + KILL_AFTER_SECONDS
+    signal_family(_working_in(directory, uid), signal.SIGQUIT)
+    while (family := _working_in(directory, uid)) and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
+    signal_family(family, signal.SIGKILL)
+
+
+def _working_in(directory: str, uid: int) -> set[Pid]:
+    found = set()
+    for number in map(int, filter(str.isdecimal, os.listdir("/proc"))):
+        with contextlib.suppress(OSError):
+            place = os.readlink(f"/proc/{number}/cwd")
+            if f"{place}/".startswith(f"{directory}/") and os.stat(f"/proc/{number}").st_uid == uid:
+                found |= {pid for _parent, pid in filter(None, [_look_at(number)])}
+    return found
 
 
 def _look_at(number: int) -> tuple[int, Pid] | None:

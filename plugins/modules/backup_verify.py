@@ -10,21 +10,22 @@ module: backup_verify
 short_description: Look whether backups are good, and write down the verdict
 version_added: 0.1.0
 description:
-  - Reads each backup from end to end, and says whether it is what it was when it was made, and whether the database's own
-    programs can read it.
+  - Reads each backup from end to end, and says whether it is what it was when it was made, whether the database's own programs
+    can read it, and whether it can be restored.
   - The verdict is written to the manifest of the copy that was looked at, where M(lastgood.database.backup_facts) finds it. A
     backup of the wrong size or digest is V(corrupt) from then on, and one that can't be read V(suspect). Neither counts as good
     any more, and no other backup is touched.
   - When a backup failed, the others are looked at all the same, and the task fails at the end.
-  - A backup that could not be looked at for lack of something, such as a program, is V(inconclusive). That is a warning, and
-    what was known of the backup stays.
+  - A backup that could not be looked at for lack of something, such as a program or an extension, is V(inconclusive). That is a
+    warning, and what was known of the backup stays.
   - A look that is less deep takes back no verdict of a deeper one. What failed at V(structure) and passes at V(checksum) is still
     suspect.
 author:
   - The lastgood.database contributors (@lastgood)
 extends_documentation_fragment:
   - lastgood.database._attributes
-  - lastgood.database._attributes.actiongroup_backup
+  - lastgood.database._attributes.actiongroup_backup_login
+  - lastgood.database._login
   - lastgood.database._selection
 attributes:
   check_mode:
@@ -55,16 +56,24 @@ options:
       - With V(structure) a backup without a manifest that is found whole gets one, and counts as good from then on. Nobody knows
         where it is from, so its origin and its instance are V(unknown). It never stands for a backup that
         M(lastgood.database.db_backup) made, and counts apart in retention.
+      - V(restore) restores it, and counts the tables and rows that came back. A backup of PostgreSQL goes to a server that is
+        started for this from the host's own programs, and removed whatever happens. It lives in a folder of mode C(0700) in
+        E(TMPDIR), listens on no network, and lets nobody else in. Where the module runs as root, the server runs as C(nobody), by
+        C(setpriv). Code in the backup, such as functions that are called by an index or a generated column, runs as that user
+        and not as yours, and event triggers are off from PostgreSQL 17 on. Roles that owners and grants need are made there, so
+        that the globals are not needed. An SQLite database is checked as with V(structure), and its rows are counted.
+      - For V(restore) there has to be room in E(TMPDIR) for the unpacked backup and for the database. It takes as long as a
+        restore.
+      - With an option that says where a server is, such as O(login_host) or O(login_unix_socket), V(restore) uses that server
+        instead. A database C(<database>_restoring_<time>) is made there, and dropped whatever happens. The code in the backup
+        then runs with the rights of O(login_user) on a server that others use, and a role that is missing is V(inconclusive).
     type: str
-    choices: [checksum, structure]
+    choices: [checksum, structure, restore]
     default: checksum
-  bin_directory:
-    description:
-      - Directory of PostgreSQL's programs, such as V(/opt/postgresql/18/bin).
-      - Left out, the places where the distributions put each version are searched, then E(PATH).
-    type: path
 requirements:
   - pg_restore of the major version of the dump or newer, for O(level=structure) of PostgreSQL's archives
+  - PostgreSQL's server programs of the major version of the dump or newer, for O(level=restore) without a server of yours
+  - setpriv of util-linux, for O(level=restore) without a server of yours as root
 seealso:
   - module: lastgood.database.backup_facts
   - module: lastgood.database.db_backup
@@ -83,6 +92,20 @@ EXAMPLES = r"""
     databases:
       - app
     level: structure
+
+- name: Restore the newest backup of each database, to see that it can be done
+  lastgood.database.backup_verify:
+    directory: /var/lib/postgresql/backups
+    newest: 1
+    level: restore
+  register: drill
+
+- name: Show what came back
+  ansible.builtin.debug:
+    msg: "{{ item.database or item.kind }}: {{ item.verdict }}, {{ item.detail }}"
+  loop: "{{ drill.verified }}"
+  loop_control:
+    label: "{{ item.filename }}"
 """
 
 RETURN = r"""
@@ -112,7 +135,7 @@ verified:
       description: Name of the database. Null for globals.
       type: str
     level:
-      description: How deep the look was that decided, V(checksum) or V(structure).
+      description: How deep the look was that decided, V(checksum), V(structure) or V(restore).
       type: str
     verdict:
       description: V(passed), V(failed) or V(inconclusive).
@@ -120,6 +143,17 @@ verified:
     detail:
       description: What was found, in words.
       type: str
+    tables:
+      description:
+        - How many tables came back. Of a partitioned table, each partition is one. Views, and tables that are elsewhere or
+          virtual, are none. Null except for a V(restore) that passed.
+      type: int
+    rows:
+      description: How many rows these tables have together. Null where RV(verified[].tables) is.
+      type: int
+    seconds:
+      description: How long the look took. With V(restore), the first one includes the start of the server.
+      type: float
     state:
       description: What the backup is by now, V(good), V(unverified), V(suspect) or V(corrupt).
       type: str
@@ -145,13 +179,16 @@ from ansible_collections.lastgood.database.plugins.module_utils._ansible import 
 )
 from ansible_collections.lastgood.database.plugins.module_utils._arguments import (
     DIRECTORY_SPEC,
+    LOGIN_SPEC,
     SELECTION_SPEC,
     Params,
     directory_from,
+    given_login_from,
     selection_from,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.examination import ExaminationOptions
-from ansible_collections.lastgood.database.plugins.module_utils._operations.verify import LEVELS, VerifyRequest, verify
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import LEVELS
+from ansible_collections.lastgood.database.plugins.module_utils._operations.verify import VerifyRequest, verify
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 
 
@@ -162,7 +199,7 @@ def look(module: AnsibleModule, runner: ModuleRunner) -> ModuleResult:
         store=LocalStore(directory_from(params), is_stopped=runner.is_stopped),
         selection=selection_from(params),
         level=params["level"],
-        options=ExaminationOptions(params["bin_directory"]),
+        options=ExaminationOptions(params["bin_directory"], given_login_from(params)),
     )
     report = verify(request, runner, now, check_mode=module.check_mode)
     values = report.values()
@@ -176,8 +213,8 @@ def main() -> t.NoReturn:
         argument_spec={
             **DIRECTORY_SPEC,
             **SELECTION_SPEC,
+            **LOGIN_SPEC,
             "level": {"type": "str", "choices": list(LEVELS), "default": "checksum"},
-            "bin_directory": {"type": "path"},
         },
         supports_check_mode=True,
     )

@@ -84,13 +84,25 @@ class Content(t.Protocol):
         """Wait for the end of the dump. Raises ProgramFailed and its like unless all went well."""
 
 
+@dataclass(frozen=True)
+class Found:
+    """What a look that ended well came to, in words; after a restore also how many tables and rows came back."""
+
+    detail: str
+    tables: int | None = None
+    rows: int | None = None
+
+
+WHOLE = Found("Its structure is whole.")
+
+
 class Look(t.Protocol):
     """Takes in the content of a backup, and judges it in the end."""
 
     def write(self, data: bytes | memoryview) -> None:
         """Take in the next bytes; they are used up when this returns."""
 
-    def finish(self) -> None:
+    def finish(self) -> Found:
         """Say that there are no more. Raises ContentInvalid for what is not good, any other error where that can't be told."""
 
 
@@ -99,6 +111,9 @@ class Examination(t.Protocol):
 
     def looking(self) -> t.ContextManager[Look]:
         """Begin to look at the structure."""
+
+    def restoring(self) -> t.ContextManager[Look]:
+        """Begin to restore it, to where nobody else is; leaving this removes what came of it."""
 
 
 class Engine(t.Protocol):

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import typing as t
+from datetime import datetime
 
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.content import (
     ARCHIVE_MAGIC,
@@ -24,6 +25,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines._postgr
     PostgresqlRestoreEngine,
     PostgresqlRestoreOptions,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.throwaway_server import ThrowawayServers
 from ansible_collections.lastgood.database.plugins.module_utils._engines._sqlite.examination import SqliteExamination
 from ansible_collections.lastgood.database.plugins.module_utils._engines._sqlite.restore import SqliteRestoreEngine
 from ansible_collections.lastgood.database.plugins.module_utils._engines.base import (
@@ -70,11 +72,23 @@ def content_digest_for(engine: str | None, form: str | None) -> ContentDigest | 
     return None if make is None else make()
 
 
-def examination_for(manifest: Manifest, options: ExaminationOptions, runner: Runner) -> Examination | None:
-    """Return what examines a backup, by the words of its manifest; None where these are not known here."""
-    if manifest.engine == PostgresqlEngine.name:
-        return PostgresqlExamination(options, manifest, runner)
-    return SqliteExamination() if manifest.engine == SqliteEngine.name else None
+class Examiner:
+    """Makes the examinations of one run. What they share, such as a server to restore into, ends with ``close``."""
+
+    def __init__(self, options: ExaminationOptions, runner: Runner, clock: t.Callable[[], datetime]) -> None:
+        self._options = options
+        self._runner = runner
+        self._clock = clock
+        self._servers = ThrowawayServers(runner)
+
+    def examination_for(self, manifest: Manifest) -> Examination | None:
+        """Return what examines a backup, by the words of its manifest; None where these are not known here."""
+        if manifest.engine == PostgresqlEngine.name:
+            return PostgresqlExamination(self._options, manifest, self._runner, self._servers, self._clock)
+        return SqliteExamination() if manifest.engine == SqliteEngine.name else None
+
+    def close(self) -> None:
+        self._servers.close()
 
 
 def describe_content(head: bytes) -> tuple[str, Format] | None:

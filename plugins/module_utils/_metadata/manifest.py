@@ -20,6 +20,7 @@ LARGEST_MANIFEST = 64 * 1024  # bytes; ours have about 1,000, and with the longe
 
 Verdict = t.Literal["passed", "failed", "inconclusive"]
 Level = t.Literal["checksum", "structure", "restore"]
+LEVELS: tuple[Level, ...] = t.get_args(Level)  # the deeper, the later
 
 
 class Verification(t.NamedTuple):
@@ -154,7 +155,7 @@ def _verification(value: dict[str, t.Any] | None) -> Verification | None:
     verified_at: t.Any = value.get("verified_at")
     detail: t.Any = value.get("detail")
     time = _time(verified_at) if isinstance(verified_at, str) else None
-    if level not in t.get_args(Level) or verdict not in t.get_args(Verdict) or time is None:
+    if level not in LEVELS or verdict not in t.get_args(Verdict) or time is None:
         return None
     return Verification(level, verdict, time, detail if isinstance(detail, str) else "")
 

@@ -8,6 +8,7 @@
 
 checksum    one pass over the payload: its size and digest, and those of its content
 structure   in the same pass, the database's own programs read the content; a backup without a manifest gets one
+restore     it is restored to where nobody else is, and what came back is counted
 
 Only a wrong size or digest makes a backup corrupt. What could not be looked at for lack of something is inconclusive, and
 takes nothing from what is known of it.
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import time
 import typing as t
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -25,9 +27,9 @@ from ansible_collections.lastgood.database.plugins.module_utils._codecs.inline i
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.registry import decoder_for
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.examination import ExaminationOptions
 from ansible_collections.lastgood.database.plugins.module_utils._engines.registry import (
+    Examiner,
     content_digest_for,
     describe_content,
-    examination_for,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     BackupError,
@@ -48,6 +50,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalo
     newest_of_each,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import (
+    LEVELS,
     MANIFEST_VERSION,
     PRODUCER,
     Level,
@@ -62,7 +65,6 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores.base imp
 
 Clock = t.Callable[[], datetime]
 
-LEVELS: tuple[Level, ...] = ("checksum", "structure")
 UNKNOWN = "unknown"  # origin and instance of a backup that was adopted: it stands for no other, and no other for it
 
 _LOCK_SECONDS = 60.0
@@ -88,6 +90,8 @@ class Finding:
     verdict: Verdict
     detail: str
     manifest: Manifest | None = None
+    tables: int | None = None
+    rows: int | None = None
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,7 @@ class Judged:
     before: Backup
     after: Backup
     finding: Finding
+    seconds: float = 0.0
 
     @property
     def changed(self) -> bool:
@@ -111,6 +116,9 @@ class Judged:
             "level": self.finding.level,
             "verdict": self.finding.verdict,
             "detail": self.finding.detail,
+            "tables": self.finding.tables,
+            "rows": self.finding.rows,
+            "seconds": round(self.seconds, 1),
             "state": self.after.state,
         }
 
@@ -162,18 +170,24 @@ class Report:
 def verify(request: VerifyRequest, runner: Runner, clock: Clock, *, check_mode: bool) -> Report:
     """Look at each backup, the oldest first, and write down what was found. In check mode nothing is written."""
     report = Report()
-    for backup in sorted(_selected(request, clock()), key=age_order):
-        try:
-            finding = _Verifier(request, runner).judge(backup)
-        except Interrupted as error:
-            report.ended_by = error
-            break
-        try:
-            report.judged.append(_note(request.store, backup, finding, clock(), check_mode=check_mode))
-        except BackupError as error:
-            report.judged.append(Judged(backup, backup, finding))
-            report.ended_by = error
-            break
+    with contextlib.closing(Examiner(request.options, runner, clock)) as examiner:
+        verifier = _Verifier(request, runner, examiner)
+        for backup in sorted(_selected(request, clock()), key=age_order):
+            began = time.monotonic()
+            try:
+                finding = verifier.judge(backup)
+            except Interrupted as error:
+                report.ended_by = error
+                break
+            seconds = time.monotonic() - began
+            try:
+                judged = _note(request.store, backup, finding, clock(), check_mode=check_mode)
+            except BackupError as error:
+                judged = Judged(backup, backup, finding)
+                report.ended_by = error
+            report.judged.append(dataclasses.replace(judged, seconds=seconds))
+            if report.ended_by is not None:
+                break
     return report
 
 
@@ -198,12 +212,12 @@ def _selected(request: VerifyRequest, now: datetime) -> list[Backup]:
 
 
 class _Verifier:
-    """Looks at one backup."""
+    """Looks at one backup after the other."""
 
-    def __init__(self, request: VerifyRequest, runner: Runner) -> None:
+    def __init__(self, request: VerifyRequest, runner: Runner, examiner: Examiner) -> None:
         self._store = request.store
         self._level = request.level
-        self._options = request.options
+        self._examiner = examiner
         self._runner = runner
 
     def judge(self, backup: Backup) -> Finding:
@@ -296,17 +310,20 @@ class _Verifier:
             raise
 
     def _look(self, backup: Backup, manifest: Manifest) -> Finding:
-        examination = examination_for(manifest, self._options, self._runner)
+        examination = self._examiner.examination_for(manifest)
         if examination is None or backup.name.encrypted:
             raise self._unknown(manifest)
-        with examination.looking() as look:
+        with examination.restoring() if self._level == "restore" else examination.looking() as look:
             reading = self._read(backup, manifest, look.write)
             known = _completed(manifest, reading)
             compared = self._compare(reading, known)
             if compared.verdict == "failed":
                 return compared
-            look.finish()
-        return Finding("structure", "passed", "Its structure is whole.", known)
+            try:
+                found = look.finish()
+            except ContentInvalid as error:
+                return Finding(self._level, "failed", str(error), known)
+        return Finding(self._level, "passed", found.detail, known, found.tables, found.rows)
 
     def _read(self, backup: Backup, manifest: Manifest, sink: t.Callable[..., None] = lambda data: None) -> Reading:
         store, filename, is_stopped = self._store, backup.name.filename, self._runner.is_stopped
@@ -381,11 +398,10 @@ def _says_more(finding: Finding, recorded: Verification | None) -> bool:
         return True
     if finding.verdict == "inconclusive":
         return recorded.verdict == "inconclusive"
-    order = t.get_args(Level)
     return (
         finding.verdict == "failed"
         or recorded.verdict == "inconclusive"
-        or order.index(finding.level) >= order.index(recorded.level)
+        or LEVELS.index(finding.level) >= LEVELS.index(recorded.level)
     )
 
 

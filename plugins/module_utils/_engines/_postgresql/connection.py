@@ -78,11 +78,18 @@ def password_file(login: Login) -> t.Iterator[int | None]:
     if login.password is None:
         yield None
         return
+    escaped = login.password.replace("\\", "\\\\").replace(":", "\\:")
+    with secret_file(f"*:*:*:*:{escaped}\n") as descriptor:
+        yield descriptor
+
+
+@contextlib.contextmanager
+def secret_file(text: str) -> t.Iterator[int]:
+    """Hold a text in a file that exists in memory alone, for us alone, and give its descriptor."""
     descriptor = os.memfd_create("password", os.MFD_CLOEXEC)
     try:
         os.fchmod(descriptor, 0o600)  # libpq ignores a password file that others may read
-        escaped = login.password.replace("\\", "\\\\").replace(":", "\\:")
-        os.write(descriptor, f"*:*:*:*:{escaped}\n".encode())
+        os.write(descriptor, text.encode())
         yield descriptor
     finally:
         os.close(descriptor)
@@ -164,10 +171,8 @@ def execute(connection: psycopg2.extensions.connection, sql: str) -> None:
     """
     import psycopg2
 
-    before = psycopg2.extensions.get_wait_callback()
-    psycopg2.extensions.set_wait_callback(None)
     try:
-        with connection.cursor() as cursor:
+        with patiently(), connection.cursor() as cursor:
             cursor.execute(sql)
     except psycopg2.Error as error:
         said = [error.diag.message_primary or str(error).strip(), error.diag.message_detail]
@@ -176,6 +181,17 @@ def execute(connection: psycopg2.extensions.connection, sql: str) -> None:
             "Look at what the user may do (login_user, session_role).",
             sqlstate=error.pgcode,
         ) from error
+
+
+@contextlib.contextmanager
+def patiently() -> t.Iterator[None]:
+    """Wait for the server's answers, however long they take."""
+    import psycopg2.extensions
+
+    before = psycopg2.extensions.get_wait_callback()
+    psycopg2.extensions.set_wait_callback(None)
+    try:
+        yield
     finally:
         psycopg2.extensions.set_wait_callback(before)
 

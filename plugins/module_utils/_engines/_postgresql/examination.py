@@ -9,13 +9,18 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import typing as t
 from dataclasses import dataclass
+from datetime import datetime
 
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.connection import Login
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.drill import drilling, drilling_globals
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.programs import choose_program
-from ansible_collections.lastgood.database.plugins.module_utils._engines.base import Look
-from ansible_collections.lastgood.database.plugins.module_utils._errors import ContentInvalid, ProgramFailed
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.throwaway_server import ThrowawayServers
+from ansible_collections.lastgood.database.plugins.module_utils._engines.base import WHOLE, Found, Look
+from ansible_collections.lastgood.database.plugins.module_utils._errors import ContentInvalid, Inconclusive, ProgramFailed
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
 from ansible_collections.lastgood.database.plugins.module_utils._process import Command, Consumer, Runner, consuming
 
@@ -25,18 +30,28 @@ _OLDEST_MAJOR = 9  # where nobody says what the dump is of, any will do
 
 @dataclass(frozen=True)
 class ExaminationOptions:
-    """Where PostgreSQL's programs are."""
+    """Where PostgreSQL's programs are, and the server to restore into; a ``login`` of None is a server of our own."""
 
     bin_directory: str | None = None
+    login: Login | None = None
 
 
 class PostgresqlExamination:
     """The content of one backup."""
 
-    def __init__(self, options: ExaminationOptions, manifest: Manifest, runner: Runner) -> None:
+    def __init__(
+        self,
+        options: ExaminationOptions,
+        manifest: Manifest,
+        runner: Runner,
+        servers: ThrowawayServers,
+        clock: t.Callable[[], datetime],
+    ) -> None:
         self._options = options
         self._manifest = manifest
         self._runner = runner
+        self._servers = servers
+        self._clock = clock
 
     @contextlib.contextmanager
     def looking(self) -> t.Iterator[Look]:
@@ -52,6 +67,27 @@ class PostgresqlExamination:
         with consuming(self._runner, command_for) as consumer:
             yield _ArchiveLook(consumer)
 
+    @contextlib.contextmanager
+    def restoring(self) -> t.Iterator[Look]:
+        login, bin_directory = self._options.login, self._options.bin_directory
+        is_globals = self._manifest.kind == "globals"
+        if login is not None and is_globals:
+            raise Inconclusive(
+                "The roles of a cluster are not restored into a server that others use.",
+                "Leave the options of the login out for a server of the drill's own, or look with level=structure.",
+            )
+        throwaway = login is None
+        if login is None:
+            postgres = choose_program(self._runner, "postgres", *self._dump_version(), bin_directory)
+            login, bin_directory = self._servers.login(postgres), os.path.dirname(postgres.path)
+        drill = (
+            drilling_globals(login)
+            if is_globals
+            else drilling(login, self._runner, self._manifest, self._clock(), bin_directory, throwaway=throwaway)
+        )
+        with drill as look:
+            yield look
+
     def _dump_version(self) -> tuple[str, int]:
         """Return the version whose programs can read the dump, and its major: the server's or pg_dump's, which is newer."""
         versions = [self._manifest.server_version or "", (self._manifest.tool or "").rpartition(" ")[2]]
@@ -66,8 +102,8 @@ class _PlainLook:
     def write(self, data: bytes | memoryview) -> None:
         pass
 
-    def finish(self) -> None:
-        pass
+    def finish(self) -> Found:
+        return WHOLE
 
 
 @dataclass(frozen=True)
@@ -79,10 +115,11 @@ class _ArchiveLook:
     def write(self, data: bytes | memoryview) -> None:
         self.consumer.write(data)
 
-    def finish(self) -> None:
+    def finish(self) -> Found:
         try:
             self.consumer.finish()
         except ProgramFailed as error:
             if error.details.get("exit_status", 0) < 0 or "unsupported version" in error.problem:
                 raise
             raise ContentInvalid(error.problem, "Take another backup.") from error
+        return WHOLE

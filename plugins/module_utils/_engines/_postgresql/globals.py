@@ -42,9 +42,16 @@ class Globals:
 
         A role that is there keeps its password, its attributes and its memberships.
         """
+        names = self.apply_roles(connection)
+        spaces = {name for (name,) in query(connection, "SELECT spcname FROM pg_catalog.pg_tablespace")}
+        for statement in self._missing(_TABLESPACE, spaces):
+            execute(connection, statement)
+        return names
+
+    def apply_roles(self, connection: psycopg2.extensions.connection) -> list[str]:
+        """Make the roles that are missing, and return their names."""
         self._statements.finish()
         roles = {name for (name,) in query(connection, "SELECT rolname FROM pg_catalog.pg_roles")}
-        spaces = {name for (name,) in query(connection, "SELECT spcname FROM pg_catalog.pg_tablespace")}
         made = self._missing(_OF_ROLE, roles)
         connection.autocommit = False
         try:
@@ -56,8 +63,6 @@ class Globals:
             raise
         finally:
             connection.autocommit = True
-        for statement in self._missing(_TABLESPACE, spaces):
-            execute(connection, statement)
         names = (unquote_identifier(match[1]) for match in map(_OF_ROLE.fullmatch, made) if match is not None)
         return list(dict.fromkeys(names))
 

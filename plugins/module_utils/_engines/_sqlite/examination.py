@@ -10,28 +10,38 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sqlite3
 import tempfile
 import typing as t
 import urllib.parse
 from dataclasses import dataclass
 
-from ansible_collections.lastgood.database.plugins.module_utils._engines.base import Look
+from ansible_collections.lastgood.database.plugins.module_utils._engines.base import WHOLE, Found, Look
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ContentInvalid, Inconclusive
 from ansible_collections.lastgood.database.plugins.module_utils._process import write_all
+
+_TABLES = "SELECT name, sql FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+_VIRTUAL = re.compile("CREATE VIRTUAL ", re.IGNORECASE)
 
 
 class SqliteExamination:
     """The content of one backup."""
 
+    def looking(self) -> t.ContextManager[Look]:
+        return self._looking(counts=False)
+
+    def restoring(self) -> t.ContextManager[Look]:
+        return self._looking(counts=True)
+
     @contextlib.contextmanager
-    def looking(self) -> t.Iterator[Look]:
+    def _looking(self, *, counts: bool) -> t.Iterator[Look]:
         # A file without a name would do, but SQLite opens by name.
         with tempfile.TemporaryDirectory(prefix="lastgood-look-") as folder:
             path = os.path.join(folder, "copy.db")
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             try:
-                yield _CopyLook(path, descriptor)
+                yield _CopyLook(path, descriptor, counts)
             finally:
                 os.close(descriptor)
 
@@ -42,6 +52,7 @@ class _CopyLook:
 
     path: str
     descriptor: int
+    counts: bool
 
     def write(self, data: bytes | memoryview) -> None:
         try:
@@ -52,12 +63,19 @@ class _CopyLook:
                 "Make room there, or set TMPDIR for the task to a directory with more.",
             ) from error
 
-    def finish(self) -> None:
+    def finish(self) -> Found:
         said = self._ask("PRAGMA integrity_check(3)")
         if said != [("ok",)]:
             raise ContentInvalid(
                 f"SQLite's integrity check says: {'; '.join(str(row[0]) for row in said)}.", "Take another backup."
             )
+        return self._count() if self.counts else WHOLE
+
+    def _count(self) -> Found:
+        """Count the rows of the tables that are SQLite's own: a virtual one is its module's."""
+        tables = [name for name, sql in self._ask(_TABLES) if not _VIRTUAL.match(sql)]
+        counts = [self._ask(f"SELECT count(*) FROM main.{_quote(name)}")[0][0] for name in tables]
+        return Found(f"It was restored: {len(tables)} tables with {sum(counts)} rows.", len(tables), sum(counts))
 
     def _ask(self, sql: str) -> list[tuple[t.Any, ...]]:
         # Nobody else writes: without locks and journals, whatever mode the database was in.
@@ -68,3 +86,8 @@ class _CopyLook:
                 return connection.execute(sql).fetchall()
         except sqlite3.Error as error:
             raise ContentInvalid(f"SQLite says of the database: {error}.", "Take another backup.") from error
+
+
+def _quote(name: str) -> str:
+    escaped = name.replace('"', '""')
+    return f'"{escaped}"'

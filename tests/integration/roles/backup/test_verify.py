@@ -17,6 +17,7 @@ from typing import Any
 
 from ansible_collections.lastgood.database.tests.support.modules import run_module
 from ansible_collections.lastgood.database.tests.support.observe import manifest, payloads
+from ansible_collections.lastgood.database.tests.support.postgresql import Site, login
 
 
 def drill(folder: Path, inventory: dict[str, dict[str, Any]], **variables: Any) -> subprocess.CompletedProcess[str]:
@@ -36,6 +37,7 @@ def host_with_backups(folder: Path, *names: str) -> dict[str, Any]:
     for name in names:
         with contextlib.closing(sqlite3.connect(folder / name)) as connection:
             connection.execute("CREATE TABLE note (text TEXT)")
+            connection.execute("INSERT INTO note VALUES ('one'), ('two'), ('three')")
             connection.commit()
         sources.append({"engine": "sqlite", "databases": [str(folder / name)]})
         directory = str(folder / "backups")
@@ -66,12 +68,23 @@ def test_the_table_has_every_host_and_only_those_with_a_bad_backup_fail(tmp_path
         ("rotten", "shop.db", "checksum", "failed"),
         ("far", "unreachable"),
     ):
-        assert row in table, done.stdout + done.stderr
+        assert any(found[: len(row)] == row for found in table), done.stdout + done.stderr
     assert any(row[:1] == ("empty",) and "has no backup." in " ".join(row) for row in table), done.stdout
     recap = {row[0]: dict(word.split("=") for word in row if "=" in word) for row in table if ":" in row and row[0] in inventory}
     assert {host: counts["failed"] for host, counts in recap.items()} == {"good": "0", "rotten": "1", "empty": "1", "far": "0"}
     assert done.returncode != 0
     assert manifest(bad)["verification"]["verdict"] == "failed"
+
+
+def test_the_table_has_what_came_back_of_a_postgresql_database(tmp_path: Path, site: Site) -> None:
+    site.back_up()
+    source = login(site.server)
+    inventory = {"db1": {"backup_directory": str(site.directory), "backup_sources": [source]}}
+    done = drill(tmp_path, inventory)
+    assert done.returncode == 0, done.stdout
+    rows = [line.split() for line in done.stdout.splitlines()]
+    assert ["host", "database", "level", "verdict", "tables", "rows", "seconds"] in rows
+    assert any(row[:6] == ["db1", site.database, "restore", "passed", "1", "1"] for row in rows), done.stdout
 
 
 def test_where_all_are_good_the_drill_succeeds_and_a_second_one_changes_nothing(tmp_path: Path) -> None:
@@ -80,3 +93,4 @@ def test_where_all_are_good_the_drill_succeeds_and_a_second_one_changes_nothing(
         done = drill(tmp_path, inventory)
         assert done.returncode == 0, done.stdout
         assert f"changed={changed} " in done.stdout
+        assert any(line.split()[:6] == ["good", "shop.db", "restore", "passed", "1", "3"] for line in done.stdout.splitlines())

@@ -341,9 +341,10 @@ def test_a_program_that_is_told_to_end_before_it_runs_is_ended_as_soon_as_it_doe
             environment: Mapping[str, str],
             pass_fds: Sequence[int],
             started: Callable[[Process], None],
+            directory: str | None = None,
         ) -> Completed:
             told_to_end.wait()
-            return super().run(command, environment=environment, pass_fds=pass_fds, started=started)
+            return super().run(command, environment=environment, pass_fds=pass_fds, started=started, directory=directory)
 
     def leave() -> None:
         with RunningProgram(Slow(module), Command(python("import time; time.sleep(1000)"))) as running:

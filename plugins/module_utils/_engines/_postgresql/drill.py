@@ -1,0 +1,172 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""Restore a backup only to see that it can be: into a database that is dropped again, with a count of what came back.
+
+That a server lacks something that the backup needs, such as an extension, says nothing of the backup. PostgreSQL's programs
+hand on no codes of errors, only the server's words, so that these have to be English.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import re
+import tempfile
+import typing as t
+from datetime import datetime
+
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql import databases
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.connection import (
+    Login,
+    connecting,
+    patiently,
+    query,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.globals import Globals
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.new_database import (
+    Filling,
+    NewDatabase,
+    controlling,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.preconditions import (
+    check_room,
+    check_version,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.sql import quote_identifier
+from ansible_collections.lastgood.database.plugins.module_utils._engines.base import Found, Look
+from ansible_collections.lastgood.database.plugins.module_utils._errors import (
+    ContentInvalid,
+    Inconclusive,
+    ProgramFailed,
+    QueryFailed,
+    store_errors,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
+from ansible_collections.lastgood.database.plugins.module_utils._process import Runner
+
+if t.TYPE_CHECKING:
+    import psycopg2.extensions
+
+# What the server lacks, or what became of it. https://www.postgresql.org/docs/current/errcodes-appendix.html
+_LACKS = re.compile(
+    r"extension .* is not available|could not open extension control file|has no (?:installation script|update path)"
+    r"|could not (?:access|load|open|write|read|extend|create|fsync) (?:file|library|directory)|incompatible library"
+    r"|must be loaded via|shared_preload_libraries"
+    r"|(?:role|tablespace|access method|foreign-data wrapper) .* does not exist|tablespaces are not supported"
+    r"|collation .* does not exist|invalid locale name|could not (?:create|open) (?:locale|collator)|locale .* is not recognized"
+    r"|not supported by this build|is not supported on this platform|unrecognized configuration parameter"
+    r"|permission denied|must be (?:owner|superuser|a member)|may not|Only roles with|to run as superuser"
+    r"|No space left on device|out of (?:shared )?memory|too many|quota exceeded|Input/output error"
+    r"|server closed the connection|connection to (?:the )?server|terminating connection|the database system is"
+    r"|canceling statement|unsupported version|could not (?:connect|fork)|SSL|crashed|lost"
+)
+_SPEAKS_ENGLISH = re.compile(r"(?:C|POSIX|en[_.].*|)(?:\..*)?")
+
+# Of a partitioned table, each partition has its rows.
+_TABLES = """
+SELECT n.nspname, c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind = 'r' AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_(toast|temp)' ORDER BY 1, 2
+"""
+
+
+@contextlib.contextmanager
+def drilling(
+    login: Login, runner: Runner, manifest: Manifest, stamp: datetime, bin_directory: str | None, *, throwaway: bool
+) -> t.Iterator[Look]:
+    """Restore a database's backup on a server; on one that is thrown away, with all the roles that it needs."""
+    with contextlib.ExitStack() as stack:
+        control = stack.enter_context(controlling(login))
+        check_version(control, manifest)
+        check_room(control, manifest)
+        speaks_english = _speaks_english(control)
+        databases.sweep(control)
+        with store_errors(f"Making a file in {tempfile.gettempdir()}"):
+            file = stack.enter_context(tempfile.TemporaryFile(prefix="lastgood-drill-"))
+            room = os.fstatvfs(file.fileno())
+        if room.f_bavail * room.f_frsize < (manifest.content_bytes or 0):
+            raise Inconclusive(
+                f"{tempfile.gettempdir()} has no room for the {manifest.content_bytes} bytes of the unpacked backup.",
+                "Make room there, or set TMPDIR for the task to a directory with more.",
+            )
+        database = manifest.database or ""
+        name = databases.derived_name(database, f"_restoring_{databases.free_stamp(control, database, stamp)}")
+        filling = Filling(login, bin_directory=bin_directory, make_roles=throwaway)
+        new = NewDatabase(filling, runner, manifest, control, file.fileno(), name)
+        try:
+            yield _Drill(new, dataclasses.replace(login, database=name), speaks_english)
+        finally:
+            left = new.remove()
+            if left is not None and not throwaway:
+                raise Inconclusive(left, "See whether the server runs.")
+
+
+@contextlib.contextmanager
+def drilling_globals(login: Login) -> t.Iterator[Look]:
+    """Make the roles of a cluster on a server that is thrown away."""
+    with controlling(login) as control:
+        yield _GlobalsDrill(control)
+
+
+class _Drill:
+    """A restore that is no use to anybody."""
+
+    def __init__(self, new: NewDatabase, login: Login, speaks_english: bool) -> None:
+        self._new = new
+        self._login = login
+        self._speaks_english = speaks_english
+
+    def write(self, data: bytes | memoryview) -> None:
+        self._new.write(data)
+
+    def finish(self) -> Found:
+        try:
+            self._new.fill()
+        except ProgramFailed as error:
+            if not self._speaks_english:
+                raise Inconclusive(
+                    f"{error.problem} The server does not speak English, so that a lack can't be told from a bad backup.",
+                    "Leave the options of the login out for a server of the drill's own, or set lc_messages to C.",
+                ) from error
+            if error.details.get("exit_status", 0) < 0 or _LACKS.search(error.problem):
+                raise
+            raise ContentInvalid(error.problem, "Take another backup.") from error
+        return self._count()
+
+    def _count(self) -> Found:
+        with connecting(self._login) as connection, patiently():
+            tables = query(connection, _TABLES)
+            rows = 0
+            for schema, table in tables:
+                [(count,)] = query(connection, f"SELECT count(*) FROM ONLY {quote_identifier(schema)}.{quote_identifier(table)}")
+                rows += count
+        return Found(f"It was restored: {len(tables)} tables with {rows} rows.", len(tables), rows)
+
+
+class _GlobalsDrill:
+    """Roles that nobody is."""
+
+    def __init__(self, control: psycopg2.extensions.connection) -> None:
+        self._control = control
+        self._globals = Globals()
+
+    def write(self, data: bytes | memoryview) -> None:
+        self._globals.update(data)
+
+    def finish(self) -> Found:
+        try:
+            roles = self._globals.apply_roles(self._control)
+        except QueryFailed as error:
+            if not str(error.details.get("sqlstate")).startswith("42"):  # a syntax error, or a name that there is not
+                raise
+            raise ContentInvalid(error.problem, "Take another backup.") from error
+        return Found(f"It was restored: {len(roles)} roles beside the server's own.")
+
+
+def _speaks_english(connection: psycopg2.extensions.connection) -> bool:
+    [(locale,)] = query(connection, "SHOW lc_messages")
+    return _SPEAKS_ENGLISH.fullmatch(locale) is not None
