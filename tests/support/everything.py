@@ -64,9 +64,10 @@ class Likeness(NamedTuple):
     content: list[str]
 
 
-def everything(server: Server) -> str:
-    """The SQL that makes the database, as far as a server of that version and with those extensions can."""
-    there = server.psql("select name from pg_available_extensions").splitlines()
+def everything(server: Server, *others: Server) -> str:
+    """The SQL that makes the database, as far as a server of that version can, with extensions that all of these have."""
+    names = (set(one.psql("select name from pg_available_extensions").splitlines()) for one in (server, *others))
+    there = set.intersection(*names)
     newer = [sql for major, sql in _SINCE.items() if server.major >= major]
     extensions = [f"create extension {name} schema public; {sql}" for name, sql in _EXTENSIONS.items() if name in there]
     return ";\n".join([_SQL.read_text(encoding="utf-8"), "set search_path to public", *newer, *extensions])

@@ -46,3 +46,15 @@ def tiny_file_system(path: Path) -> Iterator[Path]:
         yield path
     finally:
         subprocess.run(["umount", "--lazy", str(path)], check=True)
+
+
+@contextlib.contextmanager
+def common_disk(size: str) -> Iterator[Path]:
+    """A file system of that size, which everybody may go to, by a path that leaves room for a socket's name."""
+    path = Path(tempfile.mkdtemp(dir="/tmp", prefix="disk-"))
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=1777", "tmpfs", str(path)], check=True)
+    try:
+        yield path
+    finally:
+        subprocess.run(["umount", "--lazy", str(path)], check=True)
+        path.rmdir()

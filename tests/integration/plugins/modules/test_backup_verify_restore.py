@@ -12,7 +12,6 @@ import os
 import re
 import signal
 import sqlite3
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -32,7 +31,7 @@ from ansible_collections.lastgood.database.tests.support.observe import (
     state_of,
     wait_until,
 )
-from ansible_collections.lastgood.database.tests.support.places import AS_ROOT
+from ansible_collections.lastgood.database.tests.support.places import AS_ROOT, common_disk, only_root
 from ansible_collections.lastgood.database.tests.support.postgresql import (
     CONTENT,
     Site,
@@ -270,21 +269,15 @@ def test_a_host_without_a_server_s_programs_can_not_tell(site: Site, host: Host,
     assert "postgres" in done.result["verified"][0]["detail"]
 
 
-def test_a_full_disk_says_nothing_of_a_backup(site: Site, small_disk: Callable[[str], Path]) -> None:
+@only_root
+def test_a_full_disk_says_nothing_of_a_backup(site: Site) -> None:
     site.grow(60)
     site.back_up()
-    disk = small_disk("size=150m")
-    disk.chmod(0o1777)
-    with contextlib.ExitStack() as stack:
-        short = Path(tempfile.mkdtemp(prefix="d-", dir="/tmp"))  # a socket's path is to fit below it
-        stack.callback(short.rmdir)
-        short.chmod(0o755)
-        subprocess.run(("mount", "--bind", disk, short), check=True)
-        stack.callback(subprocess.run, ("umount", short), check=True)
-        done = drill(site, Host(environment={"TMPDIR": str(short)}))
+    with common_disk("150m") as disk:
+        done = drill(site, Host(environment={"TMPDIR": str(disk)}))
+        assert not list(disk.iterdir())
     assert verdicts(done) == [("restore", "inconclusive", "good")]
     assert "No space left" in done.result["verified"][0]["detail"]
-    assert not list(disk.iterdir())
 
 
 # --- What ends in the middle -----------------------------------------------------------------------

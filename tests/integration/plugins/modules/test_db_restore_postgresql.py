@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import Any
 import psycopg2
 import pytest
 
+from ansible_collections.lastgood.database.tests.support.everything import everything, likeness, roles_on
 from ansible_collections.lastgood.database.tests.support.impostor import Impostor
 from ansible_collections.lastgood.database.tests.support.modules import Host, ModuleProcess, Outcome, run_module, running_module
 from ansible_collections.lastgood.database.tests.support.observe import (
@@ -28,6 +31,7 @@ from ansible_collections.lastgood.database.tests.support.observe import (
     state_of,
     wait_until,
 )
+from ansible_collections.lastgood.database.tests.support.places import common_disk, only_root
 from ansible_collections.lastgood.database.tests.support.postgresql import (
     CONTENT,
     PASSWORD,
@@ -38,8 +42,10 @@ from ansible_collections.lastgood.database.tests.support.postgresql import (
     dump_of,
     every_version,
     login,
+    restore_plain,
 )
-from tools.throwaway_postgresql import Server
+from ansible_collections.lastgood.database.tests.support.postgresql import restore as restore_archive
+from tools.throwaway_postgresql import Server, installation
 
 COMPRESSIONS = ["gzip", "zstd", "none"]
 
@@ -119,6 +125,42 @@ def test_what_was_backed_up_comes_back(site: Site, form: str, compression: str) 
     assert dump_of(site.server, site.database) == before
 
 
+@every_version
+@pytest.mark.parametrize("form", ["custom", "plain"])
+def test_everything_that_a_database_can_hold_comes_back(server: Server, tmp_path: Path, form: str) -> None:
+    with roles_on(server), database_on(server, sql=everything(server)) as source:
+        site = Site(server, source, tmp_path / "backups")
+        site.back_up(format=form)
+        try:
+            assert restore(site, database="copy", source_database=source).changed
+            assert likeness(server, "copy") == likeness(server, source)
+        finally:
+            drop(server, "copy")
+
+
+@pytest.mark.parametrize("form", ["custom", "plain"])
+@pytest.mark.parametrize("server, newer", list(zip(VERSIONS, VERSIONS[1:])), indirect=["server"])
+def test_everything_comes_back_in_a_newer_server(
+    server: Server, servers: Callable[[int], Server], tmp_path: Path, form: str, newer: int
+) -> None:
+    target = servers(newer)
+    with roles_on(server), roles_on(target), database_on(server, sql=everything(server, target)) as source:
+        site = Site(server, source, tmp_path / "backups")
+        site.back_up(format=form)
+        by_hand = restore_archive if form == "custom" else restore_plain
+        try:
+            assert restore(site._replace(server=target), database="copy", source_database=source).changed
+            ours = likeness(target, "copy")
+            assert ours.content == likeness(server, source).content
+            # A newer server writes views in other words.
+            target.create_database("copy_by_hand")
+            by_hand(target, payload(site.directory), into="copy_by_hand")
+            assert ours.schema == likeness(target, "copy_by_hand").schema
+        finally:
+            drop(target, "copy")
+            drop(target, "copy_by_hand")
+
+
 @pytest.mark.parametrize("form", ["custom", "plain"])
 @pytest.mark.parametrize("server, newer", list(zip(VERSIONS, VERSIONS[1:])), indirect=["server"])
 def test_it_goes_back_into_a_newer_server(site: Site, servers: Callable[[int], Server], form: str, newer: int) -> None:
@@ -190,6 +232,19 @@ def test_encoding_and_locale_are_the_archives(site: Site) -> None:
     facts = "select pg_encoding_to_char(encoding), datcollate from pg_database where datname = "
     assert site.server.psql(f"{facts}'{site.database}'") == "LATIN1|C"
     assert site.sql("select n from t") == "caf\u00e9"
+
+
+@pytest.mark.parametrize("server", VERSIONS[:1], indirect=True)
+def test_a_locale_of_icu_is_the_archives(server: Server, tmp_path: Path) -> None:
+    server.psql("create database copy_icu template template0 locale_provider icu icu_locale 'de-AT' locale 'C'")
+    try:
+        site = Site(server, "copy_icu", tmp_path / "backups")
+        site.back_up()
+        assert restore(site, if_exists="replace").changed
+        found = server.psql("select datlocprovider, daticulocale from pg_database where datname = 'copy_icu'")
+        assert found == "i|de-AT"
+    finally:
+        drop(server, "copy_icu")
 
 
 def test_a_plain_dump_without_a_database_to_replace_says_what_it_lacks(site: Site) -> None:
@@ -623,6 +678,24 @@ def test_what_a_living_restore_has_is_left_alone_and_a_second_of_the_same_databa
         assert process.wait().changed
 
 
+def test_one_that_was_killed_before_it_could_mark_the_new_database_leaves_nothing_for_long(site: Site) -> None:
+    site.back_up()
+    left = f"{site.database}_restoring_20260101T000000Z"
+    site.server.psql(f'create database "{left}" template template0 allow_connections false')  # as it is for a moment
+    outcome = restore(site, if_exists="replace")
+    assert any(left in warning for warning in outcome.warnings)
+    assert remains(site) == []
+
+
+def test_an_old_database_that_was_kept_and_closed_is_never_removed(site: Site) -> None:
+    site.back_up()
+    old = restore(site, if_exists="replace", keep_old=True).result["previous"]
+    site.server.psql(f'alter database "{old}" allow_connections false')
+    assert restore(site, if_exists="replace").changed
+    assert old in databases(site.server)
+    drop(site.server, old)
+
+
 def test_a_database_of_such_a_name_that_is_not_ours_is_never_removed(site: Site) -> None:
     site.back_up()
     with database_on(site.server, f"{site.database}_restoring_20260101T000000Z") as mine:
@@ -682,6 +755,31 @@ def test_a_disk_that_fills_up_while_unpacking_leaves_all_as_it_was(site: Site, s
     with as_it_was(site):
         outcome = restore(site, if_exists="replace")
         assert outcome.error_code == "no_space"
+
+
+@only_root
+@pytest.mark.parametrize("form", ["custom", "plain"])
+def test_a_server_whose_disk_fills_up_keeps_the_database_as_it_was(tmp_path: Path, form: str) -> None:
+    with (
+        common_disk("200m") as disk,
+        Server.start(installation(VERSIONS[-1]), base=disk) as server,
+        database_on(server) as database,
+    ):
+        site = Site(server, database, tmp_path / "backups")
+        site.grow(30)
+        site.back_up(format=form)
+        server.psql("vacuum full; checkpoint", database)
+        rewrite_manifest(payload(site.directory), content_bytes=None)  # or it would be told before the start
+        free = shutil.disk_usage(disk).free
+        ballast = disk / "ballast"
+        with ballast.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, free - 25 * 1024 * 1024)
+        with as_it_was(site):
+            outcome = restore(site, if_exists="replace")
+            assert outcome.error_code == "program_failed"
+            assert "No space left on device" in outcome.msg
+        ballast.unlink()
+        assert restore(site, if_exists="replace").changed
 
 
 def test_missing_programs_are_an_error_that_says_what_to_install(site: Site, tmp_path: Path) -> None:

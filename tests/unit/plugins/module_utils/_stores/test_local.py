@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import resource
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -493,6 +495,29 @@ class TestMaking:
         store.rename("old", "new")
         assert [path.name for path in tmp_path.iterdir()] == ["new"]
         assert "No such file" in refusal(lambda: store.rename("old", "new"), StoreFailed)
+
+    @pytest.mark.parametrize("knows_such_files", [True, False])
+    def test_a_file_without_a_name_is_for_its_owner_alone_and_nobody_finds_it(
+        self, store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, knows_such_files: bool
+    ) -> None:
+        real = os.open
+
+        def without(path: Any, flags: int, *rest: Any, **more: Any) -> int:
+            if flags & os.O_TMPFILE == os.O_TMPFILE:
+                raise OSError(errno.EOPNOTSUPP, "this file system has none")
+            return real(path, flags, *rest, **more)
+
+        if not knows_such_files:
+            monkeypatch.setattr(os, "open", without)
+        before = set(tmp_path.rglob("*"))
+        descriptor = store.unnamed_file()
+        try:
+            assert set(tmp_path.rglob("*")) == before
+            assert stat.S_IMODE(os.fstat(descriptor).st_mode) == 0o600
+            os.write(descriptor, b"data")
+            assert os.pread(descriptor, 10, 0) == b"data"
+        finally:
+            os.close(descriptor)
 
 
 class TestReplacing:
