@@ -139,10 +139,10 @@ def sftp_from(params: Params, *, check_mode: bool) -> SftpSettings:
     )
 
 
-def store_from(params: Params, *, check_mode: bool) -> LocalStore | SftpStore:
+def store_from(params: Params, *, check_mode: bool, is_stopped: t.Callable[[], bool] = lambda: False) -> LocalStore | SftpStore:
     """Return the store that is meant by ``directory`` or by ``sftp``."""
     if params["sftp"] is None:
-        return LocalStore(directory_from(params))
+        return LocalStore(directory_from(params), is_stopped=is_stopped)
     return SftpStore(sftp_from(params["sftp"], check_mode=check_mode))
 
 

@@ -27,6 +27,7 @@ extends_documentation_fragment:
   - lastgood.database._attributes.actiongroup_backup_login
   - lastgood.database._login
   - lastgood.database._selection
+  - lastgood.database._sftp
 attributes:
   check_mode:
     support: full
@@ -43,16 +44,16 @@ attributes:
 options:
   directory:
     description:
-      - Directory of the backups, as an absolute path.
+      - Directory of the backups, as an absolute path. Exactly one of it and O(sftp) is required.
       - A symbolic link is refused. Name the directory that it leads to.
     type: path
-    required: true
   level:
     description:
       - V(checksum) compares size and SHA-256 with those in the manifest, of the payload and of what is inside.
       - V(structure) lets the database's own programs read it as well. Of an archive of PostgreSQL's, C(pg_restore) reads every
         block, without a server. A plain dump has to end with its trailer. Of an SQLite database, C(PRAGMA integrity_check)
-        looks at a private copy, which needs room in the directory for temporary files (E(TMPDIR)).
+        looks at a private copy, which needs room in the directory for temporary files (E(TMPDIR)). From an SFTP server each
+        payload is read as it is with V(checksum), and nothing of it is kept.
       - With V(structure) a backup without a manifest that is found whole gets one, and counts as good from then on. Nobody knows
         where it is from, so its origin and its instance are V(unknown). It never stands for a backup that
         M(lastgood.database.db_backup) made, and counts apart in retention.
@@ -99,6 +100,15 @@ EXAMPLES = r"""
     newest: 1
     level: restore
   register: drill
+
+- name: See that the newest backup of each database on an SFTP server is what was sent there
+  lastgood.database.backup_verify:
+    sftp:
+      host: backup.example.org
+      user: db7
+      private_key_file: /root/.ssh/backup
+      remote_directory: backups/db7
+    newest: 1
 
 - name: Show what came back
   ansible.builtin.debug:
@@ -167,6 +177,7 @@ error:
       type: str
 """
 
+import contextlib
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
@@ -178,44 +189,42 @@ from ansible_collections.lastgood.database.plugins.module_utils._ansible import 
     run_module,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._arguments import (
-    DIRECTORY_SPEC,
     LOGIN_SPEC,
     SELECTION_SPEC,
+    STORE_SPEC,
     Params,
-    directory_from,
     given_login_from,
     selection_from,
+    store_from,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.examination import ExaminationOptions
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import LEVELS
 from ansible_collections.lastgood.database.plugins.module_utils._operations.verify import VerifyRequest, verify
-from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 
 
 def look(module: AnsibleModule, runner: ModuleRunner) -> ModuleResult:
     """Look at the backups that the module's options say."""
     params: Params = module.params
-    request = VerifyRequest(
-        store=LocalStore(directory_from(params), is_stopped=runner.is_stopped),
-        selection=selection_from(params),
-        level=params["level"],
-        options=ExaminationOptions(params["bin_directory"], given_login_from(params)),
-    )
-    report = verify(request, runner, now, check_mode=module.check_mode)
+    selection, options = selection_from(params), ExaminationOptions(params["bin_directory"], given_login_from(params))
+    with contextlib.closing(store_from(params, check_mode=module.check_mode, is_stopped=runner.is_stopped)) as store:
+        request = VerifyRequest(store, selection, params["level"], options)
+        report = verify(request, runner, now, check_mode=module.check_mode)
     values = report.values()
     if module._diff:
-        values["diff"] = report.diff(request.store.location)
-    return ModuleResult(values, report.warnings, report.failure)
+        values["diff"] = report.diff(store.location)
+    return ModuleResult(values, [*store.warnings, *report.warnings], report.failure)
 
 
 def main() -> t.NoReturn:
     module = AnsibleModule(
         argument_spec={
-            **DIRECTORY_SPEC,
+            **STORE_SPEC,
             **SELECTION_SPEC,
             **LOGIN_SPEC,
             "level": {"type": "str", "choices": list(LEVELS), "default": "checksum"},
         },
+        mutually_exclusive=[("directory", "sftp")],
+        required_one_of=[("directory", "sftp")],
         supports_check_mode=True,
     )
     run_module(module, lambda runner: look(module, runner))

@@ -10,7 +10,7 @@ module: db_restore
 short_description: Restore a database from a backup, beside the one that is there
 version_added: 0.1.0
 description:
-  - Restores a PostgreSQL or SQLite database from a backup in a directory of the host.
+  - Restores a PostgreSQL or SQLite database from a backup in a directory of the host, or straight from an SFTP server.
   - The backup is read to its end before anything else is done. One that is not as its manifest says is refused.
   - It is then restored into a new database beside the one that is there, and only when all of that went well the two change their
     names, in one transaction. A restore that fails leaves the database exactly as it was, and removes what it made. What one that
@@ -21,6 +21,7 @@ extends_documentation_fragment:
   - lastgood.database._attributes
   - lastgood.database._attributes.actiongroup_backup_login
   - lastgood.database._login
+  - lastgood.database._sftp
 attributes:
   check_mode:
     support: full
@@ -36,11 +37,10 @@ attributes:
 options:
   directory:
     description:
-      - Directory of the backups, as an absolute path.
+      - Directory of the backups, as an absolute path. Exactly one of it and O(sftp) is required.
       - With PostgreSQL, the backup is unpacked there, into a file that has no name, so that there has to be room for the
-        uncompressed dump, and the user has to be allowed to write.
+        uncompressed dump, and the user has to be allowed to write. With O(sftp), it is unpacked in E(TMPDIR).
     type: path
-    required: true
   backup:
     description:
       - File name of the backup, without the directory, or V(latest).
@@ -147,6 +147,18 @@ EXAMPLES = r"""
   become: true
   become_user: postgres
 
+- name: Restore straight from an SFTP server, where the host's own disk is lost
+  lastgood.database.db_restore:
+    sftp:
+      host: backup.example.org
+      user: db7
+      private_key_file: /var/lib/postgresql/.ssh/backup
+      remote_directory: backups/db7
+    database: app
+    include_globals: true
+  become: true
+  become_user: postgres
+
 - name: Restore an application's SQLite database, while the application is stopped
   lastgood.database.db_restore:
     directory: /srv/app/backups
@@ -220,7 +232,9 @@ error:
       returned: for the code V(database_in_use)
 """
 
+import contextlib
 import os
+import tempfile
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
@@ -232,11 +246,11 @@ from ansible_collections.lastgood.database.plugins.module_utils._ansible import 
     run_module,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._arguments import (
-    DIRECTORY_SPEC,
     LOGIN_SPEC,
+    STORE_SPEC,
     Params,
-    directory_from,
     restore_options_from,
+    store_from,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.registry import decoder_for
 from ansible_collections.lastgood.database.plugins.module_utils._engines.registry import restore_engine_for
@@ -248,22 +262,25 @@ def restore_database(module: AnsibleModule, runner: ModuleRunner) -> ModuleResul
     """Restore what the module's options say."""
     params: Params = module.params
     latest = params["backup"] == LATEST
-    request = RestoreRequest(
-        engine=restore_engine_for(restore_options_from(params), runner),
-        store=LocalStore(directory_from(params)),
-        decoding_for=lambda compression: decoder_for(compression, runner),
-        backup=params["backup"],
-        source_database=params["source_database"] or (_source_name(params) if latest else None),
-        if_exists=params["if_exists"],
-        terminate_sessions=params["terminate_sessions"],
-        include_globals=params["include_globals"],
-        is_stopped=runner.is_stopped,
-    )
-    restored = restore(request, now, check_mode=module.check_mode)
+    options = restore_options_from(params)
+    with contextlib.closing(store_from(params, check_mode=module.check_mode)) as store:
+        request = RestoreRequest(
+            engine=restore_engine_for(options, runner),
+            store=store,
+            staging=store if isinstance(store, LocalStore) else LocalStore(os.path.realpath(tempfile.gettempdir())),
+            decoding_for=lambda compression: decoder_for(compression, runner),
+            backup=params["backup"],
+            source_database=params["source_database"] or (_source_name(params) if latest else None),
+            if_exists=params["if_exists"],
+            terminate_sessions=params["terminate_sessions"],
+            include_globals=params["include_globals"],
+            is_stopped=runner.is_stopped,
+        )
+        restored = restore(request, now, check_mode=module.check_mode)
     values = restored.values(params["database"], now())
     if module._diff:
         values["diff"] = restored.diff(params["database"])
-    return ModuleResult(values, restored.warnings)
+    return ModuleResult(values, [*store.warnings, *restored.warnings])
 
 
 def _source_name(params: Params) -> str:
@@ -275,7 +292,7 @@ def _source_name(params: Params) -> str:
 def main() -> t.NoReturn:
     module = AnsibleModule(
         argument_spec={
-            **DIRECTORY_SPEC,
+            **STORE_SPEC,
             **LOGIN_SPEC,
             "backup": {"type": "str", "default": LATEST},
             "source_database": {"type": "str"},
@@ -288,6 +305,8 @@ def main() -> t.NoReturn:
             "no_owner": {"type": "bool", "default": False},
             "jobs": {"type": "int", "default": 2},
         },
+        mutually_exclusive=[("directory", "sftp")],
+        required_one_of=[("directory", "sftp")],
         supports_check_mode=True,
     )
     run_module(module, lambda runner: restore_database(module, runner))

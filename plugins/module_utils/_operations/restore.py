@@ -33,6 +33,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Catalog, Selection, newest_of_each
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import Compression
 from ansible_collections.lastgood.database.plugins.module_utils._operations.reading import read_payload
+from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 
 LATEST = "latest"
@@ -42,10 +43,14 @@ IfExists = t.Literal["fail", "keep", "replace"]
 
 @dataclass(frozen=True)
 class RestoreRequest:
-    """Which backup is to be restored, and what may become of the database that is there."""
+    """Which backup is to be restored, and what may become of the database that is there.
+
+    ``staging`` is where the content of a PostgreSQL backup is unpacked.
+    """
 
     engine: RestoreEngine
-    store: LocalStore
+    store: Store
+    staging: LocalStore
     decoding_for: t.Callable[[Compression], Decoding]
     backup: str = LATEST
     source_database: str | None = None
@@ -96,12 +101,12 @@ def restore(request: RestoreRequest, clock: t.Callable[[], datetime], *, check_m
     if situation.exists and request.if_exists == "keep":
         return Restored(False, backup, situation)
     _check_target(request, situation)
-    _check_room(request.store, backup)
+    _check_room(request.staging, backup)
     globals_backup = _find_globals(request, backup, clock()) if request.include_globals else None
     if check_mode:
         return Restored(True, backup, situation)
     began = time.monotonic()
-    with request.engine.restoring(backup.manifest, clock(), request.store.unnamed_file) as restoration:
+    with request.engine.restoring(backup.manifest, clock(), request.staging.unnamed_file) as restoration:
         if globals_backup is not None:
             _read(request, globals_backup, restoration.write_globals)
         _read(request, backup, restoration.write)
@@ -197,13 +202,16 @@ def _check_target(request: RestoreRequest, situation: Situation) -> None:
         )
 
 
-def _check_room(store: LocalStore, backup: Backup) -> None:
-    """Raise NoSpace where the unpacked content has no room beside the backups."""
-    needed, free = backup.manifest.content_bytes or 0, store.free_bytes()
-    if backup.manifest.engine == "postgresql" and free < needed:
+def _check_room(staging: LocalStore, backup: Backup) -> None:
+    """Raise NoSpace where the unpacked content has no room."""
+    if backup.manifest.engine != "postgresql":
+        return
+    needed, free = backup.manifest.content_bytes or 0, staging.free_bytes()
+    if free < needed:
         raise NoSpace(
-            f"{store.location} has {free} bytes free, and the unpacked backup needs {needed}.",
-            "Make room there, or copy the backup and its manifest to a larger disk and name that directory.",
+            f"{staging.location} has {free} bytes free, and the unpacked backup needs {needed}.",
+            "Make room there, or have it unpacked on a larger disk: copy the backup and its manifest there and name that "
+            "directory, or with sftp set TMPDIR for the task.",
         )
 
 

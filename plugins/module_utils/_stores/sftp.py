@@ -29,6 +29,12 @@ _POSIX_RENAME = b"posix-rename@openssh.com"
 _FSYNC = b"fsync@openssh.com"
 _STATVFS = b"statvfs@openssh.com"
 
+# As the local file system has it.
+_CAUSES: dict[int, type[OSError]] = {
+    protocol.PERMISSION_DENIED: PermissionError,
+    protocol.NO_SUCH_FILE: FileNotFoundError,
+}
+
 Result = t.TypeVar("Result")
 
 
@@ -234,8 +240,8 @@ class SftpStore:
         try:
             return self.session.converse(conversation)
         except StatusError as error:
-            cause = PermissionError(error.words) if error.code == protocol.PERMISSION_DENIED else error
-            raise self._refused(doing, error, needed) from cause
+            cause = _CAUSES.get(error.code)
+            raise self._refused(doing, error, needed) from (error if cause is None else cause(error.words))
 
     def _refused(self, doing: str, error: StatusError, needed: int | None) -> BackupError:
         """Return what a refusal means. Of a full disk SFTP says no more than "failure": what is free tells."""

@@ -234,7 +234,7 @@ class Connection:
         except (self._library.SSHException, OSError, EOFError) as error:
             raise SftpUnavailable(f"{problem}: {error}.", remedy) from error
         try:
-            return Session(channel, settings.timeout)
+            return Session(channel, settings.timeout, settings.name)
         except ConnectionLost as error:
             raise SftpUnavailable(f"{problem}: the session ended at once.", remedy) from error
 

@@ -149,10 +149,11 @@ class Channel(t.Protocol):
 class Session:
     """An SFTP session. For one thread at a time."""
 
-    def __init__(self, channel: Channel, seconds: float) -> None:
-        """Begin to speak SFTP. ``seconds`` is what the channel was told to wait at most, for messages."""
+    def __init__(self, channel: Channel, seconds: float, server: str) -> None:
+        """Begin to speak SFTP. For messages: ``seconds`` is how long the channel waits, ``server`` its name."""
         self._channel = channel
         self._seconds = seconds
+        self._server = server
         self._last = 0
         self._write(INIT, struct.pack(">I", 3))
         reply = self._read()
@@ -256,14 +257,15 @@ class Session:
         return b"".join(pieces)
 
     def _errors(self) -> _ChannelErrors:
-        return _ChannelErrors(self._seconds)
+        return _ChannelErrors(self._seconds, self._server)
 
 
 class _ChannelErrors:
     """Raises what the channel says as an error of ours. A class, since it is entered for every packet."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, server: str) -> None:
         self._seconds = seconds
+        self._server = server
 
     def __enter__(self) -> None:
         return None
@@ -271,10 +273,13 @@ class _ChannelErrors:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, socket.timeout):
             raise ConnectionTimeout(
-                f"The server said nothing for {self._seconds:g} seconds.", "See what holds it up, or raise timeout."
+                f"{self._server} said nothing for {self._seconds:g} seconds.", "See what holds it up, or raise timeout."
             ) from error
         if isinstance(error, (OSError, EOFError)):
-            raise ConnectionLost(f"The connection was cut: {error}.", "Run it again; what is stored is as it was.") from error
+            raise ConnectionLost(
+                f"The connection to {self._server} was cut: {str(error) or 'it was closed'}.",
+                "Run it again; what is stored is as it was.",
+            ) from error
 
 
 def _step(conversation: Conversation[Result], reply: Reply) -> t.Callable[[], Request]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -136,3 +137,38 @@ def test_secrets_are_not_shown_however_much_is(tmp_path: Path, sftp: SftpServer,
         assert "authentication_failed" in finished.stdout
         for hidden in ("hunter2", "ses'ame", key.read_text().splitlines()[2]):
             assert hidden not in finished.stdout + finished.stderr
+
+
+def test_a_host_that_lost_its_disk_is_restored_from_the_server(tmp_path: Path, sftp: SftpServer, notes: Path) -> None:
+    assert play(tmp_path, variables(tmp_path, sftp, notes)).returncode == 0
+    shutil.rmtree(tmp_path / "here")
+    notes.unlink()
+    restores = [{"engine": "sqlite", "database": str(notes)}]
+    only_there = {"backup_sftp": sftp.options(tmp_path / "there"), "backup_restores": restores}
+    finished = play(tmp_path, {**only_there, "backup_read_from": "sftp"}, entry="restore")
+    assert (finished.returncode, changed(finished)) == (0, 1), finished.stdout
+    with contextlib.closing(sqlite3.connect(notes)) as connection:
+        assert connection.execute("SELECT count(*) FROM note").fetchone() == (1,)
+
+
+def test_what_is_on_the_server_is_verified_there(tmp_path: Path, sftp: SftpServer, notes: Path) -> None:
+    known = variables(tmp_path, sftp, notes)
+    assert play(tmp_path, known).returncode == 0
+    [name] = payloads(tmp_path / "there" / "db7")
+    for number in (1, 0):
+        finished = play(tmp_path, {**known, "backup_read_from": "sftp", "backup_verify_level": "restore"}, entry="verify")
+        assert (finished.returncode, changed(finished)) == (0, number), finished.stdout
+    verdict = json.loads((tmp_path / "there" / "db7" / f"{name}.manifest.json").read_text())["verification"]
+    assert (verdict["level"], verdict["verdict"]) == ("restore", "passed")
+    assert json.loads((tmp_path / "here" / f"{name}.manifest.json").read_text())["verification"] is None
+
+
+@pytest.mark.parametrize("entry", ["verify", "restore"])
+def test_a_server_that_is_not_named_is_an_error_before_anything_is_done(
+    tmp_path: Path, sftp: SftpServer, notes: Path, entry: str
+) -> None:
+    known = variables(tmp_path, sftp, notes, backup_restores=[{"engine": "sqlite", "database": str(notes)}])
+    del known["backup_sftp"]
+    finished = play(tmp_path, {**known, "backup_read_from": "sftp"}, entry=entry)
+    assert finished.returncode != 0
+    assert "backup_sftp has to say" in finished.stdout

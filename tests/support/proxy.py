@@ -1,0 +1,78 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A network between a module and its server, which carries so many bytes in one direction and then fails."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+Failure = Literal["close", "stall"]
+
+_PIECE = 16384
+
+
+@dataclass
+class Proxy:
+    """Listens on ``port``, and carries what comes to another port on loopback."""
+
+    to: int
+    limit: int
+    direction: Literal["from server", "to server"]
+    failure: Failure
+    port: int = 0
+    failed: threading.Event = field(default_factory=threading.Event)
+    _ends: list[socket.socket] = field(default_factory=list)
+
+    def serve(self, listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _address = listener.accept()
+                server = socket.create_connection(("127.0.0.1", self.to))
+                self._ends += [client, server]
+                for source, sink, name in ((server, client, "from server"), (client, server, "to server")):
+                    threading.Thread(target=self._carry, args=(source, sink, name == self.direction), daemon=True).start()
+
+    def close(self) -> None:
+        for end in self._ends:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+
+    def _carry(self, source: socket.socket, sink: socket.socket, fails: bool) -> None:
+        left = self.limit
+        with contextlib.suppress(OSError):
+            while data := source.recv(_PIECE):
+                if fails and len(data) > left:
+                    self.failed.set()
+                    if self.failure == "close":
+                        self.close()
+                    return  # or else both ends stay open, and nothing comes any more
+                left -= len(data)
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+
+
+@contextlib.contextmanager
+def failing_network(
+    to: int, limit: int, direction: Literal["from server", "to server"] = "from server", failure: Failure = "close"
+) -> Iterator[Proxy]:
+    """Carry ``limit`` bytes of each connection in a direction, and then close it, or carry no more."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        proxy = Proxy(to, limit, direction, failure, listener.getsockname()[1])
+        thread = threading.Thread(target=proxy.serve, args=(listener,), daemon=True)
+        thread.start()
+        try:
+            yield proxy
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+            proxy.close()
