@@ -39,6 +39,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalo
     Catalog,
     Selection,
     age_order,
+    is_sound,
     newest_of_each,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import (
@@ -192,12 +193,20 @@ def _plan_one(plan: Plan, remote: SftpStore, backup: Backup, copy: Backup | None
         plan.parcels.append(Parcel(backup))
     elif copy.state == "corrupt":
         plan.parcels.append(Parcel(backup, replaces=True))
+    elif copy.manifest.payload_sha256 is None and is_sound(remote, copy._replace(manifest=backup.manifest)):
+        plan.up_to_date.append(name)
+        plan.stale.append((backup, _for_a_copy(backup)))  # it has lost its manifest, and is the same
     elif copy.manifest.payload_sha256 != backup.manifest.payload_sha256:
         plan.conflicts[name] = _conflict(copy.path)
     else:
         plan.up_to_date.append(name)
         if copy.confirmed_at < backup.confirmed_at:
             plan.stale.append((backup, copy.manifest._replace(confirmed_at=backup.confirmed_at)))
+
+
+def _for_a_copy(backup: Backup) -> Manifest:
+    """Return the manifest for a copy elsewhere: a verdict is of the copy that was looked at."""
+    return backup.manifest._replace(verification=None)
 
 
 def _conflict(path: str) -> NameConflict:
@@ -293,7 +302,8 @@ class _Sending:
         """Return how much of an earlier run's partial is as our payload is. It is read: what lies there is not trusted."""
         facts = self._store.facts(self._partial)
         if facts is None or facts.size_bytes > self._backup.size_bytes:
-            self._store.remove(self._partial)
+            if self._store.taken(self._partial):  # an account may be one that deletes nothing
+                self._store.remove(self._partial)
             return 0
         agreed = 0
         with contextlib.closing(_Window(self._request.source.chunks(self._name))) as ours:
@@ -350,8 +360,7 @@ class _Sending:
             store.remove(sidecar)
         there = store.read(sidecar, LARGEST_MANIFEST + 1)
         if there is None:
-            manifest = self._backup.manifest._replace(verification=None)  # a verdict is of the copy that was looked at
-            store.add(sidecar, manifest.to_bytes())
+            store.add(sidecar, _for_a_copy(self._backup).to_bytes())
         elif from_bytes(there).payload_sha256 != self._backup.manifest.payload_sha256:
             raise _conflict(store.path(self._name))
         store.rename(self._partial, self._name)

@@ -166,7 +166,8 @@ class SftpStore:
     def _partial(self, name: str, data: bytes) -> t.Iterator[str]:
         """Write a small file under another name; whoever asks gives it its own. It is gone where that fails."""
         partial = f".{name}.partial"
-        self.remove(partial)
+        if self.taken(partial):
+            self.remove(partial)
         try:
             self.write(partial, data)
             yield partial

@@ -187,26 +187,26 @@ class Connection:
 
     def authenticate(self) -> None:
         """Log in by what is given, in the order that the server offers a chance."""
-        settings, transport, library = self.settings, self.transport, self._library
+        settings, library = self.settings, self._library
         keys = self._keys() if settings.auth_method != "password" else iter(())
         password = settings.password if settings.auth_method != "ssh_key" else None
         given = next(keys, None)  # a key that can't be read is told of before the server is asked
         try:
             self.methods = self._offered()
-            if transport.is_authenticated():
+            if self.transport.is_authenticated():
                 return
             while given is not None and "publickey" in self.methods:
-                if self._passed(lambda given=given: transport.auth_publickey(settings.user, given)):  # type: ignore[misc]
+                if self._passed(lambda given=given: self.transport.auth_publickey(settings.user, given)):  # type: ignore[misc]
                     return
                 given = next(keys, None)
             if password is not None and "password" in self.methods:
                 secret = password
-                if self._passed(lambda: transport.auth_password(settings.user, secret, fallback=False)):
+                if self._passed(lambda: self.transport.auth_password(settings.user, secret, fallback=False)):
                     return
             if password is not None and "keyboard-interactive" in self.methods:
                 answer = password
                 if self._passed(
-                    lambda: transport.auth_interactive(
+                    lambda: self.transport.auth_interactive(
                         settings.user, lambda _title, _words, asked: ["" if echo else answer for _prompt, echo in asked]
                     )
                 ):
@@ -304,7 +304,7 @@ class Connection:
     def _passed(self, attempt: t.Callable[[], list[str]]) -> bool:
         """Make an attempt, and return whether that was all the server asked for."""
         try:
-            further = attempt()
+            further = self._again_where_hung_up(attempt)
         except self._library.BadAuthenticationType as error:
             self.methods = list(error.allowed_types)
             return False
@@ -315,6 +315,20 @@ class Connection:
         if further:
             self.methods = list(further)
         return self.transport.is_authenticated()
+
+    def _again_where_hung_up(self, attempt: t.Callable[[], list[str]]) -> list[str]:
+        """Make an attempt, on a new connection where the server does not bear a second one: the library asks anew each time."""
+        try:
+            return attempt()
+        except self._library.BadAuthenticationType:
+            raise
+        except self._library.AuthenticationException:
+            if self.transport.is_active():
+                raise
+        self.close()
+        self.connect()
+        self.check_host_key()
+        return attempt()
 
     def _refusal(self, words: str) -> AuthenticationFailed:
         settings = self.settings
