@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import typing as t
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
@@ -165,9 +166,8 @@ class SftpStore:
 
     @contextlib.contextmanager
     def _partial(self, name: str, data: bytes) -> t.Iterator[str]:
-        """Write a small file under another name; whoever asks gives it its own. It is gone where that fails."""
-        partial = f".{name}.partial"
-        self.remove(partial)
+        """Write a small file under a name that nobody else has; whoever asks gives it its own. It is gone where that fails."""
+        partial = f".{name}.{os.urandom(8).hex()}.partial"  # without locks, another host may be writing the same file
         try:
             self.write(partial, data)
             yield partial
