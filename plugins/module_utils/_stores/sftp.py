@@ -135,7 +135,8 @@ class SftpStore:
     def chunks(self, name: str) -> t.Iterator[memoryview]:
         path = self.path(name)
         handle = self._do(f"Reading {path}", conversations.open_file(self._at(name), packets.FOR_READING))
-        for data in conversations.read_all(self.session, path, handle):
+        size = self._do(f"Reading {path}", conversations.size_of_open(handle))
+        for data in conversations.read_all(self.session, path, handle, size):
             yield memoryview(data)
         self._do(f"Reading {path}", conversations.close_handle(handle))
 

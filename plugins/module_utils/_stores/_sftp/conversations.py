@@ -23,6 +23,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.pa
     EXTENDED,
     FILE_MODE,
     FOR_READING,
+    FSTAT,
     HANDLE,
     LSTAT,
     MKDIR,
@@ -51,6 +52,8 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.pa
 from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.session import Conversation, Session, ask
 
 _LARGEST_LISTING = 1_000_000  # names; nobody keeps that many, and a server could go on for ever
+_LONGEST_NAME = 255  # so that those of a listing have room in memory
+_READS_UNDER_WAY = 16
 _WRITES_UNDER_WAY = 32
 _SHORT_READS = 64  # of one small file; more, and it is not worth waiting for
 
@@ -108,6 +111,11 @@ def read_start(path: str, limit: int) -> Conversation[bytes | None]:
     return found
 
 
+def size_of_open(handle: bytes) -> Conversation[int]:
+    """Return what the server says an open file's size is."""
+    return (yield from ask(Request(FSTAT, handle), ATTRS)).attributes().size
+
+
 def list_directory(path: str) -> Conversation[list[str]]:
     """Return the names of the regular files in a directory. One request at a time: not every server bears more."""
     reply = yield from ask(Request(OPENDIR, path_bytes(path)), HANDLE)
@@ -122,13 +130,18 @@ def list_directory(path: str) -> Conversation[list[str]]:
             for _number in range(count):
                 name = reply.text()
                 reply.text()  # as `ls -l` has it
-                if reply.attributes().is_file and b"/" not in name and b"\0" not in name and name not in (b"", b".", b".."):
+                if reply.attributes().is_file and _is_name(name):
                     found.append(name.decode("utf-8", "surrogateescape"))
     except StatusError as error:
         if error.code != END_OF_FILE:
             raise
     yield from close_handle(handle)
     return found
+
+
+def _is_name(name: bytes) -> bool:
+    """Whether a file can have that name: it leads nowhere else, and is no longer than file systems have them."""
+    return 0 < len(name) <= _LONGEST_NAME and b"/" not in name and b"\0" not in name and name not in (b".", b"..")
 
 
 def remove_file(path: str) -> Conversation[bool]:
@@ -156,16 +169,20 @@ def extended(name: bytes, arguments: bytes, kind: int = STATUS) -> Conversation[
     return (yield from ask(Request(EXTENDED, text(name) + arguments), kind))
 
 
-def read_all(session: Session, path: str, handle: bytes) -> t.Iterator[bytes]:
-    """Read an open file from its first byte to its last, with many requests under way."""
+def read_all(session: Session, path: str, handle: bytes, size: int) -> t.Iterator[bytes]:
+    """Read an open file from its first byte to its last, with many requests under way.
+
+    ``size`` is what the server says: no more is read, since one that lies could go on for ever.
+    """
     asked: collections.deque[tuple[int, int, int]] = collections.deque()  # number, offset, count
     early: dict[int, Reply | StatusError] = {}
     offset, ended = 0, False
     try:
         while True:
-            while not ended and len(asked) < 16:
-                asked.append((session.send(read_request(handle, offset, session.read_bytes)), offset, session.read_bytes))
-                offset += session.read_bytes
+            while not ended and offset < size and len(asked) < _READS_UNDER_WAY:
+                count = min(session.read_bytes, size - offset)
+                asked.append((session.send(read_request(handle, offset, count)), offset, count))
+                offset += count
             if not asked:
                 return
             number, start, count = asked.popleft()

@@ -16,7 +16,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import S
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import FileFacts
 
 # Kinds of packets, in the protocol's own terms.
-INIT, VERSION, OPEN, CLOSE, READ, WRITE, LSTAT = 1, 2, 3, 4, 5, 6, 7
+INIT, VERSION, OPEN, CLOSE, READ, WRITE, LSTAT, FSTAT = 1, 2, 3, 4, 5, 6, 7, 8
 OPENDIR, READDIR, REMOVE, MKDIR, STAT, RENAME = 11, 12, 13, 14, 17, 18
 STATUS, HANDLE, DATA, NAME, ATTRS = 101, 102, 103, 104, 105
 EXTENDED, EXTENDED_REPLY = 200, 201
