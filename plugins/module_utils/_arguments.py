@@ -132,9 +132,12 @@ def sftp_from(params: Params, *, check_mode: bool) -> SftpSettings:
         raise ArgumentInvalid("auth_method is password, and there is no password.", "Give it, or take another method.")
     if not params["remote_directory"]:
         raise ArgumentInvalid("remote_directory is empty.", "Name a directory; a dot is the one after the login.")
+    timeout = _duration("timeout", params["timeout"]).total_seconds()
+    if not timeout:
+        raise ArgumentInvalid("timeout is 0, and no server answers in no time.", "Give a longer one, such as 30s.")
     return SftpSettings(
         **{option: params[option] for option in SFTP_SPEC if option != "timeout"},
-        timeout=_duration("timeout", params["timeout"]).total_seconds(),
+        timeout=timeout,
         remembers=not check_mode,
     )
 

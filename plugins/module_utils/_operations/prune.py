@@ -22,6 +22,7 @@ from datetime import datetime, timedelta
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     ArgumentInvalid,
     BackupError,
+    ConnectionFailed,
     DeleteFailed,
     Interrupted,
     LastGoodRefused,
@@ -108,7 +109,7 @@ class Report:
     deleted: list[Judged] = field(default_factory=list)
     swept: list[Leftover] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
-    interrupted: Interrupted | None = None
+    ended_by: BackupError | None = None  # what kept the run from its end, in the middle of it
 
     @property
     def changed(self) -> bool:
@@ -117,8 +118,8 @@ class Report:
     @property
     def failure(self) -> BackupError | None:
         """What to end with, None where everything went as planned."""
-        if self.interrupted is not None:
-            return self.interrupted
+        if self.ended_by is not None:
+            return self.ended_by
         if not self.failures:
             return None
         told = list(self.failures.values())[:_FAILURES_TOLD]
@@ -263,8 +264,8 @@ def _apply(store: Store, plan: Plan) -> Report:
         for leftover in plan.leftovers:
             if _remove(store, leftover.filename, report):
                 report.swept.append(leftover)
-    except Interrupted as error:
-        report.interrupted = error
+    except (Interrupted, ConnectionFailed) as error:
+        report.ended_by = error
     return report
 
 

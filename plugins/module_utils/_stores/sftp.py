@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import typing as t
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
@@ -20,9 +21,10 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     NotADirectory,
     StoreFailed,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp import protocol
+from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp import conversations, packets
 from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.connection import Connection, SftpSettings
-from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.protocol import StatusError
+from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.packets import StatusError
+from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.session import Conversation, Session
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import FileFacts
 
 _POSIX_RENAME = b"posix-rename@openssh.com"
@@ -31,8 +33,8 @@ _STATVFS = b"statvfs@openssh.com"
 
 # As the local file system has it.
 _CAUSES: dict[int, type[OSError]] = {
-    protocol.PERMISSION_DENIED: PermissionError,
-    protocol.NO_SUCH_FILE: FileNotFoundError,
+    packets.PERMISSION_DENIED: PermissionError,
+    packets.NO_SUCH_FILE: FileNotFoundError,
 }
 
 Result = t.TypeVar("Result")
@@ -44,7 +46,7 @@ class SftpStore:
     def __init__(self, settings: SftpSettings) -> None:
         self._settings = settings
         self._connection: Connection | None = None
-        self._opened: protocol.Session | None = None
+        self._opened: Session | None = None
         self._directory = settings.remote_directory.rstrip("/") or "/"
         self.location = _location(settings, self._directory)
         self.warnings: list[str] = []
@@ -64,7 +66,7 @@ class SftpStore:
         yield "open_sftp", self._open
 
     @property
-    def session(self) -> protocol.Session:
+    def session(self) -> Session:
         """The session, which is opened when it is first asked for."""
         if self._opened is None:
             try:
@@ -84,7 +86,7 @@ class SftpStore:
         return self._connection
 
     def exists(self) -> bool:
-        found = self._do(f"Looking at {self.location}", protocol.look(self._directory, follow=True))
+        found = self._do(f"Looking at {self.location}", conversations.look(self._directory, follow=True))
         if found is not None and not found.is_directory:
             raise NotADirectory(f"{self.location} is not a directory.", "Name a directory.")
         return found is not None
@@ -94,11 +96,11 @@ class SftpStore:
         missing = [self._directory] if not self.exists() else []
         while missing and "/" in missing[-1].rstrip("/").lstrip("/"):
             above = missing[-1].rpartition("/")[0]
-            if self._do(f"Looking at {above}", protocol.look(above, follow=True)) is not None:
+            if self._do(f"Looking at {above}", conversations.look(above, follow=True)) is not None:
                 break
             missing.append(above)
         for path in reversed(missing):
-            self._do(f"Making the directory {path}", protocol.make_directory(path))
+            self._do(f"Making the directory {path}", conversations.make_directory(path))
 
     def check(self) -> None:
         """Whether the directory can be written to is known only by writing: that it is one is all that is looked at."""
@@ -109,9 +111,9 @@ class SftpStore:
 
     def names(self) -> list[str]:
         try:
-            return self.session.converse(protocol.list_directory(self._directory))
+            return self.session.converse(conversations.list_directory(self._directory))
         except StatusError as error:
-            if error.code == protocol.NO_SUCH_FILE:
+            if error.code == packets.NO_SUCH_FILE:
                 raise DirectoryMissing(f"The directory {self.location} does not exist.", "Make it, or name another.") from error
             raise DirectoryUnusable(
                 f"The directory {self.location} can't be listed: {error.words}.", "Look at its owner and its mode."
@@ -128,14 +130,15 @@ class SftpStore:
         return next(self.read_many([name], limit))
 
     def read_many(self, names: t.Iterable[str], limit: int) -> t.Iterator[bytes | None]:
-        return iter(self.session.converse_all(protocol.read_start(self._at(name), limit) for name in names))
+        return iter(self.session.converse_all(conversations.read_start(self._at(name), limit) for name in names))
 
     def chunks(self, name: str) -> t.Iterator[memoryview]:
         path = self.path(name)
-        handle = self._do(f"Reading {path}", protocol.open_file(self._at(name), protocol.FOR_READING))
-        for data in protocol.read_all(self.session, path, handle):
+        handle = self._do(f"Reading {path}", conversations.open_file(self._at(name), packets.FOR_READING))
+        size = self._do(f"Reading {path}", conversations.size_of_open(handle))
+        for data in conversations.read_all(self.session, path, handle, size):
             yield memoryview(data)
-        self._do(f"Reading {path}", protocol.close_handle(handle))
+        self._do(f"Reading {path}", conversations.close_handle(handle))
 
     @contextlib.contextmanager
     def lock(self, seconds: float) -> t.Iterator[None]:
@@ -146,7 +149,7 @@ class SftpStore:
         return False
 
     def taken(self, name: str) -> bool:
-        return self._do(f"Looking at {self.path(name)}", protocol.look(self._at(name))) is not None
+        return self._do(f"Looking at {self.path(name)}", conversations.look(self._at(name))) is not None
 
     def add(self, name: str, data: bytes) -> None:
         """Write a small file whole. Raises StoreFailed where the name is taken."""
@@ -156,18 +159,16 @@ class SftpStore:
     def replace(self, name: str, data: bytes, like: str | None = None) -> None:
         with self._partial(name, data) as partial:
             if _POSIX_RENAME in self.session.extensions:
-                names = protocol.path_bytes(self._at(partial)) + protocol.path_bytes(self._at(name))
-                self._do(f"Writing {self.path(name)}", protocol.extended(_POSIX_RENAME, names))
+                names = packets.path_bytes(self._at(partial)) + packets.path_bytes(self._at(name))
+                self._do(f"Writing {self.path(name)}", conversations.extended(_POSIX_RENAME, names))
             else:
                 self.remove(name)
                 self.rename(partial, name)
 
     @contextlib.contextmanager
     def _partial(self, name: str, data: bytes) -> t.Iterator[str]:
-        """Write a small file under another name; whoever asks gives it its own. It is gone where that fails."""
-        partial = f".{name}.partial"
-        if self.taken(partial):
-            self.remove(partial)
+        """Write a small file under a name that nobody else has; whoever asks gives it its own. It is gone where that fails."""
+        partial = f".{name}.{os.urandom(8).hex()}.partial"  # without locks, another host may be writing the same file
         try:
             self.write(partial, data)
             yield partial
@@ -178,25 +179,25 @@ class SftpStore:
     def write(self, name: str, data: bytes) -> None:
         """Write a small file that was not there."""
         doing = f"Writing {self.path(name)}"
-        flags = protocol.FOR_WRITING | protocol.CREATE | protocol.EXCLUSIVE
-        handle = self._do(doing, protocol.open_file(self._at(name), flags), len(data))
-        size = protocol.SAFE_REQUEST_BYTES
+        flags = packets.FOR_WRITING | packets.CREATE | packets.EXCLUSIVE
+        handle = self._do(doing, conversations.open_file(self._at(name), flags), len(data))
+        size = packets.SAFE_REQUEST_BYTES
         try:
             for offset in range(0, len(data), size):
-                request = protocol.write_request(handle, offset, data[offset : offset + size])
-                self._do(doing, protocol.plain(request), len(data))
+                request = packets.write_request(handle, offset, data[offset : offset + size])
+                self._do(doing, conversations.plain(request), len(data))
         finally:
             self._finish(doing, handle)
 
     def write_from(self, name: str, offset: int, chunks: t.Iterable[memoryview]) -> int:
         """Write to a file from ``offset`` on, one that is not there is made, and return how many bytes that were."""
         doing = f"Writing {self.path(name)}"
-        handle = self._do(doing, protocol.open_file(self._at(name), protocol.FOR_WRITING | protocol.CREATE), 1)
+        handle = self._do(doing, conversations.open_file(self._at(name), packets.FOR_WRITING | packets.CREATE), 1)
         try:
-            written = protocol.write_all(self.session, handle, offset, chunks)
+            written = conversations.write_all(self.session, handle, offset, chunks)
         except StatusError as error:
             with contextlib.suppress(StatusError):
-                self.session.converse(protocol.close_handle(handle))
+                self.session.converse(conversations.close_handle(handle))
             raise self._refused(doing, error, self.session.write_bytes) from error
         self._finish(doing, handle)
         return written
@@ -204,23 +205,23 @@ class SftpStore:
     def _finish(self, doing: str, handle: bytes) -> None:
         """Bring a file to the server's disk, where it can be asked to, and close it."""
         if _FSYNC in self.session.extensions:
-            self._do(doing, protocol.extended(_FSYNC, handle), 1)
-        self._do(doing, protocol.close_handle(handle), 1)
+            self._do(doing, conversations.extended(_FSYNC, handle), 1)
+        self._do(doing, conversations.close_handle(handle), 1)
 
     def rename(self, name: str, new_name: str) -> None:
         """Give a file another name. Raises StoreFailed where that is taken: nothing is replaced."""
-        self._do(f"Renaming {self.path(name)} to {new_name}", protocol.rename_file(self._at(name), self._at(new_name)))
+        self._do(f"Renaming {self.path(name)} to {new_name}", conversations.rename_file(self._at(name), self._at(new_name)))
 
     def remove(self, name: str) -> bool:
-        return self._do(f"Deleting {self.path(name)}", protocol.remove_file(self._at(name)))
+        return self._do(f"Deleting {self.path(name)}", conversations.remove_file(self._at(name)))
 
     def free_bytes(self) -> int | None:
         """Return how much room there is for us, None where the server does not tell."""
         if _STATVFS not in self.session.extensions:
             return None
-        arguments = protocol.path_bytes(self._directory)
+        arguments = packets.path_bytes(self._directory)
         try:
-            reply = self.session.converse(protocol.extended(_STATVFS, arguments, protocol.EXTENDED_REPLY))
+            reply = self.session.converse(conversations.extended(_STATVFS, arguments, packets.EXTENDED_REPLY))
         except StatusError:
             return None
         _block, fragment, _blocks, _free, available = (reply.long() for _field in range(5))
@@ -236,7 +237,7 @@ class SftpStore:
     def _at(self, name: str) -> str:
         return f"{self._directory.rstrip('/')}/{name}"
 
-    def _do(self, doing: str, conversation: protocol.Conversation[Result], needed: int | None = None) -> Result:
+    def _do(self, doing: str, conversation: Conversation[Result], needed: int | None = None) -> Result:
         """Go on with a conversation, and raise what the server says against it as an error of the store."""
         try:
             return self.session.converse(conversation)
@@ -246,7 +247,7 @@ class SftpStore:
 
     def _refused(self, doing: str, error: StatusError, needed: int | None) -> BackupError:
         """Return what a refusal means. Of a full disk SFTP says no more than "failure": what is free tells."""
-        if error.code == protocol.PERMISSION_DENIED:
+        if error.code == packets.PERMISSION_DENIED:
             kind = DirectoryNotWritable if needed is not None else StoreFailed
             return kind(f"{doing}: {error.words}.", "Look at owner and mode on the server.")
         free = self.free_bytes() if needed is not None else None
@@ -257,10 +258,10 @@ class SftpStore:
         return StoreFailed(f"{doing}: {error.words}.", "Look at the directory on the server; earlier backups are as they were.")
 
 
-def _look_leniently(path: str) -> protocol.Conversation[protocol.Attributes | None]:
+def _look_leniently(path: str) -> Conversation[packets.Attributes | None]:
     """Look at a file; of what can't be looked at nothing is known."""
     try:
-        return (yield from protocol.look(path))
+        return (yield from conversations.look(path))
     except StatusError:
         return None
 

@@ -31,7 +31,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
 from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp import host_keys
 from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.host_keys import HostKey
 from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.keys import read_key, read_key_file
-from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.protocol import Session
+from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.session import Session
 
 if t.TYPE_CHECKING:
     import paramiko

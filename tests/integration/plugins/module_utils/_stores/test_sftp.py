@@ -109,6 +109,24 @@ class TestFiles:
         assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"two": b"new", "three": b"1"}
         assert (store.remove("two"), store.remove("two"), store.taken("three")) == (True, False, True)
 
+    def test_two_who_add_one_name_never_give_it_the_others_content(
+        self, store: SftpStore, open_store: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        other = open_store()
+        rename = store.rename
+
+        def lose_the_connection(name: str, new_name: str) -> None:
+            raise errors.ConnectionLost("The cable is out.", "Put it back.")
+
+        def rename_after_the_other_has_written(name: str, new_name: str) -> None:
+            refusal(lambda: other.add("one", b"theirs"), errors.ConnectionLost)
+            rename(name, new_name)
+
+        monkeypatch.setattr(other, "rename", lose_the_connection)
+        monkeypatch.setattr(store, "rename", rename_after_the_other_has_written)
+        store.add("one", b"ours")
+        assert (tmp_path / "one").read_bytes() == b"ours"
+
     def test_the_directory_is_made_private_with_those_above_it(self, open_store: Open, tmp_path: Path) -> None:
         store = open_store(directory=tmp_path / "a" / "b")
         assert not store.exists()

@@ -359,7 +359,15 @@ def test_a_hostile_name_is_told_in_no_time(hostile: str) -> None:
     assert in_child(tell_all) == [None] * 1000
 
 
-@pytest.mark.parametrize("partial", [partial_name, copy_name, lambda payload: partial_name(manifest_name(payload))])
+@pytest.mark.parametrize(
+    "partial",
+    [
+        partial_name,
+        copy_name,
+        lambda payload: partial_name(manifest_name(payload)),
+        lambda payload: partial_name(f"{manifest_name(payload)}.0123456789abcdef"),
+    ],
+)
 @pytest.mark.parametrize("database", ["app", ".hidden", "a.copy", "a.manifest.json", "a.partial", "x" * 300])
 def test_a_partial_says_which_payload_it_was_to_become(partial: Callable[[str], str], database: str) -> None:
     payload = file_name(database)

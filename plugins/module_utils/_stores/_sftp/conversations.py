@@ -1,0 +1,245 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""What there is to say to an SFTP server: each thing as a conversation, and a file's content as a stream."""
+
+from __future__ import annotations
+
+import collections
+import struct
+import typing as t
+
+from ansible_collections.lastgood.database.plugins.module_utils._errors import StoreFailed
+from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.packets import (
+    ATTRS,
+    CLOSE,
+    CREATE,
+    DATA,
+    DIRECTORY_MODE,
+    END_OF_FILE,
+    EXTENDED,
+    FILE_MODE,
+    FOR_READING,
+    FSTAT,
+    HANDLE,
+    LSTAT,
+    MKDIR,
+    NAME,
+    NO_SUCH_FILE,
+    OPEN,
+    OPENDIR,
+    READDIR,
+    REMOVE,
+    RENAME,
+    SAFE_REQUEST_BYTES,
+    STAT,
+    STATUS,
+    Attributes,
+    Reply,
+    Request,
+    StatusError,
+    checked,
+    data_of,
+    invalid,
+    path_bytes,
+    read_request,
+    text,
+    write_request,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.session import Conversation, Session, ask
+
+_LARGEST_LISTING = 1_000_000  # names; nobody keeps that many, and a server could go on for ever
+_LONGEST_NAME = 255  # so that those of a listing have room in memory
+_READS_UNDER_WAY = 16
+_WRITES_UNDER_WAY = 32
+_SHORT_READS = 64  # of one small file; more, and it is not worth waiting for
+
+
+def look(path: str, *, follow: bool = False) -> Conversation[Attributes | None]:
+    """Return what is known of a path, None when there is nothing."""
+    try:
+        reply = yield from ask(Request(STAT if follow else LSTAT, path_bytes(path)), ATTRS)
+    except StatusError as error:
+        if error.code == NO_SUCH_FILE:
+            return None
+        raise
+    return reply.attributes()
+
+
+def open_file(path: str, flags: int) -> Conversation[bytes]:
+    """Open a file, and return its handle. One that is created is for its owner alone."""
+    attributes = struct.pack(">II", 0x4, FILE_MODE) if flags & CREATE else struct.pack(">I", 0)
+    reply = yield from ask(Request(OPEN, path_bytes(path) + struct.pack(">I", flags) + attributes), HANDLE)
+    return text(reply.text())
+
+
+def close_handle(handle: bytes) -> Conversation[None]:
+    yield from ask(Request(CLOSE, handle), STATUS)
+
+
+def plain(request: Request) -> Conversation[Reply]:
+    """Ask for what is answered by a status alone."""
+    return (yield from ask(request, STATUS))
+
+
+def read_start(path: str, limit: int) -> Conversation[bytes | None]:
+    """Return the first ``limit`` bytes of a small file, None when it can't be read."""
+    try:
+        handle = yield from open_file(path, FOR_READING)
+    except StatusError:
+        return None
+    found: bytes | None = b""
+    for _number in range(_SHORT_READS):
+        if found is None or len(found) >= limit:
+            break
+        count = min(limit - len(found), SAFE_REQUEST_BYTES)
+        try:
+            reply = yield from ask(read_request(handle, len(found), count), DATA)
+        except StatusError as error:
+            found = found if error.code == END_OF_FILE else None
+            break
+        found += data_of(reply, count)
+    else:
+        found = None
+    try:
+        yield from close_handle(handle)
+    except StatusError:
+        return None
+    return found
+
+
+def size_of_open(handle: bytes) -> Conversation[int]:
+    """Return what the server says an open file's size is."""
+    return (yield from ask(Request(FSTAT, handle), ATTRS)).attributes().size
+
+
+def list_directory(path: str) -> Conversation[list[str]]:
+    """Return the names of the regular files in a directory. One request at a time: not every server bears more."""
+    reply = yield from ask(Request(OPENDIR, path_bytes(path)), HANDLE)
+    handle, found, seen = text(reply.text()), [], 0
+    try:
+        while True:
+            reply = yield from ask(Request(READDIR, handle), NAME)
+            count = reply.number()
+            seen += count
+            if not count or seen > _LARGEST_LISTING:
+                raise invalid("a listing without an end")
+            for _number in range(count):
+                name = reply.text()
+                reply.text()  # as `ls -l` has it
+                if reply.attributes().is_file and _is_name(name):
+                    found.append(name.decode("utf-8", "surrogateescape"))
+    except StatusError as error:
+        if error.code != END_OF_FILE:
+            raise
+    yield from close_handle(handle)
+    return found
+
+
+def _is_name(name: bytes) -> bool:
+    """Whether a file can have that name: it leads nowhere else, and is no longer than file systems have them."""
+    return 0 < len(name) <= _LONGEST_NAME and b"/" not in name and b"\0" not in name and name not in (b".", b"..")
+
+
+def remove_file(path: str) -> Conversation[bool]:
+    """Delete a file, and return whether it was there."""
+    try:
+        yield from ask(Request(REMOVE, path_bytes(path)), STATUS)
+    except StatusError as error:
+        if error.code == NO_SUCH_FILE:
+            return False
+        raise
+    return True
+
+
+def make_directory(path: str) -> Conversation[None]:
+    yield from ask(Request(MKDIR, path_bytes(path) + struct.pack(">II", 0x4, DIRECTORY_MODE)), STATUS)
+
+
+def rename_file(path: str, new_path: str) -> Conversation[None]:
+    """Give a file another name; refused by the server where the name is taken."""
+    yield from ask(Request(RENAME, path_bytes(path) + path_bytes(new_path)), STATUS)
+
+
+def extended(name: bytes, arguments: bytes, kind: int = STATUS) -> Conversation[Reply]:
+    """Ask for what only some servers have."""
+    return (yield from ask(Request(EXTENDED, text(name) + arguments), kind))
+
+
+def read_all(session: Session, path: str, handle: bytes, size: int) -> t.Iterator[bytes]:
+    """Read an open file from its first byte to its last, with many requests under way.
+
+    ``size`` is what the server says: no more is read, since one that lies could go on for ever.
+    """
+    asked: collections.deque[tuple[int, int, int]] = collections.deque()  # number, offset, count
+    early: dict[int, Reply | StatusError] = {}
+    offset, ended = 0, False
+    try:
+        while True:
+            while not ended and offset < size and len(asked) < _READS_UNDER_WAY:
+                count = min(session.read_bytes, size - offset)
+                asked.append((session.send(read_request(handle, offset, count)), offset, count))
+                offset += count
+            if not asked:
+                return
+            number, start, count = asked.popleft()
+            reply = _reply_to(session, number, early)
+            while not ended:
+                if isinstance(reply, StatusError):
+                    if reply.code != END_OF_FILE:
+                        raise StoreFailed(f"Reading {path}: {reply.words}.", "Look at the file on the server.")
+                    ended = True
+                    break
+                data = data_of(reply, count)
+                yield data
+                start, count = start + len(data), count - len(data)
+                if not count:
+                    break
+                reply = _reply_to(session, session.send(read_request(handle, start, count)), early)
+    finally:
+        for number, _start, _count in asked:
+            _reply_to(session, number, early)
+
+
+def write_all(session: Session, handle: bytes, offset: int, chunks: t.Iterable[memoryview]) -> int:
+    """Write to an open file from ``offset`` on, with many requests under way. Return how many bytes that were.
+
+    Raises StatusError as soon as the server refuses a piece.
+    """
+    asked: collections.deque[int] = collections.deque()
+    early: dict[int, Reply | StatusError] = {}
+    size, written = session.write_bytes, 0
+
+    def settle(most: int) -> None:
+        while len(asked) > most:
+            reply = _reply_to(session, asked.popleft(), early)
+            if isinstance(reply, StatusError):
+                raise reply
+
+    try:
+        for chunk in chunks:
+            for start in range(0, len(chunk), size):
+                piece = bytes(chunk[start : start + size])
+                asked.append(session.send(write_request(handle, offset + written, piece)))
+                written += len(piece)
+                settle(_WRITES_UNDER_WAY)
+        settle(0)
+    except StatusError:
+        while asked:  # the session goes on after that
+            _reply_to(session, asked.popleft(), early)
+        raise
+    return written
+
+
+def _reply_to(session: Session, number: int, early: dict[int, Reply | StatusError]) -> Reply | StatusError:
+    while number not in early:
+        reply = session.read()
+        found = reply.number()
+        try:
+            early[found] = checked(reply)
+        except StatusError as error:
+            early[found] = error
+    return early.pop(number)

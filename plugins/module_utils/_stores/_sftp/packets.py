@@ -1,0 +1,155 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""Packets of SFTP, version 3: requests as bytes, and replies from bytes that are not trusted."""
+
+from __future__ import annotations
+
+import stat
+import struct
+import typing as t
+
+from ansible_collections.lastgood.database.plugins.module_utils._errors import ServerInvalid
+from ansible_collections.lastgood.database.plugins.module_utils._stores.base import FileFacts
+
+# Kinds of packets, in the protocol's own terms.
+INIT, VERSION, OPEN, CLOSE, READ, WRITE, LSTAT, FSTAT = 1, 2, 3, 4, 5, 6, 7, 8
+OPENDIR, READDIR, REMOVE, MKDIR, STAT, RENAME = 11, 12, 13, 14, 17, 18
+STATUS, HANDLE, DATA, NAME, ATTRS = 101, 102, 103, 104, 105
+EXTENDED, EXTENDED_REPLY = 200, 201
+
+OK, END_OF_FILE, NO_SUCH_FILE, PERMISSION_DENIED, FAILURE = 0, 1, 2, 3, 4
+
+FOR_READING, FOR_WRITING, CREATE, EXCLUSIVE = 0x01, 0x02, 0x08, 0x20
+
+FILE_MODE = 0o600
+DIRECTORY_MODE = 0o700
+SAFE_REQUEST_BYTES = 32 * 1024  # what every server takes
+
+
+class Request(t.NamedTuple):
+    """A packet to send, less its number."""
+
+    kind: int
+    body: bytes
+
+
+class StatusError(Exception):
+    """The server's own word that something can't be done."""
+
+    def __init__(self, code: int, words: str) -> None:
+        super().__init__(words)
+        self.code = code
+        self.words = words or f"status {code}"
+
+
+class Reply:
+    """A packet that came, read from its beginning to its end. Raises ServerInvalid where it is too short."""
+
+    def __init__(self, kind: int, body: bytes, place: int = 0) -> None:
+        self.kind = kind
+        self._body = body
+        self._place = place
+
+    def number(self) -> int:
+        return int(self._take(">I", 4))
+
+    def long(self) -> int:
+        return int(self._take(">Q", 8))
+
+    def text(self) -> bytes:
+        length = self.number()
+        end = self._place + length
+        if end > len(self._body):
+            raise invalid("a packet that ends too early")
+        found = self._body[self._place : end]
+        self._place = end
+        return found
+
+    def attributes(self) -> Attributes:
+        flags = self.number()
+        size = self.long() if flags & 0x1 else 0
+        if flags & 0x2:
+            self.long()  # user and group
+        mode = self.number() if flags & 0x4 else 0
+        times = self.long() if flags & 0x8 else 0
+        if flags & 0x80000000:
+            for _number in range(2 * self.number()):
+                self.text()
+        return Attributes(size, mode, times & 0xFFFFFFFF)
+
+    @property
+    def at_end(self) -> bool:
+        return self._place >= len(self._body)
+
+    def _take(self, form: str, length: int) -> t.Any:
+        try:
+            [value] = struct.unpack_from(form, self._body, self._place)
+        except struct.error:
+            raise invalid("a packet that ends too early") from None
+        self._place += length
+        return value
+
+
+class Attributes(t.NamedTuple):
+    """What the server says of a file; a type that it does not say is that of a regular file."""
+
+    size: int
+    mode: int
+    modified: int
+
+    @property
+    def is_file(self) -> bool:
+        return stat.S_IFMT(self.mode) in (0, stat.S_IFREG)
+
+    @property
+    def is_directory(self) -> bool:
+        return stat.S_ISDIR(self.mode)
+
+    @property
+    def facts(self) -> FileFacts:
+        return FileFacts(self.size, self.modified)
+
+
+def checked(reply: Reply) -> Reply:
+    """Return the reply. Raises StatusError where it says that it can't be done."""
+    if reply.kind == STATUS:
+        code = reply.number()
+        if code != OK:
+            words = "" if reply.at_end else reply.text().decode("utf-8", "replace")
+            raise StatusError(code, words)
+    return reply
+
+
+def invalid(what: str) -> ServerInvalid:
+    return ServerInvalid(f"The server sent {what}, which SFTP does not have.", "See that it is a server for SFTP.")
+
+
+def text(data: bytes) -> bytes:
+    """Return a text as packets have it."""
+    return struct.pack(">I", len(data)) + data
+
+
+def path_bytes(path: str) -> bytes:
+    return text(path.encode("utf-8", "surrogateescape"))
+
+
+def read_request(handle: bytes, offset: int, count: int) -> Request:
+    return Request(READ, handle + struct.pack(">QI", offset, count))
+
+
+def write_request(handle: bytes, offset: int, data: bytes) -> Request:
+    return Request(WRITE, handle + struct.pack(">Q", offset) + text(data))
+
+
+def data_of(reply: Reply, count: int) -> bytes:
+    """Return the data that was asked for: at least one byte, since the end of a file is a status, and no more than that."""
+    if reply.kind != DATA:
+        raise invalid("another answer than was asked for")
+    data = reply.text()
+    if not 1 <= len(data) <= count:
+        raise invalid(f"{len(data)} bytes where {count} were asked for")
+    return data

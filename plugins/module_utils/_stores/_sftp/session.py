@@ -1,0 +1,199 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""One channel of an SSH connection that speaks SFTP: many requests under way at once, and no answer trusted.
+
+A conversation is a generator: it yields a request, and is sent the reply. Those of many files go on side by side, so that
+a network's delay is paid once and not once for each file.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import typing as t
+
+from ansible_collections.lastgood.database.plugins.module_utils._errors import ConnectionLost, ConnectionTimeout
+from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.packets import (
+    EXTENDED,
+    EXTENDED_REPLY,
+    INIT,
+    SAFE_REQUEST_BYTES,
+    VERSION,
+    Reply,
+    Request,
+    StatusError,
+    checked,
+    invalid,
+    text,
+)
+
+Result = t.TypeVar("Result")
+Conversation = t.Generator[Request, Reply, Result]
+
+
+_LARGEST_REPLY = 1024 * 1024
+_CONVERSATIONS = 64  # at a time, as OpenSSH's own client has it
+
+
+class Channel(t.Protocol):
+    """What we use of paramiko's channel."""
+
+    def sendall(self, data: bytes) -> object: ...
+
+    def recv(self, count: int) -> bytes: ...
+
+    def close(self) -> object: ...
+
+
+class Session:
+    """An SFTP session. For one thread at a time."""
+
+    def __init__(self, channel: Channel, seconds: float, server: str) -> None:
+        """Begin to speak SFTP. For messages: ``seconds`` is how long the channel waits, ``server`` its name."""
+        self._channel = channel
+        self._seconds = seconds
+        self._server = server
+        self._last = 0
+        self._write(INIT, struct.pack(">I", 3))
+        reply = self.read()
+        if reply.kind != VERSION:
+            raise invalid("no version of SFTP")
+        reply.number()
+        self.extensions: dict[bytes, bytes] = {}
+        while not reply.at_end:
+            name = reply.text()
+            self.extensions[name] = reply.text()
+        self.read_bytes, self.write_bytes = SAFE_REQUEST_BYTES, SAFE_REQUEST_BYTES
+        if b"limits@openssh.com" in self.extensions:
+            self._ask_limits()
+
+    def close(self) -> None:
+        self._channel.close()
+
+    def converse(self, conversation: Conversation[Result]) -> Result:
+        """Go on with one conversation to its end. Raises StatusError where it lets that pass."""
+        return self.converse_all([conversation])[0]
+
+    def converse_all(self, conversations: t.Iterable[Conversation[Result]]) -> list[Result]:
+        """Go on with many conversations side by side, and return what came of each, in their order."""
+        results: list[Result | None] = []
+        waiting: dict[int, tuple[int, Conversation[Result]]] = {}
+        rest = iter(conversations)
+        error: StatusError | None = None
+        while True:
+            while error is None and len(waiting) < _CONVERSATIONS and (new := next(rest, None)) is not None:
+                results.append(None)
+                error = self._advance(new, lambda new=new: next(new), len(results) - 1, results, waiting) or error  # type: ignore[misc]
+            if not waiting:
+                break
+            reply = self.read()
+            number = reply.number()
+            if number not in waiting:
+                raise invalid("an answer to a question that was not asked")
+            place, going = waiting.pop(number)
+            if error is None:
+                error = self._advance(going, _step(going, reply), place, results, waiting)
+        if error is not None:
+            raise error
+        return t.cast("list[Result]", results)
+
+    def _advance(
+        self,
+        conversation: Conversation[Result],
+        step: t.Callable[[], Request],
+        place: int,
+        results: list[Result | None],
+        waiting: dict[int, tuple[int, Conversation[Result]]],
+    ) -> StatusError | None:
+        try:
+            request = step()
+        except StopIteration as end:
+            results[place] = end.value
+        except StatusError as error:
+            return error
+        else:
+            waiting[self.send(request)] = (place, conversation)
+        return None
+
+    def send(self, request: Request) -> int:
+        """Send a request, and return its number."""
+        self._last = (self._last + 1) & 0xFFFFFFFF
+        self._write(request.kind, struct.pack(">I", self._last) + request.body)
+        return self._last
+
+    def _ask_limits(self) -> None:
+        reply = self.converse(ask(Request(EXTENDED, text(b"limits@openssh.com")), EXTENDED_REPLY))
+        reply.long()  # the largest packet
+        largest_read, largest_write = reply.long(), reply.long()
+        # With room in a packet for what goes before the data.
+        self.read_bytes = min(largest_read, 255 * 1024) or SAFE_REQUEST_BYTES
+        self.write_bytes = min(largest_write, 255 * 1024) or SAFE_REQUEST_BYTES
+
+    def _write(self, kind: int, body: bytes) -> None:
+        with self._errors():
+            self._channel.sendall(struct.pack(">IB", len(body) + 1, kind) + body)
+
+    def read(self) -> Reply:
+        length, kind = struct.unpack(">IB", self._read_exactly(5))
+        if not 1 <= length <= _LARGEST_REPLY:
+            raise invalid(f"a packet of {length} bytes")
+        return Reply(kind, self._read_exactly(length - 1))
+
+    def _read_exactly(self, count: int) -> bytes:
+        pieces = []
+        with self._errors():
+            while count:
+                piece = self._channel.recv(count)
+                if not piece:
+                    raise EOFError("the server closed the session")
+                pieces.append(piece)
+                count -= len(piece)
+        return b"".join(pieces)
+
+    def _errors(self) -> _ChannelErrors:
+        return _ChannelErrors(self._seconds, self._server)
+
+
+class _ChannelErrors:
+    """Raises what the channel says as an error of ours. A class, since it is entered for every packet."""
+
+    def __init__(self, seconds: float, server: str) -> None:
+        self._seconds = seconds
+        self._server = server
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, socket.timeout):
+            raise ConnectionTimeout(
+                f"{self._server} said nothing for {self._seconds:g} seconds.", "See what holds it up, or raise timeout."
+            ) from error
+        if isinstance(error, (OSError, EOFError)):
+            raise ConnectionLost(
+                f"The connection to {self._server} was cut: {str(error) or 'it was closed'}.",
+                "Run it again; what is stored is as it was.",
+            ) from error
+
+
+def _step(conversation: Conversation[Result], reply: Reply) -> t.Callable[[], Request]:
+    def step() -> Request:
+        try:
+            answer = checked(reply)
+        except StatusError as error:
+            return conversation.throw(error)
+        return conversation.send(answer)
+
+    return step
+
+
+def ask(request: Request, kind: int) -> Conversation[Reply]:
+    """Ask once, for one kind of answer."""
+    reply = yield request
+    if reply.kind != kind:
+        raise invalid("another answer than was asked for")
+    return reply

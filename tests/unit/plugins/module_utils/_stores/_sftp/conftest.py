@@ -1,0 +1,76 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A server of SFTP in memory, which answers as a test wants it to."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+
+import pytest
+
+from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.packets import VERSION
+from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.session import Session
+
+Answer = Callable[[int, bytes], "tuple[int, bytes]"]
+Talk = Callable[[Answer], Session]
+
+
+class Memory:
+    """A channel to a server that is a function: of a request's kind and body, to the answer's."""
+
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+        self._coming = packet(VERSION, struct.pack(">I", 3))
+        self._begun = False
+
+    def sendall(self, data: bytes) -> object:
+        if not self._begun:  # what is sent first asks for the version
+            self._begun = True
+            return None
+        kind, number = struct.unpack_from(">BI", data, 4)
+        answered, body = self._answer(kind, data[9:])
+        self._coming += packet(answered, struct.pack(">I", number) + body)
+        return None
+
+    def recv(self, count: int) -> bytes:
+        taken, self._coming = self._coming[:count], self._coming[count:]
+        return taken
+
+    def close(self) -> object:
+        return None
+
+
+class Recorded:
+    """A channel on which comes what was recorded, whatever is asked."""
+
+    def __init__(self, coming: bytes) -> None:
+        self._coming = coming
+
+    def sendall(self, data: bytes) -> object:
+        return None
+
+    def recv(self, count: int) -> bytes:
+        taken, self._coming = self._coming[:count], self._coming[count:]
+        return taken
+
+    def close(self) -> object:
+        return None
+
+
+def packet(kind: int, body: bytes) -> bytes:
+    return struct.pack(">IB", len(body) + 1, kind) + body
+
+
+@pytest.fixture
+def talk() -> Talk:
+    """Begin a session with a server that answers so."""
+    return lambda answer: Session(Memory(answer), 1.0, "server:22")
+
+
+@pytest.fixture
+def hear() -> Callable[[bytes], Session]:
+    """Begin a session with a server that sends these bytes, whatever is asked."""
+    return lambda coming: Session(Recorded(packet(VERSION, struct.pack(">I", 3)) + coming), 1.0, "server:22")
