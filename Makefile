@@ -18,7 +18,7 @@ help: ## show this list
 
 setup: .dev ## make .venv with all that the other targets need
 
-demo: .demo ## see it work: a PostgreSQL server, backed up three times
+demo: .demo ## see it work: a PostgreSQL server, backed up three times, sent away and restored
 	@$(RUN) python -m demo.run
 
 lint: .dev ## check style, documentation, licences and the built artifact

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The demonstration: a real PostgreSQL server and an SQLite file are backed up three times, and one database is restored.
+"""The demonstration: a real PostgreSQL server and an SQLite file are backed up three times, sent away, and restored.
 
 Run by ``make demo``. All it makes is in .cache/demo and in a temporary folder, and is gone at the end.
 """
@@ -23,34 +23,41 @@ from pathlib import Path
 
 from ansible_collections.lastgood.database.plugins.module_utils._operations.inventory import InventoryRequest, inventory
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
+from demo.sftp_server import sftp_server
 from tools.throwaway_postgresql import Server, installation
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / ".cache" / "demo"
 BACKUPS = FOLDER / "backups"
 NOTES = FOLDER / "notes.db"
+AWAY = FOLDER / "away"
 
 
 def main() -> None:
     with contextlib.ExitStack() as stack:
         stack.enter_context(workspace())
         server = stack.enter_context(Server.start(installation(18)))
+        sftp = stack.enter_context(sftp_server(AWAY))
         say(f"A throw-away PostgreSQL {server.major} runs, with a small shop in it; beside it there is an SQLite file.")
+        print("An SFTP server runs, too, for backups that are kept elsewhere. Can this host send there?")
+        run_module("sftp_check", {**sftp, "create_directory": True})
         fill(server)
-        variables = write_variables(server)
+        variables = write_variables(server, sftp)
 
-        say("1. The first run backs up everything.")
+        say("1. The first run backs up everything, and sends it to the SFTP server.")
         run_playbook(variables)
         show_backups()
+        show_sent()
 
         say("2. One customer changes her name, and nothing else: one new backup.")
         server.psql("UPDATE customer SET name = 'Ada' WHERE id = 1", "shop")
         run_playbook(variables)
         show_backups()
 
-        say("3. Nothing has changed: the third run stores nothing (changed=0).")
+        say("3. Nothing has changed: the third run stores nothing and sends nothing (changed=0).")
         run_playbook(variables)
         show_backups()
+        show_sent()
 
         say("4. Somebody deletes what must not be deleted. The last good backup is read again, to see that it is good...")
         show_rows(server)
@@ -63,7 +70,15 @@ def main() -> None:
 
         say("5. A restore drill: each newest backup is restored to a server that is started for it and thrown away.")
         run_drill(variables)
-    say("The server is stopped, and all of this is gone again. Next: README.md, and make test.")
+
+        say("6. The disk with the backups is lost, and so is the data. What was sent away brings it back.")
+        shutil.rmtree(BACKUPS)
+        server.psql("TRUNCATE customer CASCADE", "shop")
+        show_rows(server)
+        there = {**sftp, "remote_directory": f"{sftp['remote_directory']}/demo"}
+        run_module("db_restore", {"sftp": there, "database": "shop", "if_exists": "replace", **login(server)})
+        show_rows(server)
+    say("The servers are stopped, and all of this is gone again. Next: README.md, and make test.")
 
 
 @contextlib.contextmanager
@@ -101,7 +116,7 @@ def bin_directory(server: Server) -> dict[str, t.Any]:
     return {"bin_directory": str(server.bin_directory)}
 
 
-def write_variables(server: Server) -> Path:
+def write_variables(server: Server, sftp: dict[str, t.Any]) -> Path:
     """Write what an inventory would say of this host, and return the file."""
     variables = {
         "ansible_connection": "local",
@@ -112,6 +127,7 @@ def write_variables(server: Server) -> Path:
             login(server),
             {"engine": "sqlite", "databases": [str(NOTES)]},
         ],
+        "backup_sftp": sftp,
     }
     file = FOLDER / "variables.json"
     file.write_text(json.dumps(variables, indent=2))
@@ -165,6 +181,12 @@ def show_backups() -> None:
     for file in facts["files"]:
         name = file["database"] or file["kind"]
         print(f"   {file['state']:5} {name:9} {file['size_kb']:>7} KiB  {file['filename']}")
+
+
+def show_sent() -> None:
+    """Show how many backups are on the SFTP server."""
+    names = sorted(path.name for path in (AWAY / "files").rglob("backup_*") if path.suffix != ".json")
+    print(f"   On the SFTP server: {len(names)} backups.")
 
 
 def say(text: str) -> None:
