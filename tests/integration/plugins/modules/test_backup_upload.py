@@ -323,3 +323,15 @@ def test_backups_that_were_sent_are_listed_and_pruned_there(site: Site) -> None:
     assert [one["filename"] for one in pruned.result["deleted"]] == [names[2], names[1]]
     assert run_module("backup_prune", sftp=there, keep_last=1).changed is False
     site.assert_arrived(names[0])
+
+
+def test_an_account_that_may_not_delete_or_replace_takes_uploads_and_loses_nothing(tmp_path: Path) -> None:
+    with sftp_server("Subsystem sftp internal-sftp -P remove,posix-rename") as server:
+        site = Site(server, tmp_path / "here", tmp_path / "there")
+        names = [site.put(created_at=ago(hours=hours)) for hours in (2, 1)]
+        assert sorted(site.upload(verify="sha256").result["uploaded"]) == sorted(names)
+        assert not site.upload().changed
+        before = contents(site.there)
+        pruned = run_module("backup_prune", sftp=server.options(site.there), keep_last=1)
+        assert pruned.error_code == "delete_failed"
+        assert contents(site.there) == before
