@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import struct
 import subprocess
 import tarfile
 import zipfile
@@ -153,6 +154,11 @@ def test_beyond_4_gib_the_programs_and_pythons_readers_find_what_comes_behind(na
         with zipfile.ZipFile(path) as archive:
             assert {one.filename: one.file_size for one in archive.infolist()} == files
             assert archive.read("small") == b"behind"
+        with path.open("rb") as file:  # as a reader that gets no further than the file's own header sees it
+            header = struct.unpack("<4sHHHHHIIIHH", file.read(30))
+            file.seek(header[9], os.SEEK_CUR)
+            assert header[7:9] == (0xFFFFFFFF, 0xFFFFFFFF)
+            assert struct.unpack("<HHQQ", file.read(header[10])) == (1, 16, files["large"], files["large"])
     else:
         with tarfile.open(path) as archive:
             assert {one.name: one.size for one in archive} == files
