@@ -72,15 +72,12 @@ class Login:
         return " ".join(f"{name}={_quote(str(value))}" for name, value in parts.items() if value is not None)
 
 
-@contextlib.contextmanager
-def password_file(login: Login) -> t.Iterator[int | None]:
+def password_file(login: Login) -> t.ContextManager[int | None]:
     """Hold the password in a file without a name, and give its descriptor; None where there is no password."""
     if login.password is None:
-        yield None
-        return
+        return contextlib.nullcontext()
     escaped = login.password.replace("\\", "\\\\").replace(":", "\\:")
-    with secret_file(f"*:*:*:*:{escaped}\n") as descriptor:
-        yield descriptor
+    return secret_file(f"*:*:*:*:{escaped}\n")
 
 
 @contextlib.contextmanager
