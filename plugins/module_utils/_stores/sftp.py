@@ -184,7 +184,7 @@ class SftpStore:
         size = packets.SAFE_REQUEST_BYTES
         try:
             for offset in range(0, len(data), size):
-                request = packets.write_request(handle, offset, data[offset : offset + size])
+                request = packets.write_request(handle, offset, memoryview(data)[offset : offset + size])
                 self._do(doing, conversations.plain(request), len(data))
         finally:
             self._finish(doing, handle)

@@ -53,8 +53,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.se
 
 _LARGEST_LISTING = 1_000_000  # names; nobody keeps that many, and a server could go on for ever
 _LONGEST_NAME = 255  # so that those of a listing have room in memory
-_READS_UNDER_WAY = 16
-_WRITES_UNDER_WAY = 32
+_UNDER_WAY = 32  # reads or writes of one file at a time
 _SHORT_READS = 64  # of one small file; more, and it is not worth waiting for
 
 
@@ -179,7 +178,7 @@ def read_all(session: Session, path: str, handle: bytes, size: int) -> t.Iterato
     offset, ended = 0, False
     try:
         while True:
-            while not ended and offset < size and len(asked) < _READS_UNDER_WAY:
+            while not ended and offset < size and len(asked) < _UNDER_WAY:
                 count = min(session.read_bytes, size - offset)
                 asked.append((session.send(read_request(handle, offset, count)), offset, count))
                 offset += count
@@ -222,10 +221,10 @@ def write_all(session: Session, handle: bytes, offset: int, chunks: t.Iterable[m
     try:
         for chunk in chunks:
             for start in range(0, len(chunk), size):
-                piece = bytes(chunk[start : start + size])
+                piece = chunk[start : start + size]
                 asked.append(session.send(write_request(handle, offset + written, piece)))
                 written += len(piece)
-                settle(_WRITES_UNDER_WAY)
+                settle(_UNDER_WAY)
         settle(0)
     except StatusError:
         while asked:  # the session goes on after that

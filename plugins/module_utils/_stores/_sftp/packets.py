@@ -29,12 +29,15 @@ FILE_MODE = 0o600
 DIRECTORY_MODE = 0o700
 SAFE_REQUEST_BYTES = 32 * 1024  # what every server takes
 
+NO_DATA = memoryview(b"")
+
 
 class Request(t.NamedTuple):
-    """A packet to send, less its number."""
+    """A packet to send, less its number. ``data``, what is written to a file, ends it."""
 
     kind: int
     body: bytes
+    data: memoryview = NO_DATA
 
 
 class StatusError(Exception):
@@ -141,8 +144,8 @@ def read_request(handle: bytes, offset: int, count: int) -> Request:
     return Request(READ, handle + struct.pack(">QI", offset, count))
 
 
-def write_request(handle: bytes, offset: int, data: bytes) -> Request:
-    return Request(WRITE, handle + struct.pack(">Q", offset) + text(data))
+def write_request(handle: bytes, offset: int, data: memoryview) -> Request:
+    return Request(WRITE, handle + struct.pack(">QI", offset, len(data)), data)
 
 
 def data_of(reply: Reply, count: int) -> bytes:

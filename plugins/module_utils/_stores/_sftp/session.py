@@ -21,6 +21,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.pa
     EXTENDED,
     EXTENDED_REPLY,
     INIT,
+    NO_DATA,
     SAFE_REQUEST_BYTES,
     VERSION,
     Reply,
@@ -36,6 +37,7 @@ Conversation = t.Generator[Request, Reply, Result]
 
 
 _LARGEST_REPLY = 1024 * 1024
+_SSH_PACKET_BYTES = 32 * 1024 - 64  # what paramiko sends at once to most servers: of more it copies the rest each time
 _CONVERSATIONS = 64  # at a time, as OpenSSH's own client has it
 
 
@@ -122,7 +124,7 @@ class Session:
     def send(self, request: Request) -> int:
         """Send a request, and return its number."""
         self._last = (self._last + 1) & 0xFFFFFFFF
-        self._write(request.kind, struct.pack(">I", self._last) + request.body)
+        self._write(request.kind, struct.pack(">I", self._last) + request.body, request.data)
         return self._last
 
     def _ask_limits(self) -> None:
@@ -133,9 +135,13 @@ class Session:
         self.read_bytes = min(largest_read, 255 * 1024) or SAFE_REQUEST_BYTES
         self.write_bytes = min(largest_write, 255 * 1024) or SAFE_REQUEST_BYTES
 
-    def _write(self, kind: int, body: bytes) -> None:
+    def _write(self, kind: int, body: bytes, data: memoryview = NO_DATA) -> None:
+        head = struct.pack(">IB", 1 + len(body) + len(data), kind) + body
+        room = max(0, _SSH_PACKET_BYTES - len(head))
         with self._errors():
-            self._channel.sendall(struct.pack(">IB", len(body) + 1, kind) + body)
+            self._channel.sendall(head + data[:room])
+            for start in range(room, len(data), _SSH_PACKET_BYTES):
+                self._channel.sendall(bytes(data[start : start + _SSH_PACKET_BYTES]))
 
     def read(self) -> Reply:
         length, kind = struct.unpack(">IB", self._read_exactly(5))

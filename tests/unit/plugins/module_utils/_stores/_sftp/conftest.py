@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import pytest
 
-from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.packets import VERSION
+from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.packets import INIT, VERSION
 from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.session import Session
 
 Answer = Callable[[int, bytes], "tuple[int, bytes]"]
@@ -23,17 +23,23 @@ class Memory:
 
     def __init__(self, answer: Answer) -> None:
         self._answer = answer
-        self._coming = packet(VERSION, struct.pack(">I", 3))
-        self._begun = False
+        self._coming = b""
+        self._sent = b""
 
     def sendall(self, data: bytes) -> object:
-        if not self._begun:  # what is sent first asks for the version
-            self._begun = True
-            return None
-        kind, number = struct.unpack_from(">BI", data, 4)
-        answered, body = self._answer(kind, data[9:])
-        self._coming += packet(answered, struct.pack(">I", number) + body)
+        self._sent += data
+        while len(self._sent) >= 4 and len(self._sent) >= (end := 4 + struct.unpack_from(">I", self._sent)[0]):
+            self._receive(self._sent[4:end])
+            self._sent = self._sent[end:]
         return None
+
+    def _receive(self, request: bytes) -> None:
+        if request[0] == INIT:
+            self._coming += packet(VERSION, struct.pack(">I", 3))
+            return
+        kind, number = struct.unpack_from(">BI", request)
+        answered, body = self._answer(kind, request[5:])
+        self._coming += packet(answered, struct.pack(">I", number) + body)
 
     def recv(self, count: int) -> bytes:
         taken, self._coming = self._coming[:count], self._coming[count:]

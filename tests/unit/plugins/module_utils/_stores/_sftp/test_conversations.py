@@ -149,6 +149,24 @@ def test_writing_ends_at_the_first_refusal_and_the_session_goes_on(talk: Talk) -
     assert session.converse(look("x")) is None
 
 
+@pytest.mark.parametrize("limit", [1, 32 * 1024, 255 * 1024])
+def test_writing_sends_all_the_data_in_requests_as_large_as_the_server_takes(talk: Talk, limit: int) -> None:
+    data = bytes(range(256)) * (limit // 100 + 1)
+    written: dict[int, bytes] = {}
+
+    def answer(kind: int, body: bytes) -> tuple[int, bytes]:
+        [offset, length] = struct.unpack_from(">QI", body, len(HANDLE_BYTES))
+        written[offset] = body[len(HANDLE_BYTES) + 12 :]
+        assert kind == WRITE and len(written[offset]) == length <= limit
+        return status(OK)
+
+    session = talk(answer)
+    session.write_bytes = limit
+    assert write_all(session, HANDLE_BYTES, 7, [memoryview(data[:100]), memoryview(data[100:])]) == len(data)
+    assert b"".join(written[offset] for offset in sorted(written)) == data
+    assert min(written) == 7
+
+
 def test_what_is_gone_already_is_no_error_to_delete(talk: Talk) -> None:
     assert talk(lambda _kind, _body: status(NO_SUCH_FILE)).converse(remove_file("x")) is False
     assert talk(lambda _kind, _body: status(OK)).converse(remove_file("x")) is True
