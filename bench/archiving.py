@@ -11,18 +11,16 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from ansible_collections.lastgood.database.plugins.module_utils._archives.registry import FORMATS
-from ansible_collections.lastgood.database.tests.support.backups import put_backup
+from bench.backups import put_backups
 from bench.measure import Case, compare
 from bench.peers import ours, theirs
 
 COUNT = 8
 COPY = "cp -r {0} {1}"
 MEBIBYTES = 60
-FIRST = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
 
 def archiving() -> None:
@@ -30,10 +28,8 @@ def archiving() -> None:
     with tempfile.TemporaryDirectory(dir=os.environ["HOME"]) as folder:
         top = Path(folder)
         backups, results = top / "backups", top / "results"
-        backups.mkdir()
         results.mkdir()
-        for number in range(COUNT):  # of random bytes, which are as compressible as a backup is
-            put_backup(backups, FIRST + timedelta(days=number), os.urandom(MEBIBYTES * 1024 * 1024))
+        put_backups(backups, COUNT, MEBIBYTES)
         cases = {f"backup_archive, {name}": _ours(top, name) for name in FORMATS}
         unchanged = results / "unchanged.zip"
         cases["backup_archive again"] = ours("backup_archive", top, directory=str(backups), dest=str(unchanged))

@@ -17,6 +17,7 @@ from bench.dumping import dumping
 from bench.listing import listing
 from bench.pruning import pruning
 from bench.restoring import restoring
+from bench.uploading import uploading
 from bench.verifying import verifying
 
 ROWS: dict[str, t.Callable[[], None]] = {
@@ -26,6 +27,7 @@ ROWS: dict[str, t.Callable[[], None]] = {
     "archiving": archiving,
     "restoring": restoring,
     "verifying": verifying,
+    "uploading": uploading,
 }
 
 
