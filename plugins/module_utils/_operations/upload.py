@@ -316,15 +316,17 @@ class _Sending:
     def _content_from(self, offset: int) -> t.Iterator[memoryview]:
         """Yield the payload from ``offset`` on. All of it is digested."""
         place = 0
-        for chunk in self._request.source.chunks(self._name):
-            if self._request.is_stopped():
-                raise Interrupted("The run was ended in the middle of an upload.", "Run it again: it goes on from there.")
-            self._digest.update(chunk)
-            rest = chunk[max(0, offset - place) :]
-            place += len(chunk)
-            if rest:
-                self._throttle.take(len(rest))
-                yield rest
+        with concurrent.futures.ThreadPoolExecutor(1) as digesting:
+            for chunk in self._request.source.chunks(self._name):
+                if self._request.is_stopped():
+                    raise Interrupted("The run was ended in the middle of an upload.", "Run it again: it goes on from there.")
+                digested = digesting.submit(self._digest.update, chunk)  # while it is sent
+                rest = chunk[max(0, offset - place) :]
+                place += len(chunk)
+                if rest:
+                    self._throttle.take(len(rest))
+                    yield rest
+                digested.result()
 
     def _check_source(self) -> None:
         if self._digest.hexdigest() != self._backup.manifest.payload_sha256:
