@@ -65,6 +65,7 @@ def failing_network(
 ) -> Iterator[Proxy]:
     """Carry ``limit`` bytes of each connection in a direction, and then close it, or carry no more."""
     with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         proxy = Proxy(to, limit, direction, failure, listener.getsockname()[1])

@@ -55,6 +55,7 @@ _KEY_EXCHANGES = (
 _HOST_KEYS = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "rsa-sha2-512", "rsa-sha2-256")
 _NO_LONGER = ["ssh-rsa", "ssh-dss", "ssh-rsa-cert-v01@openssh.com"]
 _WINDOW_BYTES = 8 * 1024 * 1024  # what may be on its way to us: 100 MB/s where an answer takes 80 ms
+_LARGEST_NUMBER = 2**31 - 1  # that an option of a socket takes
 _USER_KEYS = ("~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa")
 
 AuthMethod = t.Literal["auto", "password", "ssh_key"]
@@ -241,12 +242,18 @@ class Connection:
         except ConnectionLost as error:
             raise SftpUnavailable(f"{problem}: the session ended at once.", remedy) from error
 
+    def _tune(self, stream: socket.socket) -> None:
+        stream.settimeout(self.settings.timeout)
+        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # or small requests wait for answers, 40 ms each
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # on Linux; the library goes on trying for ever to send what nobody takes
+            milliseconds = min(max(1, int(self.settings.timeout * 1000)), _LARGEST_NUMBER)
+            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+
     def _open_stream(self) -> socket.socket:
         failure: OSError = OSError("no address")
         for family, kind, protocol, _name, address in self._addresses:
             stream = socket.socket(family, kind, protocol)
-            stream.settimeout(self.settings.timeout)
-            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # or small requests wait for answers, 40 ms each
+            self._tune(stream)
             try:
                 stream.connect(address)
             except OSError as error:

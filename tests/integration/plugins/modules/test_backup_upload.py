@@ -31,6 +31,7 @@ from ansible_collections.lastgood.database.tests.support.observe import (
     rewrite_manifest,
     wait_until,
 )
+from ansible_collections.lastgood.database.tests.support.proxy import failing_network
 from ansible_collections.lastgood.database.tests.support.sftp import SftpServer, sftp_server
 
 SIZE = 3_000_001
@@ -227,6 +228,21 @@ def test_an_upload_that_was_cut_off_goes_on_from_there(site: Site, percent: int)
     again = site.upload(verify="sha256")
     assert (again.result["uploaded"], again.result["resumed"]) == ([name], [name])
     assert again.result["bytes"] == size - begun
+    site.assert_arrived(name)
+
+
+@pytest.mark.parametrize("size", [SIZE, 40_000_000], ids=["within the window", "beyond all buffers"])
+def test_a_server_that_takes_no_more_is_left_in_time_and_the_next_run_goes_on(site: Site, size: int) -> None:
+    name = site.put(size)
+    pinned = {"host_key_policy": "pinned", "host_key": site.server.host_key()}
+    with failing_network(site.server.port, 1_000_000, "to server", "stall") as proxy:
+        outcome = site.upload(sftp={"port": proxy.port, "timeout": "2s", **pinned})
+        assert proxy.failed.is_set()
+    [failed] = outcome.result["failed_uploads"]
+    assert failed["error"]["code"] == "connection_timeout"
+    assert f"127.0.0.1:{proxy.port}" in outcome.msg
+    assert site.partial(name).exists()
+    assert site.upload().result["resumed"] == [name]
     site.assert_arrived(name)
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import asyncssh
 import pytest
 
+from ansible_collections.lastgood.database.tests.support.backups import ago, put_backup
 from ansible_collections.lastgood.database.tests.support.modules import Host, Outcome, run_module
 from ansible_collections.lastgood.database.tests.support.observe import (
     assert_whole,
@@ -28,6 +29,7 @@ from ansible_collections.lastgood.database.tests.support.observe import (
     state_of,
 )
 from ansible_collections.lastgood.database.tests.support.other_sftp import PASSWORD, OtherServer, other_sftp_server
+from ansible_collections.lastgood.database.tests.support.proxy import failing_network
 from ansible_collections.lastgood.database.tests.support.sftp import PASSPHRASE, make_key
 
 SIZE = 1_000_001
@@ -316,3 +318,15 @@ def test_an_account_that_may_not_delete_takes_uploads_and_says_what_was_not_dele
         assert done.error_code == "delete_failed"
         assert "no deletions here" in done.msg
         assert len(payloads(server.root)) == 2
+
+
+def test_a_server_that_takes_no_more_is_left_in_time_whatever_is_in_the_buffers(tmp_path: Path) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    name = put_backup(here, ago(hours=1), os.urandom(30_000_000))
+    with other_sftp_server(tmp_path / "server", window=64 << 20) as server:
+        with failing_network(server.port, 1_000_000, "to server", "stall") as proxy:
+            outcome = upload(here, server, sftp={"port": proxy.port, "timeout": "2s"})
+            assert proxy.failed.is_set()
+        assert outcome.error_code in ("connection_timeout", "connection_lost")
+        assert upload(here, server).result["resumed"] == [name]
