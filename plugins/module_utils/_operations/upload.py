@@ -239,41 +239,64 @@ class _Sent(t.NamedTuple):
 
 def _send_all(request: UploadRequest, first: SftpStore, report: Report) -> None:
     """Send over several connections, the first of which is there already. One that fails lets the others go on."""
-    parcels = report.plan.parcels
-    if not parcels:
+    if not report.plan.parcels:
         return
-    throttle = _Throttle(request.bandwidth_limit)
-    count = min(request.connections, len(parcels))
-    rest = iter(parcels)
-    guard = threading.Lock()
+    count = min(request.connections, len(report.plan.parcels))
+    dispatch = _Dispatch(request, report)
+    with contextlib.ExitStack() as stack:
+        others = [stack.enter_context(contextlib.closing(request.connect())) for _number in range(count - 1)]
+        with concurrent.futures.ThreadPoolExecutor(count) as pool:
+            futures = [pool.submit(dispatch.work, store) for store in (first, *others)]
+            try:
+                for future in futures:
+                    future.result()
+            except Interrupted as error:  # raised here, in the main thread, by the signal; the others see it for themselves
+                interruption: Interrupted | None = error
+            else:
+                interruption = None
+    dispatch.finish(interruption)
 
-    def work(store: SftpStore) -> None:
-        while True:
-            with guard:
-                parcel = next(rest, None)
+
+class _Dispatch:
+    """Hands out parcels to connections, each in a thread of its own, and notes in the report what becomes of them."""
+
+    def __init__(self, request: UploadRequest, report: Report) -> None:
+        self._request = request
+        self._report = report
+        self._throttle = _Throttle(request.bandwidth_limit)
+        self._rest = iter(report.plan.parcels)
+        self._guard = threading.Lock()
+
+    def work(self, store: SftpStore) -> None:
+        """Send over one connection until nothing is left, or the run was told to end."""
+        while not self._request.is_stopped():
+            with self._guard:
+                parcel = next(self._rest, None)
             if parcel is None:
                 return
             name = parcel.backup.name.filename
             try:
-                sent = _Sending(request, store, parcel, throttle).send()
+                sent = _Sending(self._request, store, parcel, self._throttle).send()
             except BackupError as error:
-                with guard:
-                    report.failures[name] = error
+                with self._guard:
+                    self._report.failures[name] = error
                 if isinstance(error, ConnectionFailed):
                     store.close()  # the next parcel opens it anew
             else:
-                with guard:
-                    report.uploaded.append(name)
-                    report.bytes += sent.bytes
-                    report.resumed += [name] if sent.resumed else []
+                with self._guard:
+                    self._report.uploaded.append(name)
+                    self._report.bytes += sent.bytes
+                    self._report.resumed += [name] if sent.resumed else []
 
-    with contextlib.ExitStack() as stack:
-        others = [stack.enter_context(contextlib.closing(request.connect())) for _number in range(count - 1)]
-        with concurrent.futures.ThreadPoolExecutor(count) as pool:
-            for future in [pool.submit(work, store) for store in (first, *others)]:
-                future.result()
-    for names in (report.uploaded, report.resumed):
-        names.sort()
+    def finish(self, interruption: Interrupted | None) -> None:
+        """Put the report in order, once all threads have ended."""
+        report = self._report
+        if interruption is not None:
+            seen = {*report.uploaded, *report.failures}
+            names = (parcel.backup.name.filename for parcel in report.plan.parcels)
+            report.failures.update((name, interruption) for name in names if name not in seen)
+        report.uploaded.sort()
+        report.resumed.sort()
 
 
 class _Sending:

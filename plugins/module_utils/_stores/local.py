@@ -167,7 +167,7 @@ class LocalStore:
                     raise Interrupted("The run was ended while it waited for a lock.", "Run it again.")
                 raise Locked(
                     f"Another run has held {self.path(LOCK_NAME)} for {seconds:g} seconds.",
-                    "Wait for it, see what it hangs on, or raise lock_timeout.",
+                    "Wait for it, or see what it hangs on, and run again.",
                 )
             yield
         finally:

@@ -276,6 +276,20 @@ def test_a_run_that_is_told_to_stop_says_so_and_the_next_goes_on(site: Site) -> 
     site.assert_arrived(name)
 
 
+def test_a_run_that_is_told_to_stop_tells_what_it_has_sent(site: Site) -> None:
+    first, second, third = (site.put(4_000_000, created_at=ago(hours=hours)) for hours in (3, 2, 1))
+    with running_module("backup_upload", **site.options(bandwidth_limit="4M", connections=1)) as process:
+        wait_until(lambda: process.ended or size_of(site.partial(second)) > 0)
+        process.send_signal(signal.SIGTERM)
+        outcome = process.wait()
+    assert outcome.error_code == "interrupted"
+    assert (outcome.result["changed"], outcome.result["uploaded"]) == (True, [first])
+    assert {failed["filename"] for failed in outcome.result["failed_uploads"]} == {second, third}
+    assert [path.name for path in payloads(site.there)] == [first]
+    assert site.upload().result["uploaded"] == [second, third]
+    site.assert_arrived(first, second, third)
+
+
 def test_a_run_that_is_killed_leaves_only_a_partial(site: Site) -> None:
     name = site.put(8_000_000)
     with running_module("backup_upload", **site.options(bandwidth_limit="2M")) as process:
