@@ -41,7 +41,8 @@ def go_on():
 def real_output(count):
     reading, writing = os.pipe()
     instead = ["--file=/dev/fd/%d" % writing if one.startswith("--file=") else one for one in arguments]
-    child = subprocess.Popen([real, *instead], pass_fds=[writing])
+    os.set_inheritable(writing, True)
+    child = subprocess.Popen([real, *instead], close_fds=False)  # the password may be in one that we were given
     os.close(writing)
     note("child", str(child.pid))
     source = open(reading, "rb", buffering=0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -24,6 +25,12 @@ from tools.throwaway_postgresql import Server, installation
 SECRET = f"watched{os.getpid()}"
 WATCHED = f"{PASSWORD} {SECRET}"
 
+SILENT, FULL = "a port where nobody speaks", "a disk without room"
+OVERFLOWING = """
+sink = open(out, "wb", buffering=0)
+for chunk in [*real_output(300), os.urandom(1 << 20)]:
+    sink.write(chunk)
+"""
 SLOWLY = "time.sleep(0.5)\ngo_on()"
 # What may happen to a run: options over the usual, what pg_dump does, and a word of what ansible then says.
 RUNS: dict[str, tuple[dict[str, object], str, str]] = {
@@ -32,6 +39,9 @@ RUNS: dict[str, tuple[dict[str, object], str, str]] = {
     "pg_dump hangs": ({"timeout": "1s"}, "wait_for('never')", '"code": "timeout"'),
     "the password is wrong": ({"login_password": f"wrong {WATCHED}"}, SLOWLY, "authentication_failed"),
     "the server is out of reach": ({"login_port": 1}, SLOWLY, "connection_failed"),
+    "the server says nothing": ({"login_port": SILENT}, SLOWLY, "connection_failed"),
+    "the disk is full": ({"directory": FULL}, OVERFLOWING, "no_space"),
+    "a signal ends the run": ({}, "os.kill(os.getppid(), signal.SIGTERM); time.sleep(60)", '"code": "interrupted"'),
     "an option is wrong": ({"interval": "soon"}, SLOWLY, "argument_invalid"),
 }
 
@@ -45,9 +55,21 @@ def watched() -> Iterator[Server]:
         yield server
 
 
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        yield silent.getsockname()[1]
+
+
 @pytest.mark.parametrize("case", RUNS)
-def test_nobody_sees_the_password_whatever_happens(watched: Server, tmp_path: Path, case: str) -> None:
+def test_nobody_sees_the_password_whatever_happens(
+    watched: Server, tmp_path: Path, case: str, silent_port: int, request: pytest.FixtureRequest
+) -> None:
     over, script, word = RUNS[case]
+    if FULL in over.values():
+        over = {**over, "directory": str(request.getfixturevalue("small_disk")("size=64k"))}
+    if SILENT in over.values():
+        over = {**over, "login_port": silent_port}
     impostor = Impostor(tmp_path / "fake", watched.bin_directory, script)
     options = {
         "directory": str(tmp_path / "backups"),
@@ -68,13 +90,16 @@ def ad_hoc(folder: Path, options: dict[str, object]) -> subprocess.CompletedProc
     """Run the module by ``ansible -vvv``, with its options in a file that only ansible reads, and watch the machine meanwhile."""
     variables = folder / "vars" / "variables.json"
     variables.parent.mkdir()
+    temporary = folder / "tmp"
+    temporary.mkdir()
     variables.write_text(json.dumps({"ansible_python_interpreter": sys.executable, "options": options}))
     # ansible puts a module's options into a file of its own, unless it hands them over by a pipe.
-    environment = {**os.environ, "ANSIBLE_PIPELINING": "true", "ANSIBLE_NOCOLOR": "1"}
+    environment = {**os.environ, "ANSIBLE_PIPELINING": "true", "ANSIBLE_NOCOLOR": "1", "TMPDIR": str(temporary)}
     arguments = " ".join(f"{name}={{{{ options.{name} }}}}" for name in options)
     command = ["ansible", "localhost", "-vvv", "-c", "local", "-e", f"@{variables}"]
     command += ["-m", "lastgood.database.db_backup", "-a", arguments]
-    with watching_for(SECRET, folder / "backups", folder / "fake", Path(os.environ["ANSIBLE_HOME"])):
+    places = (Path(str(options["directory"])), folder / "fake", temporary, Path(os.environ["ANSIBLE_HOME"]))
+    with watching_for(SECRET, *places):
         return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
 
