@@ -170,13 +170,12 @@ from ansible_collections.lastgood.database.plugins.module_utils._ansible import 
     run_module,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._archives.registry import FORMATS
-from ansible_collections.lastgood.database.plugins.module_utils._arguments import (
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.archives import archive_format_from, destination_from
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import (
     DIRECTORY_SPEC,
     FILE_SPEC,
     SELECTION_SPEC,
     Params,
-    archive_format_from,
-    destination_from,
     directory_from,
     selection_from,
 )

@@ -273,15 +273,14 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleResult, now, run_module
-from ansible_collections.lastgood.database.plugins.module_utils._arguments import (
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import (
     SELECTION_SPEC,
-    STORE_SPEC,
     Params,
     at_least,
     selection_from,
-    store_from,
     strings_from,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.stores import STORE_SPEC, store_from
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import STATES
 from ansible_collections.lastgood.database.plugins.module_utils._operations.inventory import SORT_BY, InventoryRequest, inventory
 

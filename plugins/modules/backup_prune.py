@@ -238,14 +238,9 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleResult, now, run_module
-from ansible_collections.lastgood.database.plugins.module_utils._arguments import (
-    RETENTION_SPEC,
-    STORE_SPEC,
-    Params,
-    rules_from,
-    store_from,
-    strings_from,
-)
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import Params, strings_from
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.retention import RETENTION_SPEC, rules_from
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.stores import STORE_SPEC, store_from
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
 from ansible_collections.lastgood.database.plugins.module_utils._operations.prune import Named, PruneRequest, prune
 from ansible_collections.lastgood.database.plugins.module_utils._retention import Rules

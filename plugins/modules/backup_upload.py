@@ -158,17 +158,15 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleResult, ModuleRunner, now, run_module
-from ansible_collections.lastgood.database.plugins.module_utils._arguments import (
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import (
     DIRECTORY_SPEC,
     SELECTION_SPEC,
-    SFTP_SPEC,
     Params,
     at_least,
-    bandwidth_from,
     directory_from,
     selection_from,
-    sftp_from,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.stores import SFTP_SPEC, bandwidth_from, sftp_from
 from ansible_collections.lastgood.database.plugins.module_utils._operations.upload import UploadRequest, upload
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp import SftpStore

@@ -188,15 +188,9 @@ from ansible_collections.lastgood.database.plugins.module_utils._ansible import 
     now,
     run_module,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._arguments import (
-    LOGIN_SPEC,
-    SELECTION_SPEC,
-    STORE_SPEC,
-    Params,
-    given_login_from,
-    selection_from,
-    store_from,
-)
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import SELECTION_SPEC, Params, selection_from
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.login import LOGIN_SPEC, given_login_from
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.stores import STORE_SPEC, store_from
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.examination import ExaminationOptions
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import LEVELS
 from ansible_collections.lastgood.database.plugins.module_utils._operations.verify import VerifyRequest, verify

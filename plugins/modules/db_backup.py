@@ -312,17 +312,17 @@ from ansible_collections.lastgood.database.plugins.module_utils._ansible import 
     now,
     run_module,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._arguments import (
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import (
     DIRECTORY_SPEC,
     FILE_SPEC,
-    LOGIN_SPEC,
     Params,
     at_least,
     directory_from,
     duration_from,
-    engine_options_from,
     lock_timeout_from,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.engines import engine_options_from
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.login import LOGIN_SPEC
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import LEVELS
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.registry import codec_for
 from ansible_collections.lastgood.database.plugins.module_utils._engines.registry import engine_for

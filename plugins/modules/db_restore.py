@@ -245,15 +245,12 @@ from ansible_collections.lastgood.database.plugins.module_utils._ansible import 
     now,
     run_module,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._arguments import (
-    LOGIN_SPEC,
-    STORE_SPEC,
-    Params,
-    restore_options_from,
-    store_from,
-)
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import Params
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.login import LOGIN_SPEC
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.restores import restore_options_from
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.stores import STORE_SPEC, store_from
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.registry import decoder_for
-from ansible_collections.lastgood.database.plugins.module_utils._engines.registry import restore_engine_for
+from ansible_collections.lastgood.database.plugins.module_utils._engines.restorers import restore_engine_for
 from ansible_collections.lastgood.database.plugins.module_utils._operations.restore import LATEST, RestoreRequest, restore
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 

@@ -173,7 +173,8 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleResult, run_module
-from ansible_collections.lastgood.database.plugins.module_utils._arguments import SFTP_SPEC, Params, sftp_from
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import Params
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.stores import SFTP_SPEC, sftp_from
 from ansible_collections.lastgood.database.plugins.module_utils._operations.probe import probe
 from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp import SftpStore
 

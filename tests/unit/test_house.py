@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -187,3 +188,18 @@ def test_disorder_is_seen(name: str, source: str, words: str) -> None:
 )
 def test_order_is_let_be(name: str, source: str) -> None:
     assert list(complaints(name, source)) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "rooms"),
+    [
+        ("backup_facts", ["_archives", "_codecs", "_engines", "_stores._sftp"]),
+        ("backup_prune", ["_archives", "_codecs", "_engines", "_stores._sftp"]),
+        ("db_backup", ["_archives", "_engines._postgresql.restore", "_engines._postgresql.examination", "_stores._sftp"]),
+    ],
+)
+def test_a_module_loads_only_what_it_needs_since_a_target_compiles_it_anew_each_time(module: str, rooms: list[str]) -> None:
+    script = f"import sys, {PREFIX}modules.{module}; print(*sys.modules, sep='\\n')"
+    loaded = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout.split()
+    assert f"{PREFIX}modules.{module}" in loaded
+    assert [name for name in loaded if name.startswith(tuple(f"{PREFIX}module_utils.{room}" for room in rooms))] == []

@@ -4,12 +4,11 @@
 
 # Private to this collection: it may change at any time. Playbooks use the modules and the role.
 
-"""Which engines there are. Imported by name, so that the packer which ships a module finds every file."""
+"""Which engines there are, and whose a dump is. Imported by name, so that the packer which ships a module finds every file."""
 
 from __future__ import annotations
 
 import typing as t
-from datetime import datetime
 
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.content import (
     ARCHIVE_MAGIC,
@@ -17,23 +16,10 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines._postgr
     CustomDigest,
     PlainDigest,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.examination import (
-    ExaminationOptions,
-    PostgresqlExamination,
-)
-from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.restore import (
-    PostgresqlRestoreEngine,
-    PostgresqlRestoreOptions,
-)
-from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.throwaway_server import ThrowawayServers
-from ansible_collections.lastgood.database.plugins.module_utils._engines._sqlite.examination import SqliteExamination
-from ansible_collections.lastgood.database.plugins.module_utils._engines._sqlite.restore import SqliteRestoreEngine
 from ansible_collections.lastgood.database.plugins.module_utils._engines.base import (
     ContentDigest,
     Engine,
-    Examination,
     Format,
-    RestoreEngine,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql import PostgresqlEngine, PostgresqlOptions
 from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite import (
@@ -42,11 +28,9 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite 
     SqliteEngine,
     SqliteOptions,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
 from ansible_collections.lastgood.database.plugins.module_utils._process import Runner
 
 EngineOptions = t.Union[PostgresqlOptions, SqliteOptions]
-RestoreOptions = t.Union[PostgresqlRestoreOptions, SqliteRestoreEngine]
 
 
 def engine_for(options: EngineOptions, runner: Runner) -> Engine:
@@ -54,11 +38,6 @@ def engine_for(options: EngineOptions, runner: Runner) -> Engine:
     if isinstance(options, PostgresqlOptions):
         return PostgresqlEngine(options, runner)
     return SqliteEngine(options, runner.is_stopped)
-
-
-def restore_engine_for(options: RestoreOptions, runner: Runner) -> RestoreEngine:
-    """Return what restores the database whose options these are."""
-    return PostgresqlRestoreEngine(options, runner) if isinstance(options, PostgresqlRestoreOptions) else options
 
 
 def content_digest_for(engine: str | None, form: str | None) -> ContentDigest | None:
@@ -70,25 +49,6 @@ def content_digest_for(engine: str | None, form: str | None) -> ContentDigest | 
     }
     make = digests.get((engine, form))
     return None if make is None else make()
-
-
-class Examiner:
-    """Makes the examinations of one run. What they share, such as a server to restore into, ends with ``close``."""
-
-    def __init__(self, options: ExaminationOptions, runner: Runner, clock: t.Callable[[], datetime]) -> None:
-        self._options = options
-        self._runner = runner
-        self._clock = clock
-        self._servers = ThrowawayServers(runner)
-
-    def examination_for(self, manifest: Manifest) -> Examination | None:
-        """Return what examines a backup, by the words of its manifest; None where these are not known here."""
-        if manifest.engine == PostgresqlEngine.name:
-            return PostgresqlExamination(self._options, manifest, self._runner, self._servers, self._clock)
-        return SqliteExamination() if manifest.engine == SqliteEngine.name else None
-
-    def close(self) -> None:
-        self._servers.close()
 
 
 def describe_content(head: bytes) -> tuple[str, Format] | None:

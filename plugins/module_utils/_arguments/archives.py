@@ -1,0 +1,35 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""Options that say where an archive goes, and of what format it is."""
+
+from __future__ import annotations
+
+import os
+
+from ansible_collections.lastgood.database.plugins.module_utils._archives.base import ArchiveFormat
+from ansible_collections.lastgood.database.plugins.module_utils._archives.registry import FORMATS, format_by_ending
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import Params
+from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
+
+
+def destination_from(params: Params) -> str:
+    """Return the file that is to be written. Raises ArgumentInvalid unless it says where it is, and has a name."""
+    destination: str = params["dest"]
+    if not os.path.isabs(destination) or os.path.basename(destination) in ("", ".", ".."):
+        raise ArgumentInvalid(
+            f"dest is {destination!r}, which is not the absolute path of a file.", "Name the file from the root on."
+        )
+    return destination
+
+
+def archive_format_from(params: Params) -> ArchiveFormat:
+    """Return the format of an archive. Raises ArgumentInvalid where neither ``format`` nor the ending of ``dest`` says it."""
+    name: str | None = params["format"]
+    found = format_by_ending(params["dest"]) if name is None else FORMATS[name]
+    if found is None:
+        raise ArgumentInvalid(f"dest is {params['dest']!r}, which does not say what format it has.", "Give format as well.")
+    return found

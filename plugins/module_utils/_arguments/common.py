@@ -1,0 +1,93 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""Options of many modules: what Ansible is told of them, and what the core gets instead of them.
+
+The documentation fragments in plugins/doc_fragments say the same to users, of all in this room.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import typing as t
+from datetime import timedelta
+
+from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Selection
+
+Spec = dict[str, t.Any]
+Params = t.Mapping[str, t.Any]
+
+DIRECTORY_SPEC: Spec = {"directory": {"type": "path", "required": True}}
+
+FILE_SPEC: Spec = {"owner": {"type": "str"}, "group": {"type": "str"}, "mode": {"type": "raw"}}
+
+SELECTION_SPEC: Spec = {
+    "names": {"type": "list", "elements": "str"},
+    "databases": {"type": "list", "elements": "str"},
+    "newest": {"type": "int"},
+}
+
+_DURATION = re.compile(r"([0-9]{1,6})([smhdw])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def directory_from(params: Params) -> str:
+    """Return the directory. Raises ArgumentInvalid unless it says where it is, whoever asks from wherever."""
+    directory: str = params["directory"]
+    if not os.path.isabs(directory):
+        raise ArgumentInvalid(f"directory is {directory!r}, which is not an absolute path.", "Name it from the root on.")
+    return directory
+
+
+def selection_from(params: Params) -> Selection:
+    """Return which backups are meant."""
+    newest = None if params["newest"] is None else at_least(params, "newest", 1)
+    return Selection(strings_from(params, "names"), strings_from(params, "databases"), newest)
+
+
+def strings_from(params: Params, option: str) -> tuple[str, ...] | None:
+    """Return an option's list, None where it is not set. Raises ArgumentInvalid for an empty one."""
+    values: list[str] | None = params[option]
+    if values is None:
+        return None
+    if not values:
+        raise ArgumentInvalid(f"{option} is an empty list, which names nothing.", f"Leave {option} out to mean all.")
+    return tuple(values)
+
+
+def at_least(params: Params, option: str, least: int) -> int:
+    """Return an option's number. Raises ArgumentInvalid for one that is too small."""
+    value: int = params[option]
+    if value < least:
+        raise ArgumentInvalid(f"{option} is {value}.", f"It must be {least} or more.")
+    return value
+
+
+def duration_from(params: Params, option: str) -> timedelta | None:
+    """Return an option's duration, None where it is not set. Raises ArgumentInvalid for what is no duration."""
+    text: str | None = params[option]
+    return None if text is None else duration_of(option, text)
+
+
+def duration_of(option: str, text: str) -> timedelta:
+    """Return the duration that an option's text means. Raises ArgumentInvalid for what is none."""
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise ArgumentInvalid(
+            f"{option} is {text!r}, which is no duration.", "Give a number and s, m, h, d or w, such as 20h or 7d."
+        )
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+def lock_timeout_from(params: Params) -> float:
+    """Return for how many seconds to wait for a lock."""
+    return duration_of("lock_timeout", params["lock_timeout"]).total_seconds()
+
+
+def useless_for_sqlite(option: str) -> ArgumentInvalid:
+    return ArgumentInvalid(f"{option} means nothing for SQLite.", "Leave it out, or correct engine.")

@@ -1,0 +1,48 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""Options that say which backups stay."""
+
+from __future__ import annotations
+
+import zoneinfo
+from datetime import timezone, tzinfo
+
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import Params, Spec, at_least, duration_from
+from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
+from ansible_collections.lastgood.database.plugins.module_utils._retention import Rules
+
+RETENTION_SPEC: Spec = {
+    **{f"keep_{rule}": {"type": "int", "default": 0} for rule in ("last", "hourly", "daily", "weekly", "monthly", "yearly")},
+    "keep_within": {"type": "str"},
+    "timezone": {"type": "str", "default": "UTC"},
+}
+
+
+def rules_from(params: Params) -> Rules:
+    """Return the rules of retention. Raises ArgumentInvalid where none of them keeps anything."""
+    return Rules(
+        last=at_least(params, "keep_last", -1),
+        hourly=at_least(params, "keep_hourly", -1),
+        daily=at_least(params, "keep_daily", -1),
+        weekly=at_least(params, "keep_weekly", -1),
+        monthly=at_least(params, "keep_monthly", -1),
+        yearly=at_least(params, "keep_yearly", -1),
+        within=duration_from(params, "keep_within"),
+        timezone=_time_zone(params["timezone"]),
+    )
+
+
+def _time_zone(name: str) -> tzinfo:
+    if name == "UTC":
+        return timezone.utc  # for which a host needs no list of time zones
+    try:
+        return zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ArgumentInvalid(
+            f"timezone is {name!r}, and the host knows no such time zone.",
+            "Give a name such as Europe/Berlin, or install tzdata on the host, as a system's or as a Python package.",
+        ) from error

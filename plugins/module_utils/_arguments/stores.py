@@ -1,0 +1,92 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""Options that say where the backups live, here or on an SFTP server."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import Params, Spec, directory_from, duration_of
+from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
+
+if t.TYPE_CHECKING:
+    from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.connection import SftpSettings
+    from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp import SftpStore
+
+SFTP_SPEC: Spec = {
+    "host": {"type": "str", "required": True},
+    "port": {"type": "int", "default": 22},
+    "user": {"type": "str", "required": True},
+    "auth_method": {"type": "str", "choices": ["auto", "password", "ssh_key"], "default": "auto"},
+    "password": {"type": "str", "no_log": True},
+    "private_key": {"type": "str", "no_log": True},
+    "private_key_file": {"type": "path", "no_log": False},
+    "key_passphrase": {"type": "str", "no_log": True},
+    "remote_directory": {"type": "str", "required": True},
+    "create_directory": {"type": "bool", "default": False},
+    "host_key_policy": {
+        "type": "str",
+        "choices": ["strict", "accept_new", "pinned", "off"],
+        "default": "strict",
+        "no_log": False,
+    },
+    "host_key": {"type": "str", "no_log": False},
+    "known_hosts_file": {"type": "path"},
+    "timeout": {"type": "str", "default": "30s"},
+}
+
+# For modules that take exactly one of the two.
+STORE_SPEC: Spec = {"directory": {"type": "path"}, "sftp": {"type": "dict", "options": SFTP_SPEC}}
+
+_AMOUNT = re.compile(r"([0-9]{1,9})([KMG])")
+_AMOUNTS = {"K": 1024, "M": 1024**2, "G": 1024**3}
+
+
+def store_from(params: Params, *, check_mode: bool, is_stopped: t.Callable[[], bool] = lambda: False) -> LocalStore | SftpStore:
+    """Return the store that is meant by ``directory`` or by ``sftp``."""
+    if params["sftp"] is None:
+        return LocalStore(directory_from(params), is_stopped=is_stopped)
+    from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp import (
+        SftpStore,
+    )  # loaded only where one is asked for
+
+    return SftpStore(sftp_from(params["sftp"], check_mode=check_mode))
+
+
+def sftp_from(params: Params, *, check_mode: bool) -> SftpSettings:
+    """Return where the SFTP server is. Raises ArgumentInvalid for what does not go together."""
+    if params["host_key_policy"] == "pinned" and not params["host_key"]:
+        raise ArgumentInvalid("host_key_policy is pinned, and there is no host_key.", "Give the key that is the right one.")
+    if params["auth_method"] == "password" and params["password"] is None:
+        raise ArgumentInvalid("auth_method is password, and there is no password.", "Give it, or take another method.")
+    if not params["remote_directory"]:
+        raise ArgumentInvalid("remote_directory is empty.", "Name a directory; a dot is the one after the login.")
+    timeout = duration_of("timeout", params["timeout"]).total_seconds()
+    if not timeout:
+        raise ArgumentInvalid("timeout is 0, and no server answers in no time.", "Give a longer one, such as 30s.")
+    from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.connection import SftpSettings
+
+    return SftpSettings(
+        **{option: params[option] for option in SFTP_SPEC if option != "timeout"},
+        timeout=timeout,
+        remembers=not check_mode,
+    )
+
+
+def bandwidth_from(params: Params) -> int | None:
+    """Return the bytes a second that may be sent, None for no limit. Raises ArgumentInvalid for what is no amount."""
+    text: str | None = params["bandwidth_limit"]
+    if text is None:
+        return None
+    match = _AMOUNT.fullmatch(text)
+    if match is None or not int(match[1]):
+        raise ArgumentInvalid(
+            f"bandwidth_limit is {text!r}, which is no amount.", "Give a number and K, M or G, such as 500K or 10M."
+        )
+    return int(match[1]) * _AMOUNTS[match[2]]

@@ -1,0 +1,43 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""What examines the backups of each engine."""
+
+from __future__ import annotations
+
+import typing as t
+from datetime import datetime
+
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.examination import (
+    ExaminationOptions,
+    PostgresqlExamination,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.throwaway_server import ThrowawayServers
+from ansible_collections.lastgood.database.plugins.module_utils._engines._sqlite.examination import SqliteExamination
+from ansible_collections.lastgood.database.plugins.module_utils._engines.base import Examination
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql import PostgresqlEngine
+from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite import SqliteEngine
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
+from ansible_collections.lastgood.database.plugins.module_utils._process import Runner
+
+
+class Examiner:
+    """Makes the examinations of one run. What they share, such as a server to restore into, ends with ``close``."""
+
+    def __init__(self, options: ExaminationOptions, runner: Runner, clock: t.Callable[[], datetime]) -> None:
+        self._options = options
+        self._runner = runner
+        self._clock = clock
+        self._servers = ThrowawayServers(runner)
+
+    def examination_for(self, manifest: Manifest) -> Examination | None:
+        """Return what examines a backup, by the words of its manifest; None where these are not known here."""
+        if manifest.engine == PostgresqlEngine.name:
+            return PostgresqlExamination(self._options, manifest, self._runner, self._servers, self._clock)
+        return SqliteExamination() if manifest.engine == SqliteEngine.name else None
+
+    def close(self) -> None:
+        self._servers.close()

@@ -1,0 +1,40 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.login import login_from
+from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
+
+LOGIN: dict[str, Any] = {
+    "login_host": "h",
+    "login_port": 5433,
+    "login_user": "u",
+    "login_password": "p",
+    "login_unix_socket": None,
+    "login_db": "postgres",
+    "ssl_mode": "require",
+    "ca_cert": "/ca",
+    "ssl_cert": "/cert",
+    "ssl_key": "/key",
+    "session_role": "r",
+}
+
+
+def test_the_login_has_every_option() -> None:
+    login = login_from(LOGIN)
+    assert (login.host, login.port, login.user, login.password) == ("h", 5433, "u", "p")
+    assert (login.unix_socket, login.database, login.session_role) == (None, "postgres", "r")
+    assert (login.ssl_mode, login.ca_cert, login.ssl_cert, login.ssl_key) == ("require", "/ca", "/cert", "/key")
+
+
+@pytest.mark.parametrize("password", ["secret\n", "sec\nret", "secret\r"])
+def test_a_password_with_a_line_break_is_refused_and_not_shown(password: str) -> None:
+    with pytest.raises(ArgumentInvalid, match="login_password has a line break") as caught:
+        login_from({**LOGIN, "login_password": password})
+    assert "sec" not in str(caught.value)

@@ -1,0 +1,56 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.stores import sftp_from
+from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
+
+SFTP: dict[str, Any] = {
+    "host": "backup.example.org",
+    "port": 2222,
+    "user": "db7",
+    "auth_method": "auto",
+    "password": "secret",
+    "private_key": None,
+    "private_key_file": "/key",
+    "key_passphrase": "phrase",
+    "remote_directory": "/backups",
+    "create_directory": True,
+    "host_key_policy": "accept_new",
+    "host_key": None,
+    "known_hosts_file": "/known",
+    "timeout": "2m",
+}
+
+
+def test_a_server_is_as_the_options_say_and_its_secrets_do_not_show() -> None:
+    found = sftp_from(SFTP, check_mode=False)
+    assert {name: getattr(found, name) for name in SFTP} == {**SFTP, "timeout": 120.0}
+    assert not {"secret", "phrase"} & set(repr(found).split("'"))
+
+
+def test_only_a_run_that_changes_things_remembers_a_key() -> None:
+    assert sftp_from(SFTP, check_mode=False).remembers
+    assert not sftp_from(SFTP, check_mode=True).remembers
+
+
+@pytest.mark.parametrize(
+    ("over", "said"),
+    [
+        ({"host_key_policy": "pinned"}, "host_key"),
+        ({"host_key_policy": "pinned", "host_key": ""}, "host_key"),
+        ({"auth_method": "password", "password": None}, "password"),
+        ({"remote_directory": ""}, "remote_directory"),
+        ({"timeout": "soon"}, "timeout"),
+        ({"timeout": "0s"}, "timeout"),
+    ],
+)
+def test_a_server_s_options_that_do_not_go_together_are_refused(over: dict[str, Any], said: str) -> None:
+    with pytest.raises(ArgumentInvalid, match=said):
+        sftp_from({**SFTP, **over}, check_mode=False)
