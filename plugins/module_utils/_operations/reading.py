@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import typing as t
+from concurrent import futures
 from dataclasses import dataclass
 
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Decoder, Decoding, Write
@@ -58,48 +59,60 @@ def read_payload(
 
     A broken stream is read to its end all the same: whether the payload's digest is right is known only there.
     """
-    reader = _Reader(digest, sink)
-    with decoding.decoding(reader.take) as decoder:
-        for chunk in store.chunks(filename):
-            if is_stopped():
-                raise Interrupted("The run was ended in the middle of reading a backup.", "Run it again.")
-            reader.feed(decoder, chunk)
-        content_sha256 = reader.finish(decoder)
+    with futures.ThreadPoolExecutor(max_workers=1) as digesting:
+        reader = _Reader(digest, sink, digesting)
+        with decoding.decoding(reader.take) as decoder:
+            for chunk in store.chunks(filename):
+                if is_stopped():
+                    raise Interrupted("The run was ended in the middle of reading a backup.", "Run it again.")
+                reader.feed(decoder, chunk)
+            content_sha256 = reader.finish(decoder)
     return Reading(reader.payload_bytes, reader.payload.hexdigest(), reader.content_bytes, content_sha256, reader.error)
 
 
 class _Reader:
-    """How far it was read."""
+    """How far it was read. Both digests are made in a thread, while the main one decodes and writes."""
 
-    def __init__(self, digest: ContentDigest, sink: Write) -> None:
+    def __init__(self, digest: ContentDigest, sink: Write, digesting: futures.Executor) -> None:
         self.payload = hashlib.sha256()
         self.payload_bytes = 0
         self.content_bytes = 0
         self.error: ContentInvalid | None = None
         self._digest = digest
         self._sink = sink
+        self._digesting = digesting
+        self._digested: futures.Future[None] | None = None  # of the piece that came last
 
     def feed(self, decoder: Decoder, chunk: memoryview) -> None:
-        self.payload.update(chunk)
+        digested = self._digesting.submit(self.payload.update, chunk)
         self.payload_bytes += len(chunk)
         if self.error is None:
             try:
                 decoder.write(chunk)
             except ContentInvalid as error:
                 self.error = error
+        digested.result()  # the next chunk comes in the same memory
 
     def take(self, piece: bytes | memoryview) -> None:
         """Take in what comes out of the decoder."""
         view = memoryview(piece)
         self.content_bytes += len(view)
-        self._digest.update(view)
+        self._wait()
+        self._digested = self._digesting.submit(self._digest.update, view)
         self._sink(view)
+        if not isinstance(piece, bytes):
+            self._wait()  # as with a chunk
+
+    def _wait(self) -> None:
+        if self._digested is not None:
+            self._digested.result()
 
     def finish(self, decoder: Decoder) -> str | None:
         if self.error is not None:
             return None
         try:
             decoder.finish()
+            self._wait()
         except ContentInvalid as error:
             self.error = error
             return None
