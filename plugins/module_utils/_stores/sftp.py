@@ -28,7 +28,6 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.se
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import FileFacts
 
 _POSIX_RENAME = b"posix-rename@openssh.com"
-_FSYNC = b"fsync@openssh.com"
 _STATVFS = b"statvfs@openssh.com"
 
 # As the local file system has it.
@@ -204,8 +203,8 @@ class SftpStore:
 
     def _finish(self, doing: str, handle: bytes) -> None:
         """Bring a file to the server's disk, where it can be asked to, and close it."""
-        if _FSYNC in self.session.extensions:
-            self._do(doing, conversations.extended(_FSYNC, handle), 1)
+        if conversations.FSYNC in self.session.extensions:
+            self._do(doing, conversations.plain(conversations.flush_request(handle)), 1)
         self._do(doing, conversations.close_handle(handle), 1)
 
     def rename(self, name: str, new_name: str) -> None:

@@ -51,9 +51,12 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.pa
 )
 from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.session import Conversation, Session, ask
 
+FSYNC = b"fsync@openssh.com"
+
 _LARGEST_LISTING = 1_000_000  # names; nobody keeps that many, and a server could go on for ever
 _LONGEST_NAME = 255  # so that those of a listing have room in memory
 _UNDER_WAY = 32  # reads or writes of one file at a time
+_FLUSH_BYTES = 256 * 1024 * 1024  # or a slow disk would keep the server silent at the end for longer than we wait
 _SHORT_READS = 64  # of one small file; more, and it is not worth waiting for
 
 
@@ -168,6 +171,11 @@ def extended(name: bytes, arguments: bytes, kind: int = STATUS) -> Conversation[
     return (yield from ask(Request(EXTENDED, text(name) + arguments), kind))
 
 
+def flush_request(handle: bytes) -> Request:
+    """Ask for an open file to be brought to the disk; only where the server has FSYNC."""
+    return Request(EXTENDED, text(FSYNC) + handle)
+
+
 def read_all(session: Session, path: str, handle: bytes, size: int) -> t.Iterator[bytes]:
     """Read an open file from its first byte to its last, with many requests under way.
 
@@ -206,11 +214,11 @@ def read_all(session: Session, path: str, handle: bytes, size: int) -> t.Iterato
 def write_all(session: Session, handle: bytes, offset: int, chunks: t.Iterable[memoryview]) -> int:
     """Write to an open file from ``offset`` on, with many requests under way. Return how many bytes that were.
 
-    Raises StatusError as soon as the server refuses a piece.
+    Where the server can, it brings them to its disk now and then. Raises StatusError as soon as it refuses a piece.
     """
     asked: collections.deque[int] = collections.deque()
     early: dict[int, Reply | StatusError] = {}
-    size, written = session.write_bytes, 0
+    size, written, flushed = session.write_bytes, 0, 0
 
     def settle(most: int) -> None:
         while len(asked) > most:
@@ -224,6 +232,9 @@ def write_all(session: Session, handle: bytes, offset: int, chunks: t.Iterable[m
                 piece = chunk[start : start + size]
                 asked.append(session.send(write_request(handle, offset + written, piece)))
                 written += len(piece)
+                if FSYNC in session.extensions and written - flushed >= _FLUSH_BYTES:
+                    asked.append(session.send(flush_request(handle)))
+                    flushed = written
                 settle(_UNDER_WAY)
         settle(0)
     except StatusError:

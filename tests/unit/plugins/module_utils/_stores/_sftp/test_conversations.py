@@ -12,7 +12,9 @@ from collections.abc import Callable
 import pytest
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ServerInvalid, StoreFailed
+from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp import conversations
 from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.conversations import (
+    FSYNC,
     list_directory,
     look,
     read_all,
@@ -165,6 +167,27 @@ def test_writing_sends_all_the_data_in_requests_as_large_as_the_server_takes(tal
     assert write_all(session, HANDLE_BYTES, 7, [memoryview(data[:100]), memoryview(data[100:])]) == len(data)
     assert b"".join(written[offset] for offset in sorted(written)) == data
     assert min(written) == 7
+
+
+@pytest.mark.parametrize(("extensions", "flushes"), [({FSYNC: b"1"}, [600, 1200]), ({}, [])])
+def test_writing_brings_to_the_disk_now_and_then_what_a_slow_one_could_not_all_at_the_end(
+    talk: Talk, monkeypatch: pytest.MonkeyPatch, extensions: dict[bytes, bytes], flushes: list[int]
+) -> None:
+    monkeypatch.setattr(conversations, "_FLUSH_BYTES", 500)
+    written, flushed = 0, []
+
+    def answer(kind: int, body: bytes) -> tuple[int, bytes]:
+        nonlocal written
+        if kind == WRITE:
+            written += len(body) - len(HANDLE_BYTES) - 12
+        elif body == struct.pack(">I", len(FSYNC)) + FSYNC + HANDLE_BYTES:
+            flushed.append(written)
+        return status(OK)
+
+    session = talk(answer)
+    session.extensions, session.write_bytes = extensions, 300
+    assert write_all(session, HANDLE_BYTES, 0, [memoryview(bytes(300))] * 5) == 1500
+    assert flushed == flushes
 
 
 def test_what_is_gone_already_is_no_error_to_delete(talk: Talk) -> None:
