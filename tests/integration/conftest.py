@@ -9,10 +9,8 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import signal
 import subprocess
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,10 +21,6 @@ from ansible_collections.lastgood.database.tests.support.modules import Host
 from ansible_collections.lastgood.database.tests.support.postgresql import PASSWORD, VERSIONS, Site, database_on
 from ansible_collections.lastgood.database.tests.support.sftp import SftpServer, sftp_server, sshd
 from tools.throwaway_postgresql import Server, installation
-
-# A shell that starts us in the background has us ignore it, and the modules that we start would ignore it too.
-if threading.current_thread() is threading.main_thread():
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
