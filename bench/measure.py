@@ -43,6 +43,7 @@ def compare(title: str, cases: t.Mapping[str, Case], rounds: int = ROUNDS) -> No
     for number in range(rounds + 1):
         for name, case in cases.items():
             case.prepare()
+            os.sync()  # so that none waits for what another left to the disk
             seconds, mebibytes = run(case)
             if number:
                 figures[name].seconds.append(seconds)

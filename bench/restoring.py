@@ -94,7 +94,6 @@ class Place:
     def _drop(self) -> None:
         self.server.psql("drop database if exists restored with (force)")
         self.server.psql("checkpoint")
-        os.sync()  # so that none waits for what another left to the disk
 
     def _make_empty(self) -> None:
         self._drop()

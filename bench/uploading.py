@@ -81,7 +81,6 @@ class Place:
     def _make_empty(self) -> None:
         shutil.rmtree(self._there, ignore_errors=True)
         self._there.mkdir()
-        os.sync()  # so that none waits for what another left to the disk
 
 
 @contextlib.contextmanager
