@@ -14,6 +14,10 @@ from __future__ import annotations
 import hashlib
 import typing as t
 from concurrent import futures
+
+# From where it is: its own package would load it only when used, in a thread, while another starts a program; it has locks
+# that are to be held over a fork.
+from concurrent.futures.thread import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Decoder, Decoding, Write
@@ -59,7 +63,7 @@ def read_payload(
 
     A broken stream is read to its end all the same: whether the payload's digest is right is known only there.
     """
-    with futures.ThreadPoolExecutor(max_workers=1) as digesting:
+    with ThreadPoolExecutor(max_workers=1) as digesting:
         reader = _Reader(digest, sink, digesting)
         with decoding.decoding(reader.take) as decoder:
             for chunk in store.chunks(filename):
