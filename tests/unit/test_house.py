@@ -199,7 +199,17 @@ def test_order_is_let_be(name: str, source: str) -> None:
     ],
 )
 def test_a_module_loads_only_what_it_needs_since_a_target_compiles_it_anew_each_time(module: str, rooms: list[str]) -> None:
-    script = f"import sys, {PREFIX}modules.{module}; print(*sys.modules, sep='\\n')"
-    loaded = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout.split()
+    loaded = loaded_by(module)
     assert f"{PREFIX}modules.{module}" in loaded
     assert [name for name in loaded if name.startswith(tuple(f"{PREFIX}module_utils.{room}" for room in rooms))] == []
+
+
+@pytest.mark.parametrize("module", ["backup_verify", "db_restore"])
+def test_pools_of_threads_are_loaded_with_a_module_since_a_program_may_start_just_as_the_first_is_made(module: str) -> None:
+    assert "concurrent.futures.thread" in loaded_by(module)
+
+
+def loaded_by(module: str) -> list[str]:
+    """Return the names of what Python has loaded once it has one of our modules."""
+    script = f"import sys, {PREFIX}modules.{module}; print(*sys.modules, sep='\\n')"
+    return subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout.split()
