@@ -384,7 +384,7 @@ def test_code_in_a_backup_dies_with_the_server(site: Site, host: Host, open_fold
         create function harm(n int) returns boolean language plpgsql as $$
         begin
             if current_database() ~ '_restoring_' then
-                execute 'copy (select 1) to program ''setsid sleep 1000 >/dev/null 2>&1 & echo $! > {note}''';
+                execute 'copy (select 1) to program ''cat >/dev/null; setsid sleep 1000 >/dev/null 2>&1 & echo $! > {note}''';
             end if;
             return true;
         end $$;
