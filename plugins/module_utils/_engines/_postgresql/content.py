@@ -13,6 +13,7 @@ random key of psql's restricted mode in a plain dump.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ContentInvalid
@@ -101,6 +102,26 @@ class PlainDigest:
         end = max(0, len(chunk) - _TAIL_BYTES)
         self._digest.update(chunk[:end])
         self._tail = bytes(chunk[end:])
+
+
+def take_out_restriction(file: int) -> None:
+    """Make comments of the two lines by which a plain dump, in a file, switches psql's restricted mode on and off.
+
+    Who restores it switches that mode on with a key that no dump can know.
+    https://www.postgresql.org/docs/current/app-psql.html#APP-PSQL-META-COMMAND-RESTRICT
+    """
+    match = _RESTRICT.match(os.pread(file, _HEAD_BYTES, 0))
+    if match is None:
+        return
+    _make_comment(file, match.start(1))
+    start = max(match.end(1), os.fstat(file).st_size - _TAIL_BYTES)
+    last = os.pread(file, _TAIL_BYTES, start).rfind(b"\n\\unrestrict " + match[2] + b"\n")
+    if last >= 0:
+        _make_comment(file, start + last + len(b"\n"))
+
+
+def _make_comment(file: int, place: int) -> None:
+    os.pwrite(file, b"--", place)
 
 
 def _without_creation_time(header: bytes) -> bytes:

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import secrets
 import typing as t
 from dataclasses import dataclass
 
@@ -25,6 +27,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines._postgr
     password_file,
     query,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.content import take_out_restriction
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.globals import Globals
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.programs import Program, choose_program
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.properties import Properties
@@ -54,6 +57,7 @@ if t.TYPE_CHECKING:
 
 _LOCK_WAIT = "--lock-wait-timeout=60000"  # milliseconds
 _LACKS_PROPERTIES = "A plain dump does not say what belongs to the database itself, such as its settings and grants on it"
+_REFUSED_COMMAND = re.compile(r"error: (?:backslash commands are restricted|\\unrestrict: wrong key)")
 _CLOSED = "ALLOW_CONNECTIONS = false"  # until it bears its mark: what is killed in between is known by it
 
 # The session waits for the program that fills the new database, however long that takes. A server before 14 has fewer of these.
@@ -163,6 +167,7 @@ class NewDatabase:
         return None
 
     def _look_at(self, statement: str) -> None:
+        # Told before anything is made, where it stands for all to see; psql's restricted mode finds it anywhere.
         if statement.startswith("\\") and not statement.startswith(("\\restrict ", "\\unrestrict ")):
             self._leads_out = self._leads_out or statement.split()[0]
         self.properties.take(statement)
@@ -264,7 +269,10 @@ class NewDatabase:
         )
 
     def _run_psql(self) -> None:
+        """Run psql in its restricted mode: of a dump, it obeys nothing that would lead out of the database."""
         role = self._filling.login.session_role
+        with store_errors("Preparing the dump"):
+            take_out_restriction(self._file)
         try:
             self._run(
                 self._program("psql").path,
@@ -274,15 +282,23 @@ class NewDatabase:
                 "--output=/dev/null",
                 "--no-password",
                 f"--dbname={self._conninfo(self.name)}",
+                f"--command=\\restrict {secrets.token_hex()}",
                 *([] if role is None else [f"--command=SET ROLE {quote_identifier(role)}"]),
                 f"--file=/dev/fd/{self._file}",
             )
         except ProgramFailed as error:
-            if "\\restrict" not in error.problem:
+            if _REFUSED_COMMAND.search(error.problem):
+                raise ContentInvalid(
+                    f"The dump has a command for psql itself, which could lead out of the database: {error.problem}",
+                    "No backup of this collection's has one. Find out who wrote it; restore it by hand where it does no harm.",
+                ) from error
+            if "invalid command \\restrict" not in error.problem:
                 raise
             raise ProgramMissing(
-                f"The dump is made for psql's restricted mode, which this psql does not know: {error.problem}",
-                "Install the latest minor version of PostgreSQL's programs.",
+                "This psql has no restricted mode, without which a plain dump could have it run commands on this host: "
+                f"{error.problem}",
+                "Install a version of August 2025 or later (13.22, 14.19, 15.14, 16.10, 17.6, 18), or say in bin_directory "
+                "where one is.",
             ) from error
 
     def _run(self, *arguments: str) -> None:

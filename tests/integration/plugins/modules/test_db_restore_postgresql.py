@@ -613,6 +613,74 @@ def test_a_plain_dump_that_leads_elsewhere_is_refused(site: Site) -> None:
         assert "\\connect" in outcome.msg
 
 
+def put_at_the_end(of: Path, dump: bytes, sql: bytes) -> None:
+    """Make another backup of a plain dump, with SQL of one's own at its end and a manifest that is true of it."""
+    before, title, after = dump.rpartition(b"--\n-- PostgreSQL database dump complete")
+    data = before + sql + title + after
+    of.write_bytes(data)
+    digest = hashlib.sha256(data).hexdigest()
+    rewrite_manifest(of, payload_bytes=len(data), payload_sha256=digest, content_bytes=len(data), content_sha256=None)
+
+
+@every_version
+def test_a_plain_dump_runs_no_command_of_psql_s(site: Site, tmp_path: Path) -> None:
+    harm = tmp_path / "harm"
+    shell = f"\\! touch {harm}\n".encode()
+    site.back_up(format="plain", compression="none")
+    one = payload(site.directory)
+    dump = one.read_bytes()
+    key = dump.split(b"\\restrict ")[1].split(b"\n")[0]
+    for sql in (
+        b" " + shell,
+        b"SELECT 1 " + shell,
+        b"SELECT 1\n" + shell + b";",
+        b"SELECT E'\\'' " + shell + b" -- ';\n",
+        b"SET standard_conforming_strings = off;\nSELECT '\\'' " + shell + b" -- ';\n",
+        b"/* /* */ " + b"*/ " + shell,
+        b"SELECT 1 \\g |touch " + bytes(harm) + b"\n",
+        b"SELECT 1 \\unrestrict " + key + b"\n " + shell,
+        b"SELECT 1 \\connect postgres\nCREATE TABLE harm (n int);\n",
+        b"SELECT 1 \\copy t to program 'touch " + bytes(harm) + b"'\n",
+    ):
+        put_at_the_end(one, dump, sql)
+        with as_it_was(site):
+            outcome = restore(site, if_exists="replace")
+            assert not harm.exists(), sql
+            assert outcome.error_code == "content_invalid", (sql, outcome.msg)
+
+
+def test_a_psql_without_a_restricted_mode_is_refused(site: Site, tmp_path: Path) -> None:
+    site.back_up(format="plain")
+    older = Impostor(
+        tmp_path / "fake",
+        site.server.bin_directory,
+        r"arguments = [one.replace('\\restrict', '\\restrict_is_not_known_to') for one in arguments]; go_on()",
+        program="psql",
+    )
+    with as_it_was(site):
+        outcome = restore(site, if_exists="replace", bin_directory=str(older.bin_directory))
+        assert outcome.error_code == "program_missing"
+        assert "August 2025" in outcome.msg
+
+
+@every_version
+def test_rows_and_texts_with_backslashes_come_back(site: Site) -> None:
+    site.sql(
+        r"""
+        create table said (line text);
+        insert into said values (E'\\! touch x'), (E'\\restrict a'), (E'a\n\\unrestrict a\n'), (E'\\.'), ('\');
+        comment on table said is E'a\n\\connect postgres\n\\! touch x';
+        create function f() returns text language sql as $$ select E'\\' -- \! touch x
+        $$;
+        """
+    )
+    before = dump_of(site.server, site.database)
+    site.back_up(format="plain")
+    site.sql("drop table said; drop function f")
+    assert restore(site, if_exists="replace").changed
+    assert dump_of(site.server, site.database) == before
+
+
 # --- Restores that go wrong -----------------------------------------------------------------------
 
 BREAKS_ON_THE_WAY = """
