@@ -105,7 +105,8 @@ notes:
   - What belongs to the PostgreSQL database itself, which is its encoding, locale, owner, settings, connection limit, grants,
     comment and security labels, comes from an archive. A plain dump does not have it. It is then taken from the database that is
     replaced, or where there is none the server's defaults hold, and a warning says so.
-  - A plain dump is run by C(psql) as SQL. Restore only what you trust, as a user who may do no more than he needs.
+  - A plain dump is run by C(psql) as SQL, in psql's restricted mode, which versions from August 2025 on have. Restore only what
+    you trust, as a user who may do no more than he needs.
   - Stop the application before you restore an SQLite database. A process that has the file open is an error. Those of other
     users are seen by V(root) only.
   - The file of an SQLite database keeps the owner and the mode that it has. A new one is V(0600) and belongs to the user who

@@ -6,8 +6,8 @@
 
 """SQLite: a consistent copy of the database file, by the online backup interface.
 
-The copy is made in one step: step by step it begins anew whenever another connection writes, and so never ends under a
-busy writer. Until it is made, writers wait in rollback mode and go on in WAL mode.
+It is made in steps within one read transaction: without that it would begin anew whenever another connection writes, and
+never end under a busy writer. Until it is made, writers wait in rollback mode and go on in WAL mode.
 https://www.sqlite.org/backup.html
 """
 
@@ -21,9 +21,14 @@ import sqlite3
 import stat
 import time
 import typing as t
-import urllib.parse
 from dataclasses import dataclass
 
+from ansible_collections.lastgood.database.plugins.module_utils._engines._sqlite.opening import (
+    acting_as,
+    connect,
+    look_at_file,
+    unopened,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._engines.base import (
     Content,
     ContentDigest,
@@ -34,10 +39,8 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.base im
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     BackupError,
     ContentInvalid,
-    DatabaseMissing,
     Interrupted,
     NoSpace,
-    NotOwner,
     SourceBusy,
     SourceInvalid,
     StoreFailed,
@@ -46,10 +49,8 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
 from ansible_collections.lastgood.database.plugins.module_utils._process import read_full
 
 FILE_MAGIC = b"SQLite format 3\x00"  # https://www.sqlite.org/fileformat2.html, section 1.3
-_ALL_PAGES = -1
-# SQLITE_BUSY and SQLITE_LOCKED, which the standard library names from Python 3.11 on.
-_LOCKED = (5, 6)
-_COPY_ATTEMPT_SECONDS = 0.25
+_STEP_PAGES = 4096  # 16 MiB of pages of the usual size, between two looks at whether we are to stop
+_ATTEMPT_SECONDS = 0.25
 
 
 @dataclass(frozen=True)
@@ -99,28 +100,52 @@ class SqliteEngine:
         return FileDigest()
 
     def _copy(self, path: str, copy: str, identity: tuple[int, int]) -> None:
-        deadline = time.monotonic() + self.options.lock_timeout
-
-        def look_at_clock(status: int, remaining: int, total: int) -> None:
-            # Called after the step. One that met a lock is tried again, without end, unless this raises.
-            if self.is_stopped():
-                raise Interrupted("The run was ended in the middle of a copy.", "Run it again.")
-            if status in _LOCKED and time.monotonic() > deadline:
-                raise SourceBusy(
-                    f"{path} was locked by a writer for more than {self.options.lock_timeout:g} seconds.",
-                    "Run when the application writes less, or raise lock_timeout.",
-                )
-
         try:
-            with contextlib.closing(_connect(path)) as source, contextlib.closing(_connect(copy)) as destination:
+            with self._reading(path) as source, contextlib.closing(connect(copy)) as destination:
                 # SQLite opens by name. In a directory of somebody else's the name may lead elsewhere by now.
                 if _times_open(identity) < 2:  # once by whoever made the copy's file, once by SQLite
                     raise _led_astray(copy)
                 destination.execute("PRAGMA journal_mode=OFF")
                 destination.execute("PRAGMA synchronous=OFF")
-                source.backup(destination, pages=_ALL_PAGES, progress=look_at_clock, sleep=_COPY_ATTEMPT_SECONDS)
+                source.backup(destination, pages=_STEP_PAGES, progress=lambda status, remaining, total: self._look_at_stop())
         except sqlite3.Error as error:
             raise _translate(path, error) from error
+
+    @contextlib.contextmanager
+    def _reading(self, path: str) -> t.Iterator[sqlite3.Connection]:
+        """Open a database and begin to read it, which brings in all that SQLite opens by name."""
+        owner = look_at_file(path)
+        with acting_as(owner):
+            source = connect(path)
+        try:
+            self._begin(path, owner, source)
+            yield source
+        finally:
+            with acting_as(owner):
+                source.close()
+
+    def _begin(self, path: str, owner: os.stat_result, source: sqlite3.Connection) -> None:
+        deadline = time.monotonic() + self.options.lock_timeout
+        source.execute("BEGIN")
+        while True:
+            try:
+                with acting_as(owner):
+                    source.execute("SELECT count(*) FROM sqlite_master").fetchall()
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error):
+                    raise
+            if time.monotonic() > deadline:
+                raise SourceBusy(
+                    f"{path} was locked by a writer for more than {self.options.lock_timeout:g} seconds.",
+                    "Run when the application writes less, or raise lock_timeout.",
+                )
+            self._look_at_stop()
+            time.sleep(_ATTEMPT_SECONDS)
+
+    def _look_at_stop(self) -> None:
+        if self.is_stopped():
+            raise Interrupted("The run was ended in the middle of a copy.", "Run it again.")
 
 
 @dataclass(frozen=True)
@@ -170,33 +195,6 @@ def _target(path: str) -> Target:
     )
 
 
-def look_at_file(path: str) -> os.stat_result:
-    """Return what the file system says of a database file. Never opens it: closing it would end SQLite's own locks."""
-    if not os.path.isabs(path):
-        raise SourceInvalid(f"{path} is not an absolute path.", "Name the SQLite database by its whole path.")
-    try:
-        facts = os.stat(path)
-    except FileNotFoundError as error:
-        raise DatabaseMissing(f"There is no file {path}.", "Correct the path; a missing database is never created.") from error
-    except OSError as error:
-        raise SourceInvalid(f"{path} can't be looked at: {error.strerror}.", "Run as the file's owner (become_user).") from error
-    if not stat.S_ISREG(facts.st_mode):
-        raise SourceInvalid(f"{path} is not a regular file.", "Name the file of an SQLite database.")
-    if os.geteuid() not in (0, facts.st_uid):
-        raise NotOwner(
-            f"{path} belongs to the user with id {facts.st_uid}, and this is the user with id {os.geteuid()}.",
-            "Run as the file's owner or as root (become_user): a stranger who reads a database in WAL mode leaves files "
-            "behind that lock the application out.",
-        )
-    return facts
-
-
-def _connect(path: str) -> sqlite3.Connection:
-    # rw, not ro: as the application itself would, so that what a crash left is recovered, and nothing is left behind.
-    # timeout=0: the waiting for locks is done by whoever asks.
-    return sqlite3.connect(f"file:{urllib.parse.quote(os.fsencode(path))}?mode=rw", uri=True, timeout=0)
-
-
 def _identity(copy: str) -> tuple[int, int]:
     """Return which file the copy's is. Raises StoreFailed unless it is the empty one that was just made for it."""
     with store_errors(f"Looking at {copy}"):
@@ -236,4 +234,6 @@ def _translate(path: str, error: sqlite3.Error) -> BackupError:
             f"Copying {path} into the directory of backups: {error}.",
             "Look at the disks of both, and for a limit on the size of files (ulimit -f); earlier backups are as they were.",
         )
+    if "unable to open" in str(error):
+        return unopened(path, error)
     return SourceInvalid(f"{path} can't be copied: {error}.", "Look at it with: sqlite3 FILE 'PRAGMA integrity_check'")

@@ -18,17 +18,21 @@ import fcntl
 import os
 import re
 import sqlite3
-import stat
 import time
 import typing as t
 import urllib.parse
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from ansible_collections.lastgood.database.plugins.module_utils._engines._sqlite.opening import (
+    acting_as,
+    connect,
+    look_at_file,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._engines.base import Situation, Swapped
-from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite import look_at_file
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     ContentInvalid,
+    DatabaseExists,
     DatabaseInUse,
     NoSpace,
     SourceInvalid,
@@ -42,6 +46,7 @@ _STAMP = "%Y%m%dT%H%M%SZ"
 _JOURNALS = ("-wal", "-shm", "-journal")
 _CREATE_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _LOCKED = "locked"
+_PERMISSIONS = 0o777
 
 
 @dataclass(frozen=True)
@@ -113,41 +118,76 @@ class SqliteRestoration:
         path = self._path
         began = time.monotonic()
         if not os.path.lexists(path):
-            self._give_name()
+            self._take_new_name()
             return Swapped(None, 0.0, tuple(self._warnings))
-        facts = look_at_file(path)
-        with _closed_to_others(path) as usable, contextlib.ExitStack() as stack:
+        with _closed_to_others(path) as old:
             with store_errors(f"Replacing {path}"):
-                os.fchown(self._descriptor, facts.st_uid, facts.st_gid)
-                os.fchmod(self._descriptor, stat.S_IMODE(facts.st_mode))
+                os.fchown(self._descriptor, old.facts.st_uid, old.facts.st_gid)
+                os.fchmod(self._descriptor, old.facts.st_mode & _PERMISSIONS)
+            with self._undone_unless_swapped() as undo:
                 if self._keep_old:
-                    os.link(path, self._replaced, follow_symlinks=False)
-                    stack.callback(os.unlink, self._replaced)
-            # A database that SQLite can't open may have journals that it could not read either.
-            if not usable:
-                self._clear_journals()
-            self._give_name()
-            stack.pop_all()
+                    with store_errors(f"Keeping {path}"):
+                        os.link(path, self._replaced, follow_symlinks=False)
+                    undo.callback(os.unlink, self._replaced)
+                # A database that SQLite can't open may have journals that it could not read either.
+                aside = [] if old.is_usable else self._set_journals_aside(undo)
+                self._take_name()
+            with store_errors(f"The restored database is {path} by now. Removing the old one's journals"):
+                for journal in aside if not self._keep_old else ():
+                    os.unlink(journal)
+            self._sync_folder()
         kept = self._replaced if self._keep_old else None
         return Swapped(kept, time.monotonic() - began, tuple(self._warnings))
 
-    def _clear_journals(self) -> None:
-        for ending in _JOURNALS:
-            with store_errors(f"Removing {self._path}{ending}"), contextlib.suppress(FileNotFoundError):
-                if self._keep_old:
-                    os.rename(self._path + ending, self._replaced + ending)
-                else:
-                    os.unlink(self._path + ending)
+    @contextlib.contextmanager
+    def _undone_unless_swapped(self) -> t.Iterator[contextlib.ExitStack]:
+        """Undo what is noted unless the restored database has the name, whatever else went wrong: then it is too late."""
+        with contextlib.ExitStack() as undo:
+            try:
+                yield undo
+            finally:
+                if _is_file(self._path, os.fstat(self._descriptor)):
+                    undo.pop_all()
 
-    def _give_name(self) -> None:
+    def _set_journals_aside(self, undo: contextlib.ExitStack) -> list[str]:
+        """Rename the journals to those of the database that is kept, and return their names there."""
+        aside = []
+        for ending in _JOURNALS:
+            there, name = self._path + ending, self._replaced + ending
+            with store_errors(f"Renaming {there} to {name}"), contextlib.suppress(FileNotFoundError):
+                os.rename(there, name)
+                undo.callback(os.rename, name, there)
+                aside.append(name)
+        return aside
+
+    def _take_name(self) -> None:
         with store_errors(f"Renaming {self._scratch} to {self._path}"):
-            stale = [ending for ending in _JOURNALS if os.path.lexists(self._path + ending)]
-            if stale:
-                raise StoreFailed(
-                    f"{self._path}{stale[0]} is there, and SQLite would take it for the restored database's.",
-                    "See that no application runs, and remove it, or restore under another name.",
-                )
+            self._check_journals()
             os.rename(self._scratch, self._path)
+
+    def _take_new_name(self) -> None:
+        with store_errors(f"Naming the restored database {self._path}"):
+            self._check_journals()
+            try:
+                os.link(self._scratch, self._path, follow_symlinks=False)  # a rename would replace what came in between
+            except FileExistsError as error:
+                raise DatabaseExists(
+                    f"The database {self._path} came into being during the restore, and is as it was.",
+                    "See who made it, and run again.",
+                ) from error
+            os.unlink(self._scratch)
+        self._sync_folder()
+
+    def _check_journals(self) -> None:
+        stale = [ending for ending in _JOURNALS if os.path.lexists(self._path + ending)]
+        if stale:
+            raise StoreFailed(
+                f"{self._path}{stale[0]} is there, and SQLite would take it for the restored database's.",
+                "See that no application runs, and remove it, or restore under another name.",
+            )
+
+    def _sync_folder(self) -> None:
+        with store_errors(f"The restored database is {self._path} by now. Flushing its folder"):
             directory = os.open(os.path.dirname(self._path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 os.fsync(directory)
@@ -155,9 +195,17 @@ class SqliteRestoration:
                 os.close(directory)
 
 
+@dataclass(frozen=True)
+class _Old:
+    """The database that is to be replaced, and whether SQLite can open it."""
+
+    facts: os.stat_result
+    is_usable: bool
+
+
 @contextlib.contextmanager
-def _closed_to_others(path: str) -> t.Iterator[bool]:
-    """Hold SQLite's own lock on a database, all of it in its one file; give False for one that SQLite can't open.
+def _closed_to_others(path: str) -> t.Iterator[_Old]:
+    """Hold SQLite's own lock on a database, all of it in its one file.
 
     Raises DatabaseInUse where somebody has it open. When it is given up in the end the database is as it was.
     """
@@ -168,32 +216,48 @@ def _closed_to_others(path: str) -> t.Iterator[bool]:
             "Stop the application, and start it again when the restore is done; the database is as it was.",
             sessions=list(openers),
         )
-    with contextlib.closing(_connect(path)) as connection:
+    facts = look_at_file(path)
+    with contextlib.ExitStack() as stack:
+        with acting_as(facts):
+            connection = connect(path)
+            stack.callback(_close, connection, facts)
+            mode = _lock(connection, path)
         try:
-            connection.isolation_level = None
-            [(mode,)] = connection.execute("PRAGMA journal_mode").fetchall()
-            # This succeeds only when nobody else has it open, and takes what is in the journal into the file.
-            connection.execute("PRAGMA journal_mode=DELETE").fetchall()
-            connection.execute("BEGIN EXCLUSIVE")
-        except sqlite3.DatabaseError as error:
-            if _LOCKED in str(error):
-                raise DatabaseInUse(
-                    f"{path} is in use: {error}.", "Stop the application that has it open; the database is as it was."
-                ) from error
-            usable = False
-        else:
-            usable = True
-        try:
-            yield usable
+            yield _Old(facts, mode is not None)
         except BaseException:
-            if usable:
-                connection.execute("ROLLBACK")
-                connection.execute(f"PRAGMA journal_mode={mode}").fetchall()
+            if mode is not None and _is_file(path, facts):
+                with acting_as(facts):
+                    connection.execute("ROLLBACK")
+                    connection.execute(f"PRAGMA journal_mode={mode}").fetchall()
             raise
 
 
-def _connect(path: str) -> sqlite3.Connection:
-    return sqlite3.connect(f"file:{urllib.parse.quote(os.fsencode(path))}?mode=rw", uri=True, timeout=0)
+def _lock(connection: sqlite3.Connection, path: str) -> str | None:
+    """Lock a database for ourselves, and return its journal mode; None for one that SQLite can't open."""
+    try:
+        [(mode,)] = connection.execute("PRAGMA journal_mode").fetchall()
+        # This succeeds only when nobody else has it open, and takes what is in the journal into the file.
+        connection.execute("PRAGMA journal_mode=DELETE").fetchall()
+        connection.execute("BEGIN EXCLUSIVE")
+    except sqlite3.DatabaseError as error:
+        if _LOCKED in str(error):
+            raise DatabaseInUse(
+                f"{path} is in use: {error}.", "Stop the application that has it open; the database is as it was."
+            ) from error
+        return None
+    return str(mode)
+
+
+def _close(connection: sqlite3.Connection, facts: os.stat_result) -> None:
+    with acting_as(facts):
+        connection.close()
+
+
+def _is_file(path: str, facts: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(os.lstat(path), facts)
+    except FileNotFoundError:
+        return False
 
 
 def _integrity_problem(path: str) -> str | None:

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from ansible_collections.lastgood.database.plugins.module_utils._engines import sqlite
-from ansible_collections.lastgood.database.plugins.module_utils._errors import StoreFailed
+from ansible_collections.lastgood.database.plugins.module_utils._errors import Interrupted, StoreFailed
 from ansible_collections.lastgood.database.tests.support.interpreters import (
     UNPRIVILEGED,
     make_host_of_another_python,
@@ -45,6 +45,8 @@ from ansible_collections.lastgood.database.tests.support.observe import (
     state_of,
     wait_until,
 )
+from ansible_collections.lastgood.database.tests.support.places import only_root
+from ansible_collections.lastgood.database.tests.support.sqlite import plant_journal
 
 LONG_AGO = "2026-01-01T00:00:00Z"
 AS_ROOT = os.geteuid() == 0
@@ -533,6 +535,29 @@ def test_a_stranger_is_turned_away_before_he_touches_anything(open_folder: Path,
     assert before is None or state_of(app.path.parent) == before
 
 
+@only_root
+@pytest.mark.parametrize("journal_mode", ["delete", "wal"])
+def test_a_journal_that_was_planted_makes_root_remove_nothing(tmp_path: Path, open_folder: Path, journal_mode: str) -> None:
+    app = make_application(open_folder, journal_mode=journal_mode)
+    give(app, Host(uid=UNPRIVILEGED))
+    victim = plant_journal(app.path, tmp_path / "victim")
+    app.back_up()
+    assert victim.exists()
+
+
+@only_root
+def test_root_s_database_in_a_folder_of_somebody_else_s_is_not_opened(tmp_path: Path, open_folder: Path) -> None:
+    app = make_application(open_folder)
+    victim = plant_journal(app.path, tmp_path / "victim")
+    for mode in (0o755, 0o1777):
+        app.path.parent.chmod(mode)
+        os.chown(app.path.parent, 0 if mode == 0o1777 else UNPRIVILEGED, 0)
+        outcome = app.back_up()
+        assert outcome.error_code == "source_invalid"
+        assert "become_user" in outcome.msg
+        assert victim.exists()
+
+
 # --- No room --------------------------------------------------------------------------------------
 
 
@@ -619,3 +644,35 @@ def test_a_copy_that_is_swapped_for_a_link_is_not_written(tmp_path: Path, monkey
     ):
         pass
     assert victim.read_bytes() == b""
+
+
+def test_a_copy_can_be_stopped_on_the_way(app: Application, tmp_path: Path) -> None:
+    app.sql("create table noise (raw)" + "; insert into noise select zeroblob(10000000)" * 10)
+    stops = iter([False])
+    engine = sqlite.SqliteEngine(sqlite.SqliteOptions((str(app.path),)), lambda: next(stops, True))
+    [target] = engine.survey().targets
+    copy = tmp_path / "copy"
+    with copy.open("xb"), pytest.raises(Interrupted), engine.dumping(target, lambda: str(copy)):
+        pass
+    assert copy.stat().st_size < app.path.stat().st_size / 2
+
+
+@pytest.mark.parametrize("journal_mode", ["delete", "wal"])
+def test_a_copy_is_of_one_moment_beside_a_busy_writer(tmp_path: Path, journal_mode: str) -> None:
+    app = make_application(tmp_path, journal_mode=journal_mode)
+    app.sql("create table noise (raw)" + "; insert into noise select randomblob(10000000)" * 5)
+    before = text_of(app.path)
+
+    def write() -> bool:
+        with app.open() as connection, contextlib.suppress(sqlite3.OperationalError):  # locked, in rollback mode
+            connection.execute("pragma busy_timeout=0")
+            connection.execute("insert into noise values (zeroblob(100000))")
+        return False
+
+    engine = sqlite.SqliteEngine(sqlite.SqliteOptions((str(app.path),)), write)
+    [target] = engine.survey().targets
+    copy = tmp_path / "copy"
+    with copy.open("xb"), engine.dumping(target, lambda: str(copy)):
+        pass
+    assert text_of(copy) == before
+    assert (text_of(app.path) != before) == (journal_mode == "wal")

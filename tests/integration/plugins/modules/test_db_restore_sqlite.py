@@ -7,17 +7,26 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import re
 import sqlite3
 import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
+from ansible_collections.lastgood.database.plugins.module_utils._engines._sqlite.restore import (
+    SqliteRestoration,
+    SqliteRestoreEngine,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._errors import DatabaseExists, StoreFailed
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
 from ansible_collections.lastgood.database.tests.support.interpreters import (
     UNPRIVILEGED,
     make_host_of_another_python,
@@ -25,6 +34,7 @@ from ansible_collections.lastgood.database.tests.support.interpreters import (
 )
 from ansible_collections.lastgood.database.tests.support.modules import OURSELVES, Host, Outcome, run_module, running_module
 from ansible_collections.lastgood.database.tests.support.observe import contents, payload, rewrite_manifest, state_of, wait_until
+from ansible_collections.lastgood.database.tests.support.sqlite import plant_journal
 
 AS_ROOT = os.geteuid() == 0
 OTHER_PYTHONS = other_pythons()
@@ -69,11 +79,18 @@ class Notes(NamedTuple):
 def notes(request: pytest.FixtureRequest, tmp_path: Path) -> Notes:
     """A database in WAL mode or the one asked for, with a backup of it and a change since."""
     (tmp_path / "app").mkdir()
-    one = Notes(tmp_path / "app" / "notes.db", tmp_path / "backups")
-    one.sql(
-        f"pragma journal_mode={getattr(request, 'param', 'wal')}; create table note (text text);insert into note values ('first')"
-    )
+    return make_notes(tmp_path, getattr(request, "param", "wal"))
+
+
+def make_notes(folder: Path, journal_mode: str, owner: int | None = None) -> Notes:
+    app = folder / "app"
+    app.mkdir(exist_ok=True)
+    one = Notes(app / "notes.db", folder / "backups")
+    one.sql(f"pragma journal_mode={journal_mode}; create table note (text text); insert into note values ('first')")
     one.path.chmod(0o640)
+    if owner is not None:
+        os.chown(app, owner, owner)
+        os.chown(one.path, owner, owner)
     assert one.back_up().changed
     one.sql("insert into note values ('second')")
     return one
@@ -99,10 +116,9 @@ def as_it_was(notes: Notes) -> Iterator[None]:
     assert (contents(notes.path.parent), notes.path.stat().st_ino, notes.path.stat().st_mode) == before
 
 
-@in_each_journal_mode
-def test_what_was_backed_up_comes_back_with_owner_and_mode(notes: Notes) -> None:
-    if AS_ROOT:
-        os.chown(notes.path, UNPRIVILEGED, UNPRIVILEGED)
+@pytest.mark.parametrize("journal_mode", ["delete", "wal"])
+def test_what_was_backed_up_comes_back_with_owner_and_mode(open_folder: Path, journal_mode: str) -> None:
+    notes = make_notes(open_folder, journal_mode, UNPRIVILEGED if AS_ROOT else None)
     facts = notes.path.stat()
     outcome = notes.restore()
     assert outcome.changed
@@ -183,6 +199,80 @@ def test_a_database_that_is_broken_is_replaced_and_its_journals_with_it(notes: N
         assert previous.with_name(previous.name + "-wal").read_bytes() == b"nor is this"
     else:
         assert sorted(path.name for path in notes.path.parent.iterdir()) == ["notes.db"]
+
+
+@contextlib.contextmanager
+def swapping(notes: Notes, folder: Path, **over: Any) -> Iterator[SqliteRestoration]:
+    """A restore in this process that is about to put another database in place."""
+    with contextlib.closing(sqlite3.connect(folder / "restored.db")) as connection:
+        connection.executescript("create table note (text text); insert into note values ('restored')")
+    engine = SqliteRestoreEngine(str(notes.path), **over)
+    with engine.restoring(Manifest(), datetime.now(timezone.utc), lambda: -1) as restoration:
+        restoration.write((folder / "restored.db").read_bytes())
+        yield restoration
+
+
+@in_each_journal_mode
+def test_the_old_one_survives_what_goes_wrong_after_the_swap(
+    notes: Notes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(descriptor: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with swapping(notes, tmp_path, keep_old=True) as restoration:
+        monkeypatch.setattr(os, "fsync", refuse)
+        with pytest.raises(StoreFailed, match=re.escape(f"The restored database is {notes.path} by now")):
+            restoration.swap()
+    [kept] = notes.path.parent.glob("notes.db_replaced_*")
+    assert sorted(path.name for path in notes.path.parent.iterdir()) == ["notes.db", kept.name]
+    assert (notes.read(), notes.read(kept)) == ([("restored",)], [("first",), ("second",)])
+
+
+@pytest.mark.parametrize("notes", ["delete"], indirect=True)  # in WAL mode it is another file, with the same in it
+@pytest.mark.parametrize("keep_old", [False, True])
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_name_that_is_refused_leaves_all_as_it_was(
+    notes: Notes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep_old: bool, broken: bool
+) -> None:
+    real = os.rename
+
+    def refuse(name: str, new_name: str) -> None:
+        if "_restoring_" in name:
+            raise OSError(errno.EIO, "Input/output error")
+        real(name, new_name)
+
+    if broken:
+        notes.path.write_bytes(b"no database at all" * 1000)
+    with as_it_was(notes), swapping(notes, tmp_path, keep_old=keep_old) as restoration, monkeypatch.context() as patched:
+        patched.setattr(os, "rename", refuse)
+        with pytest.raises(StoreFailed, match="Renaming"):
+            restoration.swap()
+
+
+def test_one_that_comes_into_being_during_the_restore_is_not_replaced(
+    notes: Notes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, data = os.link, notes.path.read_bytes()
+
+    def lose_the_race(*arguments: Any, **options: Any) -> None:
+        notes.path.write_bytes(data)
+        real(*arguments, **options)
+
+    notes.path.unlink()
+    with swapping(notes, tmp_path) as restoration:
+        monkeypatch.setattr(os, "link", lose_the_race)
+        with pytest.raises(DatabaseExists):
+            restoration.swap()
+    assert notes.read() == [("first",), ("second",)]
+    assert sorted(path.name for path in notes.path.parent.iterdir()) == ["notes.db"]
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="only root is somebody whom others would use")
+def test_a_journal_that_was_planted_makes_root_remove_nothing(tmp_path: Path, open_folder: Path) -> None:
+    notes = make_notes(open_folder, "delete", UNPRIVILEGED)
+    victim = plant_journal(notes.path, tmp_path / "victim")
+    notes.restore()
+    assert victim.exists()
 
 
 @in_each_journal_mode

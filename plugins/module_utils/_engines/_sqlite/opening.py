@@ -1,0 +1,120 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""SQLite: a database file is opened as the application opens it, by the file's owner.
+
+SQLite opens, makes and removes journals by name, beside the database, and does what they say: one can name any file on the
+host to be removed. So root becomes the owner for as long as SQLite does that, and opens a database of root's own only where
+nobody else can put anything beside it.
+https://www.sqlite.org/lockingv3.html#hot_journals, https://www.sqlite.org/tempfiles.html#super_journal_files
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import sqlite3
+import stat
+import typing as t
+import urllib.parse
+
+from ansible_collections.lastgood.database.plugins.module_utils._errors import DatabaseMissing, NotOwner, SourceInvalid
+
+_WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+
+
+def look_at_file(path: str) -> os.stat_result:
+    """Return what the file system says of a database file. Never opens it: closing it would end SQLite's own locks."""
+    if not os.path.isabs(path):
+        raise SourceInvalid(f"{path} is not an absolute path.", "Name the SQLite database by its whole path.")
+    try:
+        facts = os.stat(path)
+    except FileNotFoundError as error:
+        raise DatabaseMissing(f"There is no file {path}.", "Correct the path; a missing database is never created.") from error
+    except OSError as error:
+        raise SourceInvalid(f"{path} can't be looked at: {error.strerror}.", "Run as the file's owner (become_user).") from error
+    if not stat.S_ISREG(facts.st_mode):
+        raise SourceInvalid(f"{path} is not a regular file.", "Name the file of an SQLite database.")
+    if os.geteuid() not in (0, facts.st_uid):
+        raise NotOwner(
+            f"{path} belongs to the user with id {facts.st_uid}, and this is the user with id {os.geteuid()}.",
+            "Run as the file's owner or as root (become_user): a stranger who reads a database in WAL mode leaves files "
+            "behind that lock the application out.",
+        )
+    if os.geteuid() == 0:
+        _check_folders(os.path.realpath(path), facts.st_uid)
+    return facts
+
+
+def connect(path: str) -> sqlite3.Connection:
+    """Connect to a database, as its owner: see ``acting_as``. Nothing waits for a lock, and no transaction begins by itself."""
+    # rw, not ro: as the application itself would, so that what a crash left is recovered, and nothing is left behind.
+    uri = f"file:{urllib.parse.quote(os.fsencode(path))}?mode=rw"
+    try:
+        return sqlite3.connect(uri, uri=True, timeout=0, isolation_level=None)
+    except sqlite3.Error as error:
+        raise unopened(path, error) from error
+
+
+def unopened(path: str, error: sqlite3.Error) -> SourceInvalid:
+    """Return the error for a database that SQLite can't open, or whose journals it can't."""
+    return SourceInvalid(
+        f"{path} can't be opened: {error}.",
+        "See that the file's owner may enter its folder, and write to it where the database is in WAL mode.",
+    )
+
+
+@contextlib.contextmanager
+def acting_as(owner: os.stat_result) -> t.Iterator[None]:
+    """Be the owner of a file, with the groups of a login of theirs, if we are root. For the calls that need it, no longer."""
+    if os.geteuid() == owner.st_uid:
+        yield
+        return
+    group, groups = os.getegid(), os.getgroups()
+    try:
+        os.setgroups(_groups_of(owner))
+        os.setegid(owner.st_gid)
+        os.seteuid(owner.st_uid)
+        yield
+    except PermissionError as error:
+        raise NotOwner(
+            f"Becoming the user with id {owner.st_uid}: {error.strerror}.", "Run as the file's owner (become_user)."
+        ) from error
+    finally:
+        os.seteuid(0)
+        os.setegid(group)
+        os.setgroups(groups)
+
+
+def _groups_of(owner: os.stat_result) -> list[int]:
+    try:
+        entry = pwd.getpwuid(owner.st_uid)
+    except KeyError:  # a container's user, say
+        return [owner.st_gid]
+    return os.getgrouplist(entry.pw_name, entry.pw_gid)
+
+
+def _check_folders(path: str, owner: int) -> None:
+    """Raise SourceInvalid where somebody else than the owner of a file could put another, or a journal of theirs, in place."""
+    folder = os.path.dirname(path)
+    facts = os.stat(folder)
+    if facts.st_uid not in (0, owner) or (owner == 0 and facts.st_mode & _WRITABLE_BY_OTHERS):
+        raise _others_write_to(folder, path, owner)
+    while owner == 0 and folder != "/":
+        folder = os.path.dirname(folder)
+        facts = os.stat(folder)
+        sticky = facts.st_mode & stat.S_ISVTX
+        if facts.st_uid != 0 or (facts.st_mode & _WRITABLE_BY_OTHERS and not sticky):
+            raise _others_write_to(folder, path, owner)
+
+
+def _others_write_to(folder: str, path: str, owner: int) -> SourceInvalid:
+    return SourceInvalid(
+        f"{path} belongs to the user with id {owner}, but somebody else may write to {folder}, and SQLite, run by root, would "
+        "do what a journal says that is put there.",
+        "Run as the user whose database it is (become_user), give file and folder to that user, or move the file.",
+    )
