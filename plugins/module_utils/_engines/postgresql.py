@@ -108,11 +108,13 @@ class PostgresqlEngine:
         check_extra_arguments(options.extra_args)
         self._options = options
         self._runner = runner
+        self._login = options.login
         self._programs: dict[str, Program] = {}
         self._reads_passwords = True
 
     def survey(self) -> Survey:
         with connecting(self._options.login) as connection:
+            self._login = self._options.login.reached(connection)
             server = _ask(connection)
         warnings: list[str] = []
         targets: list[Target] = []
@@ -139,7 +141,7 @@ class PostgresqlEngine:
     @contextlib.contextmanager
     def dumping(self, target: Target, make_copy_file: t.Callable[[], str]) -> t.Iterator[Content]:
         options = self._options
-        with password_file(options.login) as password:
+        with password_file(self._login) as password:
 
             def command_for(path: str, descriptor: int) -> Command:
                 arguments = self._globals_arguments() if target.kind == "globals" else self._database_arguments(target)
@@ -214,11 +216,11 @@ class PostgresqlEngine:
             # Milliseconds, as large as the server takes them; 0 would be to wait for ever.
             f"--lock-wait-timeout={max(1, min(int(options.lock_timeout * 1000), 2**31 - 1))}",
             *self._role(),
-            f"--dbname={options.login.conninfo(str(target.database))}",
+            f"--dbname={self._login.conninfo(str(target.database))}",
         ]
 
     def _globals_arguments(self) -> list[str]:
-        login = self._options.login
+        login = self._login
         return [
             self._programs["pg_dumpall"].path,
             "--globals-only",

@@ -14,6 +14,7 @@ https://www.postgresql.org/docs/current/libpq-pgpass.html
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import select
 import time
@@ -54,6 +55,15 @@ class Login:
     def __repr__(self) -> str:
         """Return a text without the password."""
         return f"Login({self.conninfo(self.database)})"
+
+    def reached(self, connection: psycopg2.extensions.connection) -> Login:
+        """Return how to reach the very server that this one led to.
+
+        What is left to libpq is left to the one that a program was built with, which has another default, or to whichever of
+        several hosts answers next.
+        """
+        info = connection.info
+        return dataclasses.replace(self, host=info.host or self.host, port=info.port, unix_socket=None)
 
     def conninfo(self, database: str) -> str:
         """Return libpq's connection string for a database of the server; the password is never in it."""

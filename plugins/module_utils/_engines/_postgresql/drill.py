@@ -81,6 +81,7 @@ def drilling(
     """Restore a database's backup on a server; on one that is thrown away, with all the roles that it needs."""
     with contextlib.ExitStack() as stack:
         control = stack.enter_context(controlling(login))
+        login = login.reached(control)
         check_version(control, manifest)
         check_room(control, manifest)
         speaks_english = _speaks_english(control)

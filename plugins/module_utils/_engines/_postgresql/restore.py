@@ -120,7 +120,7 @@ class PostgresqlRestoration:
         text = databases.free_stamp(control, target, stamp)
         self._restored = databases.derived_name(target, f"_restored_{text}")
         self._replaced = databases.derived_name(target, f"_replaced_{text}")
-        filling = Filling(options.login, options.no_owner, options.jobs, options.bin_directory)
+        filling = Filling(options.login.reached(control), options.no_owner, options.jobs, options.bin_directory)
         name = databases.derived_name(target, f"_restoring_{text}")
         self.new = NewDatabase(filling, runner, manifest, control, file, name, properties_of=target)
         self.new.warnings += swept

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import pytest
 
+from ansible_collections.lastgood.database.tests.support.impostor import Impostor
 from ansible_collections.lastgood.database.tests.support.modules import Host, run_module
 from ansible_collections.lastgood.database.tests.support.observe import assert_whole, manifest
 from ansible_collections.lastgood.database.tests.support.postgresql import (
@@ -240,3 +241,21 @@ def test_a_run_that_leaves_every_database_out_says_so(site: Site) -> None:
 def test_what_the_locale_cannot_write_is_an_error(tmp_path: Path, server: Server) -> None:
     outcome = run_module("db_backup", directory=str(tmp_path / "b"), databases=["\ud800"], **login(server))
     assert outcome.error_code == "argument_invalid"
+
+
+# --- One server for all -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("program", ["pg_dump", "pg_dumpall", "pg_restore"])
+def test_programs_are_led_to_the_server_that_answered(site: Site, tmp_path: Path, program: str) -> None:
+    there = str(site.server.socket_directory)
+    environment = {"PGHOST": f"/nonexistent,{there}", "PGPORT": str(site.server.port), "PGUSER": site.server.user}
+    folder = tmp_path / "fake"
+    told = Impostor(folder, site.server.bin_directory, 'note("told", "\\n".join(arguments)); go_on()', program=program)
+    options = {"directory": str(tmp_path / "backups"), "bin_directory": str(told.bin_directory)}
+    host = Host(environment=environment)
+    assert run_module("db_backup", host=host, databases=[site.database], include_globals=True, **options).changed
+    if program == "pg_restore":
+        assert run_module("db_restore", host=host, database=site.database, if_exists="replace", **options).changed
+    [connection] = [line for line in (told.notes / "told").read_text().splitlines() if line.startswith("--dbname=")]
+    assert f"host='{there}' port='{site.server.port}'" in connection
