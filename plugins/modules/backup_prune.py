@@ -13,6 +13,9 @@ description:
   - Keeps of each database what the rules O(keep_last) to O(keep_within) say, and deletes its other backups, the oldest first.
     What one rule keeps stays, whatever the others say. The last good backup of a database stays in any case.
   - Or deletes just the backups in O(names), and nothing else.
+  - In a O(directory), the newest good backup of a database is read before others of it are deleted. Where it is not as its
+    manifest says any more, nothing of the database is deleted, with a warning, or with O(names) an error. Over SFTP it would go
+    over the network each time, and only its size is looked at; M(lastgood.database.backup_verify) reads it.
   - Only good backups count. Each database counts for itself, and databases of one name count apart where they are of different
     hosts, servers, clusters or files.
   - A rule keeps the newest backup of each hour, day, week, month or year that has one, as many as it says. Periods without a
@@ -93,8 +96,7 @@ options:
     description:
       - File names of the backups to delete, without a directory. Their manifests go with them.
       - Instead of rules and O(databases). An empty list is an error.
-      - When one of them is the last good backup of its database, nothing is deleted and the task fails, unless
-        O(allow_delete_last=true).
+      - When no good backup of a database would be left, nothing is deleted and the task fails, unless O(allow_delete_last=true).
     type: list
     elements: str
   allow_delete_last:
@@ -244,6 +246,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._arguments.store
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
 from ansible_collections.lastgood.database.plugins.module_utils._operations.prune import Named, PruneRequest, prune
 from ansible_collections.lastgood.database.plugins.module_utils._retention import Rules
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 
 
 def choice_from(params: Params) -> Rules | Named:
@@ -262,12 +265,13 @@ def delete(module: AnsibleModule) -> ModuleResult:
     params: Params = module.params
     choice = choice_from(params)
     with contextlib.closing(store_from(params, check_mode=module.check_mode)) as store:
-        request = PruneRequest(store, choice, databases=strings_from(params, "databases"))
+        databases, is_here = strings_from(params, "databases"), isinstance(store, LocalStore)
+        request = PruneRequest(store, choice, databases, reads_newest=is_here)
         report = prune(request, now, check_mode=module.check_mode)
     values = report.values()
     if module._diff:
         values["diff"] = report.diff(store.location)
-    return ModuleResult(values, store.warnings, report.failure)
+    return ModuleResult(values, [*store.warnings, *report.warnings], report.failure)
 
 
 def main() -> t.NoReturn:

@@ -244,7 +244,7 @@ def _back_up(request: DumpRequest, step: Step, clock: Clock, warnings: list[str]
             kept = _note(request, same, confirmed_at=payload.created_at)
             if kept is not None:
                 return Result("unchanged", facts, kept, reason="its content is that of the last one")
-            same = None  # deleted in between: then the new dump is the one to keep
+            same = None  # gone, or found bad, in between: then the new dump is the one to keep
         manifest = _manifest(request, target, payload, content_bytes, content_sha256, clock())
         payload.commit(manifest, request.lock_timeout)
     if request.skip_unchanged and same is not None:
@@ -295,15 +295,19 @@ def _call_corrupt(request: DumpRequest, backup: Backup, now: datetime) -> list[s
 
 
 def _note(request: DumpRequest, backup: Backup, **values: t.Any) -> Backup | None:
-    """Change what a backup's manifest says. Return the backup as it is then, None where it is gone."""
+    """Change what a good backup's manifest says. Return the backup as it is then, None where it is no longer that."""
     store, filename = request.store, backup.name.filename
     with store.lock(request.lock_timeout):
         current = Catalog(store).find(filename)
-        if current is None:
+        if current is None or current.state != "good" or not _is_same(current, backup):
             return None
         noted = current._replace(manifest=current.manifest._replace(**values))
-        store.replace(manifest_name(filename), noted.manifest.to_bytes())
+        store.replace(manifest_name(filename), noted.manifest.to_bytes(), like=filename)
     return noted
+
+
+def _is_same(current: Backup, backup: Backup) -> bool:
+    return (current.group, current.manifest.payload_sha256) == (backup.group, backup.manifest.payload_sha256)
 
 
 def _manifest(

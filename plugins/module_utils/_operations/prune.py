@@ -29,11 +29,12 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     NoSpace,
     StoreFailed,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Group, display_time
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, Group, display_time
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import (
     Catalog,
     Selection,
     collector_paused,
+    is_sound,
     labels_of,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import MANIFEST_SUFFIX, manifest_name, parse
@@ -73,11 +74,15 @@ class Named:
 
 @dataclass(frozen=True)
 class PruneRequest:
-    """What is to be deleted from where: what rules don't keep, of all databases or of some, or what is named."""
+    """What is to be deleted from where: what rules don't keep, of all databases or of some, or what is named.
+
+    ``reads_newest`` has the backup read on which a group rests from now on, before any other of the group is deleted.
+    """
 
     store: Store
     choice: Rules | Named
     databases: tuple[str, ...] | None = None
+    reads_newest: bool = True
 
 
 class Leftover(t.NamedTuple):
@@ -109,6 +114,7 @@ class Report:
     deleted: list[Judged] = field(default_factory=list)
     swept: list[Leftover] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
     ended_by: BackupError | None = None  # what kept the run from its end, in the middle of it
 
     @property
@@ -166,12 +172,17 @@ def prune(request: PruneRequest, clock: Clock, *, check_mode: bool) -> Report:
     if not plan.has_work:
         return Report(plan)
     store.check()
+    stays = _rotten_groups(request, plan.decision)
+    warnings = list(stays.values())
+    if stays and isinstance(request.choice, Named):
+        raise LastGoodRefused(" ".join(warnings), "Make a new one first, or set allow_delete_last.")
     if check_mode:
-        return Report(plan, plan.decision.deleted, plan.leftovers)
+        plan.decision = _without_groups(plan.decision, stays)
+        return Report(plan, plan.decision.deleted, plan.leftovers, warnings=warnings)
     with store.lock(_LOCK_SECONDS):
         again = _plan(request, clock())
-        again.decision = _without_lost_groups(again.decision, plan.decision)
-        return _apply(store, again)
+        again.decision = _without_groups(again.decision, {**_lost_groups(again.decision, plan.decision), **stays})
+        return _apply(store, again, warnings)
 
 
 @collector_paused()
@@ -194,11 +205,13 @@ def _decide_by_name(backups: t.Iterable[Stored], named: Named, now: datetime) ->
     for backup in backups:
         groups[backup.group].append(backup)
     decision = Decision()
-    for members in groups.values():
+    for group, members in groups.items():
         if names.isdisjoint(backup.filename for backup in members):
             continue
         if not named.allow_last:
-            _refuse_last_good(members, names, now)
+            good = _counting(members, now)
+            _refuse_last_good(good, names)
+            decision.newest.update((group, backup) for backup in reversed(good) if backup.filename not in names)
         for backup in members:
             if backup.filename in names:
                 decision.deleted.append(Judged(backup, ("it is named",)))
@@ -208,10 +221,14 @@ def _decide_by_name(backups: t.Iterable[Stored], named: Named, now: datetime) ->
     return decision
 
 
-def _refuse_last_good(members: list[Stored], names: set[str], now: datetime) -> None:
-    """Raise where all good backups of a group are named. One from the future counts only where there is no other."""
+def _counting(members: list[Stored], now: datetime) -> list[Stored]:
+    """Return the good ones, newest first. One from the future counts only where there is no other."""
     good = good_ones(members)
-    good = [backup for backup in good if not backup.from_future(now)] or good
+    return [backup for backup in good if not backup.from_future(now)] or good
+
+
+def _refuse_last_good(good: list[Stored], names: set[str]) -> None:
+    """Raise where all good backups of a group are named."""
     if good and names.issuperset(backup.filename for backup in good):
         raise LastGoodRefused(
             f"{good[0].filename} is the last good backup of its database.",
@@ -238,26 +255,47 @@ def _leftovers(request: PruneRequest, files: set[str], now: datetime) -> t.Itera
             yield Leftover(file, facts.size_bytes, reason)
 
 
-def _without_lost_groups(decision: Decision, earlier: Decision) -> Decision:
-    """Delete nothing in a group whose newest good backup was lost since the earlier plan: see first what goes on there."""
+def _rotten_groups(request: PruneRequest, decision: Decision) -> dict[Group, str]:
+    """Read the newest good backup of each group that something is to be deleted of, and tell of those that are bad."""
+    if not request.reads_newest:
+        return {}
+    catalog = Catalog(request.store)
+    rotten = {}
+    for group in {judged.backup.group for judged in decision.deleted}.intersection(decision.newest):
+        backup = catalog.find(decision.newest[group].filename)
+        if backup is not None and (problem := _why_unsound(request.store, backup)) is not None:
+            rotten[group] = f"{backup.path} {problem}, so that nothing is deleted beside it. Look at it with backup_verify."
+    return rotten
+
+
+def _why_unsound(store: Store, backup: Backup) -> str | None:
+    try:
+        return None if is_sound(store, backup) else "is not as its manifest says any more"
+    except StoreFailed as error:
+        return f"can't be read ({error.problem})"
+
+
+def _lost_groups(decision: Decision, earlier: Decision) -> dict[Group, str]:
+    """Return the groups whose newest good backup was lost since the earlier plan: see first what goes on there."""
     good = {judged.backup.filename for judged in (*decision.kept, *decision.deleted) if judged.backup.state == "good"}
     lost = {group: newest.filename for group, newest in earlier.newest.items() if newest.filename not in good}
-    stays = [
-        Judged(judged.backup, (f"{lost[judged.backup.group]} was the newest good one a moment ago, and is no longer",))
-        for judged in decision.deleted
-        if judged.backup.group in lost
-    ]
+    return {group: f"{filename} was the newest good one a moment ago, and is no longer" for group, filename in lost.items()}
+
+
+def _without_groups(decision: Decision, stays: dict[Group, str]) -> Decision:
+    """Delete nothing of some groups, for the reason that is given with each."""
+    spared = [judged for judged in decision.deleted if judged.backup.group in stays]
     return Decision(
         kept=decision.kept,
-        deleted=[judged for judged in decision.deleted if judged.backup.group not in lost],
-        passed_over=[*decision.passed_over, *stays],
+        deleted=[judged for judged in decision.deleted if judged.backup.group not in stays],
+        passed_over=[*decision.passed_over, *(Judged(judged.backup, (stays[judged.backup.group],)) for judged in spared)],
         newest=decision.newest,
     )
 
 
-def _apply(store: Store, plan: Plan) -> Report:
+def _apply(store: Store, plan: Plan, warnings: list[str]) -> Report:
     """Delete what is planned, each file for itself: one that can't be deleted does not keep the others."""
-    report = Report(plan)
+    report = Report(plan, warnings=warnings)
     try:
         for judged in plan.decision.deleted:
             _delete(store, judged, report)

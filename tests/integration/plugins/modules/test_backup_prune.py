@@ -199,3 +199,13 @@ def test_a_directory_that_is_none_is_an_error_and_one_that_is_missing_has_nothin
         assert prune(tmp_path / name, keep_last=1).error_code == "directory_unusable"
     assert not prune(tmp_path / "missing", keep_last=1).changed
     assert not (tmp_path / "missing").exists()
+
+
+def test_a_newest_that_has_rotted_keeps_the_others_and_is_told(tmp_path: Path) -> None:
+    newest, older = fill(tmp_path, 2)
+    (tmp_path / newest).write_bytes(bytes(len(PAYLOAD)))
+    done = prune(tmp_path, keep_last=1)
+    assert (done.changed, names(done.result["passed_over"])) == (False, [older])
+    assert newest in done.warnings[0]
+    assert prune(tmp_path, names=[older]).error_code == "last_good_refused"
+    assert len(payloads(tmp_path)) == 2

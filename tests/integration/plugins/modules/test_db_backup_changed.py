@@ -11,7 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.lastgood.database.tests.support.observe import assert_whole, payloads
+from ansible_collections.lastgood.database.tests.support.impostor import HOLD, Impostor
+from ansible_collections.lastgood.database.tests.support.observe import (
+    assert_whole,
+    manifest,
+    manifest_path,
+    payload,
+    payloads,
+    rewrite_manifest,
+)
 from ansible_collections.lastgood.database.tests.support.postgresql import CONTENT, VERSIONS, Site, database_on
 from tools.throwaway_postgresql import Server, installation
 
@@ -54,3 +62,31 @@ def test_every_change_stores_a_backup_and_nothing_else_does(major: int, form: st
             assert site.back_up(format=form).outcomes == ["unchanged"], what
         assert len(payloads(site.directory)) == 1 + len(CHANGES)
         assert_whole(site.directory)
+
+
+FAILED = {"level": "checksum", "verdict": "failed", "verified_at": "2026-01-01T00:00:00Z", "detail": "words"}
+
+
+@pytest.mark.parametrize("said", [{"verification": FAILED}, {"payload_bytes": 1}, {"origin": "elsewhere"}])
+def test_one_that_is_no_longer_good_when_the_dump_ends_does_not_stand_for_it(
+    site: Site, tmp_path: Path, said: dict[str, object]
+) -> None:
+    site.back_up()
+    first = payload(site.directory)
+    impostor = Impostor(tmp_path / "fake", site.server.bin_directory, HOLD)
+    with site.backing_up(bin_directory=str(impostor.bin_directory)) as process:
+        impostor.wait_for("started", unless=lambda: process.ended)
+        rewrite_manifest(first, **said)
+        impostor.say("go")
+        assert process.wait().outcomes == ["created"]
+    assert {name: manifest(first)[name] for name in said} == said
+    assert len(payloads(site.directory)) == 2
+
+
+def test_a_confirmed_backup_keeps_the_mode_of_its_manifest(site: Site) -> None:
+    site.back_up()
+    one = payload(site.directory)
+    for path in (one, manifest_path(one)):
+        path.chmod(0o640)
+    assert site.back_up().outcomes == ["unchanged"]
+    assert manifest_path(one).stat().st_mode & 0o777 == 0o640

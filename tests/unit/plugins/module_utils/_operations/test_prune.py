@@ -422,3 +422,53 @@ def test_the_time_is_asked_again_for_the_second_look(tmp_path: Path) -> None:
     prune(PruneRequest(store, ONE), clock, check_mode=False)
     store.close()
     assert len(asked) == 2
+
+
+# --- The newest has rotted, and its size is as it was ------------------------------------------------
+
+
+def rot(path: Path) -> None:
+    path.write_bytes(bytes(len(path.read_bytes())))
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_nothing_of_a_database_is_deleted_whose_newest_has_rotted(tmp_path: Path, check: bool) -> None:
+    mine = [put_backup(tmp_path, ago(days=day)) for day in (1, 2, 3)]
+    others = [put_backup(tmp_path, ago(days=day), database="other") for day in (1, 2)]
+    rot(tmp_path / mine[0])
+    report = run(tmp_path, check=check)
+    assert values(report, "deleted") == [others[1]]
+    assert sorted(values(report, "passed_over")) == sorted(mine[1:])
+    [warning] = report.warnings
+    assert str(tmp_path / mine[0]) in warning and "is not as its manifest says" in warning
+    assert {path.name for path in payloads(tmp_path)} == {*mine, others[0], *(others[1:] if check else [])}
+
+
+def test_a_newest_that_can_not_be_read_spares_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [put_backup(tmp_path, ago(days=day)) for day in (1, 2)]
+
+    def refuse(store: LocalStore, name: str) -> object:
+        raise StoreFailed(f"Reading {name}: Permission denied.", "See.") from PermissionError()
+
+    monkeypatch.setattr(LocalStore, "chunks", refuse)
+    report = run(tmp_path)
+    assert (values(report, "deleted"), values(report, "passed_over")) == ([], names[1:])
+    assert "Permission denied" in report.warnings[0]
+
+
+def test_one_that_is_named_stays_where_the_newest_that_would_be_left_has_rotted(tmp_path: Path) -> None:
+    names = [put_backup(tmp_path, ago(days=day)) for day in (1, 2, 3)]
+    rot(tmp_path / names[0])
+    with pytest.raises(LastGoodRefused, match=names[0]):
+        run(tmp_path, Named((names[1],)))
+    assert len(payloads(tmp_path)) == 3
+    assert values(run(tmp_path, Named((names[0],))), "deleted") == [names[0]]
+    rot(tmp_path / names[1])
+    assert values(run(tmp_path, Named((names[2],), allow_last=True)), "deleted") == [names[2]]
+
+
+def test_a_store_far_away_is_not_read(tmp_path: Path) -> None:
+    names = [put_backup(tmp_path, ago(days=day)) for day in (1, 2)]
+    rot(tmp_path / names[0])
+    report = run(tmp_path, reads_newest=False)
+    assert (values(report, "deleted"), report.warnings) == (names[1:], [])
