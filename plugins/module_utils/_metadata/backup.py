@@ -22,6 +22,10 @@ STATES: tuple[State, ...] = t.get_args(State)
 FUTURE_TOLERANCE = timedelta(hours=1)
 
 
+# A name has the second of its backup, or the first after it that no other one has.
+_LATEST_STAMP = timedelta(hours=1)
+
+
 class Group(t.NamedTuple):
     """The backups that may stand for each other: retention, idempotence and "the latest" never look across groups."""
 
@@ -87,11 +91,15 @@ class Backup(t.NamedTuple):
 
     @property
     def _manifest_fits(self) -> bool:
-        """Whether the manifest can be this payload's: one that was swapped with another database's is not."""
+        """Whether the manifest can be this payload's: one that was swapped with another's is not."""
         manifest = self.manifest
         if manifest.kind != self.name.kind:
             return False
-        if self.name.kind == "globals" or not self.name.label:
+        if not self.name.label:
+            return True
+        if not timedelta(0) <= self.name.stamp - self.created_at.replace(microsecond=0) <= _LATEST_STAMP:
+            return False
+        if self.name.kind == "globals":
             return True
         return manifest.database is not None and label_for("database", manifest.database) == self.name.label
 

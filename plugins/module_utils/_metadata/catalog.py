@@ -98,12 +98,21 @@ class Catalog:
         for group in groups:
             # An older tool's name leaves it to the manifest of which database it is.
             names = by_label.get(_label_of(group), []) + by_label.get("", [])
-            for name in sorted(names, key=lambda name: (name.stamp, name.filename), reverse=True):
-                backup = next(self._load([name], files), None)
-                if backup is not None and backup.state == "good" and backup.group == group and not backup.from_future(now):
-                    found[group] = backup
-                    break
+            newest = self._newest_good(group, names, now, files)
+            if newest is not None:
+                found[group] = newest
         return found
+
+    def _newest_good(self, group: Group, names: list[BackupName], now: datetime, files: set[str]) -> Backup | None:
+        newest: Backup | None = None
+        for name in sorted(names, key=lambda name: (name.stamp, name.filename), reverse=True):
+            if newest is not None and name.stamp < newest.created_at:  # a stamp is never before the backup's own time
+                break
+            backup = next(self._load([name], files), None)
+            if backup is None or backup.state != "good" or backup.group != group or backup.from_future(now):
+                continue
+            newest = backup if newest is None else max(newest, backup, key=age_order)
+        return newest
 
     def _load(self, names: t.Iterable[BackupName], files: set[str]) -> t.Iterator[Backup]:
         """Read what there is to know of those that are there, many at a time: a store may be far away."""

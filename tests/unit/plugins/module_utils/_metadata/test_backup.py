@@ -117,6 +117,24 @@ def test_a_manifest_swapped_between_a_database_and_globals_leaves_both_unverifie
     assert backup(manifest_of(kind="table")).state == "unverified"
 
 
+@pytest.mark.parametrize(
+    ("created_at", "state"),
+    [
+        (ago(days=1), "good"),
+        (ago(days=1, seconds=2), "good"),  # other backups had the names of two seconds
+        (ago(days=1, minutes=61), "unverified"),
+        (ago(days=1) + timedelta(milliseconds=999), "good"),
+        (ago(days=1) + timedelta(seconds=1), "unverified"),
+        (ago(days=0), "unverified"),
+    ],
+)
+def test_a_manifest_of_another_time_than_the_name_s_leaves_it_unverified(created_at: datetime, state: str) -> None:
+    globals_name = "backup_@globals_2026-02-28_12-00-00.dump.gz"
+    assert backup(manifest_of(created_at=created_at)).state == state
+    assert backup(manifest_of(created_at=created_at, kind="globals", database=None), globals_name).state == state
+    assert backup(manifest_of(created_at=created_at), "backup_2026-02-28_12-00-00.dump.gz").state == "good"
+
+
 def test_manifests_of_two_databases_whose_names_begin_alike_cannot_be_swapped() -> None:
     one, other = "x" * 200 + "1", "x" * 200 + "2"
     filename = f"backup_{label_for('database', one)}_2026-02-28_12-00-00.dump.gz"

@@ -83,6 +83,23 @@ def newest_good(store: LocalStore, group: Group = APP) -> str | None:
     return None if backup is None else backup.name.filename
 
 
+def test_the_newest_is_the_same_however_it_is_asked_for(store: WatchedStore) -> None:
+    folder = Path(store.location)
+    renamed = {
+        put_backup(folder, ago(days=1, seconds=late)): ago(days=1, seconds=late - bumped)
+        for late, bumped in ((9, 9), (5, 0), (2, 0))
+    }
+    names = []
+    for name, stamp in renamed.items():
+        moved = compose("app", stamp, "gzip")
+        (folder / name).rename(folder / moved)
+        (folder / manifest_name(name)).rename(folder / manifest_name(moved))
+        names.append(moved)
+    assert max(names) == names[0]  # by its name, which it got since all before were taken
+    [by_time] = newest_of_each(Catalog(store).select(EVERYTHING), 1, NOW)
+    assert newest_good(store) == by_time.name.filename == names[2]
+
+
 def find(store: LocalStore, filename: str) -> Backup:
     backup = Catalog(store).find(filename)
     assert backup is not None
