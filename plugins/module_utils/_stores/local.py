@@ -25,6 +25,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     DirectoryUnusable,
     Interrupted,
     Locked,
+    StoreFailed,
     store_errors,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._process import CHUNK_BYTES, read_full, write_all
@@ -158,9 +159,7 @@ class LocalStore:
     @contextlib.contextmanager
     def lock(self, seconds: float) -> t.Iterator[None]:
         with store_errors(f"Opening {self.path(LOCK_NAME)}"):
-            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            descriptor = os.open(LOCK_NAME, flags, 0o600, dir_fd=self._directory())
-            self._give_lock_away(descriptor)
+            descriptor = self._open_lock()
         try:
             if not wait_for_lock(descriptor, seconds, self._is_stopped):
                 if self._is_stopped():
@@ -173,12 +172,33 @@ class LocalStore:
         finally:
             os.close(descriptor)
 
+    def _open_lock(self) -> int:
+        """Open the lock's file, and make it where there is none, for whoever owns the backups: they must be able to take it."""
+        while True:
+            try:
+                descriptor = os.open(LOCK_NAME, _CREATE_FLAGS, 0o600, dir_fd=self._directory())
+            except FileExistsError:
+                with contextlib.suppress(FileNotFoundError):
+                    return self._open_lock_that_is_there()
+            else:
+                self._give_lock_away(descriptor)
+                return descriptor
+
+    def _open_lock_that_is_there(self) -> int:
+        descriptor = os.open(LOCK_NAME, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._directory())
+        found = os.fstat(descriptor)
+        if stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
+            return descriptor
+        os.close(descriptor)
+        raise StoreFailed(
+            f"{self.path(LOCK_NAME)} is no lock file of ours: it is no regular file, or has another name as well.",
+            "See who put it there, and remove it.",
+        )
+
     def _give_lock_away(self, descriptor: int) -> None:
-        """Give the lock's file to whoever owns the backups, or the directory where we are root: they must be able to take it."""
-        found, directory = os.fstat(descriptor), os.fstat(self._directory())
-        if found.st_uid != os.geteuid():
-            return
-        if found.st_uid == 0 and directory.st_uid != 0:
+        """Give a file that we made to the directory's owner, if we are root, or to whom the options say."""
+        directory = os.fstat(self._directory())
+        if os.geteuid() == 0 and directory.st_uid != 0:
             os.fchown(descriptor, directory.st_uid, directory.st_gid)
         _apply_owner(descriptor, self._attributes)
 

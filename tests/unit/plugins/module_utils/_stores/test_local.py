@@ -6,10 +6,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
 import resource
+import shutil
 import socket
 import stat
 import subprocess
@@ -673,6 +675,20 @@ class TestLocking:
                     return True
 
             assert as_unprivileged(take)
+
+    @only_root
+    @pytest.mark.parametrize("put", [os.link, os.symlink, shutil.copy])
+    def test_root_gives_no_file_away_that_was_put_there(self, tmp_path: Path, put: Callable[[Path, Path], object]) -> None:
+        victim = tmp_path / "victim"
+        victim.write_text("of worth")
+        with common_directory() as folder:
+            put(victim, folder / LOCK_NAME)
+            with contextlib.suppress(StoreFailed), LocalStore(str(folder)).lock(0):
+                pass
+            assert (folder / LOCK_NAME).stat().st_uid == 0
+            if put is not shutil.copy:
+                refusal(lambda: LocalStore(str(folder)).lock(0).__enter__(), StoreFailed)
+        assert victim.stat().st_uid == 0
 
     def test_a_program_that_was_started_under_the_lock_does_not_keep_it(self, store: LocalStore) -> None:
         with store.lock(0):
