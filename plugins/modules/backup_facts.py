@@ -246,10 +246,12 @@ ansible_facts:
               description: Name of the database. Null for globals.
               type: str
             count:
-              description: How many backups there are of it.
+              description: How many backups of it are in the list.
               type: int
             newest_good:
-              description: File name of the last good one. Null when there is none.
+              description:
+                - File name of the last good one, whether it is in the list or not. Null when there is none.
+                - With O(checksum) one that was read counts as it was found, others by their sizes.
               type: str
             age_seconds:
               description: Seconds since that one was confirmed. Null when there is none.

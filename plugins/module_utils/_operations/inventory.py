@@ -49,6 +49,11 @@ class InventoryRequest:
     page_size: int = 100
     checksum: bool = False
 
+    @property
+    def lists_all(self) -> bool:
+        """Whether every backup of a database that has one in the list is there, whatever its state."""
+        return self.selection.names is None and self.selection.newest is None and self.states is None
+
 
 class _Line(t.NamedTuple):
     """What is kept of each backup until it is known which ones are on the page."""
@@ -93,28 +98,33 @@ def inventory(request: InventoryRequest, now: datetime) -> dict[str, t.Any]:
 
     Of a hundred thousand, only those on the page are kept in memory: the others are counted as they pass.
     """
+    store, catalog = request.store, Catalog(request.store)
+    files = catalog.files()
     key_of = _SORT_KEYS[request.sort_by]
     lines: list[_Line] = []
     groups: dict[Group, _Summary] = collections.defaultdict(_Summary)
-    for backup in _matching(request, now):
+    for backup in _matching(request, catalog.select(request.selection, files), now):
         lines.append(_Line(key_of(backup), backup.name.filename, backup.corrupt))
         groups[backup.group].add(backup, now)
     lines.sort(reverse=request.descending)
-    store = request.store
+    if not request.lists_all:
+        # Those that are not listed count as well, and what was just read counts as it was found.
+        files -= {line.filename for line in lines if line.corrupt}
+        for group, newest in catalog.newest_good(groups, now, files).items():
+            groups[group].newest_good = newest
     return {
         "directory": store.location,
         "exists": store.exists(),
         "count": len(lines),
         "total_bytes": sum(summary.bytes for summary in groups.values()),
         "pages": _pages(len(lines), request.page_size),
-        "files": _records(_page(lines, request), Catalog(store), now),
+        "files": _records(_page(lines, request), catalog, now),
         "databases": [groups[group].record(group, now) for group in sorted(groups, key=_group_order)],
     }
 
 
-def _matching(request: InventoryRequest, now: datetime) -> t.Iterable[Backup]:
+def _matching(request: InventoryRequest, backups: t.Iterable[Backup], now: datetime) -> t.Iterable[Backup]:
     """Return the backups that are asked for, in no order: those of the states first, then the newest of these."""
-    backups: t.Iterable[Backup] = Catalog(request.store).select(request.selection)
     newest, states = request.selection.newest, request.states
     if states is None:
         # No more is read than is shown.

@@ -352,6 +352,27 @@ class TestSummaries:
         assert (group["newest_good"], group["age_seconds"], group["count"]) == (names["good"], 4 * 86400, 3)
         assert group["bytes"] == 3 * SIZE + len(b"more")
 
+    @pytest.mark.parametrize(
+        "over",
+        [
+            {"selection": Selection(newest=1)},
+            {"selection": Selection(newest=1), "checksum": True},
+            {"states": ["corrupt"]},
+            {"states": ["corrupt"], "checksum": True},
+        ],
+    )
+    def test_the_newest_good_is_told_where_it_is_not_in_the_list(self, tmp_path: Path, over: dict[str, Any]) -> None:
+        good, corrupt = put_backup(tmp_path, ago(days=2)), put_backup(tmp_path, ago(days=1))
+        (tmp_path / corrupt).write_bytes(bytes(SIZE) if "checksum" in over else b"short")
+        facts = ask(tmp_path, **over)
+        assert names_of(facts) == [corrupt]
+        [app] = facts["databases"]
+        assert (app["count"], app["newest_good"], app["age_seconds"]) == (1, good, 2 * 24 * 3600)
+
+    def test_the_newest_good_is_not_an_older_one_that_is_in_the_list(self, tmp_path: Path) -> None:
+        older, newest = put_backup(tmp_path, ago(days=2)), put_backup(tmp_path, ago(days=1))
+        assert ask(tmp_path, selection=Selection(names=(older,)))["databases"][0]["newest_good"] == newest
+
     def test_without_a_good_one_there_is_no_newest_good(self, tmp_path: Path) -> None:
         put_backup(tmp_path, ago(days=1), verification=FAILED)
         [group] = ask(tmp_path)["databases"]
