@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import gc
 import hashlib
 import heapq
@@ -33,6 +34,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.names 
 )
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
 
+_ROT = (errno.EIO, errno.EBADMSG, errno.EUCLEAN)  # what file systems say of data that the disk, or their checksum, disowns
 _BATCH = 128  # files that are asked for at a time: enough to hide a network's delay, few enough to be kept in memory
 
 
@@ -176,16 +178,25 @@ def collector_paused() -> t.Iterator[None]:
 
 
 def is_sound(store: Store, backup: Backup) -> bool:
-    """Read a payload from end to end, and return whether it has the digest in its manifest. What can't be read has not.
+    """Read a payload from end to end, and return whether it has the digest in its manifest. One that is gone has not.
 
-    Raises StoreFailed where we may not read it: that says nothing of the payload.
+    Raises StoreFailed where it could not be read for a reason that says nothing of it.
     """
     digest = hashlib.sha256()
     try:
-        for chunk in store.chunks(backup.name.filename):
-            digest.update(chunk)
+        with contextlib.closing(store.chunks(backup.name.filename)) as chunks:
+            for chunk in chunks:
+                digest.update(chunk)
     except StoreFailed as error:
-        if isinstance(error.__cause__, PermissionError):
-            raise
-        return False
+        if tells_of_rot(error) or isinstance(error.__cause__, FileNotFoundError):
+            return False
+        raise
     return digest.hexdigest() == backup.manifest.payload_sha256
+
+
+def tells_of_rot(error: StoreFailed) -> bool:
+    """Whether a payload could not be read because of what lies on this host's disk.
+
+    That we may not read it, or that a server would not say why, tells nothing of a backup.
+    """
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno in _ROT

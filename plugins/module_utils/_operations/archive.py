@@ -281,7 +281,7 @@ def _there(request: ArchiveRequest, limit: int) -> tuple[tuple[Record, ...] | No
 
 def _beginning(request: ArchiveRequest, size: int) -> bytes:
     found = bytearray()
-    with contextlib.closing(t.cast("t.Generator[memoryview, None, None]", request.folder.chunks(request.filename))) as chunks:
+    with contextlib.closing(request.folder.chunks(request.filename)) as chunks:
         for chunk in chunks:
             found += chunk
             if len(found) >= size:

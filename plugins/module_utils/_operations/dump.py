@@ -21,7 +21,13 @@ from datetime import datetime, timedelta
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Codec
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.threaded import threaded
 from ansible_collections.lastgood.database.plugins.module_utils._engines.base import Engine, Target
-from ansible_collections.lastgood.database.plugins.module_utils._errors import BackupError, Interrupted, NoSpace, SeveralFailed
+from ansible_collections.lastgood.database.plugins.module_utils._errors import (
+    BackupError,
+    Interrupted,
+    NoSpace,
+    SeveralFailed,
+    StoreFailed,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, Group
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Catalog, is_sound
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import (
@@ -240,14 +246,20 @@ def _back_up(request: DumpRequest, step: Step, clock: Clock, warnings: list[str]
         _check_room(store, target, newest)
         content_bytes, content_sha256 = _fill(request, target, payload)
         same = newest if newest is not None and newest.manifest.content_sha256 == content_sha256 else None
-        if request.skip_unchanged and same is not None and is_sound(store, same):
-            kept = _note(request, same, confirmed_at=payload.created_at)
-            if kept is not None:
-                return Result("unchanged", facts, kept, reason="its content is that of the last one")
-            same = None  # gone, or found bad, in between: then the new dump is the one to keep
+        rotten = False
+        if request.skip_unchanged and same is not None:
+            try:
+                rotten = not is_sound(store, same)
+            except StoreFailed as error:
+                warnings.append(f"{same.path} can't be read, and was backed up anew: {error.problem}")
+            else:
+                kept = None if rotten else _note(request, same, confirmed_at=payload.created_at)
+                if kept is not None:
+                    return Result("unchanged", facts, kept, reason="its content is that of the last one")
+                # Gone, or found bad, in between: then the new dump is the one to keep.
         manifest = _manifest(request, target, payload, content_bytes, content_sha256, clock())
         payload.commit(manifest, request.lock_timeout)
-    if request.skip_unchanged and same is not None:
+    if rotten and same is not None:
         # Only now: had the commit failed, the old one would still be the best there is.
         warnings += _call_corrupt(request, same, clock())
     created = Catalog(store).find(payload.filename)

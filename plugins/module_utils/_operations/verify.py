@@ -31,6 +31,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.registr
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     BackupError,
     BackupMissing,
+    ConnectionFailed,
     ContentInvalid,
     Inconclusive,
     Interrupted,
@@ -38,13 +39,14 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     StoreFailed,
     VerificationFailed,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, display_time
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import (
     Catalog,
     Selection,
     age_order,
     called,
     newest_of_each,
+    tells_of_rot,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import (
     LEVELS,
@@ -176,6 +178,9 @@ def verify(request: VerifyRequest, runner: Runner, clock: Clock, *, check_mode: 
             except Interrupted as error:
                 report.ended_by = error
                 break
+            except _StoreLost as lost:
+                report.ended_by = lost.error
+                break
             seconds = time.monotonic() - began
             try:
                 judged = _note(request.store, backup, finding, clock(), check_mode=check_mode)
@@ -208,6 +213,23 @@ def _selected(request: VerifyRequest, now: datetime) -> list[Backup]:
     return found
 
 
+class _StoreLost(Exception):
+    """The connection to the store is lost, and nothing is found of the other backups either."""
+
+    def __init__(self, error: ConnectionFailed) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+@contextlib.contextmanager
+def _asking_store() -> t.Iterator[None]:
+    """Tell a connection that the store lost from one that a drill lost."""
+    try:
+        yield
+    except ConnectionFailed as error:
+        raise _StoreLost(error) from error
+
+
 class _Verifier:
     """Looks at one backup after the other."""
 
@@ -226,9 +248,7 @@ class _Verifier:
         except Interrupted:
             raise
         except StoreFailed as error:
-            # That it may not be read, or is gone, says nothing of it. That the disk can't read it does.
-            gone = isinstance(error.__cause__, (PermissionError, FileNotFoundError))
-            return Finding("structure", "inconclusive" if gone else "failed", str(error), manifest)
+            return Finding("structure", "failed" if tells_of_rot(error) else "inconclusive", str(error), manifest)
         except ContentInvalid as error:
             return Finding("structure", "failed", str(error), manifest)
         except BackupError as error:
@@ -241,10 +261,13 @@ class _Verifier:
             return backup.manifest
         if backup.manifest.usable:
             raise ContentInvalid(
-                f"{sidecar} is another backup's: it says {backup.manifest.kind} {backup.manifest.database}.",
+                f"{sidecar} is another backup's: it says {backup.manifest.kind} {backup.manifest.database} of "
+                f"{display_time(backup.created_at)}.",
                 "See whether files were renamed, and give each manifest the name of its payload.",
             )
-        if self._store.taken(manifest_name(backup.name.filename)):
+        with _asking_store():
+            is_taken = self._store.taken(manifest_name(backup.name.filename))
+        if is_taken:
             raise Inconclusive(
                 f"{sidecar} is not a manifest of ours that could be read, and is left as it is.",
                 "Look at it, and move it away if the backup is to be adopted.",
@@ -281,10 +304,12 @@ class _Verifier:
 
     def _head(self, backup: Backup) -> bytes:
         """Return how the content begins, or as much of it as can be read."""
+        with _asking_store():
+            beginning = self._store.read(backup.name.filename, _HEAD_BYTES) or b""
         head = bytearray()
         decoding = decoder_for(backup.name.compression, self._runner)
         with decoding.decoding(head.extend) as decoder, contextlib.suppress(ContentInvalid):
-            decoder.write(memoryview(self._store.read(backup.name.filename, _HEAD_BYTES) or b""))
+            decoder.write(memoryview(beginning))
             decoder.finish()  # a program gives what it has in the end
         return bytes(head)
 
@@ -331,11 +356,13 @@ class _Verifier:
             decoding = decoder_for(backup.name.compression, self._runner)
         except BackupError:
             # What is inside can't be told, but the payload's own digest can.
-            reading = read_payload(store, filename, PlainCodec(), digest, is_stopped=is_stopped)
+            with _asking_store():
+                reading = read_payload(store, filename, PlainCodec(), digest, is_stopped=is_stopped)
             if reading.payload_is(manifest) or manifest.payload_sha256 is None:
                 raise
             return reading
-        return read_payload(store, filename, decoding, digest, sink, is_stopped)
+        with _asking_store():
+            return read_payload(store, filename, decoding, digest, sink, is_stopped)
 
     def _compare(self, reading: Reading, manifest: Manifest) -> Finding:
         """Hold what was read against the manifest. A content that can't be read is another matter than a digest."""

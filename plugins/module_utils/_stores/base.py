@@ -68,7 +68,7 @@ class Store(t.Protocol):
     def read_many(self, names: t.Iterable[str], limit: int) -> t.Iterator[bytes | None]:
         """Return the first ``limit`` bytes of each of many small files, in their order, as ``facts_of`` does."""
 
-    def chunks(self, name: str) -> t.Iterator[memoryview]:
+    def chunks(self, name: str) -> t.Generator[memoryview, None, None]:
         """Read a file from its first byte to its last. A chunk is good until the next is asked for."""
 
     def lock(self, seconds: float) -> t.ContextManager[None]:

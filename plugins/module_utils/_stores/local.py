@@ -146,7 +146,7 @@ class LocalStore:
     def read_many(self, names: t.Iterable[str], limit: int) -> t.Iterator[bytes | None]:
         return (self.read(name, limit) for name in names)
 
-    def chunks(self, name: str) -> t.Iterator[memoryview]:
+    def chunks(self, name: str) -> t.Generator[memoryview, None, None]:
         buffer = memoryview(bytearray(CHUNK_BYTES))
         with store_errors(f"Reading {self.path(name)}"):
             descriptor = self._open_file(name)

@@ -131,7 +131,7 @@ class SftpStore:
     def read_many(self, names: t.Iterable[str], limit: int) -> t.Iterator[bytes | None]:
         return iter(self.session.converse_all(conversations.read_start(self._at(name), limit) for name in names))
 
-    def chunks(self, name: str) -> t.Iterator[memoryview]:
+    def chunks(self, name: str) -> t.Generator[memoryview, None, None]:
         path = self.path(name)
         handle = self._do(f"Reading {path}", conversations.open_file(self._at(name), packets.FOR_READING))
         size = self._do(f"Reading {path}", conversations.size_of_open(handle))

@@ -19,6 +19,7 @@ import os
 import pwd
 import sqlite3
 import stat
+import threading
 import typing as t
 import urllib.parse
 
@@ -70,24 +71,53 @@ def unopened(path: str, error: sqlite3.Error) -> SourceInvalid:
 
 @contextlib.contextmanager
 def acting_as(owner: os.stat_result) -> t.Iterator[None]:
-    """Be the owner of a file, with the groups of a login of theirs, if we are root. For the calls that need it, no longer."""
+    """Get at files as the owner of one would, with the groups of a login of theirs, if we are root.
+
+    For the calls that need it, no longer, and in this thread alone: others write backups meanwhile. Raises NotOwner where we
+    can't. https://man7.org/linux/man-pages/man2/setfsuid.2.html
+    """
     if os.geteuid() == owner.st_uid:
         yield
         return
-    group, groups = os.getegid(), os.getgroups()
-    try:
-        os.setgroups(_groups_of(owner))
-        os.setegid(owner.st_gid)
-        os.seteuid(owner.st_uid)
-        yield
-    except PermissionError as error:
-        raise NotOwner(
-            f"Becoming the user with id {owner.st_uid}: {error.strerror}.", "Run as the file's owner (become_user)."
-        ) from error
-    finally:
-        os.seteuid(0)
-        os.setegid(group)
-        os.setgroups(groups)
+    with _one_at_a_time:
+        groups = os.getgroups()
+        try:
+            try:
+                os.setgroups(_groups_of(owner))  # of the whole process: whoever else is in it is root, and needs no group
+            except PermissionError as error:
+                raise _not_owner(owner) from error
+            _set_file_ids(owner.st_uid, owner.st_gid)
+            if _file_uid() != owner.st_uid:
+                raise _not_owner(owner)
+            yield
+        finally:
+            _set_file_ids(os.geteuid(), os.getegid())
+            os.setgroups(groups)
+
+
+_one_at_a_time = threading.Lock()
+
+
+def _set_file_ids(uid: int, gid: int) -> None:
+    library = _c_library()
+    library.setfsgid(gid)
+    library.setfsuid(uid)
+
+
+def _file_uid() -> int:
+    return int(_c_library().setfsuid(-1)) & 0xFFFFFFFF  # which is nobody's, and so changes nothing
+
+
+def _c_library() -> t.Any:
+    import ctypes
+
+    return ctypes.CDLL(None)
+
+
+def _not_owner(owner: os.stat_result) -> NotOwner:
+    return NotOwner(
+        f"Root may not become the user with id {owner.st_uid} here, whose database it is.", "Run as that user (become_user)."
+    )
 
 
 def _groups_of(owner: os.stat_result) -> list[int]:

@@ -546,6 +546,23 @@ def test_a_journal_that_was_planted_makes_root_remove_nothing(tmp_path: Path, op
 
 
 @only_root
+def test_root_backs_up_many_of_others_and_of_its_own_at_once(tmp_path: Path, open_folder: Path) -> None:
+    paths = []
+    for number in range(6):
+        folder = (tmp_path if number % 2 else open_folder) / f"app{number}"
+        folder.mkdir()
+        app = make_application(folder, journal_mode="wal")
+        if number % 2 == 0:
+            os.chown(folder, UNPRIVILEGED, UNPRIVILEGED)
+            give(app, Host(uid=UNPRIVILEGED))
+        paths.append(str(app.path.rename(app.path.with_name(f"app{number}.db"))))
+    directory = tmp_path / "together"
+    done = app._replace(directory=directory).back_up(databases=paths, parallel_databases=4)
+    assert done.outcomes == ["created"] * 6
+    assert {path.stat().st_uid for path in directory.iterdir()} == {0}
+
+
+@only_root
 def test_root_s_database_in_a_folder_of_somebody_else_s_is_not_opened(tmp_path: Path, open_folder: Path) -> None:
     app = make_application(open_folder)
     victim = plant_journal(app.path, tmp_path / "victim")
