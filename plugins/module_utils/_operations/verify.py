@@ -179,6 +179,7 @@ def verify(request: VerifyRequest, runner: Runner, clock: Clock, *, check_mode: 
                 report.ended_by = error
                 break
             except _StoreLost as lost:
+                report.judged.append(Judged(backup, backup, Finding(request.level, "inconclusive", str(lost.error))))
                 report.ended_by = lost.error
                 break
             seconds = time.monotonic() - began

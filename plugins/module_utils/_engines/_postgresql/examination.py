@@ -17,7 +17,7 @@ from datetime import datetime
 
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.connection import Login
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.drill import drilling, drilling_globals
-from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.programs import choose_program
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.programs import SERVER, choose_program
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.throwaway_server import ThrowawayServers
 from ansible_collections.lastgood.database.plugins.module_utils._engines.base import WHOLE, Found, Look
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ContentInvalid, Inconclusive, ProgramFailed
@@ -78,7 +78,7 @@ class PostgresqlExamination:
             )
         throwaway = login is None
         if login is None:
-            postgres = choose_program(self._runner, "postgres", *self._dump_version(), bin_directory)
+            postgres = choose_program(self._runner, SERVER, *self._dump_version(), bin_directory)
             login, bin_directory = self._servers.login(postgres), os.path.dirname(postgres.path)
         drill = (
             drilling_globals(login)

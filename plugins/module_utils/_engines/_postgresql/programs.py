@@ -25,6 +25,7 @@ _VERSIONED_DIRECTORIES = (
     "/usr/libexec/postgresql[0-9]*",  # Alpine
     "/usr/local/pgsql/bin",
 )
+SERVER = "postgres"
 _VERSION = re.compile(rb"\(PostgreSQL\) ((\d+)[^\s]*)")
 _ANSWER_SECONDS = 30
 
@@ -84,9 +85,15 @@ def _none_fits(
 ) -> ProgramMissing:
     have = [f"{program.path} is {program.version}" for program in found] + unusable
     where = "" if bin_directory is None else f" in {bin_directory}"
+    told = f"there is no {name} of version {major} or newer{where}{': ' + '; '.join(have) if have else ''}."
+    if name == SERVER:
+        return ProgramMissing(
+            f"The backup is of PostgreSQL {server_version}, and {told}",
+            f"Install a server, which need not run: postgresql-{major} (Debian, Ubuntu), postgresql{major}-server (RHEL, Fedora, "
+            f"SUSE) or postgresql{major} (Alpine), or say in bin_directory where its programs are.",
+        )
     return ProgramMissing(
-        f"The server is PostgreSQL {server_version}, and there is no {name} of version {major} or newer{where}"
-        f"{': ' + '; '.join(have) if have else ''}.",
+        f"The server is PostgreSQL {server_version}, and {told}",
         f"Install postgresql-client-{major} (Debian, Ubuntu), postgresql{major} (RHEL, Fedora, SUSE) or "
         f"postgresql{major}-client (Alpine), or say in bin_directory where the programs are.",
     )

@@ -200,10 +200,11 @@ def test_a_connection_that_fails_in_mid_verify_says_nothing_of_a_backup(remote: 
     remote.site.grow(2)
     remote.send()
     there = state_of(remote.there)
-    with remote.failing(400_000, failure) as options:
-        done = remote.verify(level, sftp=options)
-    assert done.error_code in ("connection_lost", "connection_timeout")
-    assert [verdict for _level, verdict, _state in verdicts(done)] == ["inconclusive"]
-    assert not done.result["changed"]
+    for check in (True, False):
+        with remote.failing(400_000, failure) as options:
+            done = remote.verify(level, sftp=options, check=check)
+        assert done.error_code in ("connection_lost", "connection_timeout")
+        assert [verdict for _level, verdict, _state in verdicts(done)] == ["inconclusive"]
+        assert not done.result["changed"]
     assert state_of(remote.there) == there
     assert verdicts(remote.verify(level)) == [(level, "passed", "good")]

@@ -26,8 +26,12 @@ def drill(folder: Path, inventory: dict[str, dict[str, Any]], **variables: Any) 
     file = folder / "inventory.json"
     file.write_text(json.dumps({"all": {"vars": common, "hosts": inventory}}))
     command = ("ansible-playbook", "lastgood.database.drill", "--inventory", str(file))
-    environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_CALLBACK_RESULT_FORMAT": "yaml"}
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "ANSIBLE_NOCOLOR": "1"})
+
+
+def table_of(done: subprocess.CompletedProcess[str]) -> list[list[str]]:
+    """The words of each line that was told, as the default callback shows them."""
+    return [line.strip().strip('",').split() for line in done.stdout.splitlines()]
 
 
 def host_with_backups(folder: Path, *names: str) -> dict[str, Any]:
@@ -61,7 +65,7 @@ def test_the_table_has_every_host_and_only_those_with_a_bad_backup_fail(tmp_path
     [bad] = payloads(tmp_path / "rotten" / "backups")
     bad.write_bytes(bad.read_bytes()[:-1])
     done = drill(tmp_path, inventory, backup_verify_level="structure")
-    table = {tuple(line.split()) for line in done.stdout.splitlines()}
+    table = {tuple(row) for row in table_of(done)}
     for row in (
         ("good", "shop.db", "structure", "passed"),
         ("good", "notes.db", "structure", "passed"),
@@ -82,7 +86,7 @@ def test_the_table_has_what_came_back_of_a_postgresql_database(tmp_path: Path, s
     inventory = {"db1": {"backup_directory": str(site.directory), "backup_sources": [source]}}
     done = drill(tmp_path, inventory)
     assert done.returncode == 0, done.stdout
-    rows = [line.split() for line in done.stdout.splitlines()]
+    rows = table_of(done)
     assert ["host", "database", "level", "verdict", "tables", "rows", "seconds"] in rows
     assert any(row[:6] == ["db1", site.database, "restore", "passed", "1", "1"] for row in rows), done.stdout
 
@@ -93,4 +97,22 @@ def test_where_all_are_good_the_drill_succeeds_and_a_second_one_changes_nothing(
         done = drill(tmp_path, inventory)
         assert done.returncode == 0, done.stdout
         assert f"changed={changed} " in done.stdout
-        assert any(line.split()[:6] == ["good", "shop.db", "restore", "passed", "1", "3"] for line in done.stdout.splitlines())
+        assert any(row[:6] == ["good", "shop.db", "restore", "passed", "1", "3"] for row in table_of(done))
+
+
+def test_a_backup_that_could_not_be_judged_is_not_green(tmp_path: Path, site: Site) -> None:
+    site.back_up()
+    (tmp_path / "bin").mkdir()
+    source = {**login(site.server), "bin_directory": str(tmp_path / "bin")}
+    inventory = {
+        "blind": {"backup_directory": str(site.directory), "backup_sources": [source]},
+        "good": host_with_backups(tmp_path / "good", "shop.db"),
+    }
+    done = drill(tmp_path, inventory)
+    assert done.returncode != 0
+    assert any(row[:4] == ["blind", site.database, "restore", "inconclusive"] for row in table_of(done)), done.stdout
+    assert any(row[:1] == [f"{payloads(site.directory)[0].name}:"] for row in table_of(done)), done.stdout
+    recap = [row for row in table_of(done) if row[1:2] == [":"]]
+    assert {row[0]: row[-4] for row in recap} == {"blind": "failed=1", "good": "failed=0"}, done.stdout
+    assert "there is no postgres of version" in done.stdout.rpartition("TASK [Fail")[2]
+    assert f"postgresql-{site.server.major} (Debian" in done.stdout
