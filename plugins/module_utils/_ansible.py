@@ -130,7 +130,7 @@ def run_module(module: AnsibleModule, operation: t.Callable[[ModuleRunner], Modu
         result = ModuleResult({}, failure=error)
     _stop_no_more()  # what there is to say is known by now
     for warning in result.warnings:
-        module.warn(warning)
+        module.warn(_presentable(warning))
     values, failure = _presentable(result.values), result.failure
     if failure is None:
         module.exit_json(**values)
@@ -191,6 +191,9 @@ def _handle_stopping_signals(handler: t.Callable[[int, types.FrameType | None], 
 def _check_text(params: t.Mapping[str, t.Any]) -> None:
     """Raise ArgumentInvalid for an option with a character that no path, no program and no connection string can have."""
     for option, value in params.items():
+        if isinstance(value, dict):
+            _check_text(value)
+            continue
         for text in value if isinstance(value, list) else [value]:
             if not isinstance(text, str):
                 continue

@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import signal
 import threading
 import time
@@ -23,7 +24,12 @@ import types
 import typing as t
 from dataclasses import dataclass, field
 
-from ansible_collections.lastgood.database.plugins.module_utils._errors import ProgramFailed, ProgramMissing, ProgramTimeout
+from ansible_collections.lastgood.database.plugins.module_utils._errors import (
+    ProgramFailed,
+    ProgramMissing,
+    ProgramTimeout,
+    store_errors,
+)
 
 CHUNK_BYTES = 1024 * 1024
 # pg_dump writes 4 KiB at a time: to be woken up for each costs both sides more than to let the pipe fill up meanwhile.
@@ -33,6 +39,10 @@ _POLL_SECONDS = 0.02
 
 _F_SETPIPE_SZ = 1031  # Linux; fcntl names it from Python 3.10 on
 _SHORT_READ_BYTES = CHUNK_BYTES // 8
+# What pg_restore and psql repeat of the SQL that failed, which can hold passwords: those of subscriptions and foreign servers.
+_TOLD_SQL = re.compile(
+    r"(Command was:) .*?(?=\npg_restore: |\Z)|^(LINE [0-9]+:) [^\n]*(?:\n *\^)?|(STATEMENT:) [^\n]*", re.DOTALL | re.MULTILINE
+)
 _WORDS_KEPT = 4000  # characters of a program's standard error in a message
 
 
@@ -415,9 +425,21 @@ def write_all(descriptor: int, data: bytes | memoryview) -> None:
         rest = rest[os.write(descriptor, rest) :]
 
 
+def temporary_directory() -> str:
+    """Return where temporary files belong."""
+    import tempfile
+
+    with store_errors("Looking for a directory for temporary files (TMPDIR)"):
+        return tempfile.gettempdir()
+
+
+def _leave_out(told: re.Match[str]) -> str:
+    return f"{told[told.lastindex or 0]} (left out)"
+
+
 def failure(program: str, completed: Completed) -> ProgramFailed:
     """Return the error that a program's end is, with its own words."""
-    words = completed.stderr.decode("utf-8", "replace").strip()
+    words = _TOLD_SQL.sub(_leave_out, completed.stderr.decode("utf-8", "replace")).strip()
     if len(words) > _WORDS_KEPT:  # what it says first is often the cause, what it says last the end that it came to
         half = _WORDS_KEPT // 2 - 3
         words = f"{words[:half]} ... {words[-half:]}"

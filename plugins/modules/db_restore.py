@@ -235,7 +235,6 @@ error:
 
 import contextlib
 import os
-import tempfile
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
@@ -253,6 +252,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._arguments.store
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.registry import decoder_for
 from ansible_collections.lastgood.database.plugins.module_utils._engines.restorers import restore_engine_for
 from ansible_collections.lastgood.database.plugins.module_utils._operations.restore import LATEST, RestoreRequest, restore
+from ansible_collections.lastgood.database.plugins.module_utils._process import temporary_directory
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 
 
@@ -265,7 +265,7 @@ def restore_database(module: AnsibleModule, runner: ModuleRunner) -> ModuleResul
         request = RestoreRequest(
             engine=restore_engine_for(options, runner),
             store=store,
-            staging=store if isinstance(store, LocalStore) else LocalStore(os.path.realpath(tempfile.gettempdir())),
+            staging=store if isinstance(store, LocalStore) else LocalStore(os.path.realpath(temporary_directory())),
             decoding_for=lambda compression: decoder_for(compression, runner),
             backup=params["backup"],
             source_database=params["source_database"] or (_source_name(params) if latest else None),

@@ -52,6 +52,6 @@ def login_from(params: Params) -> Login:
 
 
 def given_login_from(params: Params) -> Login | None:
-    """Return where the server is, None where no option says so or who we are there."""
-    own = ("login_db", "bin_directory")  # of no use alone
-    return login_from(params) if any(params[option] is not None for option in LOGIN_SPEC if option not in own) else None
+    """Return where the server is and who we are there, None where no option says where it is."""
+    where = ("login_host", "login_port", "login_unix_socket")
+    return login_from(params) if any(params[option] is not None for option in where) else None

@@ -61,7 +61,9 @@ def store_from(params: Params, *, check_mode: bool, is_stopped: t.Callable[[], b
 
 def sftp_from(params: Params, *, check_mode: bool) -> SftpSettings:
     """Return where the SFTP server is. Raises ArgumentInvalid for what does not go together."""
-    if params["host_key_policy"] == "pinned" and not params["host_key"]:
+    if not 0 < params["port"] < 65536:
+        raise ArgumentInvalid(f"port is {params['port']}, which is no port.", "Give one from 1 to 65535.")
+    if params["host_key_policy"] == "pinned" and not (params["host_key"] or "").strip():
         raise ArgumentInvalid("host_key_policy is pinned, and there is no host_key.", "Give the key that is the right one.")
     if params["auth_method"] == "password" and params["password"] is None:
         raise ArgumentInvalid("auth_method is password, and there is no password.", "Give it, or take another method.")

@@ -130,7 +130,7 @@ class SqliteEngine:
         while True:
             try:
                 with acting_as(owner):
-                    source.execute("SELECT count(*) FROM sqlite_master").fetchall()
+                    source.execute("PRAGMA schema_version").fetchall()  # reads no schema, which may be of a newer SQLite
                 return
             except sqlite3.OperationalError as error:
                 if "locked" not in str(error):

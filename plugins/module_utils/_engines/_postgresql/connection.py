@@ -96,7 +96,7 @@ def secret_file(text: str) -> t.Iterator[int]:
     descriptor = os.memfd_create("password", os.MFD_CLOEXEC)
     try:
         os.fchmod(descriptor, 0o600)  # libpq ignores a password file that others may read
-        os.write(descriptor, text.encode())
+        os.write(descriptor, os.fsencode(text))
         yield descriptor
     finally:
         os.close(descriptor)

@@ -47,7 +47,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     store_errors,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
-from ansible_collections.lastgood.database.plugins.module_utils._process import Runner
+from ansible_collections.lastgood.database.plugins.module_utils._process import Runner, temporary_directory
 
 if t.TYPE_CHECKING:
     import psycopg2.extensions
@@ -86,12 +86,13 @@ def drilling(
         check_room(control, manifest)
         speaks_english = _speaks_english(control)
         databases.sweep(control)
-        with store_errors(f"Making a file in {tempfile.gettempdir()}"):
-            file = stack.enter_context(tempfile.TemporaryFile(prefix="lastgood-drill-"))
+        folder = temporary_directory()
+        with store_errors(f"Making a file in {folder}"):
+            file = stack.enter_context(tempfile.TemporaryFile(prefix="lastgood-drill-", dir=folder))
             room = os.fstatvfs(file.fileno())
         if room.f_bavail * room.f_frsize < (manifest.content_bytes or 0):
             raise Inconclusive(
-                f"{tempfile.gettempdir()} has no room for the {manifest.content_bytes} bytes of the unpacked backup.",
+                f"{folder} has no room for the {manifest.content_bytes} bytes of the unpacked backup.",
                 "Make room there, or set TMPDIR for the task to a directory with more.",
             )
         database = manifest.database or ""

@@ -24,7 +24,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import C
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
 from ansible_collections.lastgood.database.plugins.module_utils._process import Command, Consumer, Runner, consuming
 
-_MAJOR = re.compile(r"\d+")
+_MAJOR = re.compile(r"\d{1,4}(?!\d)")
 _OLDEST_MAJOR = 9  # where nobody says what the dump is of, any will do
 
 

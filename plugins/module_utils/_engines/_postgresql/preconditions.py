@@ -31,7 +31,7 @@ def check_version(connection: psycopg2.extensions.connection, manifest: Manifest
 
 
 def _major(text: str | None) -> int:
-    match = re.search(r"(\d+)(?:\.\d+|devel|beta\d+|rc\d+)?$", text or "")
+    match = re.search(r"(?<!\d)(\d{1,4})(?:\.\d+|devel|beta\d+|rc\d+)?$", text or "")
     return 0 if match is None else int(match[1])
 
 

@@ -107,7 +107,8 @@ class Statements:
         if _COPY.match(statement) is None:
             return place
         self._closing = _END_OF_ROWS
-        return self._buffer.index(b"\n", place)  # where the end of the rows is looked for: there may be none
+        line_end = self._buffer.find(b"\n", place)  # where the end of the rows is looked for: there may be none
+        return place if line_end < 0 else line_end
 
     def _pass_closing(self, closing: bytes, place: int, end: int) -> int:
         """Read to where what is open is closed, and return the place behind it."""

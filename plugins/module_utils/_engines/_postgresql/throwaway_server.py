@@ -47,6 +47,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._process import 
     RunningProgram,
     end_processes_in,
     run,
+    temporary_directory,
 )
 
 _PREFIX = "lastgood-drill-"
@@ -186,7 +187,7 @@ def _folder(account: _Account) -> t.Iterator[str]:
 
 def _parent() -> str:
     """Return where folders are made: where temporary files belong, unless no socket's path would fit."""
-    wanted = os.path.realpath(tempfile.gettempdir())
+    wanted = os.path.realpath(temporary_directory())
     long = len(os.fsencode(os.path.join(wanted, f"{_PREFIX}12345678"))) > _LONGEST_FOLDER
     return "/tmp" if long else wanted
 

@@ -17,9 +17,10 @@ import typing as t
 import urllib.parse
 from dataclasses import dataclass
 
+from ansible_collections.lastgood.database.plugins.module_utils._engines._sqlite.opening import is_lacking
 from ansible_collections.lastgood.database.plugins.module_utils._engines.base import WHOLE, Found, Look
-from ansible_collections.lastgood.database.plugins.module_utils._errors import ContentInvalid, Inconclusive
-from ansible_collections.lastgood.database.plugins.module_utils._process import write_all
+from ansible_collections.lastgood.database.plugins.module_utils._errors import ContentInvalid, Inconclusive, store_errors
+from ansible_collections.lastgood.database.plugins.module_utils._process import temporary_directory, write_all
 
 _TABLES = "SELECT name, sql FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
 _VIRTUAL = re.compile("CREATE VIRTUAL ", re.IGNORECASE)
@@ -37,13 +38,14 @@ class SqliteExamination:
     @contextlib.contextmanager
     def _looking(self, *, counts: bool) -> t.Iterator[Look]:
         # A file without a name would do, but SQLite opens by name.
-        with tempfile.TemporaryDirectory(prefix="lastgood-look-") as folder:
+        with contextlib.ExitStack() as stack:
+            parent = temporary_directory()
+            with store_errors(f"Making a folder in {parent}"):
+                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="lastgood-look-", dir=parent))
             path = os.path.join(folder, "copy.db")
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            try:
-                yield _CopyLook(path, descriptor, counts)
-            finally:
-                os.close(descriptor)
+            stack.callback(os.close, descriptor)
+            yield _CopyLook(path, descriptor, counts)
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class _CopyLook:
 
     def _count(self) -> Found:
         """Count the rows of the tables that are SQLite's own: a virtual one is its module's."""
-        tables = [name for name, sql in self._ask(_TABLES) if not _VIRTUAL.match(sql)]
+        tables = [name for name, sql in self._ask(_TABLES) if not _VIRTUAL.match(sql or "")]
         counts = [self._ask(f"SELECT count(*) FROM main.{_quote(name)}")[0][0] for name in tables]
         return Found(f"It was restored: {len(tables)} tables with {sum(counts)} rows.", len(tables), sum(counts))
 
@@ -85,6 +87,11 @@ class _CopyLook:
                 connection.execute("PRAGMA trusted_schema=OFF")
                 return connection.execute(sql).fetchall()
         except sqlite3.Error as error:
+            if is_lacking(error):
+                raise Inconclusive(
+                    f"This host's SQLite, {sqlite3.sqlite_version}, lacks what the database uses: {error}.",
+                    "Look at it with the application that has it.",
+                ) from error
             raise ContentInvalid(f"SQLite says of the database: {error}.", "Take another backup.") from error
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import re
 import sqlite3
 import stat
 import threading
@@ -25,6 +26,10 @@ import urllib.parse
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import DatabaseMissing, NotOwner, SourceInvalid
 
+# What an application brings to SQLite, or another version of it has, and this one does not.
+_LACKS = re.compile(
+    r"no such (?:collation sequence|function|module)|unknown (?:function|tokenizer)|unsafe use of|unsupported file format"
+)
 _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -67,6 +72,11 @@ def unopened(path: str, error: sqlite3.Error) -> SourceInvalid:
         f"{path} can't be opened: {error}.",
         "See that the file's owner may enter its folder, and write to it where the database is in WAL mode.",
     )
+
+
+def is_lacking(error: sqlite3.Error) -> bool:
+    """Whether SQLite could not look at a database for want of something, which says nothing of the database."""
+    return _LACKS.search(str(error)) is not None
 
 
 @contextlib.contextmanager

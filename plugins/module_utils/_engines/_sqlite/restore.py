@@ -27,6 +27,7 @@ from datetime import datetime, timedelta
 from ansible_collections.lastgood.database.plugins.module_utils._engines._sqlite.opening import (
     acting_as,
     connect,
+    is_lacking,
     look_at_file,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._engines.base import Situation, Swapped
@@ -108,11 +109,15 @@ class SqliteRestoration:
     def fill(self) -> None:
         with store_errors(f"Finishing {self._scratch}"):
             os.fsync(self._descriptor)
-        problem = _integrity_problem(self._scratch)
-        if problem is not None:
-            raise ContentInvalid(
-                f"SQLite says of the restored database: {problem}", "Take another backup; the database is as it was."
-            )
+        try:
+            said = _check_integrity(self._scratch)
+        except sqlite3.Error as error:
+            if not is_lacking(error):
+                raise _broken(str(error)) from error
+            self._warnings.append(f"SQLite could not check the restored database, for it lacks what that uses: {error}.")
+        else:
+            if said != ["ok"]:
+                raise _broken("; ".join(said))
 
     def swap(self) -> Swapped:
         path = self._path
@@ -260,16 +265,16 @@ def _is_file(path: str, facts: os.stat_result) -> bool:
         return False
 
 
-def _integrity_problem(path: str) -> str | None:
-    """Return what SQLite finds wrong with a file that nobody else has, None where that is nothing."""
+def _check_integrity(path: str) -> list[str]:
+    """Return what SQLite's check says of a file that nobody else has."""
     uri = f"file:{urllib.parse.quote(os.fsencode(path))}?mode=ro&immutable=1"
-    try:
-        with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
-            rows = connection.execute("PRAGMA integrity_check(1)").fetchall()
-    except sqlite3.Error as error:
-        return str(error)
-    said = "; ".join(str(row[0]) for row in rows)
-    return None if said == "ok" else said
+    with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
+        connection.execute("PRAGMA trusted_schema=OFF")
+        return [str(row[0]) for row in connection.execute("PRAGMA integrity_check(1)").fetchall()]
+
+
+def _broken(said: str) -> ContentInvalid:
+    return ContentInvalid(f"SQLite says of the restored database: {said}.", "Take another backup; the database is as it was.")
 
 
 def _openers(path: str) -> tuple[str, ...]:

@@ -252,9 +252,13 @@ class Connection:
     def _open_stream(self) -> socket.socket:
         failure: OSError = OSError("no address")
         for family, kind, protocol, _name, address in self._addresses:
-            stream = socket.socket(family, kind, protocol)
-            self._tune(stream)
             try:
+                stream = socket.socket(family, kind, protocol)
+            except OSError as error:  # a family that the host has switched off
+                failure = error
+                continue
+            try:
+                self._tune(stream)
                 stream.connect(address)
             except OSError as error:
                 stream.close()
@@ -283,7 +287,7 @@ class Connection:
             name = host_keys.host_name(settings.host, settings.port)
             known = {key.kind for key in host_keys.read_known_hosts(self._files(), name).keys}
         elif settings.host_key:
-            known = {settings.host_key.split()[0]}
+            known = set(settings.host_key.split()[:1])
         if "ssh-rsa" in known:
             known |= {"rsa-sha2-512", "rsa-sha2-256"}
         return sorted(_HOST_KEYS, key=lambda kind: kind not in known)

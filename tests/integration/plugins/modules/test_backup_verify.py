@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import os
 import shutil
@@ -273,3 +274,32 @@ def test_what_is_not_there_is_an_error_and_not_a_pass(tmp_path: Path) -> None:
     directory = back_up_sqlite(tmp_path)
     assert verify(directory, databases=["app.db", "gone.db"]).error_code == "backup_missing"
     assert manifest(payload(directory))["verification"] is None
+
+
+APPLICATION_S_OWN = "create table t (n text); create index i on t (n collate own); insert into t values ('a'), ('b')"
+
+
+@pytest.mark.parametrize("level", ["structure", "restore"])
+def test_a_database_with_an_application_s_own_collation_is_not_called_suspect(tmp_path: Path, level: str) -> None:
+    source = tmp_path / "app.db"
+    with contextlib.closing(sqlite3.connect(source)) as connection:
+        connection.create_collation("own", lambda one, other: (one > other) - (one < other))
+        connection.executescript(APPLICATION_S_OWN)
+    options = {"directory": str(tmp_path / "backups"), "engine": "sqlite"}
+    assert run_module("db_backup", databases=[str(source)], **options).changed
+    done = verify(tmp_path / "backups", level=level)
+    assert verdicts(done) == [(level, "inconclusive", "good")]
+    assert "own" in done.warnings[0]
+    restored = run_module("db_restore", database=str(source), if_exists="replace", **options)
+    assert restored.changed
+    assert "could not check" in restored.warnings[0]
+    assert run_module("db_backup", databases=[str(source)], **options).outcomes == ["unchanged"]
+
+
+def test_a_schema_that_this_sqlite_does_not_understand_is_backed_up_and_not_called_good(tmp_path: Path) -> None:
+    directory = back_up_sqlite(tmp_path / "app")
+    source = tmp_path / "app" / "app.db"
+    with contextlib.closing(sqlite3.connect(source)) as connection:
+        connection.executescript("pragma writable_schema=on; insert into sqlite_master values ('table', 'x', 'x', 0, null)")
+    assert run_module("db_backup", directory=str(directory), engine="sqlite", databases=[str(source)]).changed
+    assert verdicts(verify(directory, level="restore", newest=1)) == [("restore", "failed", "suspect")]

@@ -269,6 +269,19 @@ def test_a_host_without_a_server_s_programs_can_not_tell(site: Site, host: Host,
     assert "postgres" in done.result["verified"][0]["detail"]
 
 
+def test_a_host_without_a_directory_for_temporary_files_can_not_tell(site: Site) -> None:
+    site.back_up()
+    done = drill(site, Host(largest_file=0))
+    assert verdicts(done) == [("structure", "inconclusive", "good")]
+    assert "TMPDIR" in done.warnings[0]
+
+
+def test_a_version_in_a_manifest_may_be_anything(site: Site, host: Host) -> None:
+    site.back_up()
+    rewrite_manifest(payload(site.directory), server_version="9" * 5000, tool="pg_dump " + "9" * 5000)
+    assert verdicts(drill(site, host)) == [("restore", "passed", "good")]
+
+
 @only_root
 def test_a_full_disk_says_nothing_of_a_backup(site: Site) -> None:
     site.grow(60)

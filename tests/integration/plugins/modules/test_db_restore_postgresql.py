@@ -649,6 +649,16 @@ def test_a_plain_dump_runs_no_command_of_psql_s(site: Site, tmp_path: Path) -> N
             assert outcome.error_code == "content_invalid", (sql, outcome.msg)
 
 
+def test_the_sql_of_a_dump_that_fails_is_not_told(site: Site) -> None:
+    site.back_up(format="plain", compression="none")
+    one = payload(site.directory)
+    put_at_the_end(one, one.read_bytes(), b"CREATE SUBSCRIPTION s CONNECTION 'password=hunter2' PUBLICATION p nonsense;\n")
+    outcome = restore(site, if_exists="replace")
+    assert outcome.error_code == "program_failed"
+    assert "syntax error" in outcome.msg
+    assert "hunter2" not in str(outcome.result["error"]) + outcome.msg
+
+
 def test_a_psql_without_a_restricted_mode_is_refused(site: Site, tmp_path: Path) -> None:
     site.back_up(format="plain")
     older = Impostor(

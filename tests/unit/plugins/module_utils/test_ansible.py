@@ -71,7 +71,11 @@ def stream(runner, *words):
 """
 END = """
 with patch_module_args(ARGUMENTS):
-    spec = {"words": {"type": "list", "elements": "str"}, "secret": {"type": "str", "no_log": True}}
+    spec = {
+        "words": {"type": "list", "elements": "str"},
+        "secret": {"type": "str", "no_log": True},
+        "inner": {"type": "dict", "options": {"secret": {"type": "str", "no_log": True}}},
+    }
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
     run_module(module, operation)
 """
@@ -174,13 +178,13 @@ def test_a_missing_library_is_named_with_the_python_that_lacks_it(start: Callabl
 
 
 # In any other option Ansible itself stumbles over it, where it logs what a module was given.
-@pytest.mark.parametrize(("option", "value"), [("words", ["a", "b\0"]), ("secret", "a\0b")])
+@pytest.mark.parametrize(("option", "value"), [("words", ["a", "b\0"]), ("secret", "a\0b"), ("inner", {"secret": "a\0b"})])
 def test_no_option_may_have_what_no_program_and_no_path_can_have(
     start: Callable[..., Module], option: str, value: str | list[str]
 ) -> None:
     result = start("operation = lambda runner: ModuleResult({})", **{option: value}).end()
     assert result["error"]["code"] == "argument_invalid"
-    assert result["msg"] == f"{option} has a null byte in it. Take it out."
+    assert result["msg"] == f"{'secret' if option == 'inner' else option} has a null byte in it. Take it out."
 
 
 # --- How a run is stopped --------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.lastgood.database.plugins.module_utils._arguments.login import login_from
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.login import given_login_from, login_from
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
 
 LOGIN: dict[str, Any] = {
@@ -38,3 +38,16 @@ def test_a_password_with_a_line_break_is_refused_and_not_shown(password: str) ->
     with pytest.raises(ArgumentInvalid, match="login_password has a line break") as caught:
         login_from({**LOGIN, "login_password": password})
     assert "sec" not in str(caught.value)
+
+
+NOTHING: dict[str, Any] = {**dict.fromkeys(LOGIN), "login_db": "postgres", "bin_directory": "/bin"}
+
+
+@pytest.mark.parametrize("over", [{"login_host": "h"}, {"login_port": 5433}, {"login_unix_socket": "/run"}])
+def test_a_server_is_given_by_what_says_where_it_is(over: dict[str, Any]) -> None:
+    assert given_login_from({**NOTHING, **over}) is not None
+
+
+@pytest.mark.parametrize("option", ["login_user", "login_password", "ssl_mode", "ca_cert", "session_role"])
+def test_who_we_are_gives_no_server(option: str) -> None:
+    assert given_login_from({**NOTHING, option: "x"}) is None

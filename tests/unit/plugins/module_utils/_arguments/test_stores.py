@@ -45,6 +45,9 @@ def test_only_a_run_that_changes_things_remembers_a_key() -> None:
     [
         ({"host_key_policy": "pinned"}, "host_key"),
         ({"host_key_policy": "pinned", "host_key": ""}, "host_key"),
+        ({"host_key_policy": "pinned", "host_key": " \n"}, "host_key"),
+        ({"port": 0}, "port is 0"),
+        ({"port": 65536}, "port is 65536"),
         ({"auth_method": "password", "password": None}, "password"),
         ({"remote_directory": ""}, "remote_directory"),
         ({"timeout": "soon"}, "timeout"),
