@@ -16,7 +16,11 @@ description:
   - What has the same name and the same digest on the server is not sent again. A backup of the same name with another content
     is never replaced, unless it fails its own manifest.
   - When one backup can't be sent, the others are sent all the same. The task then fails. The local backups are not touched.
-  - Nothing is ever deleted on the server, see M(lastgood.database.backup_prune) for that.
+  - A copy there that fails its own manifest is replaced, and what an earlier run had begun to send is deleted when it is of no
+    use. No other file is ever deleted on the server, see M(lastgood.database.backup_prune) for that.
+  - O(newest) counts good backups. A newer one that is not good is told in RV(not_sent).
+  - A backup or a database that is named and has no backup is an error, and so is a O(directory) that does not exist, save in
+    check mode.
 author:
   - The lastgood.database contributors (@lastgood)
 extends_documentation_fragment:
@@ -105,7 +109,10 @@ up_to_date:
   type: list
   elements: str
 refreshed:
-  description: Those among them whose manifest on the server now says that they were confirmed later. That is no change.
+  description:
+    - Those among them whose manifest on the server now says that they were confirmed later. That is no change, and where the
+      account may not replace a file it is a warning.
+    - So are those whose manifest was lost there and is put back, which is a change.
   returned: success and failure, as soon as the plan is made
   type: list
   elements: str

@@ -145,6 +145,14 @@ def called(backup: Backup) -> str | None:
     return GLOBALS_LABEL if backup.name.kind == "globals" else backup.database
 
 
+def missing_from(found: t.Collection[Backup], selection: Selection) -> list[str]:
+    """Return the names and the databases of a selection that none of the backups is of."""
+    names, databases = {backup.name.filename for backup in found}, {called(backup) for backup in found}
+    missing = [name for name in selection.names or () if name not in names]
+    missing += [database for database in selection.databases or () if database not in databases]
+    return list(dict.fromkeys(missing))
+
+
 def age_order(backup: Backup) -> tuple[datetime, str]:
     """The older, the smaller; those of one time by name."""
     return backup.created_at, backup.name.filename

@@ -37,7 +37,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import (
     Catalog,
     Selection,
-    called,
+    missing_from,
     newest_of_each,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import LARGEST_MANIFEST
@@ -190,10 +190,7 @@ def _selected(request: ArchiveRequest, now: datetime) -> tuple[list[Backup], tup
     """Return the backups that are meant, by name, and the names and databases of which there is none."""
     selection = request.selection
     found = list(Catalog(request.store).select(selection))
-    names, databases = {backup.name.filename for backup in found}, {called(backup) for backup in found}
-    absent = [name for name in selection.names or () if name not in names]
-    absent += [database for database in selection.databases or () if database not in databases]
-    missing = tuple(dict.fromkeys(absent))
+    missing = tuple(missing_from(found, selection))
     if selection.newest is not None:
         found = newest_of_each(found, selection.newest, now)
     if not found:

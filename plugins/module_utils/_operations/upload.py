@@ -23,16 +23,21 @@ import threading
 import time
 import typing as t
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     BackupError,
+    BackupMissing,
     ConnectionFailed,
     DirectoryMissing,
+    DirectoryUnusable,
     Interrupted,
     NameConflict,
+    NoSpace,
     PayloadCorrupt,
     ReadBackDiffers,
     SeveralFailed,
+    StoreFailed,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import (
@@ -40,6 +45,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalo
     Selection,
     age_order,
     is_sound,
+    missing_from,
     newest_of_each,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import (
@@ -86,10 +92,12 @@ class Plan:
     """What is to be done, in the order of age."""
 
     parcels: list[Parcel] = field(default_factory=list)
+    bare: list[Backup] = field(default_factory=list)  # whose copy has no manifest that is of use
     stale: list[tuple[Backup, Manifest]] = field(default_factory=list)
     up_to_date: list[str] = field(default_factory=list)
     not_sent: list[tuple[str, str]] = field(default_factory=list)
-    conflicts: dict[str, BackupError] = field(default_factory=dict)
+    failures: dict[str, BackupError] = field(default_factory=dict)
+    makes_directory: bool = False
 
 
 @dataclass
@@ -100,6 +108,7 @@ class Report:
     plan: Plan
     uploaded: list[str] = field(default_factory=list)
     resumed: list[str] = field(default_factory=list)
+    mended: list[str] = field(default_factory=list)
     refreshed: list[str] = field(default_factory=list)
     failures: dict[str, BackupError] = field(default_factory=dict)
     bytes: int = 0
@@ -123,11 +132,11 @@ class Report:
     def values(self) -> dict[str, t.Any]:
         """Return the report as the module returns it."""
         return {
-            "changed": bool(self.uploaded),
+            "changed": bool(self.plan.makes_directory or self.uploaded or self.mended),
             "uploaded": self.uploaded,
             "resumed": self.resumed,
             "up_to_date": self.plan.up_to_date,
-            "refreshed": self.refreshed,
+            "refreshed": sorted([*self.mended, *self.refreshed]),
             "not_sent": [{"filename": name, "reason": reason} for name, reason in self.plan.not_sent],
             "failed_uploads": [{"filename": name, "error": error.as_result()} for name, error in self.failures.items()],
             "bytes": self.bytes,
@@ -136,7 +145,7 @@ class Report:
 
     def diff(self) -> dict[str, str]:
         """Return what is on the server of these backups, before and after, as Ansible's diff."""
-        before = self.plan.up_to_date
+        before = sorted(self.plan.up_to_date)
         after = sorted([*before, *self.uploaded])
         return {
             "before_header": self.location,
@@ -149,20 +158,24 @@ class Report:
 def upload(request: UploadRequest, clock: Clock, *, check_mode: bool) -> Report:
     """Send what the server lacks. In check mode nothing is written, and the report is of the plan."""
     began = time.monotonic()
+    chosen = _chosen(request, clock(), check_mode)
     with contextlib.closing(request.connect()) as remote:
-        if not remote.exists() and not request.create_directory:
+        is_there = remote.exists()
+        if not is_there and not request.create_directory:
             raise DirectoryMissing(f"The directory {remote.location} does not exist.", "Make it, or set create_directory.")
-        if request.create_directory and not check_mode:
+        if not is_there and not check_mode:
             remote.ensure()
-        plan = _plan(request, remote, clock)
-        report = Report(remote.location, plan, failures=dict(plan.conflicts))
+        plan = _plan(chosen, remote)
+        plan.makes_directory = not is_there
+        report = Report(remote.location, plan, failures=dict(plan.failures))
         if check_mode:
             report.uploaded = [parcel.backup.name.filename for parcel in plan.parcels]
+            report.mended = [backup.name.filename for backup in plan.bare]
             report.refreshed = [backup.name.filename for backup, _manifest in plan.stale]
         else:
-            _refresh(remote, report)
+            _mend_manifests(remote, report)
             _send_all(request, remote, report)
-        report.warnings = tuple(remote.warnings)
+        report.warnings = (*report.warnings, *remote.warnings)
     report.seconds = time.monotonic() - began
     return report
 
@@ -170,38 +183,60 @@ def upload(request: UploadRequest, clock: Clock, *, check_mode: bool) -> Report:
 # --- The plan --------------------------------------------------------------------------------------
 
 
-def _plan(request: UploadRequest, remote: SftpStore, clock: Clock) -> Plan:
-    backups: t.Iterable[Backup] = Catalog(request.source).select(request.selection)
-    if request.selection.newest is not None:
-        backups = newest_of_each(backups, request.selection.newest, clock())
-    backups = sorted(backups, key=age_order)
-    names = {backup.name.filename for backup in backups}
+def _chosen(request: UploadRequest, now: datetime, check_mode: bool) -> list[Backup]:
+    """Return the backups that are meant, the oldest first. Raises BackupMissing for one that is not there.
+
+    ``newest`` counts the good ones; of the others, those among the newest are told of.
+    """
+    source, selection = request.source, request.selection
+    if not source.exists() and not check_mode:  # where it may only have been predicted
+        raise DirectoryMissing(f"The directory {source.location} does not exist.", "Correct directory, or make a backup first.")
+    found = list(Catalog(source).select(selection))
+    if missing := missing_from(found, selection):
+        raise BackupMissing(
+            f"{source.location} has no backup of these names or databases: {', '.join(missing)}.",
+            "See with backup_facts what there is. Nothing was sent.",
+            missing=missing,
+        )
+    if selection.newest is not None:
+        good = [backup for backup in found if backup.state == "good"]
+        others = [backup for backup in newest_of_each(found, selection.newest, now) if backup.state != "good"]
+        found = newest_of_each(good, selection.newest, now) + others
+    return sorted(found, key=age_order)
+
+
+def _plan(chosen: list[Backup], remote: SftpStore) -> Plan:
     there: dict[str, Backup] = {}
-    if names:
-        there = {backup.name.filename: backup for backup in Catalog(remote).select(Selection(names=tuple(names)))}
+    if names := tuple(backup.name.filename for backup in chosen):
+        there = {backup.name.filename: backup for backup in Catalog(remote).select(Selection(names=names))}
     plan = Plan()
-    for backup in backups:
-        _plan_one(plan, remote, backup, there.get(backup.name.filename))
+    for backup in chosen:
+        try:
+            _plan_one(plan, remote, backup, there.get(backup.name.filename))
+        except StoreFailed as error:
+            plan.failures[backup.name.filename] = error
     return plan
 
 
 def _plan_one(plan: Plan, remote: SftpStore, backup: Backup, copy: Backup | None) -> None:
-    name = backup.name.filename
+    name, digest = backup.name.filename, backup.manifest.payload_sha256
     if backup.state != "good":
         plan.not_sent.append((name, f"it is {backup.state}"))
     elif copy is None:
         plan.parcels.append(Parcel(backup))
     elif copy.state == "corrupt":
         plan.parcels.append(Parcel(backup, replaces=True))
-    elif copy.manifest.payload_sha256 is None and is_sound(remote, copy._replace(manifest=backup.manifest)):
-        plan.up_to_date.append(name)
-        plan.stale.append((backup, _for_a_copy(backup)))  # it has lost its manifest, and is the same
-    elif copy.manifest.payload_sha256 != backup.manifest.payload_sha256:
-        plan.conflicts[name] = _conflict(copy.path)
-    else:
+    elif copy.manifest.payload_sha256 not in (None, digest):
+        plan.failures[name] = _conflict(copy.path)
+    elif copy.state != "unverified":
         plan.up_to_date.append(name)
         if copy.confirmed_at < backup.confirmed_at:
             plan.stale.append((backup, copy.manifest._replace(confirmed_at=backup.confirmed_at)))
+    elif is_sound(remote, copy._replace(manifest=backup.manifest)):
+        plan.up_to_date.append(name)
+        plan.bare.append(backup)
+    else:
+        plan.failures[name] = _conflict(copy.path)
 
 
 def _for_a_copy(backup: Backup) -> Manifest:
@@ -216,15 +251,25 @@ def _conflict(path: str) -> NameConflict:
     )
 
 
-def _refresh(remote: SftpStore, report: Report) -> None:
+def _mend_manifests(remote: SftpStore, report: Report) -> None:
+    """Give copies a manifest that lost theirs, then renew those that say an older time."""
+    for backup in report.plan.bare:
+        name = backup.name.filename
+        try:
+            remote.replace(manifest_name(name), _for_a_copy(backup).to_bytes())
+        except (StoreFailed, NoSpace, DirectoryUnusable) as error:
+            report.failures[name] = error
+        else:
+            report.mended.append(name)
     for backup, manifest in report.plan.stale:
         name = backup.name.filename
         try:
             remote.replace(manifest_name(name), manifest.to_bytes())
-        except BackupError as error:
-            report.failures[name] = error
-        else:
-            report.refreshed.append(name)
+        except (StoreFailed, NoSpace, DirectoryUnusable) as error:
+            # The copy is as good as before. An account that may replace nothing is refused each time.
+            report.warnings = (f"The times of the copies' confirmation are as they were: {error.problem}",)
+            return
+        report.refreshed.append(name)
 
 
 # --- Sending ---------------------------------------------------------------------------------------
@@ -315,7 +360,8 @@ class _Sending:
 
     def send(self) -> _Sent:
         offset = self._agreed_bytes()
-        sent = self._store.write_from(self._partial, offset, self._content_from(offset))
+        with contextlib.closing(self._content_from(offset)) as content:
+            sent = self._store.write_from(self._partial, offset, content)
         self._check_source()
         self._verify()
         self._commit()
@@ -329,18 +375,20 @@ class _Sending:
                 self._store.remove(self._partial)
             return 0
         agreed = 0
-        with contextlib.closing(_Window(self._request.source.chunks(self._name))) as ours:
-            for theirs in self._store.chunks(self._partial):
-                if bytes(theirs) != ours.take(len(theirs)):
+        ours = _Window(self._request.source.chunks(self._name))
+        with contextlib.closing(ours), contextlib.closing(self._store.chunks(self._partial)) as theirs:
+            for chunk in theirs:
+                if bytes(chunk) != ours.take(len(chunk)):
                     break  # from here on it is written over
-                agreed += len(theirs)
+                agreed += len(chunk)
         return agreed
 
-    def _content_from(self, offset: int) -> t.Iterator[memoryview]:
+    def _content_from(self, offset: int) -> t.Generator[memoryview, None, None]:
         """Yield the payload from ``offset`` on. All of it is digested."""
         place = 0
-        with concurrent.futures.ThreadPoolExecutor(1) as digesting:
-            for chunk in self._request.source.chunks(self._name):
+        chunks = self._request.source.chunks(self._name)
+        with contextlib.closing(chunks), concurrent.futures.ThreadPoolExecutor(1) as digesting:
+            for chunk in chunks:
                 if self._request.is_stopped():
                     raise Interrupted("The run was ended in the middle of an upload.", "Run it again: it goes on from there.")
                 digested = digesting.submit(self._digest.update, chunk)  # while it is sent
@@ -353,9 +401,9 @@ class _Sending:
 
     def _check_source(self) -> None:
         if self._digest.hexdigest() != self._backup.manifest.payload_sha256:
-            self._store.remove(self._partial)
+            left = self._discard()
             raise PayloadCorrupt(
-                f"{self._backup.path} is not what its manifest says any more, and was not sent.",
+                f"{self._backup.path} is not what its manifest says any more, and was not sent.{left}",
                 "Verify it (backup_verify), and make a new backup.",
             )
 
@@ -373,10 +421,18 @@ class _Sending:
                 raise self._differs("it reads otherwise than it was sent")
 
     def _differs(self, reason: str) -> ReadBackDiffers:
-        self._store.remove(self._partial)
+        left = self._discard()
         return ReadBackDiffers(
-            f"{self._store.path(self._name)} did not arrive whole: {reason}.", "Look at the server's disk, and run again."
+            f"{self._store.path(self._name)} did not arrive whole: {reason}.{left}", "Look at the server's disk, and run again."
         )
+
+    def _discard(self) -> str:
+        """Delete what was sent, and return what there is to say of it."""
+        try:
+            self._store.remove(self._partial)
+        except (StoreFailed, DirectoryUnusable, ConnectionFailed) as error:
+            return f" {self._store.path(self._partial)} is left: {error.problem}"
+        return ""
 
     def _commit(self) -> None:
         store, sidecar = self._store, manifest_name(self._name)
@@ -394,7 +450,7 @@ class _Sending:
 class _Window:
     """Takes pieces of any size from a stream of chunks."""
 
-    def __init__(self, chunks: t.Iterator[memoryview]) -> None:
+    def __init__(self, chunks: t.Generator[memoryview, None, None]) -> None:
         self._chunks = chunks
         self._rest = b""
 
@@ -405,7 +461,7 @@ class _Window:
         return taken
 
     def close(self) -> None:
-        t.cast("t.Generator[memoryview, None, None]", self._chunks).close()
+        self._chunks.close()
 
 
 class _Throttle:

@@ -44,7 +44,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalo
     Catalog,
     Selection,
     age_order,
-    called,
+    missing_from,
     newest_of_each,
     tells_of_rot,
 )
@@ -198,9 +198,7 @@ def _selected(request: VerifyRequest, now: datetime) -> list[Backup]:
     """Return the backups that are meant. Raises BackupMissing where one is not there: nothing is good that is missing."""
     selection, location = request.selection, request.store.location
     found = list(Catalog(request.store).select(selection))
-    names, databases = {backup.name.filename for backup in found}, {called(backup) for backup in found}
-    missing = [name for name in selection.names or () if name not in names]
-    missing += [database for database in selection.databases or () if database not in databases]
+    missing = missing_from(found, selection)
     if missing:
         raise BackupMissing(
             f"{location} has no backup of these names or databases: {', '.join(missing)}.",

@@ -14,6 +14,7 @@ import typing as t
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     BackupError,
+    ConnectionFailed,
     DirectoryMissing,
     DirectoryNotWritable,
     DirectoryUnusable,
@@ -135,8 +136,13 @@ class SftpStore:
         path = self.path(name)
         handle = self._do(f"Reading {path}", conversations.open_file(self._at(name), packets.FOR_READING))
         size = self._do(f"Reading {path}", conversations.size_of_open(handle))
-        for data in conversations.read_all(self.session, path, handle, size):
-            yield memoryview(data)
+        try:
+            with contextlib.closing(conversations.read_all(self.session, path, handle, size)) as pieces:
+                for data in pieces:
+                    yield memoryview(data)
+        except (StoreFailed, GeneratorExit):
+            self._close_quietly(handle)
+            raise
         self._do(f"Reading {path}", conversations.close_handle(handle))
 
     @contextlib.contextmanager
@@ -156,23 +162,38 @@ class SftpStore:
             self.rename(partial, name)
 
     def replace(self, name: str, data: bytes, like: str | None = None) -> None:
+        if _POSIX_RENAME not in self.session.extensions:
+            self._exchange(name, data)
+            return
         with self._partial(name, data) as partial:
-            if _POSIX_RENAME in self.session.extensions:
-                names = packets.path_bytes(self._at(partial)) + packets.path_bytes(self._at(name))
-                self._do(f"Writing {self.path(name)}", conversations.extended(_POSIX_RENAME, names))
-            else:
-                self.remove(name)
+            names = packets.path_bytes(self._at(partial)) + packets.path_bytes(self._at(name))
+            self._do(f"Writing {self.path(name)}", conversations.extended(_POSIX_RENAME, names))
+
+    def _exchange(self, name: str, data: bytes) -> None:
+        """Replace a file on a server that does not do so itself: the old one goes aside, and only then away."""
+        aside = _partial_name(name)
+        self.remove(aside)  # there is none: an account that deletes nothing is refused before it leaves anything
+        with self._partial(name, data) as partial:
+            if self.taken(name):
+                self.rename(name, aside)
+            try:
                 self.rename(partial, name)
+            except StoreFailed:
+                if self.taken(aside):
+                    self.rename(aside, name)
+                raise
+        self.remove(aside)
 
     @contextlib.contextmanager
     def _partial(self, name: str, data: bytes) -> t.Iterator[str]:
         """Write a small file under a name that nobody else has; whoever asks gives it its own. It is gone where that fails."""
-        partial = f".{name}.{os.urandom(8).hex()}.partial"  # without locks, another host may be writing the same file
+        partial = _partial_name(name)
         try:
             self.write(partial, data)
             yield partial
-        except (StoreFailed, NoSpace):
-            self.remove(partial)
+        except (StoreFailed, NoSpace, DirectoryNotWritable):
+            with contextlib.suppress(StoreFailed, DirectoryNotWritable):  # an account may be one that deletes nothing
+                self.remove(partial)
             raise
 
     def write(self, name: str, data: bytes) -> None:
@@ -195,17 +216,30 @@ class SftpStore:
         try:
             written = conversations.write_all(self.session, handle, offset, chunks)
         except StatusError as error:
-            with contextlib.suppress(StatusError):
-                self.session.converse(conversations.close_handle(handle))
+            self._close_quietly(handle)
             raise self._refused(doing, error, self.session.write_bytes) from error
+        except ConnectionFailed:
+            raise
+        except BackupError:  # of whom the chunks come from
+            self._close_quietly(handle)
+            raise
         self._finish(doing, handle)
         return written
 
     def _finish(self, doing: str, handle: bytes) -> None:
         """Bring a file to the server's disk, where it can be asked to, and close it."""
         if conversations.FSYNC in self.session.extensions:
-            self._do(doing, conversations.plain(conversations.flush_request(handle)), 1)
+            try:
+                self._do(doing, conversations.plain(conversations.flush_request(handle)), 1)
+            except (StoreFailed, NoSpace, DirectoryNotWritable):
+                self._close_quietly(handle)
+                raise
         self._do(doing, conversations.close_handle(handle), 1)
+
+    def _close_quietly(self, handle: bytes) -> None:
+        """Close a file after something else went wrong, which is what counts."""
+        with contextlib.suppress(StatusError):
+            self.session.converse(conversations.close_handle(handle))
 
     def rename(self, name: str, new_name: str) -> None:
         """Give a file another name. Raises StoreFailed where that is taken: nothing is replaced."""
@@ -255,6 +289,11 @@ class SftpStore:
                 f"{doing}: {error.words}; {free} bytes are free.", "Make room on the server; earlier backups are as they were."
             )
         return StoreFailed(f"{doing}: {error.words}.", "Look at the directory on the server; earlier backups are as they were.")
+
+
+def _partial_name(name: str) -> str:
+    """Return a name of a file's own: without locks, another host may be writing the same file."""
+    return f".{name}.{os.urandom(8).hex()}.partial"
 
 
 def _look_leniently(path: str) -> Conversation[packets.Attributes | None]:

@@ -12,7 +12,7 @@ import collections
 import struct
 import typing as t
 
-from ansible_collections.lastgood.database.plugins.module_utils._errors import StoreFailed
+from ansible_collections.lastgood.database.plugins.module_utils._errors import BackupError, ConnectionFailed, StoreFailed
 from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.packets import (
     ATTRS,
     CLOSE,
@@ -176,7 +176,7 @@ def flush_request(handle: bytes) -> Request:
     return Request(EXTENDED, text(FSYNC) + handle)
 
 
-def read_all(session: Session, path: str, handle: bytes, size: int) -> t.Iterator[bytes]:
+def read_all(session: Session, path: str, handle: bytes, size: int) -> t.Generator[bytes, None, None]:
     """Read an open file from its first byte to its last, with many requests under way.
 
     ``size`` is what the server says: no more is read, since one that lies could go on for ever.
@@ -237,7 +237,9 @@ def write_all(session: Session, handle: bytes, offset: int, chunks: t.Iterable[m
                     flushed = written
                 settle(_UNDER_WAY)
         settle(0)
-    except StatusError:
+    except ConnectionFailed:
+        raise
+    except (StatusError, BackupError):
         while asked:  # the session goes on after that
             _reply_to(session, asked.popleft(), early)
         raise
@@ -248,6 +250,8 @@ def _reply_to(session: Session, number: int, early: dict[int, Reply | StatusErro
     while number not in early:
         reply = session.read()
         found = reply.number()
+        if len(early) > 2 * _UNDER_WAY:
+            raise invalid("answers to questions that were not asked")
         try:
             early[found] = checked(reply)
         except StatusError as error:

@@ -90,8 +90,32 @@ def test_the_selection_says_which(site: Site) -> None:
     old, new = site.put(created_at=ago(hours=5)), site.put(created_at=ago(hours=4))
     other = site.put(database="other")
     assert site.upload(databases=["app"], newest=1).result["uploaded"] == [new]
-    assert site.upload(names=[other, "backup_missing_2026-01-01_00-00-00.dump.gz"]).result["uploaded"] == [other]
+    assert site.upload(names=[other]).result["uploaded"] == [other]
     assert site.upload().result["uploaded"] == [old]
+
+
+@pytest.mark.parametrize("over", [{"names": ["backup_app_2026-01-01_00-00-00.dump.gz"]}, {"databases": ["shop"]}])
+def test_a_backup_that_is_named_and_is_not_there_is_an_error(site: Site, over: dict[str, Any]) -> None:
+    site.put()
+    outcome = site.upload(**over)
+    assert outcome.error_code == "backup_missing"
+    assert outcome.result["error"]["missing"] == next(iter(over.values()))
+    assert os.listdir(site.there) == []
+
+
+def test_a_directory_that_is_not_here_is_an_error_unless_a_run_was_to_make_it(site: Site) -> None:
+    nowhere = str(site.here / "none")
+    assert site.upload(directory=nowhere).error_code == "directory_missing"
+    assert not site.upload(directory=nowhere, check=True).changed
+    assert not site.upload().changed  # an empty one has nothing to send
+
+
+def test_the_newest_good_one_is_sent_where_a_newer_one_is_bad(site: Site) -> None:
+    good, corrupt = site.put(created_at=ago(hours=2)), site.put(created_at=ago(hours=1))
+    os.truncate(site.here / corrupt, 5)
+    outcome = site.upload(newest=1)
+    assert outcome.result["uploaded"] == [good]
+    assert [one["filename"] for one in outcome.result["not_sent"]] == [corrupt]
 
 
 def test_what_is_not_good_is_not_sent_and_is_told(site: Site) -> None:
@@ -123,6 +147,12 @@ def test_a_missing_directory_is_made_when_that_is_asked_for(site: Site) -> None:
     name = site.put()
     site.there.rmdir()
     assert site.upload().error_code == "directory_missing"
+    (site.here / name).unlink()
+    for check in (True, False):
+        assert site.upload(sftp={"create_directory": True}, check=check).changed  # for the directory alone
+    assert not site.upload(sftp={"create_directory": True}).changed
+    site.there.rmdir()
+    name = site.put()
     outcome = site.upload(sftp={"create_directory": True})
     assert outcome.result["uploaded"] == [name]
     assert site.there.stat().st_mode & 0o777 == 0o700
@@ -139,6 +169,17 @@ def test_a_later_confirmation_goes_along_and_is_no_change(site: Site) -> None:
     assert (outcome.changed, outcome.result["refreshed"]) == (False, [name])
     assert manifest(site.there / name)["confirmed_at"] == "2026-03-01T11:59:00Z"
     assert site.upload().result["refreshed"] == []
+
+
+def test_a_server_that_replaces_nothing_itself_has_one_whole_manifest_or_the_other(tmp_path: Path) -> None:
+    with sftp_server("Subsystem sftp internal-sftp -P posix-rename") as server:
+        site = Site(server, tmp_path / "here", tmp_path / "there")
+        name = site.put()
+        site.upload()
+        rewrite_manifest(site.here / name, confirmed_at="2026-03-01T11:59:00Z")
+        assert site.upload().result["refreshed"] == [name]
+        assert manifest(site.there / name)["confirmed_at"] == "2026-03-01T11:59:00Z"
+        assert_whole(site.there)
 
 
 def test_a_verdict_stays_with_the_copy_that_it_was_made_on(site: Site) -> None:
@@ -361,6 +402,11 @@ def test_an_account_that_may_not_delete_or_replace_takes_uploads_and_loses_nothi
         names = [site.put(created_at=ago(hours=hours)) for hours in (2, 1)]
         assert sorted(site.upload(verify="sha256").result["uploaded"]) == sorted(names)
         assert not site.upload().changed
+        rewrite_manifest(site.here / names[0], confirmed_at="2026-03-01T11:59:00Z")
+        refused = site.upload()
+        assert (refused.changed, refused.result["refreshed"]) == (False, [])
+        assert "confirmation" in refused.warnings[0]
+        assert leftovers(site.there) == []
         before = contents(site.there)
         pruned = run_module("backup_prune", sftp=server.options(site.there), keep_last=1)
         assert pruned.error_code == "delete_failed"

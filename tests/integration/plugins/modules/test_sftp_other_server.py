@@ -26,6 +26,7 @@ from ansible_collections.lastgood.database.tests.support.observe import (
     manifest,
     manifest_path,
     payloads,
+    rewrite_manifest,
     state_of,
 )
 from ansible_collections.lastgood.database.tests.support.other_sftp import PASSWORD, OtherServer, other_sftp_server
@@ -108,8 +109,17 @@ def test_a_payload_that_lost_its_manifest_there_gets_it_again(here: Path, server
     assert upload(here, server, check=True).result["refreshed"] == [first.name]
     assert state_of(server.root) == before
     done = upload(here, server)
-    assert not done.changed
+    assert done.changed
     assert (done.result["refreshed"], done.result["up_to_date"]) == ([first.name], [first.name, second.name])
+    assert_whole(server.root)
+
+
+def test_a_newer_manifest_takes_an_old_one_s_place_and_leaves_nothing_beside(here: Path, server: OtherServer) -> None:
+    upload(here, server)
+    [first, _second] = payloads(here)
+    rewrite_manifest(first, confirmed_at="2099-01-01T00:00:00Z")
+    assert upload(here, server).result["refreshed"] == [first.name]
+    assert manifest(server.root / first.name)["confirmed_at"] == "2099-01-01T00:00:00Z"
     assert_whole(server.root)
 
 

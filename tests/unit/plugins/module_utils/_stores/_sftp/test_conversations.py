@@ -6,12 +6,13 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from ansible_collections.lastgood.database.plugins.module_utils._errors import ServerInvalid, StoreFailed
+from ansible_collections.lastgood.database.plugins.module_utils._errors import PayloadCorrupt, ServerInvalid, StoreFailed
 from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp import conversations
 from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.conversations import (
     FSYNC,
@@ -36,6 +37,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.pa
     READ,
     STATUS,
     WRITE,
+    Reply,
     StatusError,
     text,
 )
@@ -149,6 +151,25 @@ def test_writing_ends_at_the_first_refusal_and_the_session_goes_on(talk: Talk) -
         write_all(session, HANDLE_BYTES, 0, [memoryview(bytes(10_000_000))])
     assert written < 60
     assert session.converse(look("x")) is None
+
+
+def test_writing_that_ends_for_want_of_data_leaves_the_session_usable(talk: Talk) -> None:
+    def data() -> Iterator[memoryview]:
+        yield memoryview(bytes(1_000_000))
+        raise PayloadCorrupt("It has rotted.", "Make another.")
+
+    session = talk(lambda kind, _body: status(OK if kind == WRITE else NO_SUCH_FILE))
+    with pytest.raises(PayloadCorrupt):
+        write_all(session, HANDLE_BYTES, 0, data())
+    assert session.converse(look("x")) is None
+
+
+def test_answers_that_nobody_asked_for_are_not_kept(talk: Talk) -> None:
+    session = talk(lambda _kind, _body: status(OK))
+    answers = itertools.count(1_000)
+    session.read = lambda: Reply(STATUS, struct.pack(">II", next(answers), OK) + bytes(8))  # type: ignore[method-assign]
+    with pytest.raises(ServerInvalid, match="not asked"):
+        write_all(session, HANDLE_BYTES, 0, [memoryview(bytes(100))])
 
 
 @pytest.mark.parametrize("limit", [1, 32 * 1024, 255 * 1024])
