@@ -67,7 +67,8 @@ options:
         restore.
       - With an option that says where a server is, such as O(login_host) or O(login_unix_socket), V(restore) uses that server
         instead. A database C(<database>_restoring_<time>) is made there, and dropped whatever happens. The code in the backup
-        then runs with the rights of O(login_user) on a server that others use, and a role that is missing is V(inconclusive).
+        then runs with the rights of O(login_user) on a server that others use, and a role that is missing is V(inconclusive). So
+        is everything in check mode, where such a server is left alone.
     type: str
     choices: [checksum, structure, restore]
     default: checksum
@@ -199,7 +200,8 @@ from ansible_collections.lastgood.database.plugins.module_utils._operations.veri
 def look(module: AnsibleModule, runner: ModuleRunner) -> ModuleResult:
     """Look at the backups that the module's options say."""
     params: Params = module.params
-    selection, options = selection_from(params), ExaminationOptions(params["bin_directory"], given_login_from(params))
+    selection = selection_from(params)
+    options = ExaminationOptions(params["bin_directory"], given_login_from(params), module.check_mode)
     with contextlib.closing(store_from(params, check_mode=module.check_mode, is_stopped=runner.is_stopped)) as store:
         request = VerifyRequest(store, selection, params["level"], options)
         report = verify(request, runner, now, check_mode=module.check_mode)

@@ -11,7 +11,9 @@ payload ─chunks→ payload digest → decoder → content digest → sink
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import sys
 import typing as t
 from concurrent import futures
 
@@ -23,7 +25,7 @@ from dataclasses import dataclass
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Decoder, Decoding, Write
 from ansible_collections.lastgood.database.plugins.module_utils._engines.base import ContentDigest
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ContentInvalid, Interrupted
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import NO_MANIFEST, Manifest
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
 
 
@@ -58,18 +60,23 @@ def read_payload(
     digest: ContentDigest,
     sink: Write = lambda data: None,
     is_stopped: t.Callable[[], bool] = lambda: False,
+    expected: Manifest = NO_MANIFEST,
 ) -> Reading:
     """Read a payload, and return what it was found to be. What the sink raises ends it.
 
-    A broken stream is read to its end all the same: whether the payload's digest is right is known only there.
+    A broken stream is read to its end all the same: whether the payload's digest is right is known only there. Of a payload
+    or a content that is longer than the ``expected`` manifest says, no more is read.
     """
-    with ThreadPoolExecutor(max_workers=1) as digesting:
-        reader = _Reader(digest, sink, digesting)
+    most = sys.maxsize if expected.payload_bytes is None else expected.payload_bytes
+    with ThreadPoolExecutor(max_workers=1) as digesting, contextlib.closing(store.chunks(filename)) as chunks:
+        reader = _Reader(digest, sink, digesting, expected.content_bytes)
         with decoding.decoding(reader.take) as decoder:
-            for chunk in store.chunks(filename):
+            for chunk in chunks:
                 if is_stopped():
                     raise Interrupted("The run was ended in the middle of reading a backup.", "Run it again.")
                 reader.feed(decoder, chunk)
+                if reader.payload_bytes > most:
+                    break
             content_sha256 = reader.finish(decoder)
     return Reading(reader.payload_bytes, reader.payload.hexdigest(), reader.content_bytes, content_sha256, reader.error)
 
@@ -77,11 +84,13 @@ def read_payload(
 class _Reader:
     """How far it was read. Both digests are made in a thread, while the main one decodes and writes."""
 
-    def __init__(self, digest: ContentDigest, sink: Write, digesting: futures.Executor) -> None:
+    def __init__(self, digest: ContentDigest, sink: Write, digesting: futures.Executor, most: int | None) -> None:
+        """``most`` is how many bytes the content has; None where nobody knows."""
         self.payload = hashlib.sha256()
         self.payload_bytes = 0
         self.content_bytes = 0
         self.error: ContentInvalid | None = None
+        self._most = sys.maxsize if most is None else most
         self._digest = digest
         self._sink = sink
         self._digesting = digesting
@@ -101,6 +110,10 @@ class _Reader:
         """Take in what comes out of the decoder."""
         view = memoryview(piece)
         self.content_bytes += len(view)
+        if self.content_bytes > self._most:
+            raise ContentInvalid(
+                f"It unpacks to more than the {self._most} bytes that its manifest says.", "Take another backup."
+            )
         self._wait()
         self._digested = self._digesting.submit(self._digest.update, view)
         self._sink(view)

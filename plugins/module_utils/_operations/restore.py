@@ -225,7 +225,7 @@ def _read(request: RestoreRequest, backup: Backup, sink: Write) -> None:
             "Use a newer version of this collection.",
         )
     decoding = request.decoding_for(backup.name.compression)
-    reading = read_payload(request.store, backup.name.filename, decoding, digest, sink, request.is_stopped)
+    reading = read_payload(request.store, backup.name.filename, decoding, digest, sink, request.is_stopped, manifest)
     if not reading.payload_is(manifest):
         why = f"its SHA-256 is {reading.payload_sha256}, and its manifest says {manifest.payload_sha256}"
     elif not reading.content_is(manifest):

@@ -361,7 +361,7 @@ class _Verifier:
                 raise
             return reading
         with _asking_store():
-            return read_payload(store, filename, decoding, digest, sink, is_stopped)
+            return read_payload(store, filename, decoding, digest, sink, is_stopped, manifest)
 
     def _compare(self, reading: Reading, manifest: Manifest) -> Finding:
         """Hold what was read against the manifest. A content that can't be read is another matter than a digest."""

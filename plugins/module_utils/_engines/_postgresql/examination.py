@@ -30,10 +30,14 @@ _OLDEST_MAJOR = 9  # where nobody says what the dump is of, any will do
 
 @dataclass(frozen=True)
 class ExaminationOptions:
-    """Where PostgreSQL's programs are, and the server to restore into; a ``login`` of None is a server of our own."""
+    """Where PostgreSQL's programs are, and the server to restore into; a ``login`` of None is a server of our own.
+
+    In ``check_mode`` nothing is restored into a server that others use.
+    """
 
     bin_directory: str | None = None
     login: Login | None = None
+    check_mode: bool = False
 
 
 class PostgresqlExamination:
@@ -75,6 +79,11 @@ class PostgresqlExamination:
             raise Inconclusive(
                 "The roles of a cluster are not restored into a server that others use.",
                 "Leave the options of the login out for a server of the drill's own, or look with level=structure.",
+            )
+        if login is not None and self._options.check_mode:
+            raise Inconclusive(
+                "In check mode nothing is restored into a server that others use.",
+                "Run it without, or leave the options of the login out for a server of the drill's own.",
             )
         throwaway = login is None
         if login is None:

@@ -37,19 +37,11 @@ class Globals:
         """Take in the next bytes."""
         self._statements.update(data)
 
-    def apply(self, connection: psycopg2.extensions.connection) -> list[str]:
-        """Make the roles and tablespaces that are missing. Return the names of the roles.
+    def apply_roles(self, connection: psycopg2.extensions.connection) -> list[str]:
+        """Make the roles that are missing, and return their names.
 
         A role that is there keeps its password, its attributes and its memberships.
         """
-        names = self.apply_roles(connection)
-        spaces = {name for (name,) in query(connection, "SELECT spcname FROM pg_catalog.pg_tablespace")}
-        for statement in self._missing(_TABLESPACE, spaces):
-            execute(connection, statement)
-        return names
-
-    def apply_roles(self, connection: psycopg2.extensions.connection) -> list[str]:
-        """Make the roles that are missing, and return their names."""
         self._statements.finish()
         roles = {name for (name,) in query(connection, "SELECT rolname FROM pg_catalog.pg_roles")}
         made = self._missing(_OF_ROLE, roles)
@@ -65,6 +57,12 @@ class Globals:
             connection.autocommit = True
         names = (unquote_identifier(match[1]) for match in map(_OF_ROLE.fullmatch, made) if match is not None)
         return list(dict.fromkeys(names))
+
+    def apply_tablespaces(self, connection: psycopg2.extensions.connection) -> None:
+        """Make the tablespaces that are missing. The roles come first, since each belongs to one."""
+        there = {name for (name,) in query(connection, "SELECT spcname FROM pg_catalog.pg_tablespace")}
+        for statement in self._missing(_TABLESPACE, there):
+            execute(connection, statement)
 
     def _missing(self, pattern: re.Pattern[str], there: set[str]) -> list[str]:
         """Return the statements about one that is not there."""

@@ -135,7 +135,8 @@ class NewDatabase:
 
     def fill(self) -> None:
         """Make it, and restore into it what was taken in."""
-        self._new_roles = self._globals.apply(self._control)
+        self._new_roles = self._globals.apply_roles(self._control)
+        self._globals.apply_tablespaces(self._control)
         self._read_statements()
         self._check_roles()
         self._make()

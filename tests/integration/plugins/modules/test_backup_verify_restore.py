@@ -36,6 +36,7 @@ from ansible_collections.lastgood.database.tests.support.postgresql import (
     CONTENT,
     Site,
     database_on,
+    drop,
     every_version,
     facts_of,
     login,
@@ -441,6 +442,19 @@ def test_a_given_server_is_as_it_was_afterwards(site: Site, server: Server, host
     assert sorted(verdicts(done)) == [("restore", "inconclusive", "good"), ("restore", "passed", "good")]
     assert (3, 203) in counts(done)
     assert databases(server) == before
+
+
+def test_a_given_server_is_left_alone_in_check_mode(site: Site, server: Server, host: Host) -> None:
+    site.back_up()
+    left = f"{site.database}_restoring_20260101T000000Z"
+    server.psql(f'create database "{left}" allow_connections false')
+    try:
+        done = drill(site, host, check=True, **login(server))
+        assert left in databases(server)
+    finally:
+        drop(server, left)
+    assert verdicts(done) == [("restore", "inconclusive", "good")]
+    assert "check mode" in done.result["verified"][0]["detail"]
 
 
 def test_a_role_that_a_given_server_lacks_says_nothing_of_a_backup(site: Site, server: Server, host: Host) -> None:

@@ -545,6 +545,18 @@ def test_roles_that_were_made_go_when_the_restore_fails(owned: Site) -> None:
     assert owned.server.psql("select count(*) from pg_roles where rolname in ('keeper', 'reader')") == "0"
 
 
+def test_roles_that_were_made_go_when_a_tablespace_can_not_be_made(owned: Site) -> None:
+    owned.server.psql("set allow_in_place_tablespaces = on; create tablespace far location ''")
+    try:
+        owned.back_up(include_globals=True)
+    finally:
+        owned.server.psql("drop tablespace far")
+    forget(owned)
+    outcome = restore(owned, include_globals=True)
+    assert outcome.error_code == "query_failed"
+    assert owned.server.psql("select count(*) from pg_roles where rolname in ('keeper', 'reader')") == "0"
+
+
 def test_owners_and_grants_can_be_left_out(owned: Site) -> None:
     owned.sql("drop policy p on t")
     owned.back_up()

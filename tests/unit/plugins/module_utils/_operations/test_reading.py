@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +19,9 @@ from ansible_collections.lastgood.database.plugins.module_utils._codecs.registry
 from ansible_collections.lastgood.database.plugins.module_utils._engines.registry import content_digest_for
 from ansible_collections.lastgood.database.plugins.module_utils._errors import Interrupted, NoSpace, StoreFailed
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import Compression
 from ansible_collections.lastgood.database.plugins.module_utils._operations.reading import Reading, read_payload
+from ansible_collections.lastgood.database.plugins.module_utils._process import CHUNK_BYTES
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 from ansible_collections.lastgood.database.tests.support.backups import manifest_of
 
@@ -36,6 +39,10 @@ def store(tmp_path: Path) -> Iterator[LocalStore]:
 
 def manifest_for(payload: bytes) -> Manifest:
     return manifest_of(payload, content_bytes=len(CONTENT), content_sha256=DIGEST)
+
+
+def zstd(data: bytes) -> bytes:
+    return subprocess.run(["zstd", "-1", "-c"], input=data, capture_output=True, check=True).stdout
 
 
 def read(store: LocalStore, runner: ModuleRunner, payload: bytes, taken: bytearray | None = None) -> Reading:
@@ -104,6 +111,32 @@ def test_what_the_sink_raises_ends_the_reading(store: LocalStore, runner: Module
 
     with pytest.raises(NoSpace):
         read_payload(store, NAME, decoder_for("gzip", runner), digest, sink)
+
+
+@pytest.mark.parametrize("compression", ["gzip", "zstd"])
+def test_of_a_content_that_is_longer_than_it_should_be_no_more_is_unpacked(
+    store: LocalStore, runner: ModuleRunner, compression: Compression
+) -> None:
+    bomb = CONTENT + bytes(200_000_000)
+    payload = gzip.compress(bomb) if compression == "gzip" else zstd(bomb)
+    (Path(store.location) / NAME).write_bytes(payload)
+    digest, taken = content_digest_for("sqlite", "custom"), bytearray()
+    assert digest is not None
+    decoding = decoder_for(compression, runner)
+    found = read_payload(store, NAME, decoding, digest, taken.extend, expected=manifest_for(payload))
+    assert "more than" in str(found.error)
+    assert len(taken) <= len(CONTENT)
+    assert found.payload_is(manifest_for(payload)) and not found.content_is(manifest_for(payload))
+
+
+def test_of_a_payload_that_is_longer_than_it_should_be_no_more_is_read(store: LocalStore, runner: ModuleRunner) -> None:
+    payload = gzip.compress(CONTENT)
+    (Path(store.location) / NAME).write_bytes(payload + bytes(50_000_000))
+    digest = content_digest_for("sqlite", "custom")
+    assert digest is not None
+    found = read_payload(store, NAME, decoder_for("gzip", runner), digest, expected=manifest_for(payload))
+    assert len(payload) < found.payload_bytes <= len(payload) + CHUNK_BYTES
+    assert not found.payload_is(manifest_for(payload))
 
 
 def test_a_payload_that_is_gone_is_an_error_of_the_store(store: LocalStore, runner: ModuleRunner) -> None:
