@@ -8,9 +8,6 @@
 
 from __future__ import annotations
 
-import typing as t
-from datetime import datetime
-
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.examination import (
     ExaminationOptions,
     PostgresqlExamination,
@@ -20,6 +17,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines._sqlite
 from ansible_collections.lastgood.database.plugins.module_utils._engines.base import Examination
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql import PostgresqlEngine
 from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite import SqliteEngine
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Clock
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
 from ansible_collections.lastgood.database.plugins.module_utils._process import Runner
 
@@ -27,7 +25,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._process import 
 class Examiner:
     """Makes the examinations of one run. What they share, such as a server to restore into, ends with ``close``."""
 
-    def __init__(self, options: ExaminationOptions, runner: Runner, clock: t.Callable[[], datetime]) -> None:
+    def __init__(self, options: ExaminationOptions, runner: Runner, clock: Clock) -> None:
         self._options = options
         self._runner = runner
         self._clock = clock

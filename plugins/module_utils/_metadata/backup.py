@@ -15,6 +15,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.manife
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import BackupName, label_for
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import FileFacts
 
+Clock = t.Callable[[], datetime]  # the time, in UTC
 State = t.Literal["good", "unverified", "suspect", "corrupt"]
 STATES: tuple[State, ...] = t.get_args(State)
 

@@ -190,16 +190,21 @@ def is_sound(store: Store, backup: Backup) -> bool:
 
     Raises StoreFailed where it could not be read for a reason that says nothing of it.
     """
-    digest = hashlib.sha256()
     try:
-        with contextlib.closing(store.chunks(backup.name.filename)) as chunks:
-            for chunk in chunks:
-                digest.update(chunk)
+        return sha256_of(store, backup.name.filename) == backup.manifest.payload_sha256
     except StoreFailed as error:
         if tells_of_rot(error) or isinstance(error.__cause__, FileNotFoundError):
             return False
         raise
-    return digest.hexdigest() == backup.manifest.payload_sha256
+
+
+def sha256_of(store: Store, name: str) -> str:
+    """Read a file from end to end, and return its digest in hexadecimal."""
+    digest = hashlib.sha256()
+    with contextlib.closing(store.chunks(name)) as chunks:
+        for chunk in chunks:
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def tells_of_rot(error: StoreFailed) -> bool:

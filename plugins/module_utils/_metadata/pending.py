@@ -24,6 +24,7 @@ from datetime import datetime, timedelta
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import Interrupted, Locked, StoreFailed, store_errors
 from ansible_collections.lastgood.database.plugins.module_utils._metadata import names
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Clock
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
 from ansible_collections.lastgood.database.plugins.module_utils._process import write_all
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
@@ -101,7 +102,7 @@ def pending(
     store: LocalStore,
     label: str,
     compression: names.Compression,
-    clock: t.Callable[[], datetime],
+    clock: Clock,
     lock_timeout: float,
     is_stopped: t.Callable[[], bool] = lambda: False,
 ) -> t.Iterator[Pending]:
@@ -127,9 +128,7 @@ def pending(
         claimed.release()
 
 
-def _claim(
-    store: LocalStore, label: str, compression: names.Compression, clock: t.Callable[[], datetime], lock_timeout: float
-) -> Pending | str:
+def _claim(store: LocalStore, label: str, compression: names.Compression, clock: Clock, lock_timeout: float) -> Pending | str:
     """Return the claim, or the name of the partial while somebody else writes a backup of this database."""
     with store.lock(lock_timeout):
         files = store.names()

@@ -39,6 +39,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalo
     Selection,
     missing_from,
     newest_of_each,
+    sha256_of,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import LARGEST_MANIFEST
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import PARTIAL_SUFFIX, is_reserved, manifest_name
@@ -146,7 +147,7 @@ def archive(request: ArchiveRequest, now: datetime, *, check_mode: bool) -> Repo
         return Report(request.destination, plan, size, _apply(request, plan, size))
     facts = request.folder.facts(request.filename)
     return Report(
-        request.destination, plan, size if facts is None else facts.size_bytes, _digest(request.folder, request.filename)
+        request.destination, plan, size if facts is None else facts.size_bytes, sha256_of(request.folder, request.filename)
     )
 
 
@@ -218,7 +219,7 @@ def _payload_item(store: Store, backup: Backup) -> Item:
         )
     sha256 = manifest.payload_sha256
     if backup.state == "unverified" or sha256 is None:
-        sha256 = _digest(store, name)  # the index, which comes first, must have it
+        sha256 = sha256_of(store, name)  # the index, which comes first, must have it
     return Item(name, backup.size_bytes, sha256, backup.created_at)
 
 
@@ -321,7 +322,7 @@ def _apply(request: ArchiveRequest, plan: Plan, size: int) -> str:
         if written != size:
             raise StoreFailed(f"{request.destination} has {written} bytes, not {size}.", f"Run again. {_AS_BEFORE}")
         with futures.ThreadPoolExecutor(max_workers=1) as digesting:
-            digested = digesting.submit(_digest, folder, partial)  # while the disk is waited for
+            digested = digesting.submit(sha256_of, folder, partial)  # while the disk is waited for
             folder.finish(descriptor)
         sha256 = digested.result()
         folder.rename(partial, request.filename)
@@ -359,13 +360,6 @@ def _payload(store: Store, item: Item) -> t.Iterator[Chunk]:
             f"Leave it out, or restore it from another copy. {_AS_BEFORE}",
             filename=item.name,
         )
-
-
-def _digest(store: Store, name: str) -> str:
-    digest = hashlib.sha256()
-    for chunk in store.chunks(name):
-        digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _lines(records: t.Iterable[Record]) -> str:

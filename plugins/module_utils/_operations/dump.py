@@ -28,7 +28,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     SeveralFailed,
     StoreFailed,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, Group
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, Clock, Group
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Catalog, is_sound
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import (
     MANIFEST_VERSION,
@@ -42,7 +42,6 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores.local im
 
 _NOT_AS_RECORDED = "the payload can't be read, or its digest is not the manifest's"
 
-Clock = t.Callable[[], datetime]
 Outcome = t.Literal["created", "unchanged", "fresh", "failed"]
 
 

@@ -73,10 +73,14 @@ def _probe(store: SftpStore, report: Report, create_directory: bool, write_probe
         if not check_mode:
             store.ensure()
 
-    report.take("directory", find_directory)
+    def look_at_directory() -> None:
+        find_directory()
+        if there[0] or not check_mode:
+            report.values["free_bytes"] = store.free_bytes()
+
+    report.take("directory", look_at_directory)
     if not there[0] and check_mode:
         return
-    report.values["free_bytes"] = store.free_bytes()
     if write_probe:
         _write_and_read(store, report)
 

@@ -29,7 +29,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     NoSpace,
     StoreFailed,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, Group, display_time
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, Clock, Group, display_time
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import (
     Catalog,
     Selection,
@@ -48,8 +48,6 @@ from ansible_collections.lastgood.database.plugins.module_utils._retention impor
     good_ones,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
-
-Clock = t.Callable[[], datetime]
 
 _LOCK_SECONDS = 60.0
 _LEFTOVER_STAYS = timedelta(days=1)

@@ -29,7 +29,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     NoSpace,
     PayloadCorrupt,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, Group, display_time
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, Clock, Group, display_time
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Catalog, Selection, newest_of_each
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import Compression
 from ansible_collections.lastgood.database.plugins.module_utils._operations.reading import read_payload
@@ -94,7 +94,7 @@ class Restored:
         }
 
 
-def restore(request: RestoreRequest, clock: t.Callable[[], datetime], *, check_mode: bool) -> Restored:
+def restore(request: RestoreRequest, clock: Clock, *, check_mode: bool) -> Restored:
     """Restore. In check mode all is looked at that can be without reading the payload, and nothing is changed."""
     backup = _find(request, clock())
     situation = request.engine.look(backup.manifest)

@@ -39,7 +39,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     SeveralFailed,
     StoreFailed,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, Clock
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import (
     Catalog,
     Selection,
@@ -47,6 +47,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalo
     is_sound,
     missing_from,
     newest_of_each,
+    sha256_of,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import (
     LARGEST_MANIFEST,
@@ -54,7 +55,6 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.manife
     from_bytes,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import manifest_name, upload_name
-from ansible_collections.lastgood.database.plugins.module_utils._operations.dump import Clock
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp import SftpStore
 
@@ -413,12 +413,8 @@ class _Sending:
         if facts is None or facts.size_bytes != self._backup.size_bytes:
             told = "nothing" if facts is None else f"{facts.size_bytes} bytes"
             raise self._differs(f"the server has {told} of {self._backup.size_bytes} bytes")
-        if self._request.verify == "sha256":
-            digest = hashlib.sha256()
-            for chunk in self._store.chunks(self._partial):
-                digest.update(chunk)
-            if digest.digest() != self._digest.digest():
-                raise self._differs("it reads otherwise than it was sent")
+        if self._request.verify == "sha256" and sha256_of(self._store, self._partial) != self._digest.hexdigest():
+            raise self._differs("it reads otherwise than it was sent")
 
     def _differs(self, reason: str) -> ReadBackDiffers:
         left = self._discard()

@@ -39,7 +39,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     StoreFailed,
     VerificationFailed,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, display_time
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, Clock, display_time
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import (
     Catalog,
     Selection,
@@ -61,8 +61,6 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.names 
 from ansible_collections.lastgood.database.plugins.module_utils._operations.reading import Reading, read_payload
 from ansible_collections.lastgood.database.plugins.module_utils._process import Runner
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
-
-Clock = t.Callable[[], datetime]
 
 UNKNOWN = "unknown"  # origin and instance of a backup that was adopted: it stands for no other, and no other for it
 

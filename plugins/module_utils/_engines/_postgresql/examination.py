@@ -13,7 +13,6 @@ import os
 import re
 import typing as t
 from dataclasses import dataclass
-from datetime import datetime
 
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.connection import Login
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.drill import drilling, drilling_globals
@@ -21,6 +20,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines._postgr
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.throwaway_server import ThrowawayServers
 from ansible_collections.lastgood.database.plugins.module_utils._engines.base import WHOLE, Found, Look
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ContentInvalid, Inconclusive, ProgramFailed
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Clock
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
 from ansible_collections.lastgood.database.plugins.module_utils._process import Command, Consumer, Runner, consuming
 
@@ -49,7 +49,7 @@ class PostgresqlExamination:
         manifest: Manifest,
         runner: Runner,
         servers: ThrowawayServers,
-        clock: t.Callable[[], datetime],
+        clock: Clock,
     ) -> None:
         self._options = options
         self._manifest = manifest

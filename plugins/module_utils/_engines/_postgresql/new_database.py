@@ -33,7 +33,6 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines._postgr
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.properties import Properties
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.sql import Statements, quote_identifier
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
-    ArgumentInvalid,
     BackupError,
     ContentInvalid,
     Locked,
@@ -217,11 +216,6 @@ class NewDatabase:
         statements.finish()
 
     def _check_roles(self) -> None:
-        if self._filling.no_owner and self._statements is not None:
-            raise ArgumentInvalid(
-                "no_owner is not for plain dumps, whose owners and grants are among the rest of the SQL.",
-                "Leave it out; include_globals restores the roles that are missing.",
-            )
         there = {name for (name,) in query(self._control, "SELECT rolname FROM pg_catalog.pg_roles")}
         missing = sorted(self.properties.roles - there)
         if missing and self._filling.make_roles:

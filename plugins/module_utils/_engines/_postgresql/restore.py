@@ -76,6 +76,11 @@ class PostgresqlRestoreEngine:
 
     def look(self, manifest: Manifest) -> Situation:
         _check_names(self._options)
+        if self._options.no_owner and manifest.format == "plain":
+            raise ArgumentInvalid(
+                "no_owner is not for plain dumps, whose owners and grants are among the rest of the SQL.",
+                "Leave it out; include_globals restores the roles that are missing.",
+            )
         with connecting(self._options.login) as connection:
             check_version(connection, manifest)
             check_room(connection, manifest)
