@@ -209,7 +209,7 @@ def _check_text(params: t.Mapping[str, t.Any]) -> None:
 
 def _message(error: BackupError) -> str:
     if isinstance(error, LibraryMissing):
-        return f"{missing_required_lib(error.details['library'])} {error}"
+        return f"{missing_required_lib(error.details['library'])}. {error}"
     return str(error)
 
 

@@ -28,7 +28,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     SeveralFailed,
     StoreFailed,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, Clock, Group
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import FUTURE_TOLERANCE, Backup, Clock, Group
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Catalog, is_sound
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import (
     MANIFEST_VERSION,
@@ -36,7 +36,12 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.manife
     Manifest,
     Verification,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import Compression, label_for, manifest_name
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import (
+    Compression,
+    label_for,
+    manifest_name,
+    parse,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.pending import Pending, pending
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 
@@ -153,13 +158,15 @@ def dump(request: DumpRequest, clock: Clock, *, check_mode: bool) -> Report:
         request.store.check()
     else:
         request.store.ensure()
-    steps = _plan(request, survey.targets, clock())
+    now, files = clock(), Catalog(request.store).files()
+    steps = _plan(request, survey.targets, now, files)
     lost = [
         Result("failed", {**_facts(request, None), "database": item.database}, error=item.error) for item in survey.unavailable
     ]
     results = [_predict(request, step) for step in steps] if check_mode else _apply_all(request, steps, clock)
     nothing = () if survey.targets or survey.unavailable else ("There is nothing to back up: no database is left.",)
-    warnings = [*survey.warnings, *nothing, *(warning for result in results for warning in result.warnings)]
+    ahead = _warnings_of_a_clock(request.store, survey.targets, now, files)
+    warnings = [*survey.warnings, *nothing, *ahead, *(warning for result in results for warning in result.warnings)]
     return Report((*results, *lost), tuple(warnings))
 
 
@@ -186,10 +193,22 @@ def _interrupted(
     return replace(result, error=interruption) if isinstance(result.error, Interrupted) else result
 
 
-def _plan(request: DumpRequest, targets: t.Iterable[Target], now: datetime) -> list[Step]:
+def _plan(request: DumpRequest, targets: t.Iterable[Target], now: datetime, files: set[str]) -> list[Step]:
     groups = {Group(request.origin, one.engine, one.instance, one.kind, one.database): one for one in targets}
-    newest = Catalog(request.store).newest_good(groups, now)
+    newest = Catalog(request.store).newest_good(groups, now, files)
     return [_step(request, target, group, newest.get(group), now) for group, target in groups.items()]
+
+
+def _warnings_of_a_clock(store: LocalStore, targets: t.Iterable[Target], now: datetime, files: set[str]) -> list[str]:
+    """Tell of backups that were made when a clock was ahead: once their time has come, each is taken for the newest."""
+    labels = {label_for(target.kind, target.database) for target in targets}
+    ahead = (name for name in map(parse, sorted(files)) if name is not None and name.label in labels)
+    return [
+        f"{store.path(name.filename)} is of a time that has not come. When it has, it will be taken for the newest, and is not: "
+        "see that the clock is right, and delete it by its name (backup_prune)."
+        for name in ahead
+        if name.stamp > now + FUTURE_TOLERANCE
+    ]
 
 
 def _step(request: DumpRequest, target: Target, group: Group, newest: Backup | None, now: datetime) -> Step:

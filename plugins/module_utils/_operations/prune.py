@@ -128,7 +128,7 @@ class Report:
             return None
         told = list(self.failures.values())[:_FAILURES_TOLD]
         return DeleteFailed(
-            f"{len(self.failures)} files could not be deleted. {' '.join(told)}",
+            f"Files that could not be deleted: {len(self.failures)}. {' '.join(told)}",
             "The others were; see deleted and not_deleted. The next run tries again.",
         )
 

@@ -123,7 +123,7 @@ class Report:
             return None
         first = next((error for error in failed.values() if isinstance(error, Interrupted)), next(iter(failed.values())))
         return SeveralFailed(
-            f"{len(failed)} backups were not sent to {self.location}. "
+            f"Backups that were not sent to {self.location}: {len(failed)}. "
             + " ".join(f"[{name}] {error}" for name, error in failed.items()),
             "The local backups are safe; run it again, and what was begun goes on.",
             first,

@@ -57,6 +57,16 @@ def utc(seconds_from_now: float, form: str = "%Y-%m-%dT%H:%M:%SZ") -> str:
     return time.strftime(form, time.gmtime(time.time() + seconds_from_now))
 
 
+def as_if_made(one: Path, seconds_from_now: float, **values: str) -> Path:
+    """Give a backup the name and the time of another moment, and return where it is then."""
+    _backup, database, _rest = one.name.split("_", 2)
+    other = one.with_name(f"backup_{database}_{utc(seconds_from_now, '%Y-%m-%d_%H-%M-%S')}.dump.gz")
+    manifest_path(one).rename(manifest_path(other))
+    one.rename(other)
+    rewrite_manifest(other, created_at=utc(seconds_from_now), **values)
+    return other
+
+
 # --- A backup, and no second one without need ----------------------------------------------------
 
 
@@ -455,8 +465,7 @@ def test_within_the_interval_nothing_is_dumped_or_written(site: Site) -> None:
 
 def test_age_counts_from_the_confirmation(site: Site) -> None:
     site.back_up()
-    one = payload(site.directory)
-    rewrite_manifest(one, created_at=LONG_AGO, confirmed_at=utc(-3000))
+    one = as_if_made(payload(site.directory), -7200, confirmed_at=utc(-3000))
     assert site.back_up(interval="1h").outcomes == ["fresh"]
     rewrite_manifest(one, confirmed_at=utc(-4000))
     assert site.back_up(interval="1h").outcomes == ["unchanged"]
@@ -465,23 +474,20 @@ def test_age_counts_from_the_confirmation(site: Site) -> None:
 
 def test_a_backup_dated_in_the_future_makes_nothing_fresh(site: Site) -> None:
     site.back_up()
-    old = payload(site.directory)
     day = 24 * 3600
-    new = old.with_name(f"backup_{site.database}_{utc(day, '%Y-%m-%d_%H-%M-%S')}.dump.gz")
-    manifest_path(old).rename(manifest_path(new))
-    old.rename(new)
-    rewrite_manifest(new, created_at=utc(day), confirmed_at=utc(day))
+    new = as_if_made(payload(site.directory), day, confirmed_at=utc(day))
     assert site.back_up(check=True, interval="52w").changed is True
-    assert site.back_up(interval="52w").outcomes == ["created"]
+    done = site.back_up(interval="52w")
+    assert done.outcomes == ["created"]
+    assert [str(new) in warning for warning in done.warnings] == [True]
     assert len(payloads(site.directory)) == 2
 
 
 def test_a_confirmation_dated_in_the_future_makes_nothing_fresh(site: Site) -> None:
     site.back_up()
-    one = payload(site.directory)
-    rewrite_manifest(one, created_at=LONG_AGO, confirmed_at=utc(24 * 3600))
+    old = as_if_made(payload(site.directory), -7200, confirmed_at=utc(24 * 3600))
     assert site.back_up(interval="1h").outcomes == ["unchanged"]
-    assert manifest(one)["confirmed_at"] <= utc(0)
+    assert manifest(old)["confirmed_at"] <= utc(0)
 
 
 # --- Two at a time --------------------------------------------------------------------------------

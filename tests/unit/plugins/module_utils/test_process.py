@@ -22,7 +22,6 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lastgood.database.plugins.module_utils import _process
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleRunner
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
-    BackupError,
     ProgramFailed,
     ProgramMissing,
     ProgramTimeout,
@@ -555,10 +554,6 @@ def test_more_than_a_pipe_holds_is_written_and_read_whole(pause: float) -> None:
         writer.join()
         os.close(reading)
     assert bytes(buffer[: len(content)]) == content
-
-
-def test_an_error_of_a_program_is_an_error_of_ours() -> None:
-    assert all(issubclass(kind, BackupError) for kind in (ProgramMissing, ProgramFailed, ProgramTimeout))
 
 
 class TestConsuming:
