@@ -58,6 +58,7 @@ class ModuleRunner:
 
     def __init__(self, module: AnsibleModule) -> None:
         self._module = module
+        module.run_command_environ_update = {"LC_ALL": "C"}  # what programs say is told from in English
         self._guard = threading.Lock()
         self._running: set[Process] = set()
         self._stopped = False
@@ -188,11 +189,12 @@ def _handle_stopping_signals(handler: t.Callable[[int, types.FrameType | None], 
             signal.signal(number, handler)
 
 
-def _check_text(params: t.Mapping[str, t.Any]) -> None:
+def _check_text(params: t.Mapping[str, t.Any], within: str = "") -> None:
     """Raise ArgumentInvalid for an option with a character that no path, no program and no connection string can have."""
-    for option, value in params.items():
+    for name, value in params.items():
+        option = f"{within}{name}"
         if isinstance(value, dict):
-            _check_text(value)
+            _check_text(value, f"{option}.")
             continue
         for text in value if isinstance(value, list) else [value]:
             if not isinstance(text, str):

@@ -16,7 +16,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import re
 import signal
 import threading
 import time
@@ -39,10 +38,6 @@ _POLL_SECONDS = 0.02
 
 _F_SETPIPE_SZ = 1031  # Linux; fcntl names it from Python 3.10 on
 _SHORT_READ_BYTES = CHUNK_BYTES // 8
-# What pg_restore and psql repeat of the SQL that failed, which can hold passwords: those of subscriptions and foreign servers.
-_TOLD_SQL = re.compile(
-    r"(Command was:) .*?(?=\npg_restore: |\Z)|^(LINE [0-9]+:) [^\n]*(?:\n *\^)?|(STATEMENT:) [^\n]*", re.DOTALL | re.MULTILINE
-)
 _WORDS_KEPT = 4000  # characters of a program's standard error in a message
 
 
@@ -93,7 +88,7 @@ class Command:
     """A program with its arguments, what it gets beside them, and how long it may take.
 
     ``environment`` is added to our own, ``descriptors`` stay open for it, ``seconds`` of None is no limit. ``directory`` is where
-    it runs, for a user who may not look at ours.
+    it runs, for a user who may not look at ours. Of what it says of a failure ``tellable`` gives what may be told.
     """
 
     arguments: tuple[str, ...]
@@ -101,6 +96,7 @@ class Command:
     descriptors: tuple[int, ...] = ()
     seconds: float | None = None
     directory: str | None = None
+    tellable: t.Callable[[str], str] = str
 
     @property
     def program(self) -> str:
@@ -175,7 +171,7 @@ class RunningProgram:
                 f"{program} was ended after {self.command.seconds:g} seconds.", "See what holds it up, or raise the timeout."
             )
         if outcome.exit_status != 0:
-            raise failure(program, outcome)
+            raise failure(self.command, outcome)
         return outcome
 
     def stop(self) -> None:
@@ -433,13 +429,10 @@ def temporary_directory() -> str:
         return tempfile.gettempdir()
 
 
-def _leave_out(told: re.Match[str]) -> str:
-    return f"{told[told.lastindex or 0]} (left out)"
-
-
-def failure(program: str, completed: Completed) -> ProgramFailed:
+def failure(command: Command, completed: Completed) -> ProgramFailed:
     """Return the error that a program's end is, with its own words."""
-    words = _TOLD_SQL.sub(_leave_out, completed.stderr.decode("utf-8", "replace")).strip()
+    program = command.program
+    words = command.tellable(completed.stderr.decode("utf-8", "replace")).strip()
     if len(words) > _WORDS_KEPT:  # what it says first is often the cause, what it says last the end that it came to
         half = _WORDS_KEPT // 2 - 3
         words = f"{words[:half]} ... {words[-half:]}"

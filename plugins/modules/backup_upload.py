@@ -19,8 +19,8 @@ description:
   - A copy there that fails its own manifest is replaced, and what an earlier run had begun to send is deleted when it is of no
     use. No other file is ever deleted on the server, see M(lastgood.database.backup_prune) for that.
   - O(newest) counts good backups. A newer one that is not good is told in RV(not_sent).
-  - A backup or a database that is named and has no backup is an error, and so is a O(directory) that does not exist, save in
-    check mode.
+  - A backup or a database that is named and is not there is an error, and so is a O(directory) that does not exist. In check mode
+    both are passed over, since the task before may have been to make them.
 author:
   - The lastgood.database contributors (@lastgood)
 extends_documentation_fragment:

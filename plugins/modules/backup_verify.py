@@ -13,11 +13,12 @@ description:
   - Reads each backup from end to end, and says whether it is what it was when it was made, whether the database's own programs
     can read it, and whether it can be restored.
   - The verdict is written to the manifest of the copy that was looked at, where M(lastgood.database.backup_facts) finds it. A
-    backup of the wrong size or digest is V(corrupt) from then on, and one that can't be read V(suspect). Neither counts as good
-    any more, and no other backup is touched.
+    backup of the wrong size or digest is V(corrupt) from then on, and one whose content can't be read, or that the host's own
+    disk can't read, is V(suspect). Neither counts as good any more, and no other backup is touched.
   - When a backup failed, the others are looked at all the same, and the task fails at the end.
-  - A backup that could not be looked at for lack of something, such as a program or an extension, is V(inconclusive). That is a
-    warning, and what was known of the backup stays.
+  - A backup that could not be looked at for lack of something, such as a program, an extension or the right to read it, is
+    V(inconclusive). So is one that an SFTP server does not send, for it does not say why. That is a warning, and what was known
+    of the backup stays.
   - A look that is less deep takes back no verdict of a deeper one. What failed at V(structure) and passes at V(checksum) is still
     suspect.
 author:
@@ -33,6 +34,7 @@ attributes:
     support: full
     details:
       - Check mode reads the backups, and says what it finds, but writes nothing.
+      - On a server that the options of the login say, nothing is restored, and O(level=restore) is V(inconclusive).
   diff_mode:
     support: full
     details:
@@ -68,7 +70,7 @@ options:
       - With an option that says where a server is, such as O(login_host) or O(login_unix_socket), V(restore) uses that server
         instead. A database C(<database>_restoring_<time>) is made there, and dropped whatever happens. The code in the backup
         then runs with the rights of O(login_user) on a server that others use, and a role that is missing is V(inconclusive). So
-        is everything in check mode, where such a server is left alone.
+        is every backup of PostgreSQL in check mode, where such a server is left alone.
     type: str
     choices: [checksum, structure, restore]
     default: checksum

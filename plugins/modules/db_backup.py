@@ -130,8 +130,8 @@ options:
 notes:
   - Run it as a user who may read the database, with C(become_user). For a local PostgreSQL server that is usually V(postgres).
     For an SQLite file it must be the file's owner or V(root), since a stranger who reads a database in WAL mode leaves files
-    behind that lock the application out. V(root) opens it as its owner, who must be able to get at it, and refuses it where
-    somebody else owns the folder. A file of V(root)'s own is opened only where V(root) alone may write to its folder.
+    behind that lock the application out. V(root) opens it as its owner, who must be able to get at it. A file of V(root)'s own
+    is opened only where V(root) alone may write to its folder and those above.
   - The dump of an SQLite database first makes a copy of the file, so that for a while both have to fit into the directory.
 seealso:
   - module: lastgood.database.backup_facts

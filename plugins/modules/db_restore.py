@@ -112,7 +112,7 @@ notes:
   - The file of an SQLite database keeps the owner and the mode that it has. A new one is V(0600) and belongs to the user who
     restores.
 requirements:
-  - pg_restore, and for plain dumps psql and pg_dump, of the server's major version, for PostgreSQL
+  - pg_restore, and for plain dumps psql of August 2025 or later and pg_dump, of the server's major version, for PostgreSQL
 seealso:
   - module: lastgood.database.db_backup
   - module: lastgood.database.backup_facts

@@ -65,6 +65,11 @@ def sftp_from(params: Params, *, check_mode: bool) -> SftpSettings:
         raise ArgumentInvalid(f"port is {params['port']}, which is no port.", "Give one from 1 to 65535.")
     if params["host_key_policy"] == "pinned" and not (params["host_key"] or "").strip():
         raise ArgumentInvalid("host_key_policy is pinned, and there is no host_key.", "Give the key that is the right one.")
+    if params["host_key_policy"] != "pinned" and params["host_key"]:
+        raise ArgumentInvalid(
+            f"host_key is given, and host_key_policy is {params['host_key_policy']}, which does not look at it.",
+            "Set host_key_policy to pinned, or leave host_key out.",
+        )
     if params["auth_method"] == "password" and params["password"] is None:
         raise ArgumentInvalid("auth_method is password, and there is no password.", "Give it, or take another method.")
     if not params["remote_directory"]:

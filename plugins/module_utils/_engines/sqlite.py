@@ -114,9 +114,10 @@ class SqliteEngine:
     @contextlib.contextmanager
     def _reading(self, path: str) -> t.Iterator[sqlite3.Connection]:
         """Open a database and begin to read it, which brings in all that SQLite opens by name."""
-        owner = look_at_file(path)
+        real = os.path.realpath(path)
+        owner = look_at_file(real)
         with acting_as(owner):
-            source = connect(path)
+            source = connect(real)
         try:
             self._begin(path, owner, source)
             yield source
@@ -181,7 +182,9 @@ class FileDigest:
 
 
 def _target(path: str) -> Target:
-    facts = look_at_file(path)
+    if not os.path.isabs(path):
+        raise SourceInvalid(f"{path} is not an absolute path.", "Name the SQLite database by its whole path.")
+    facts = look_at_file(os.path.realpath(path))
     return Target(
         kind="database",
         database=os.path.basename(path),

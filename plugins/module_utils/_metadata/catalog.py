@@ -198,6 +198,24 @@ def is_sound(store: Store, backup: Backup) -> bool:
         raise
 
 
+def rewrite(store: Store, backup: Backup, **values: t.Any) -> Backup | None:
+    """Change what a good backup's manifest says. Return the backup as it is then, None where it is no longer that one.
+
+    Under the lock only.
+    """
+    filename = backup.name.filename
+    current = Catalog(store).find(filename)
+    if current is None or current.state != "good" or not _is_same(current, backup):
+        return None
+    rewritten = current._replace(manifest=current.manifest._replace(**values))
+    store.replace(manifest_name(filename), rewritten.manifest.to_bytes(), like=filename)
+    return rewritten
+
+
+def _is_same(current: Backup, backup: Backup) -> bool:
+    return (current.group, current.manifest.payload_sha256) == (backup.group, backup.manifest.payload_sha256)
+
+
 def sha256_of(store: Store, name: str) -> str:
     """Read a file from end to end, and return its digest in hexadecimal."""
     digest = hashlib.sha256()

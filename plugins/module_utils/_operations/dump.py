@@ -29,7 +29,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     StoreFailed,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import FUTURE_TOLERANCE, Backup, Clock, Group
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Catalog, is_sound
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Catalog, is_sound, rewrite
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import (
     MANIFEST_VERSION,
     PRODUCER,
@@ -39,7 +39,6 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.manife
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import (
     Compression,
     label_for,
-    manifest_name,
     parse,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.pending import Pending, pending
@@ -264,10 +263,10 @@ def _back_up(request: DumpRequest, step: Step, clock: Clock, warnings: list[str]
         _check_room(store, target, newest)
         content_bytes, content_sha256 = _fill(request, target, payload)
         same = newest if newest is not None and newest.manifest.content_sha256 == content_sha256 else None
-        rotten = False
+        rotten: Backup | None = None
         if request.skip_unchanged and same is not None:
             try:
-                rotten = not is_sound(store, same)
+                rotten = None if is_sound(store, same) else same
             except StoreFailed as error:
                 warnings.append(f"{same.path} can't be read, and was backed up anew: {error.problem}")
             else:
@@ -277,9 +276,9 @@ def _back_up(request: DumpRequest, step: Step, clock: Clock, warnings: list[str]
                 # Gone, or found bad, in between: then the new dump is the one to keep.
         manifest = _manifest(request, target, payload, content_bytes, content_sha256, clock())
         payload.commit(manifest, request.lock_timeout)
-    if rotten and same is not None:
+    if rotten is not None:
         # Only now: had the commit failed, the old one would still be the best there is.
-        warnings += _call_corrupt(request, same, clock())
+        warnings += _call_corrupt(request, rotten, clock())
     created = Catalog(store).find(payload.filename)
     return Result("created", facts, created, reason=step.reason)
 
@@ -325,19 +324,8 @@ def _call_corrupt(request: DumpRequest, backup: Backup, now: datetime) -> list[s
 
 
 def _note(request: DumpRequest, backup: Backup, **values: t.Any) -> Backup | None:
-    """Change what a good backup's manifest says. Return the backup as it is then, None where it is no longer that."""
-    store, filename = request.store, backup.name.filename
-    with store.lock(request.lock_timeout):
-        current = Catalog(store).find(filename)
-        if current is None or current.state != "good" or not _is_same(current, backup):
-            return None
-        noted = current._replace(manifest=current.manifest._replace(**values))
-        store.replace(manifest_name(filename), noted.manifest.to_bytes(), like=filename)
-    return noted
-
-
-def _is_same(current: Backup, backup: Backup) -> bool:
-    return (current.group, current.manifest.payload_sha256) == (backup.group, backup.manifest.payload_sha256)
+    with request.store.lock(request.lock_timeout):
+        return rewrite(request.store, backup, **values)
 
 
 def _manifest(

@@ -13,6 +13,7 @@ import typing as t
 from dataclasses import dataclass
 from datetime import datetime
 
+from ansible_collections.lastgood.database.plugins.module_utils._errors import StoreFailed
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, Group
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import (
     EVERYTHING,
@@ -49,10 +50,11 @@ class InventoryRequest:
     page_size: int = 100
     checksum: bool = False
 
-    @property
-    def lists_all(self) -> bool:
-        """Whether every backup of a database that has one in the list is there, whatever its state."""
-        return self.selection.names is None and self.selection.newest is None and self.states is None
+    def settles(self, summary: _Summary) -> bool:
+        """Whether the newest good backup of a database is known from those of it that are listed."""
+        if self.selection.names is not None or (self.states is not None and "good" not in self.states):
+            return False
+        return summary.newest_good is not None or (self.selection.newest is None and self.states is None)
 
 
 class _Line(t.NamedTuple):
@@ -107,10 +109,10 @@ def inventory(request: InventoryRequest, now: datetime) -> dict[str, t.Any]:
         lines.append(_Line(key_of(backup), backup.name.filename, backup.corrupt))
         groups[backup.group].add(backup, now)
     lines.sort(reverse=request.descending)
-    if not request.lists_all:
+    if unsettled := [group for group, summary in groups.items() if not request.settles(summary)]:
         # Those that are not listed count as well, and what was just read counts as it was found.
         files -= {line.filename for line in lines if line.corrupt}
-        for group, newest in catalog.newest_good(groups, now, files).items():
+        for group, newest in catalog.newest_good(unsettled, now, files).items():
             groups[group].newest_good = newest
     return {
         "directory": store.location,
@@ -140,10 +142,15 @@ def _read_again(backups: t.Iterable[Backup], request: InventoryRequest) -> t.Ite
     """
     if not request.checksum:
         return backups
-    store = request.store
-    return (
-        backup if backup.state == "unverified" or is_sound(store, backup) else backup._replace(corrupt=True) for backup in backups
-    )
+    return (backup if backup.state == "unverified" else _as_read(request.store, backup) for backup in backups)
+
+
+def _as_read(store: Store, backup: Backup) -> Backup:
+    try:
+        return backup if is_sound(store, backup) else backup._replace(corrupt=True)
+    except StoreFailed as error:
+        store.warnings.append(f"{backup.path} was not read, and is told as it was: {error.problem}")
+        return backup
 
 
 def _records(lines: t.Iterable[_Line], catalog: Catalog, now: datetime) -> list[dict[str, t.Any]]:

@@ -36,7 +36,9 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalo
     collector_paused,
     is_sound,
     labels_of,
+    rewrite,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Verification
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import MANIFEST_SUFFIX, manifest_name, parse
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.pending import partials
 from ansible_collections.lastgood.database.plugins.module_utils._retention import (
@@ -114,6 +116,7 @@ class Report:
     failures: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     ended_by: BackupError | None = None  # what kept the run from its end, in the middle of it
+    unread: BackupError | None = None  # why a backup could not be read on which others rest
 
     @property
     def changed(self) -> bool:
@@ -125,7 +128,7 @@ class Report:
         if self.ended_by is not None:
             return self.ended_by
         if not self.failures:
-            return None
+            return self.unread
         told = list(self.failures.values())[:_FAILURES_TOLD]
         return DeleteFailed(
             f"Files that could not be deleted: {len(self.failures)}. {' '.join(told)}",
@@ -166,21 +169,28 @@ class Report:
 def prune(request: PruneRequest, clock: Clock, *, check_mode: bool) -> Report:
     """Delete what is to go. In check mode nothing is written, and the report is of the plan."""
     store = request.store
-    plan = _plan(request, clock())
-    if not plan.has_work:
-        return Report(plan)
-    store.check()
-    stays = _rotten_groups(request, plan.decision)
-    warnings = list(stays.values())
-    if stays and isinstance(request.choice, Named):
-        raise LastGoodRefused(" ".join(warnings), "Make a new one first, or set allow_delete_last.")
-    if check_mode:
-        plan.decision = _without_groups(plan.decision, stays)
-        return Report(plan, plan.decision.deleted, plan.leftovers, warnings=warnings)
-    with store.lock(_LOCK_SECONDS):
-        again = _plan(request, clock())
-        again.decision = _without_groups(again.decision, {**_lost_groups(again.decision, plan.decision), **stays})
-        return _apply(store, again, warnings)
+    reader = _Reader(request)
+    while True:
+        plan = _plan(request, clock())
+        if not plan.has_work:
+            return Report(plan)
+        store.check()
+        stays = reader.rotten_groups(plan.decision)
+        if stays and isinstance(request.choice, Named):
+            raise LastGoodRefused(" ".join(stays.values()), "Make a new one first, or set allow_delete_last.")
+        warnings = list(stays.values())
+        if check_mode:
+            plan.decision = _without_groups(plan.decision, stays)
+            return Report(plan, plan.decision.deleted, plan.leftovers, warnings=warnings, unread=reader.unread)
+        with store.lock(_LOCK_SECONDS):
+            again = _plan(request, clock())
+            again.decision = _without_groups(again.decision, {**_lost_groups(again.decision, plan.decision), **stays})
+            if reader.has_read_all(again.decision):
+                reader.note_rotten(clock)
+                report = _apply(store, again, warnings)
+                report.unread = reader.unread
+                return report
+        # A newer one came in meanwhile: it is read as well, without the lock, for which others wait.
 
 
 @collector_paused()
@@ -209,7 +219,8 @@ def _decide_by_name(backups: t.Iterable[Stored], named: Named, now: datetime) ->
         if not named.allow_last:
             good = _counting(members, now)
             _refuse_last_good(good, names)
-            decision.newest.update((group, backup) for backup in reversed(good) if backup.filename not in names)
+            stays = [backup for backup in good if backup.filename not in names]
+            decision.newest.update((group, backup) for backup in stays[:1])
         for backup in members:
             if backup.filename in names:
                 decision.deleted.append(Judged(backup, ("it is named",)))
@@ -253,24 +264,51 @@ def _leftovers(request: PruneRequest, files: set[str], now: datetime) -> t.Itera
             yield Leftover(file, facts.size_bytes, reason)
 
 
-def _rotten_groups(request: PruneRequest, decision: Decision) -> dict[Group, str]:
-    """Read the newest good backup of each group that something is to be deleted of, and tell of those that are bad."""
-    if not request.reads_newest:
-        return {}
-    catalog = Catalog(request.store)
-    rotten = {}
-    for group in {judged.backup.group for judged in decision.deleted}.intersection(decision.newest):
-        backup = catalog.find(decision.newest[group].filename)
-        if backup is not None and (problem := _why_unsound(request.store, backup)) is not None:
-            rotten[group] = f"{backup.path} {problem}, so that nothing is deleted beside it. Look at it with backup_verify."
-    return rotten
+class _Reader:
+    """Reads the newest good backup of each group that something is to be deleted of, each once."""
 
+    def __init__(self, request: PruneRequest) -> None:
+        self.unread: StoreFailed | None = None
+        self._store = request.store
+        self._reads = request.reads_newest
+        self._problems: dict[str, str | None] = {}  # by file name
+        self._rotten: list[Backup] = []
 
-def _why_unsound(store: Store, backup: Backup) -> str | None:
-    try:
-        return None if is_sound(store, backup) else "is not as its manifest says any more"
-    except StoreFailed as error:
-        return f"can't be read ({error.problem})"
+    def rotten_groups(self, decision: Decision) -> dict[Group, str]:
+        """Return the groups whose newest good backup is bad, and what there is to say of each."""
+        rotten = {}
+        for group, filename in self._anchors(decision).items():
+            if filename not in self._problems:
+                self._problems[filename] = self._read(filename)
+            if (problem := self._problems[filename]) is not None:
+                rotten[group] = f"{self._store.path(filename)} {problem}, so that nothing is deleted beside it."
+        return rotten
+
+    def has_read_all(self, decision: Decision) -> bool:
+        return self._problems.keys() >= set(self._anchors(decision).values())
+
+    def note_rotten(self, clock: Clock) -> None:
+        """Say in the manifests of those that are bad that they are: the next run then rests on others. Under the lock only."""
+        for backup in self._rotten:
+            detail = "Its SHA-256 is not the one in its manifest."
+            verdict = Verification("checksum", "failed", clock().replace(microsecond=0), detail)
+            rewrite(self._store, backup, verification=verdict)
+
+    def _anchors(self, decision: Decision) -> dict[Group, str]:
+        groups = {judged.backup.group for judged in decision.deleted} if self._reads else set()
+        return {group: newest.filename for group, newest in decision.newest.items() if group in groups}
+
+    def _read(self, filename: str) -> str | None:
+        """Return what is wrong with a backup; of one that is gone the next plan knows."""
+        backup = Catalog(self._store).find(filename)
+        try:
+            if backup is None or is_sound(self._store, backup):
+                return None
+        except StoreFailed as error:
+            self.unread = error
+            return f"can't be read ({error.problem})"
+        self._rotten.append(backup)
+        return "is not as its manifest says any more"
 
 
 def _lost_groups(decision: Decision, earlier: Decision) -> dict[Group, str]:

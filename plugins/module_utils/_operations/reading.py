@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Decoder, Decoding, Write
 from ansible_collections.lastgood.database.plugins.module_utils._engines.base import ContentDigest
-from ansible_collections.lastgood.database.plugins.module_utils._errors import ContentInvalid, Interrupted
+from ansible_collections.lastgood.database.plugins.module_utils._errors import ContentInvalid, Interrupted, PayloadCorrupt
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import NO_MANIFEST, Manifest
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
 
@@ -111,7 +111,7 @@ class _Reader:
         view = memoryview(piece)
         self.content_bytes += len(view)
         if self.content_bytes > self._most:
-            raise ContentInvalid(
+            raise PayloadCorrupt(
                 f"It unpacks to more than the {self._most} bytes that its manifest says.", "Take another backup."
             )
         self._wait()

@@ -145,14 +145,21 @@ class Report:
 
     def diff(self) -> dict[str, str]:
         """Return what is on the server of these backups, before and after, as Ansible's diff."""
-        before = sorted(self.plan.up_to_date)
-        after = sorted([*before, *self.uploaded])
+        bare = {backup.name.filename for backup in self.plan.bare}
+        before = [f"{name}  (without a manifest)" if name in bare else name for name in self.plan.up_to_date]
+        after = [
+            f"{name}  (without a manifest)" if name in bare.difference(self.mended) else name for name in self.plan.up_to_date
+        ]
         return {
             "before_header": self.location,
             "after_header": self.location,
-            "before": "".join(f"{name}\n" for name in before),
-            "after": "".join(f"{name}\n" for name in after),
+            "before": _lines(before),
+            "after": _lines([*(["./"] if self.plan.makes_directory else []), *after, *self.uploaded]),
         }
+
+
+def _lines(names: list[str]) -> str:
+    return "".join(f"{name}\n" for name in sorted(names))
 
 
 def upload(request: UploadRequest, clock: Clock, *, check_mode: bool) -> Report:
@@ -189,10 +196,11 @@ def _chosen(request: UploadRequest, now: datetime, check_mode: bool) -> list[Bac
     ``newest`` counts the good ones; of the others, those among the newest are told of.
     """
     source, selection = request.source, request.selection
-    if not source.exists() and not check_mode:  # where it may only have been predicted
+    # In check mode, what is not there may have been predicted a moment ago.
+    if not source.exists() and not check_mode:
         raise DirectoryMissing(f"The directory {source.location} does not exist.", "Correct directory, or make a backup first.")
     found = list(Catalog(source).select(selection))
-    if missing := missing_from(found, selection):
+    if (missing := missing_from(found, selection)) and not check_mode:
         raise BackupMissing(
             f"{source.location} has no backup of these names or databases: {', '.join(missing)}.",
             "See with backup_facts what there is. Nothing was sent.",

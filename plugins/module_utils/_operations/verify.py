@@ -36,6 +36,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     Inconclusive,
     Interrupted,
     NothingFound,
+    PayloadCorrupt,
     StoreFailed,
     VerificationFailed,
 )
@@ -366,7 +367,8 @@ class _Verifier:
         if not reading.payload_is(manifest):
             return Finding("checksum", "failed", "Its size or its SHA-256 is not the one in its manifest.", manifest)
         if reading.error is not None:
-            return Finding("structure", "failed", str(reading.error), manifest)
+            level: Level = "checksum" if isinstance(reading.error, PayloadCorrupt) else "structure"
+            return Finding(level, "failed", str(reading.error), manifest)
         if not reading.content_is(manifest):
             detail = "The size or the SHA-256 of its content is not the one in its manifest."
             return Finding("checksum", "failed", detail, manifest)

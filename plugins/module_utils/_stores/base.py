@@ -34,6 +34,7 @@ class Store(t.Protocol):
     """
 
     location: str
+    warnings: list[str]
 
     def exists(self) -> bool:
         """Return whether the place itself is there."""

@@ -188,6 +188,8 @@ class LocalStore:
         descriptor = os.open(LOCK_NAME, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._directory())
         found = os.fstat(descriptor)
         if stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
+            if found.st_uid == os.geteuid() and not found.st_size:  # of an empty file there is nothing to give away
+                self._give_lock_away(descriptor)
             return descriptor
         os.close(descriptor)
         raise StoreFailed(
@@ -196,7 +198,7 @@ class LocalStore:
         )
 
     def _give_lock_away(self, descriptor: int) -> None:
-        """Give a file that we made to the directory's owner, if we are root, or to whom the options say."""
+        """Give a file of ours to the directory's owner, if we are root, or to whom the options say."""
         directory = os.fstat(self._directory())
         if os.geteuid() == 0 and directory.st_uid != 0:
             os.fchown(descriptor, directory.st_uid, directory.st_gid)

@@ -18,6 +18,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     DirectoryMissing,
     DirectoryNotWritable,
     DirectoryUnusable,
+    Interrupted,
     NoSpace,
     NotADirectory,
     StoreFailed,
@@ -135,8 +136,8 @@ class SftpStore:
     def chunks(self, name: str) -> t.Generator[memoryview, None, None]:
         path = self.path(name)
         handle = self._do(f"Reading {path}", conversations.open_file(self._at(name), packets.FOR_READING))
-        size = self._do(f"Reading {path}", conversations.size_of_open(handle))
         try:
+            size = self._do(f"Reading {path}", conversations.size_of_open(handle))
             with contextlib.closing(conversations.read_all(self.session, path, handle, size)) as pieces:
                 for data in pieces:
                     yield memoryview(data)
@@ -218,7 +219,7 @@ class SftpStore:
         except StatusError as error:
             self._close_quietly(handle)
             raise self._refused(doing, error, self.session.write_bytes) from error
-        except ConnectionFailed:
+        except (ConnectionFailed, Interrupted):
             raise
         except BackupError:  # of whom the chunks come from
             self._close_quietly(handle)
@@ -238,7 +239,7 @@ class SftpStore:
 
     def _close_quietly(self, handle: bytes) -> None:
         """Close a file after something else went wrong, which is what counts."""
-        with contextlib.suppress(StatusError):
+        with contextlib.suppress(StatusError, ConnectionFailed):
             self.session.converse(conversations.close_handle(handle))
 
     def rename(self, name: str, new_name: str) -> None:

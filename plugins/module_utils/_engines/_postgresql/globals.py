@@ -58,11 +58,14 @@ class Globals:
         names = (unquote_identifier(match[1]) for match in map(_OF_ROLE.fullmatch, made) if match is not None)
         return list(dict.fromkeys(names))
 
-    def apply_tablespaces(self, connection: psycopg2.extensions.connection) -> None:
-        """Make the tablespaces that are missing. The roles come first, since each belongs to one."""
+    def apply_tablespaces(self, connection: psycopg2.extensions.connection, made: list[str]) -> None:
+        """Make the tablespaces that are missing, and note in ``made`` which. The roles that they belong to come first."""
         there = {name for (name,) in query(connection, "SELECT spcname FROM pg_catalog.pg_tablespace")}
         for statement in self._missing(_TABLESPACE, there):
             execute(connection, statement)
+            match = _TABLESPACE.fullmatch(statement)
+            if statement.startswith("CREATE") and match is not None:
+                made.append(unquote_identifier(match[1]))
 
     def _missing(self, pattern: re.Pattern[str], there: set[str]) -> list[str]:
         """Return the statements about one that is not there."""

@@ -56,6 +56,9 @@ if t.TYPE_CHECKING:
 
 _LOCK_WAIT = "--lock-wait-timeout=60000"  # milliseconds
 _LACKS_PROPERTIES = "A plain dump does not say what belongs to the database itself, such as its settings and grants on it"
+# The lines by which a program tells of an error. Those after them repeat SQL and rows, and can hold passwords: of
+# subscriptions, foreign servers, users.
+_TELLABLE = re.compile(r"^(?:(?:psql|pg_restore)[:\[]|HINT: ).*", re.MULTILINE)
 _REFUSED_COMMAND = re.compile(r"error: (?:backslash commands are restricted|\\unrestrict: wrong key)")
 _CLOSED = "ALLOW_CONNECTIONS = false"  # until it bears its mark: what is killed in between is known by it
 
@@ -120,6 +123,7 @@ class NewDatabase:
         self._leads_out: str | None = None
         self._made = False
         self._new_roles: list[str] = []
+        self._new_tablespaces: list[str] = []
 
     def write_globals(self, data: bytes | memoryview) -> None:
         """Take in the globals that come first, if they do."""
@@ -135,7 +139,7 @@ class NewDatabase:
     def fill(self) -> None:
         """Make it, and restore into it what was taken in."""
         self._new_roles = self._globals.apply_roles(self._control)
-        self._globals.apply_tablespaces(self._control)
+        self._globals.apply_tablespaces(self._control, self._new_tablespaces)
         self._read_statements()
         self._check_roles()
         self._make()
@@ -147,11 +151,13 @@ class NewDatabase:
     def give_away(self) -> None:
         """Leave it, and the roles that it needs, to whoever uses it from now on."""
         self._made = False
-        self._new_roles = []
+        self._new_roles, self._new_tablespaces = [], []
 
     def remove(self) -> str | None:
         """Remove what was made. Return what could not be removed, and what becomes of it."""
-        if not self._made and not self._new_roles:
+        made = [f"the database {self.name}"] if self._made else []
+        made += [f"the tablespace {name}" for name in self._new_tablespaces] + [f"the role {name}" for name in self._new_roles]
+        if not made:
             return None
         try:
             with contextlib.ExitStack() as stack:
@@ -160,10 +166,13 @@ class NewDatabase:
                     control = stack.enter_context(connecting(self._filling.login, readonly=False))
                 if self._made:
                     databases.drop(control, self.name)
+                for space in self._new_tablespaces:  # each belongs to a role
+                    execute(control, f"DROP TABLESPACE IF EXISTS {quote_identifier(space)}")
                 for role in self._new_roles:
                     execute(control, f"DROP ROLE IF EXISTS {quote_identifier(role)}")
         except BackupError as error:
-            return f"The database {self.name} is left, and the next restore removes it ({error.problem})."
+            removes = " The next restore removes the database." if self._made else ""
+            return f"Not all that was made could be removed, of {', '.join(made)}: {error.problem}{removes}"
         return None
 
     def _look_at(self, statement: str) -> None:
@@ -300,7 +309,8 @@ class NewDatabase:
         os.lseek(self._file, 0, os.SEEK_SET)
         with self._password() as (environment, descriptors):
             try:
-                run(self._runner, Command(arguments, environment=environment, descriptors=(self._file, *descriptors)))
+                descriptors = (self._file, *descriptors)
+                run(self._runner, Command(arguments, environment=environment, descriptors=descriptors, tellable=_without_sql))
             except ProgramFailed as error:
                 raise ProgramFailed(
                     error.problem, "Mend what it says, and run again; the database is as it was.", **error.details
@@ -333,3 +343,7 @@ class NewDatabase:
                 yield {}, ()
             else:
                 yield {"PGPASSFILE": f"/dev/fd/{password}", "PGPASSWORD": ""}, (password,)
+
+
+def _without_sql(words: str) -> str:
+    return "\n".join(_TELLABLE.findall(words))

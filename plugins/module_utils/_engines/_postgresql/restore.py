@@ -13,6 +13,7 @@ swap          in one transaction: what belongs to the database itself, and the t
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import threading
 import time
@@ -116,7 +117,7 @@ class PostgresqlRestoration:
         stamp: datetime,
         file: int,
     ) -> None:
-        self._options = options
+        self._options = options = dataclasses.replace(options, login=options.login.reached(control))
         self._control = control
         target = options.database
         if not databases.lock(control, target):
@@ -125,7 +126,7 @@ class PostgresqlRestoration:
         text = databases.free_stamp(control, target, stamp)
         self._restored = databases.derived_name(target, f"_restored_{text}")
         self._replaced = databases.derived_name(target, f"_replaced_{text}")
-        filling = Filling(options.login.reached(control), options.no_owner, options.jobs, options.bin_directory)
+        filling = Filling(options.login, options.no_owner, options.jobs, options.bin_directory)
         name = databases.derived_name(target, f"_restoring_{text}")
         self.new = NewDatabase(filling, runner, manifest, control, file, name, properties_of=target)
         self.new.warnings += swept

@@ -7,8 +7,8 @@
 """SQLite: a database file is opened as the application opens it, by the file's owner.
 
 SQLite opens, makes and removes journals by name, beside the database, and does what they say: one can name any file on the
-host to be removed. So root becomes the owner for as long as SQLite does that, and opens a database of root's own only where
-nobody else can put anything beside it.
+host to be removed. So root gets at files as the owner would for as long as SQLite does that, and opens a database of root's own
+only where nobody else can put anything in its place or beside it.
 https://www.sqlite.org/lockingv3.html#hot_journals, https://www.sqlite.org/tempfiles.html#super_journal_files
 """
 
@@ -30,15 +30,19 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import D
 _LACKS = re.compile(
     r"no such (?:collation sequence|function|module)|unknown (?:function|tokenizer)|unsafe use of|unsupported file format"
 )
-_WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+_one_at_a_time = threading.Lock()
+# https://github.com/torvalds/linux/blob/master/include/uapi/linux/capability.h
+_CAPABILITIES_VERSION_3 = 0x20080522
+_DAC_READ_SEARCH = 1 << 2
 
 
 def look_at_file(path: str) -> os.stat_result:
-    """Return what the file system says of a database file. Never opens it: closing it would end SQLite's own locks."""
-    if not os.path.isabs(path):
-        raise SourceInvalid(f"{path} is not an absolute path.", "Name the SQLite database by its whole path.")
+    """Return what the file system says of a database file. Never opens it: closing it would end SQLite's own locks.
+
+    The path is to lead through no link, which may lead elsewhere a moment later.
+    """
     try:
-        facts = os.stat(path)
+        facts = os.lstat(path)
     except FileNotFoundError as error:
         raise DatabaseMissing(f"There is no file {path}.", "Correct the path; a missing database is never created.") from error
     except OSError as error:
@@ -51,13 +55,16 @@ def look_at_file(path: str) -> os.stat_result:
             "Run as the file's owner or as root (become_user): a stranger who reads a database in WAL mode leaves files "
             "behind that lock the application out.",
         )
-    if os.geteuid() == 0:
-        _check_folders(os.path.realpath(path), facts.st_uid)
+    if os.geteuid() == facts.st_uid == 0:
+        _check_that_root_s_own(path)
     return facts
 
 
 def connect(path: str) -> sqlite3.Connection:
-    """Connect to a database, as its owner: see ``acting_as``. Nothing waits for a lock, and no transaction begins by itself."""
+    """Connect to a database; to somebody else's as its owner, see ``acting_as``.
+
+    Nothing waits for a lock, and no transaction begins by itself.
+    """
     # rw, not ro: as the application itself would, so that what a crash left is recovered, and nothing is left behind.
     uri = f"file:{urllib.parse.quote(os.fsencode(path))}?mode=rw"
     try:
@@ -83,8 +90,8 @@ def is_lacking(error: sqlite3.Error) -> bool:
 def acting_as(owner: os.stat_result) -> t.Iterator[None]:
     """Get at files as the owner of one would, with the groups of a login of theirs, if we are root.
 
-    For the calls that need it, no longer, and in this thread alone: others write backups meanwhile. Raises NotOwner where we
-    can't. https://man7.org/linux/man-pages/man2/setfsuid.2.html
+    For the calls that need it, no longer, and in this thread alone, but for the groups: others write backups meanwhile. Raises
+    NotOwner where we can't. https://man7.org/linux/man-pages/man2/setfsuid.2.html
     """
     if os.geteuid() == owner.st_uid:
         yield
@@ -92,10 +99,11 @@ def acting_as(owner: os.stat_result) -> t.Iterator[None]:
     with _one_at_a_time:
         groups = os.getgroups()
         try:
-            try:
-                os.setgroups(_groups_of(owner))  # of the whole process: whoever else is in it is root, and needs no group
-            except PermissionError as error:
-                raise _not_owner(owner) from error
+            # Of the whole process: whoever else is in it is root, and needs no group.
+            os.setgroups(_groups_of(owner))
+        except PermissionError as error:
+            raise _not_owner(owner) from error
+        try:
             _set_file_ids(owner.st_uid, owner.st_gid)
             if _file_uid() != owner.st_uid:
                 raise _not_owner(owner)
@@ -105,17 +113,29 @@ def acting_as(owner: os.stat_result) -> t.Iterator[None]:
             os.setgroups(groups)
 
 
-_one_at_a_time = threading.Lock()
-
-
 def _set_file_ids(uid: int, gid: int) -> None:
     library = _c_library()
     library.setfsgid(gid)
     library.setfsuid(uid)
+    if uid:
+        _keep_reading(library)
 
 
 def _file_uid() -> int:
     return int(_c_library().setfsuid(-1)) & 0xFFFFFFFF  # which is nobody's, and so changes nothing
+
+
+def _keep_reading(library: t.Any) -> None:
+    """Take back of root's rights that to go through any folder: a container's data lies where its owner may not look.
+
+    https://man7.org/linux/man-pages/man2/capset.2.html; where it is refused, the owner has to do without.
+    """
+    import ctypes
+
+    header, data = (ctypes.c_uint32 * 2)(_CAPABILITIES_VERSION_3, 0), (ctypes.c_uint32 * 6)()
+    if library.capget(header, data) == 0:
+        data[0] |= data[1] & _DAC_READ_SEARCH  # of the permitted, into the effective
+        library.capset(header, data)
 
 
 def _c_library() -> t.Any:
@@ -138,23 +158,26 @@ def _groups_of(owner: os.stat_result) -> list[int]:
     return os.getgrouplist(entry.pw_name, entry.pw_gid)
 
 
-def _check_folders(path: str, owner: int) -> None:
-    """Raise SourceInvalid where somebody else than the owner of a file could put another, or a journal of theirs, in place."""
-    folder = os.path.dirname(path)
-    facts = os.stat(folder)
-    if facts.st_uid not in (0, owner) or (owner == 0 and facts.st_mode & _WRITABLE_BY_OTHERS):
-        raise _others_write_to(folder, path, owner)
-    while owner == 0 and folder != "/":
+def _check_that_root_s_own(path: str) -> None:
+    """Raise SourceInvalid where somebody else could put a file in the place of root's, or write a journal of it."""
+    for journal in (f"{path}-journal", f"{path}-wal", f"{path}-shm"):
+        _check(path, journal, os.lstat(journal) if os.path.lexists(journal) else None)
+    folder = path
+    while folder != "/":
         folder = os.path.dirname(folder)
-        facts = os.stat(folder)
-        sticky = facts.st_mode & stat.S_ISVTX
-        if facts.st_uid != 0 or (facts.st_mode & _WRITABLE_BY_OTHERS and not sticky):
-            raise _others_write_to(folder, path, owner)
+        facts = os.lstat(folder)
+        # In a sticky one others can't rename what is root's, but can put a journal beside a file.
+        is_sticky = facts.st_mode & stat.S_ISVTX and folder != os.path.dirname(path)
+        _check(path, folder, None if is_sticky and facts.st_uid == 0 else facts)
 
 
-def _others_write_to(folder: str, path: str, owner: int) -> SourceInvalid:
-    return SourceInvalid(
-        f"{path} belongs to the user with id {owner}, but somebody else may write to {folder}, and SQLite, run by root, would "
-        "do what a journal says that is put there.",
-        "Run as the user whose database it is (become_user), give file and folder to that user, or move the file.",
+def _check(path: str, name: str, facts: os.stat_result | None) -> None:
+    if facts is None:
+        return
+    by_group = facts.st_mode & stat.S_IWGRP and facts.st_gid != 0
+    if facts.st_uid == 0 and not by_group and not facts.st_mode & stat.S_IWOTH:
+        return
+    raise SourceInvalid(
+        f"{path} is root's, but somebody else may write to {name}, and SQLite, run by root, would do what a journal says.",
+        "Give the database to the user whose it is, or take from others the right to write there.",
     )

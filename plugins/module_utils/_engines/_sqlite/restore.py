@@ -14,6 +14,7 @@ would take them for the new one's, and destroy it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
@@ -32,6 +33,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines._sqlite
 )
 from ansible_collections.lastgood.database.plugins.module_utils._engines.base import Situation, Swapped
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
+    BackupError,
     ContentInvalid,
     DatabaseExists,
     DatabaseInUse,
@@ -48,6 +50,7 @@ _JOURNALS = ("-wal", "-shm", "-journal")
 _CREATE_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _LOCKED = "locked"
 _PERMISSIONS = 0o777
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)  # what a file system says that has none, such as vfat
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class SqliteRestoreEngine:
             raise SourceInvalid(f"{path} is a link.", f"Name the file that it leads to: {os.path.realpath(path)}")
         exists = os.path.lexists(path)
         if exists:
-            look_at_file(path)
+            look_at_file(_through_no_link(path))
         _check_room(os.path.dirname(path), manifest)
         return Situation(exists, _openers(path) if exists else ())
 
@@ -137,10 +140,7 @@ class SqliteRestoration:
                 # A database that SQLite can't open may have journals that it could not read either.
                 aside = [] if old.is_usable else self._set_journals_aside(undo)
                 self._take_name()
-            with store_errors(f"The restored database is {path} by now. Removing the old one's journals"):
-                for journal in aside if not self._keep_old else ():
-                    os.unlink(journal)
-            self._sync_folder()
+            self._tidy_up([] if self._keep_old else aside)
         kept = self._replaced if self._keep_old else None
         return Swapped(kept, time.monotonic() - began, tuple(self._warnings))
 
@@ -174,14 +174,21 @@ class SqliteRestoration:
         with store_errors(f"Naming the restored database {self._path}"):
             self._check_journals()
             try:
-                os.link(self._scratch, self._path, follow_symlinks=False)  # a rename would replace what came in between
+                self._name_it()
             except FileExistsError as error:
                 raise DatabaseExists(
                     f"The database {self._path} came into being during the restore, and is as it was.",
                     "See who made it, and run again.",
                 ) from error
-            os.unlink(self._scratch)
-        self._sync_folder()
+        self._tidy_up([self._scratch])
+
+    def _name_it(self) -> None:
+        try:
+            os.link(self._scratch, self._path, follow_symlinks=False)  # a rename would replace what came in between
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            os.rename(self._scratch, self._path)
 
     def _check_journals(self) -> None:
         stale = [ending for ending in _JOURNALS if os.path.lexists(self._path + ending)]
@@ -191,13 +198,20 @@ class SqliteRestoration:
                 "See that no application runs, and remove it, or restore under another name.",
             )
 
-    def _sync_folder(self) -> None:
-        with store_errors(f"The restored database is {self._path} by now. Flushing its folder"):
-            directory = os.open(os.path.dirname(self._path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(directory)
-            finally:
-                os.close(directory)
+    def _tidy_up(self, remains: list[str]) -> None:
+        """Remove what nobody needs any more, and bring the names to the disk. The restored database is there whatever happens."""
+        try:
+            with store_errors("Removing what was there, and bringing the new name to the disk"):
+                for path in remains:
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(path)
+                directory = os.open(os.path.dirname(self._path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                try:
+                    os.fsync(directory)
+                finally:
+                    os.close(directory)
+        except BackupError as error:
+            self._warnings.append(f"{self._path} was restored. {error.problem}")
 
 
 @dataclass(frozen=True)
@@ -221,10 +235,11 @@ def _closed_to_others(path: str) -> t.Iterator[_Old]:
             "Stop the application, and start it again when the restore is done; the database is as it was.",
             sessions=list(openers),
         )
-    facts = look_at_file(path)
+    real = _through_no_link(path)
+    facts = look_at_file(real)
     with contextlib.ExitStack() as stack:
         with acting_as(facts):
-            connection = connect(path)
+            connection = connect(real)
             stack.callback(_close, connection, facts)
             mode = _lock(connection, path)
         try:
@@ -256,6 +271,11 @@ def _lock(connection: sqlite3.Connection, path: str) -> str | None:
 def _close(connection: sqlite3.Connection, facts: os.stat_result) -> None:
     with acting_as(facts):
         connection.close()
+
+
+def _through_no_link(path: str) -> str:
+    """Return the path of a file that is no link itself, by the folder that its own leads to."""
+    return os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
 
 
 def _is_file(path: str, facts: os.stat_result) -> bool:

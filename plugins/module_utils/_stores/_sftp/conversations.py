@@ -12,7 +12,12 @@ import collections
 import struct
 import typing as t
 
-from ansible_collections.lastgood.database.plugins.module_utils._errors import BackupError, ConnectionFailed, StoreFailed
+from ansible_collections.lastgood.database.plugins.module_utils._errors import (
+    BackupError,
+    ConnectionFailed,
+    Interrupted,
+    StoreFailed,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.packets import (
     ATTRS,
     CLOSE,
@@ -237,7 +242,7 @@ def write_all(session: Session, handle: bytes, offset: int, chunks: t.Iterable[m
                     flushed = written
                 settle(_UNDER_WAY)
         settle(0)
-    except ConnectionFailed:
+    except (ConnectionFailed, Interrupted):  # the stream may be in the middle of an answer
         raise
     except (StatusError, BackupError):
         while asked:  # the session goes on after that

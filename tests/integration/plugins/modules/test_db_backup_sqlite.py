@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from ansible_collections.lastgood.database.plugins.module_utils._engines import sqlite
-from ansible_collections.lastgood.database.plugins.module_utils._errors import Interrupted, StoreFailed
+from ansible_collections.lastgood.database.plugins.module_utils._engines._sqlite.opening import acting_as
+from ansible_collections.lastgood.database.plugins.module_utils._errors import Interrupted, NotOwner, StoreFailed
 from ansible_collections.lastgood.database.tests.support.interpreters import (
     UNPRIVILEGED,
     make_host_of_another_python,
@@ -546,6 +547,23 @@ def test_a_journal_that_was_planted_makes_root_remove_nothing(tmp_path: Path, op
 
 
 @only_root
+def test_a_root_that_may_become_nobody_else_is_told_so(open_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(groups: list[int]) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "setgroups", refuse)
+    with pytest.raises(NotOwner, match="become_user"), acting_as(open_folder.stat()):
+        pass
+
+
+@only_root
+def test_root_backs_up_a_user_s_database_in_the_folder_of_another(tmp_path: Path, open_folder: Path) -> None:
+    app = make_application(open_folder)
+    os.chown(app.path, UNPRIVILEGED - 1, UNPRIVILEGED - 1)
+    assert app.back_up().outcomes == ["created"]
+
+
+@only_root
 def test_root_backs_up_many_of_others_and_of_its_own_at_once(tmp_path: Path, open_folder: Path) -> None:
     paths = []
     for number in range(6):
@@ -571,8 +589,52 @@ def test_root_s_database_in_a_folder_of_somebody_else_s_is_not_opened(tmp_path: 
         os.chown(app.path.parent, 0 if mode == 0o1777 else UNPRIVILEGED, 0)
         outcome = app.back_up()
         assert outcome.error_code == "source_invalid"
-        assert "become_user" in outcome.msg
+        assert "somebody else may write" in outcome.msg
         assert victim.exists()
+
+
+@only_root
+def test_root_s_database_with_a_journal_that_others_write_is_not_opened(tmp_path: Path) -> None:
+    app = make_application(tmp_path)
+    victim = plant_journal(app.path, tmp_path / "victim")
+    for path in (app.path, app.path.with_name("app.db-journal")):
+        os.chown(path, 0, UNPRIVILEGED)
+        path.chmod(0o660)
+    outcome = app.back_up()
+    assert outcome.error_code == "source_invalid"
+    assert "app.db-journal" in outcome.msg
+    assert victim.exists()
+
+
+@only_root
+@pytest.mark.parametrize("journal_mode", ["delete", "wal"])
+def test_root_backs_up_what_lies_where_its_owner_may_not_look(tmp_path: Path, journal_mode: str) -> None:
+    app = make_application(tmp_path, journal_mode=journal_mode)  # below a folder of root's alone, as a container's volume is
+    give(app, Host(uid=UNPRIVILEGED))
+    assert app.back_up().outcomes == ["created"]
+    assert [path.name for path in app.path.parent.iterdir()] == ["app.db"]
+
+
+def test_a_link_to_a_database_is_followed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    app, other = make_application(tmp_path), make_application(tmp_path, name="other.db")
+    other.sql("insert into t values (3, 'another')")
+    link = tmp_path / "link.db"
+    link.symlink_to(app.path)
+    real = sqlite.look_at_file
+
+    def look_and_swap(path: str) -> os.stat_result:
+        facts = real(path)
+        link.unlink()
+        link.symlink_to(other.path)
+        return facts
+
+    engine = sqlite.SqliteEngine(sqlite.SqliteOptions((str(link),)))
+    [target] = engine.survey().targets
+    monkeypatch.setattr(sqlite, "look_at_file", look_and_swap)
+    copy = tmp_path / "copy"
+    with copy.open("xb"), engine.dumping(target, lambda: str(copy)):
+        pass
+    assert text_of(copy) == text_of(app.path)
 
 
 # --- No room --------------------------------------------------------------------------------------

@@ -545,15 +545,18 @@ def test_roles_that_were_made_go_when_the_restore_fails(owned: Site) -> None:
     assert owned.server.psql("select count(*) from pg_roles where rolname in ('keeper', 'reader')") == "0"
 
 
-def test_roles_that_were_made_go_when_a_tablespace_can_not_be_made(owned: Site) -> None:
+def test_roles_and_tablespaces_that_were_made_go_when_one_can_not_be_made(owned: Site, open_folder: Path) -> None:
+    owned.server.psql(f"create tablespace close owner keeper location '{open_folder}'")
     owned.server.psql("set allow_in_place_tablespaces = on; create tablespace far location ''")
     try:
         owned.back_up(include_globals=True)
     finally:
         owned.server.psql("drop tablespace far")
+        owned.server.psql("drop tablespace close")
     forget(owned)
     outcome = restore(owned, include_globals=True)
     assert outcome.error_code == "query_failed"
+    assert owned.server.psql("select count(*) from pg_tablespace where spcname in ('close', 'far')") == "0"
     assert owned.server.psql("select count(*) from pg_roles where rolname in ('keeper', 'reader')") == "0"
 
 
@@ -659,6 +662,22 @@ def test_a_plain_dump_runs_no_command_of_psql_s(site: Site, tmp_path: Path) -> N
             outcome = restore(site, if_exists="replace")
             assert not harm.exists(), sql
             assert outcome.error_code == "content_invalid", (sql, outcome.msg)
+
+
+@pytest.mark.parametrize("form", ["custom", "plain"])
+def test_the_rows_of_a_dump_that_fails_are_not_told(site: Site, form: str) -> None:
+    site.sql(
+        """
+        create function f(word text) returns bool language plpgsql as $$ begin
+            if current_database() like '%restoring%' then raise 'out of luck'; end if; return true; end $$;
+        create table checked (word text check (f(word))); insert into checked values ('hunter2');
+        """
+    )
+    site.back_up(format=form)
+    outcome = restore(site, if_exists="replace")
+    assert outcome.error_code == "program_failed"
+    assert "out of luck" in outcome.msg
+    assert "hunter2" not in str(outcome.result)
 
 
 def test_the_sql_of_a_dump_that_fails_is_not_told(site: Site) -> None:

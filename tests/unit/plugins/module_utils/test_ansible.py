@@ -184,7 +184,7 @@ def test_no_option_may_have_what_no_program_and_no_path_can_have(
 ) -> None:
     result = start("operation = lambda runner: ModuleResult({})", **{option: value}).end()
     assert result["error"]["code"] == "argument_invalid"
-    assert result["msg"] == f"{'secret' if option == 'inner' else option} has a null byte in it. Take it out."
+    assert result["msg"] == f"{'inner.secret' if option == 'inner' else option} has a null byte in it. Take it out."
 
 
 # --- How a run is stopped --------------------------------------------------------------------------------------

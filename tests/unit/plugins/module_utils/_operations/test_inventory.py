@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.lastgood.database.plugins.module_utils._errors import DirectoryUnusable
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Selection
+from ansible_collections.lastgood.database.plugins.module_utils._errors import DirectoryUnusable, StoreFailed
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Catalog, Selection
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Verification
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import manifest_name
 from ansible_collections.lastgood.database.plugins.module_utils._operations.inventory import (
@@ -369,6 +369,15 @@ class TestSummaries:
         [app] = facts["databases"]
         assert (app["count"], app["newest_good"], app["age_seconds"]) == (1, good, 2 * 24 * 3600)
 
+    @pytest.mark.parametrize("over", [{}, {"selection": Selection(newest=1)}, {"states": ["good"]}])
+    def test_what_the_list_settles_is_not_asked_for_again(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, over: dict[str, Any]
+    ) -> None:
+        newest = put_backup(tmp_path, ago(days=1))
+        put_backup(tmp_path, ago(days=2))
+        monkeypatch.delattr(Catalog, "newest_good")
+        assert ask(tmp_path, **over)["databases"][0]["newest_good"] == newest
+
     def test_the_newest_good_is_not_an_older_one_that_is_in_the_list(self, tmp_path: Path) -> None:
         older, newest = put_backup(tmp_path, ago(days=2)), put_backup(tmp_path, ago(days=1))
         assert ask(tmp_path, selection=Selection(names=(older,)))["databases"][0]["newest_good"] == newest
@@ -420,6 +429,19 @@ class TestChecksums:
         first.write_bytes(second.read_bytes())
         second.write_bytes(said)
         assert {record["state"] for record in ask(tmp_path, checksum=True)["files"]} == {"unverified"}
+
+    def test_one_that_may_not_be_read_stays_what_it_is_and_is_told(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        put_backup(tmp_path, ago(days=1))
+
+        def refuse(store: LocalStore, name: str) -> object:
+            raise StoreFailed(f"Reading {name}: Permission denied.", "See.") from PermissionError()
+
+        monkeypatch.setattr(LocalStore, "chunks", refuse)
+        store = LocalStore(str(tmp_path))
+        facts = inventory(InventoryRequest(store, checksum=True), NOW)
+        store.close()
+        assert [record["state"] for record in facts["files"]] == ["good"]
+        assert "Permission denied" in store.warnings[0]
 
     def test_an_unverified_one_stays_what_it_is(self, tmp_path: Path) -> None:
         put_payload(tmp_path, "backup_app_2026-02-28_12-00-00.dump")

@@ -24,14 +24,17 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     LastGoodRefused,
     StoreFailed,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Verification
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import (
     copy_name,
     manifest_name,
     partial_name,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._operations import prune as operations
 from ansible_collections.lastgood.database.plugins.module_utils._operations.prune import Named, PruneRequest, Report, prune
 from ansible_collections.lastgood.database.plugins.module_utils._retention import Rules
+from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LOCK_NAME, LocalStore
 from ansible_collections.lastgood.database.tests.support.backups import NOW, PAYLOAD, ago, put_backup, put_payload
 from ansible_collections.lastgood.database.tests.support.observe import assert_whole, contents, payloads, state_of
@@ -70,6 +73,7 @@ class Disturbed(LocalStore):
 
     def lock(self, seconds: float) -> Any:
         self._disturb()
+        self._disturb = lambda: None  # once
         return super().lock(seconds)
 
 
@@ -436,12 +440,24 @@ def test_nothing_of_a_database_is_deleted_whose_newest_has_rotted(tmp_path: Path
     mine = [put_backup(tmp_path, ago(days=day)) for day in (1, 2, 3)]
     others = [put_backup(tmp_path, ago(days=day), database="other") for day in (1, 2)]
     rot(tmp_path / mine[0])
+    before = contents(tmp_path)
     report = run(tmp_path, check=check)
+    assert (contents(tmp_path) == before) == check
     assert values(report, "deleted") == [others[1]]
     assert sorted(values(report, "passed_over")) == sorted(mine[1:])
     [warning] = report.warnings
     assert str(tmp_path / mine[0]) in warning and "is not as its manifest says" in warning
     assert {path.name for path in payloads(tmp_path)} == {*mine, others[0], *(others[1:] if check else [])}
+
+
+def test_a_newest_that_has_rotted_is_called_corrupt_and_the_next_run_rests_on_another(tmp_path: Path) -> None:
+    names = [put_backup(tmp_path, ago(days=day)) for day in (1, 2, 3)]
+    rot(tmp_path / names[0])
+    run(tmp_path)
+    again = run(tmp_path)
+    assert (values(again, "kept"), values(again, "deleted"), again.warnings) == ([names[1]], [names[2]], [])
+    [stays] = again.values()["passed_over"]
+    assert (stays["filename"], stays["state"]) == (names[0], "corrupt")
 
 
 def test_a_newest_that_can_not_be_read_spares_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -454,6 +470,24 @@ def test_a_newest_that_can_not_be_read_spares_the_others(tmp_path: Path, monkeyp
     report = run(tmp_path)
     assert (values(report, "deleted"), values(report, "passed_over")) == ([], names[1:])
     assert "Permission denied" in report.warnings[0]
+    assert isinstance(report.failure, StoreFailed)
+
+
+def test_one_that_comes_in_while_the_newest_is_read_is_read_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [put_backup(tmp_path, ago(days=day)) for day in (2, 3)]
+    real, late = operations.is_sound, []
+
+    def read_slowly(store: Store, backup: Backup) -> bool:
+        if not late:
+            late.append(put_backup(tmp_path, ago(days=1)))
+            rot(tmp_path / late[0])
+        return real(store, backup)
+
+    monkeypatch.setattr(operations, "is_sound", read_slowly)
+    report = run(tmp_path)
+    assert values(report, "deleted") == []
+    assert {path.name for path in payloads(tmp_path)} == {*names, *late}
+    assert late[0] in report.warnings[0]
 
 
 def test_one_that_is_named_stays_where_the_newest_that_would_be_left_has_rotted(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import pytest
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleRunner
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.registry import decoder_for
 from ansible_collections.lastgood.database.plugins.module_utils._engines.registry import content_digest_for
-from ansible_collections.lastgood.database.plugins.module_utils._errors import Interrupted, NoSpace, StoreFailed
+from ansible_collections.lastgood.database.plugins.module_utils._errors import Interrupted, NoSpace, PayloadCorrupt, StoreFailed
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import Compression
 from ansible_collections.lastgood.database.plugins.module_utils._operations.reading import Reading, read_payload
@@ -124,7 +124,7 @@ def test_of_a_content_that_is_longer_than_it_should_be_no_more_is_unpacked(
     assert digest is not None
     decoding = decoder_for(compression, runner)
     found = read_payload(store, NAME, decoding, digest, taken.extend, expected=manifest_for(payload))
-    assert "more than" in str(found.error)
+    assert isinstance(found.error, PayloadCorrupt)  # of a wrong size, that is
     assert len(taken) <= len(CONTENT)
     assert found.payload_is(manifest_for(payload)) and not found.content_is(manifest_for(payload))
 

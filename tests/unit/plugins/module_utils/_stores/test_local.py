@@ -677,6 +677,18 @@ class TestLocking:
             assert as_unprivileged(take)
 
     @only_root
+    def test_root_hands_its_lock_on_with_the_directory(self) -> None:
+        with common_directory() as folder:
+            owner = folder.stat()
+            os.chown(folder, 0, 0)
+            with LocalStore(str(folder)).lock(0):
+                pass
+            os.chown(folder, owner.st_uid, owner.st_gid)
+            with LocalStore(str(folder)).lock(0):
+                pass
+            assert (folder / LOCK_NAME).stat().st_uid == owner.st_uid
+
+    @only_root
     @pytest.mark.parametrize("put", [os.link, os.symlink, shutil.copy])
     def test_root_gives_no_file_away_that_was_put_there(self, tmp_path: Path, put: Callable[[Path, Path], object]) -> None:
         victim = tmp_path / "victim"
