@@ -146,10 +146,13 @@ def run_drill(variables: Path) -> None:
     """Run the collection's playbook, and show the table at its end."""
     command = ["ansible-playbook", "lastgood.database.drill", "--inventory", "demo,", "--extra-vars", f"@{variables}"]
     print(f"   $ {' '.join(command[:4])} --extra-vars @variables.json")
-    lines = run(command, ANSIBLE_CALLBACK_RESULT_FORMAT="yaml").splitlines()
-    first = next(number for number, line in enumerate(lines) if line.split()[:2] == ["host", "database"])
-    for line in itertools.takewhile(str.strip, lines[first:]):
-        print(f"   {line.strip()[31:]}")
+    output = run(command, ANSIBLE_CALLBACK_RESULT_FORMAT="yaml")
+    table = [line.strip().lstrip("- ") for line in output.splitlines()]
+    rows = list(itertools.dropwhile(lambda line: line.split()[:2] != ["host", "database"], table))
+    if not rows:
+        sys.exit(f"The drill showed no table:\n{output}")
+    for row in itertools.takewhile(bool, rows):
+        print(f"   {row[31:]}")
 
 
 def run_module(name: str, options: dict[str, t.Any]) -> None:

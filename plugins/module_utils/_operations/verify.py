@@ -246,7 +246,10 @@ class _Verifier:
         except Interrupted:
             raise
         except StoreFailed as error:
-            return Finding("structure", "failed" if tells_of_rot(error) else "inconclusive", str(error), manifest)
+            if tells_of_rot(error):
+                # Of the file, not of what is inside: a later look that reads all of it takes this back.
+                return Finding("checksum", "failed", str(error), manifest)
+            return Finding(self._level, "inconclusive", str(error), manifest)
         except ContentInvalid as error:
             return Finding("structure", "failed", str(error), manifest)
         except BackupError as error:

@@ -17,6 +17,7 @@ import contextlib
 import dataclasses
 import os
 import select
+import socket
 import time
 import typing as t
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ class Login:
     """Where the server is and who we are there. What is None is left to libpq: its environment, its defaults."""
 
     host: str | None = None
+    host_address: str | None = None
     port: int | None = None
     user: str | None = None
     password: str | None = None
@@ -63,13 +65,15 @@ class Login:
         several hosts answers next.
         """
         info = connection.info
-        return dataclasses.replace(self, host=info.host or self.host, port=info.port, unix_socket=None)
+        host, address = info.host or self.host, _address_of(connection.fileno())
+        return dataclasses.replace(self, host=host, host_address=address, port=info.port, unix_socket=None)
 
     def conninfo(self, database: str) -> str:
         """Return libpq's connection string for a database of the server; the password is never in it."""
         parts = {
             "dbname": database,
             "host": self.unix_socket or self.host,
+            "hostaddr": self.host_address,
             "port": self.port,
             "user": self.user,
             "sslmode": self.ssl_mode,
@@ -80,6 +84,12 @@ class Login:
             "fallback_application_name": _APPLICATION,
         }
         return " ".join(f"{name}={_quote(str(value))}" for name, value in parts.items() if value is not None)
+
+
+def _address_of(descriptor: int) -> str | None:
+    """Return the address at the other end of a connection, None where that is a socket in the file system."""
+    with socket.socket(fileno=os.dup(descriptor)) as end:
+        return str(end.getpeername()[0]) if end.family in (socket.AF_INET, socket.AF_INET6) else None
 
 
 def password_file(login: Login) -> t.ContextManager[int | None]:

@@ -273,7 +273,7 @@ def test_a_host_without_a_server_s_programs_can_not_tell(site: Site, host: Host,
 def test_a_host_without_a_directory_for_temporary_files_can_not_tell(site: Site) -> None:
     site.back_up()
     done = drill(site, Host(largest_file=0))
-    assert verdicts(done) == [("structure", "inconclusive", "good")]
+    assert verdicts(done) == [("restore", "inconclusive", "good")]
     assert "TMPDIR" in done.warnings[0]
 
 

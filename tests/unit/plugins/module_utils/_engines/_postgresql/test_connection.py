@@ -7,10 +7,13 @@
 from __future__ import annotations
 
 import os
+import socket
 import stat
 import subprocess
 import sys
+import types
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import psycopg2.extensions
 import pytest
@@ -85,6 +88,32 @@ def test_the_password_is_in_no_text() -> None:
     login = Login(user="backup", password="hunter2")
     for text in (repr(login), str(login), f"{login}", login.conninfo("app")):
         assert "hunter2" not in text
+
+
+class Reached(NamedTuple):
+    """What we use of a connection that psycopg2 has made."""
+
+    info: types.SimpleNamespace
+    end: socket.socket
+
+    def fileno(self) -> int:
+        return self.end.fileno()
+
+
+def test_the_server_that_answered_is_reached_by_its_address() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening, socket.create_connection(listening.getsockname()) as end:
+        found: Any = Reached(types.SimpleNamespace(host="b", port=5433), end)
+        reached = Login(host="a,b", user="u").reached(found)
+    assert parsed(reached.conninfo("app")).items() >= {"host": "b", "hostaddr": "127.0.0.1", "port": "5433", "user": "u"}.items()
+
+
+def test_a_socket_in_the_file_system_has_no_address() -> None:
+    end, other = socket.socketpair()
+    with end, other:
+        found: Any = Reached(types.SimpleNamespace(host="/run/postgresql", port=5432), end)
+        reached = Login(unix_socket="/run").reached(found)
+    assert parsed(reached.conninfo("app"))["host"] == "/run/postgresql"
+    assert "hostaddr" not in parsed(reached.conninfo("app"))
 
 
 # --- The password's file ---------------------------------------------------------------------------------------

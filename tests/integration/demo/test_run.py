@@ -1,0 +1,24 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The demonstration, as ``make demo`` shows it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def test_it_goes_to_its_end_and_what_it_shows_is_so() -> None:
+    done = subprocess.run((sys.executable, "-m", "demo.run"), cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "changed=0" in done.stdout
+    assert re.search(r"^ +database +level +verdict", done.stdout, re.MULTILINE)
+    assert re.search(r"^ +shop +restore +passed +3 +20580 ", done.stdout, re.MULTILINE)
+    assert done.stdout.count("customer 500 rows, product 80 rows, purchase 20000 rows") >= 3
+    assert not (ROOT / ".cache" / "demo").exists()

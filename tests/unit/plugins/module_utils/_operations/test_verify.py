@@ -1,0 +1,63 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a disk that fails says of a backup, and for how long."""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleRunner
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.examination import ExaminationOptions
+from ansible_collections.lastgood.database.plugins.module_utils._errors import StoreFailed
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import EVERYTHING
+from ansible_collections.lastgood.database.plugins.module_utils._operations.verify import VerifyRequest, verify
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
+from ansible_collections.lastgood.database.tests.support.backups import NOW, ago, put_backup
+
+CONTENT = b"SQLite format 3\x00" + bytes(1000)
+
+
+def look(folder: Path, runner: ModuleRunner) -> tuple[str, str, str]:
+    """Return level, verdict and state of the only backup, as a run at the level checksum tells them."""
+    store = LocalStore(str(folder))
+    try:
+        report = verify(VerifyRequest(store, EVERYTHING, "checksum", ExaminationOptions()), runner, lambda: NOW, check_mode=False)
+    finally:
+        store.close()
+    [one] = report.values()["verified"]
+    return one["level"], one["verdict"], one["state"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    content = {"content_bytes": len(CONTENT), "content_sha256": hashlib.sha256(CONTENT).hexdigest()}
+    put_backup(tmp_path, ago(days=1), gzip.compress(CONTENT), engine="sqlite", **content)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("number", "found"),
+    [
+        (errno.EIO, ("checksum", "failed", "corrupt")),
+        (errno.EBADMSG, ("checksum", "failed", "corrupt")),
+        (errno.EACCES, ("checksum", "inconclusive", "good")),
+        (errno.ESTALE, ("checksum", "inconclusive", "good")),
+    ],
+)
+def test_a_disk_s_refusal_counts_until_all_of_it_is_read(
+    folder: Path, runner: ModuleRunner, number: int, found: tuple[str, str, str]
+) -> None:
+    def refuse(store: LocalStore, name: str) -> object:
+        raise StoreFailed("Reading it: no.", "See.") from OSError(number, "no")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LocalStore, "chunks", refuse)
+        assert look(folder, runner) == found
+    assert look(folder, runner) == ("checksum", "passed", "good")
