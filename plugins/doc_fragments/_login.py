@@ -25,7 +25,7 @@ options:
     type: str
   login_password:
     description:
-      - The user's password. Left out, PostgreSQL's own rules hold, so that F(~/.pgpass) is looked at.
+      - The user's password. Left out, PostgreSQL's own rules hold, so that C(~/.pgpass) is looked at.
       - It is handed to PostgreSQL's programs in a file that is only in memory, never in their arguments or environment.
     type: str
   login_unix_socket:

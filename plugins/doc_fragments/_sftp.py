@@ -29,7 +29,7 @@ options:
       auth_method:
         description:
           - How to log in. V(auto) tries the key and then the password, as far as they are given and the server offers it.
-          - Without a key and a password, it is the keys of the user's agent and of F(~/.ssh).
+          - Without a key and a password, it is the keys of the user's agent and of C(~/.ssh).
         type: str
         choices: [auto, password, ssh_key]
         default: auto
@@ -70,7 +70,7 @@ options:
       known_hosts_file:
         description:
           - File with the host keys that are known, as OpenSSH has it.
-          - Left out, it is F(~/.ssh/known_hosts) of the user as whom the module runs and F(/etc/ssh/ssh_known_hosts).
+          - Left out, it is C(~/.ssh/known_hosts) of the user as whom the module runs and C(/etc/ssh/ssh_known_hosts).
         type: path
       timeout:
         description: How long the server may take to connect, to let one log in, and to say nothing after that.

@@ -10,7 +10,7 @@ module: backup_archive
 short_description: Put backups into one file to take away
 version_added: 0.1.0
 description:
-  - Writes the backups that are meant and their manifests into one zip or tar file on the host, with an F(index.json) first that
+  - Writes the backups that are meant and their manifests into one zip or tar file on the host, with an C(index.json) first that
     says what is in it, with sizes and digests.
   - Every payload is read and held against its manifest on the way. One that is not what it was stops the archive, by name.
     Backups that are V(unverified) or V(suspect) go in, and the index says so.
@@ -92,7 +92,7 @@ dest:
   type: str
   sample: /var/lib/postgresql/newest.zip
 members:
-  description: The backups in it, by file name, as F(index.json) has them.
+  description: The backups in it, by file name, as C(index.json) has them.
   returned: success
   type: list
   elements: dict

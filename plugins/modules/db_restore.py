@@ -210,7 +210,7 @@ previous:
   description: Name, or path, that the old database has now. Null where none was kept.
   returned: success
   type: str
-  sample: app_replaced_20260131T031500Z
+  sample: app_replaced_20260131t031500z
 error:
   description: What went wrong, for programs. Beside the code it has what the problem calls for.
   returned: failure

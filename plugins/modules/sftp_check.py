@@ -12,7 +12,8 @@ version_added: 0.1.0
 description:
   - Goes the whole way that a backup goes, step by step, and says how long each step took. Where one fails, it says which one it
     is and why.
-  - In the end a small file is written, read back and removed. Nothing is left behind.
+  - In the end a small file is written, read back and removed. Nothing is left behind. Where the account may delete nothing, that
+    is a warning, and no file is written.
 author:
   - The lastgood.database contributors (@lastgood)
 extends_documentation_fragment:
@@ -44,7 +45,7 @@ options:
   auth_method:
     description:
       - How to log in. V(auto) tries the key and then the password, as far as they are given and the server offers it.
-      - Without a key and a password, it is the keys of the user's agent and of F(~/.ssh).
+      - Without a key and a password, it is the keys of the user's agent and of C(~/.ssh).
     type: str
     choices: [auto, password, ssh_key]
     default: auto
@@ -80,7 +81,7 @@ options:
   known_hosts_file:
     description:
       - File with the host keys that are known, as OpenSSH has it.
-      - Left out, it is F(~/.ssh/known_hosts) of the user as whom the module runs and F(/etc/ssh/ssh_known_hosts).
+      - Left out, it is C(~/.ssh/known_hosts) of the user as whom the module runs and C(/etc/ssh/ssh_known_hosts).
     type: path
   timeout:
     description: How long the server may take to connect, to let one log in, and to say nothing after that.

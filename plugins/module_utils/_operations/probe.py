@@ -13,7 +13,12 @@ import time
 import typing as t
 from dataclasses import dataclass, field
 
-from ansible_collections.lastgood.database.plugins.module_utils._errors import BackupError, DirectoryMissing, ReadBackDiffers
+from ansible_collections.lastgood.database.plugins.module_utils._errors import (
+    BackupError,
+    DirectoryMissing,
+    ReadBackDiffers,
+    StoreFailed,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp import SftpStore
 
 _PROBE_BYTES = 64 * 1024
@@ -96,6 +101,9 @@ def _write_and_read(store: SftpStore, report: Report) -> None:
                 "Look at the server's disk, and at what stands between.",
             )
 
+    if (problem := _why_not_removed(store, name)) is not None:
+        store.warnings.append(f"No file was written to see whether that works, for the account may delete none: {problem}")
+        return
     report.values["writable"] = False
     try:
         report.take("write", lambda: store.write(name, data))
@@ -105,6 +113,15 @@ def _write_and_read(store: SftpStore, report: Report) -> None:
         _remove_quietly(store, name)
         raise
     report.take("remove", lambda: _remove(store, name))
+
+
+def _why_not_removed(store: SftpStore, name: str) -> str | None:
+    """Return why an account may delete nothing: it is refused a file that there is not, before anything is left."""
+    try:
+        store.remove(name)
+    except StoreFailed as error:
+        return error.problem if isinstance(error.__cause__, PermissionError) else None
+    return None
 
 
 def _remove(store: SftpStore, name: str) -> None:

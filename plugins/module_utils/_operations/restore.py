@@ -118,7 +118,8 @@ def restore(request: RestoreRequest, clock: Clock, *, check_mode: bool) -> Resto
 def _find(request: RestoreRequest, now: datetime) -> Backup:
     if request.backup == LATEST:
         return _find_latest(request, now)
-    backup = Catalog(request.store).find(request.backup) if request.store.exists() else None
+    _check_directory(request.store)
+    backup = Catalog(request.store).find(request.backup)
     if backup is None:
         raise BackupMissing(
             f"There is no backup {request.backup} in {request.store.location}.",
@@ -146,8 +147,9 @@ def _find(request: RestoreRequest, now: datetime) -> Backup:
 
 
 def _find_latest(request: RestoreRequest, now: datetime) -> Backup:
-    database = request.source_database
-    found = Catalog(request.store).select(Selection(databases=None if database is None else (database,)))
+    database, store = request.source_database, request.store
+    _check_directory(store)
+    found = list(Catalog(store).select(Selection(databases=None if database is None else (database,))))
     good = (
         backup
         for backup in found
@@ -158,9 +160,11 @@ def _find_latest(request: RestoreRequest, now: datetime) -> Backup:
     )
     newest = newest_of_each(good, 1, now)
     if not newest:
+        bad = ", ".join(f"{backup.name.filename} ({backup.state})" for backup in found if backup.state != "good")
         raise BackupMissing(
-            f"There is no good backup of the {request.engine.name} database {database} in {request.store.location}.",
-            "Correct directory or source_database, and see with backup_facts what is there.",
+            f"There is no good backup of the {request.engine.name} database {database} in {store.location}"
+            f"{': there is ' + bad if bad else ''}.",
+            "See with backup_facts what is there, correct the directory or source_database, or look for another copy.",
         )
     if len(newest) > 1:
         lines = sorted(
@@ -171,6 +175,14 @@ def _find_latest(request: RestoreRequest, now: datetime) -> Backup:
             "Name the one that is meant in backup.",
         )
     return newest[0]
+
+
+def _check_directory(store: Store) -> None:
+    if not store.exists():
+        raise BackupMissing(
+            f"There is no backup, for the directory {store.location} does not exist.",
+            "Correct directory, or remote_directory with sftp.",
+        )
 
 
 def _find_globals(request: RestoreRequest, backup: Backup, now: datetime) -> Backup:
@@ -197,7 +209,9 @@ def _check_target(request: RestoreRequest, situation: Situation) -> None:
     if situation.sessions and not request.terminate_sessions:
         raise DatabaseInUse(
             f"The database {database} is in use: {'; '.join(situation.sessions)}.",
-            "End these sessions, or with PostgreSQL set terminate_sessions; the database is as it was.",
+            "Stop the application; the database is as it was."
+            if request.engine.name == "sqlite"
+            else "End these sessions, or set terminate_sessions; the database is as it was.",
             sessions=list(situation.sessions),
         )
 

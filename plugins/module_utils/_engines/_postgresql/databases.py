@@ -27,7 +27,7 @@ if t.TYPE_CHECKING:
 LONGEST_NAME = 63  # bytes
 
 _MARK = "Made by lastgood.database for a restore, and removed by the next one."
-_STAMP = "%Y%m%dT%H%M%SZ"
+_STAMP = "%Y%m%dt%H%M%Sz"  # in small letters: such a name needs no quotes in SQL
 _LOCK_CLASS = 0x1A57600D  # an advisory lock has two numbers: this one, and what stands for a name
 _SETTLE_SECONDS = 10.0
 _POLL_SECONDS = 0.01
@@ -42,8 +42,8 @@ WHERE datname = %s AND pid <> pg_backend_pid() AND backend_type IS DISTINCT FROM
 """
 _REMAINS = """
 SELECT datname FROM pg_catalog.pg_database
-WHERE datname ~ '_(restoring|replaced)_[0-9]{8}T[0-9]{6}Z$' AND shobj_description(oid, 'pg_database') = %s
-    OR datname ~ '_restoring_[0-9]{8}T[0-9]{6}Z$' AND NOT datallowconn AND shobj_description(oid, 'pg_database') IS NULL
+WHERE datname ~ '_(restoring|replaced)_[0-9]{8}t[0-9]{6}z$' AND shobj_description(oid, 'pg_database') = %s
+    OR datname ~ '_restoring_[0-9]{8}t[0-9]{6}z$' AND NOT datallowconn AND shobj_description(oid, 'pg_database') IS NULL
 """
 _HELD = "SELECT count(*) FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND classid = %s AND objid = %s AND granted"
 

@@ -400,6 +400,9 @@ def test_an_account_that_may_not_delete_or_replace_takes_uploads_and_loses_nothi
     with sftp_server("Subsystem sftp internal-sftp -P remove,posix-rename") as server:
         site = Site(server, tmp_path / "here", tmp_path / "there")
         names = [site.put(created_at=ago(hours=hours)) for hours in (2, 1)]
+        checked = run_module("sftp_check", server.options(site.there))
+        assert (checked.changed, checked.result["writable"], os.listdir(site.there)) == (False, None, [])
+        assert "may delete none" in checked.warnings[0]
         assert sorted(site.upload(verify="sha256").result["uploaded"]) == sorted(names)
         assert not site.upload().changed
         rewrite_manifest(site.here / names[0], confirmed_at="2026-03-01T11:59:00Z")

@@ -446,7 +446,7 @@ def test_a_given_server_is_as_it_was_afterwards(site: Site, server: Server, host
 
 def test_a_given_server_is_left_alone_in_check_mode(site: Site, server: Server, host: Host) -> None:
     site.back_up()
-    left = f"{site.database}_restoring_20260101T000000Z"
+    left = f"{site.database}_restoring_20260101t000000z"
     server.psql(f'create database "{left}" allow_connections false')
     try:
         done = drill(site, host, check=True, **login(server))

@@ -268,7 +268,7 @@ HOSTILE_NAMES = [
     "back\\slash\\",
     "%s %(x)s",
     "\u00e9" * 31 + "x",  # 63 bytes
-    "app_restoring_20260101T000000Z",
+    "app_restoring_20260101t000000z",
 ]
 
 
@@ -789,7 +789,7 @@ def test_what_a_living_restore_has_is_left_alone_and_a_second_of_the_same_databa
 
 def test_one_that_was_killed_before_it_could_mark_the_new_database_leaves_nothing_for_long(site: Site) -> None:
     site.back_up()
-    left = f"{site.database}_restoring_20260101T000000Z"
+    left = f"{site.database}_restoring_20260101t000000z"
     site.server.psql(f'create database "{left}" template template0 allow_connections false')  # as it is for a moment
     outcome = restore(site, if_exists="replace")
     assert any(left in warning for warning in outcome.warnings)
@@ -807,7 +807,7 @@ def test_an_old_database_that_was_kept_and_closed_is_never_removed(site: Site) -
 
 def test_a_database_of_such_a_name_that_is_not_ours_is_never_removed(site: Site) -> None:
     site.back_up()
-    with database_on(site.server, f"{site.database}_restoring_20260101T000000Z") as mine:
+    with database_on(site.server, f"{site.database}_restoring_20260101t000000z") as mine:
         assert restore(site, if_exists="replace").changed
         assert site.server.psql("select n from t", mine) == "1"
 
@@ -835,7 +835,7 @@ def test_a_server_that_dies_in_mid_restore_is_an_error_and_the_next_run_cleans_u
             impostor.say("go")
             outcome = process.wait()
         assert outcome.error_code == "program_failed"
-        assert "the next restore removes it" in outcome.msg
+        assert "The next restore removes the database" in outcome.msg
         mortal.restart()
         assert dump_of(mortal, database) == before
         [left] = remains(site)

@@ -53,6 +53,7 @@ def test_the_table_has_every_host_and_only_those_with_a_bad_backup_fail(tmp_path
     inventory = {
         "good": host_with_backups(tmp_path / "good", "shop.db", "notes.db"),
         "rotten": host_with_backups(tmp_path / "rotten", "shop.db"),
+        "idle": {"backup_directory": str(tmp_path / "none"), "backup_sources": []},
         "empty": {"backup_directory": str(tmp_path / "none"), "backup_sources": [{}]},
         "far": {
             "backup_directory": "/none",
@@ -71,11 +72,18 @@ def test_the_table_has_every_host_and_only_those_with_a_bad_backup_fail(tmp_path
         ("good", "notes.db", "structure", "passed"),
         ("rotten", "shop.db", "checksum", "failed"),
         ("far", "unreachable"),
+        ("idle", "nothing", "was", "looked", "at"),
     ):
         assert any(found[: len(row)] == row for found in table), done.stdout + done.stderr
     assert any(row[:1] == ("empty",) and "has no backup." in " ".join(row) for row in table), done.stdout
     recap = {row[0]: dict(word.split("=") for word in row if "=" in word) for row in table if ":" in row and row[0] in inventory}
-    assert {host: counts["failed"] for host, counts in recap.items()} == {"good": "0", "rotten": "1", "empty": "1", "far": "0"}
+    assert {host: counts["failed"] for host, counts in recap.items()} == {
+        "good": "0",
+        "rotten": "1",
+        "idle": "1",
+        "empty": "1",
+        "far": "0",
+    }
     assert done.returncode != 0
     assert manifest(bad)["verification"]["verdict"] == "failed"
 
