@@ -126,9 +126,9 @@ def _file_uid() -> int:
 
 
 def _keep_reading(library: t.Any) -> None:
-    """Take back of root's rights that to go through any folder: a container's data lies where its owner may not look.
+    """Take back, of root's rights, that to go through any folder: a container's data lies where its owner may not look.
 
-    https://man7.org/linux/man-pages/man2/capset.2.html; where it is refused, the owner has to do without.
+    Where that is refused we do without, as the owner would. https://man7.org/linux/man-pages/man2/capset.2.html
     """
     import ctypes
 
@@ -161,23 +161,21 @@ def _groups_of(owner: os.stat_result) -> list[int]:
 def _check_that_root_s_own(path: str) -> None:
     """Raise SourceInvalid where somebody else could put a file in the place of root's, or write a journal of it."""
     for journal in (f"{path}-journal", f"{path}-wal", f"{path}-shm"):
-        _check(path, journal, os.lstat(journal) if os.path.lexists(journal) else None)
-    folder = path
+        if os.path.lexists(journal):
+            _check(path, journal, os.lstat(journal))
+    folder = os.path.dirname(path)
+    _check(path, folder, os.lstat(folder))
     while folder != "/":
         folder = os.path.dirname(folder)
         facts = os.lstat(folder)
-        # In a sticky one others can't rename what is root's, but can put a journal beside a file.
-        is_sticky = facts.st_mode & stat.S_ISVTX and folder != os.path.dirname(path)
-        _check(path, folder, None if is_sticky and facts.st_uid == 0 else facts)
+        if facts.st_uid != 0 or not facts.st_mode & stat.S_ISVTX:  # in a sticky one, others can't rename what is root's
+            _check(path, folder, facts)
 
 
-def _check(path: str, name: str, facts: os.stat_result | None) -> None:
-    if facts is None:
-        return
+def _check(path: str, name: str, facts: os.stat_result) -> None:
     by_group = facts.st_mode & stat.S_IWGRP and facts.st_gid != 0
-    if facts.st_uid == 0 and not by_group and not facts.st_mode & stat.S_IWOTH:
-        return
-    raise SourceInvalid(
-        f"{path} is root's, but somebody else may write to {name}, and SQLite, run by root, would do what a journal says.",
-        "Give the database to the user whose it is, or take from others the right to write there.",
-    )
+    if facts.st_uid != 0 or by_group or facts.st_mode & stat.S_IWOTH:
+        raise SourceInvalid(
+            f"{path} is root's, but somebody else may write to {name}, and SQLite, run by root, would do what a journal says.",
+            "Give the database to the user whose it is, or take from others the right to write there.",
+        )

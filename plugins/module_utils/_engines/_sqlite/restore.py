@@ -151,8 +151,14 @@ class SqliteRestoration:
             try:
                 yield undo
             finally:
-                if _is_file(self._path, os.fstat(self._descriptor)):
+                if self._may_have_name():
                     undo.pop_all()
+
+    def _may_have_name(self) -> bool:
+        try:
+            return _is_file(self._path, os.fstat(self._descriptor))
+        except OSError:  # then nothing is removed that may be the only one
+            return True
 
     def _set_journals_aside(self, undo: contextlib.ExitStack) -> list[str]:
         """Rename the journals to those of the database that is kept, and return their names there."""
