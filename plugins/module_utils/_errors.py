@@ -276,13 +276,17 @@ class Locked(BackupError):
     code = "locked"
 
 
-class NoSpace(BackupError):
+class StoreError(BackupError):
+    """A store can't do what it was asked to; each way has a class of its own."""
+
+
+class NoSpace(StoreError):
     """There is no room left where the backups live."""
 
     code = "no_space"
 
 
-class DirectoryUnusable(BackupError):
+class DirectoryUnusable(StoreError):
     """The directory of backups is missing, is something else, or can't be used."""
 
     code = "directory_unusable"
@@ -336,7 +340,7 @@ class VerificationFailed(BackupError):
     code = "verification_failed"
 
 
-class StoreFailed(BackupError):
+class StoreFailed(StoreError):
     """Reading or writing a file of the store failed."""
 
     code = "store_failed"

@@ -26,7 +26,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     DeleteFailed,
     Interrupted,
     LastGoodRefused,
-    NoSpace,
+    StoreError,
     StoreFailed,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, Clock, Group, display_time
@@ -355,7 +355,7 @@ def _remove(store: Store, name: str, report: Report) -> bool:
     """Delete a file, and return whether that was done; a failure is noted. One that has vanished is fine."""
     try:
         return store.remove(name)
-    except (StoreFailed, NoSpace) as error:
+    except StoreError as error:
         report.failures[name] = error.problem
         return False
 

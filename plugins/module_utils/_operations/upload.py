@@ -30,13 +30,12 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     BackupMissing,
     ConnectionFailed,
     DirectoryMissing,
-    DirectoryUnusable,
     Interrupted,
     NameConflict,
-    NoSpace,
     PayloadCorrupt,
     ReadBackDiffers,
     SeveralFailed,
+    StoreError,
     StoreFailed,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, Clock
@@ -265,7 +264,7 @@ def _mend_manifests(remote: SftpStore, report: Report) -> None:
         name = backup.name.filename
         try:
             remote.replace(manifest_name(name), _for_a_copy(backup).to_bytes())
-        except (StoreFailed, NoSpace, DirectoryUnusable) as error:
+        except StoreError as error:
             report.failures[name] = error
         else:
             report.mended.append(name)
@@ -273,7 +272,7 @@ def _mend_manifests(remote: SftpStore, report: Report) -> None:
         name = backup.name.filename
         try:
             remote.replace(manifest_name(name), manifest.to_bytes())
-        except (StoreFailed, NoSpace, DirectoryUnusable) as error:
+        except StoreError as error:
             # The copy is as good as before. An account that may replace nothing is refused each time.
             report.warnings = (f"The times of the copies' confirmation are as they were: {error.problem}",)
             return
@@ -434,7 +433,7 @@ class _Sending:
         """Delete what was sent, and return what there is to say of it."""
         try:
             self._store.remove(self._partial)
-        except (StoreFailed, DirectoryUnusable, ConnectionFailed) as error:
+        except (StoreError, ConnectionFailed) as error:
             return f" {self._store.path(self._partial)} is left: {error.problem}"
         return ""
 

@@ -21,6 +21,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     Interrupted,
     NoSpace,
     NotADirectory,
+    StoreError,
     StoreFailed,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp import conversations, packets
@@ -192,8 +193,8 @@ class SftpStore:
         try:
             self.write(partial, data)
             yield partial
-        except (StoreFailed, NoSpace, DirectoryNotWritable):
-            with contextlib.suppress(StoreFailed, DirectoryNotWritable):  # an account may be one that deletes nothing
+        except StoreError:
+            with contextlib.suppress(StoreError):  # an account may be one that deletes nothing
                 self.remove(partial)
             raise
 
@@ -232,7 +233,7 @@ class SftpStore:
         if conversations.FSYNC in self.session.extensions:
             try:
                 self._do(doing, conversations.plain(conversations.flush_request(handle)), 1)
-            except (StoreFailed, NoSpace, DirectoryNotWritable):
+            except StoreError:
                 self._close_quietly(handle)
                 raise
         self._do(doing, conversations.close_handle(handle), 1)

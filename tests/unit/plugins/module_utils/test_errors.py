@@ -78,6 +78,7 @@ CODES = {
 def kinds() -> dict[str, type[BackupError]]:
     found = {name: kind for name, kind in vars(_errors).items() if isinstance(kind, type) and issubclass(kind, BackupError)}
     del found["SeveralFailed"]  # has the code of what it sums up
+    del found["StoreError"]  # is never raised itself
     return found
 
 
