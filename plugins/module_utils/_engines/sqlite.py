@@ -237,6 +237,6 @@ def _translate(path: str, error: sqlite3.Error) -> BackupError:
             f"Copying {path} into the directory of backups: {error}.",
             "Look at the disks of both, and for a limit on the size of files (ulimit -f); earlier backups are as they were.",
         )
-    if "unable to open" in str(error):
+    if "unable to open" in str(error) or "readonly" in str(error):
         return unopened(path, error)
     return SourceInvalid(f"{path} can't be copied: {error}.", "Look at it with: sqlite3 FILE 'PRAGMA integrity_check'")

@@ -615,6 +615,15 @@ def test_root_backs_up_what_lies_where_its_owner_may_not_look(tmp_path: Path, jo
     assert [path.name for path in app.path.parent.iterdir()] == ["app.db"]
 
 
+@only_root
+def test_a_database_whose_owner_may_not_write_beside_it_says_so(open_folder: Path) -> None:
+    app = make_application(open_folder, journal_mode="wal")
+    os.chown(app.path, UNPRIVILEGED, UNPRIVILEGED)  # and the folder is root's
+    outcome = app.back_up()
+    assert outcome.error_code == "source_invalid"
+    assert "write to it where the database is in WAL mode" in outcome.msg
+
+
 def test_a_link_to_a_database_is_followed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     app, other = make_application(tmp_path), make_application(tmp_path, name="other.db")
     other.sql("insert into t values (3, 'another')")
