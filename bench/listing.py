@@ -9,6 +9,7 @@ Run with a directory as its argument, it is the process that is measured: it lis
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 import tempfile
@@ -73,7 +74,7 @@ def manifest(database: str, created_at: datetime) -> Manifest:
         finished_at=created_at,
         confirmed_at=created_at,
         payload_bytes=0,
-        payload_sha256="0" * 64,
+        payload_sha256=hashlib.sha256(b"").hexdigest(),
         content_bytes=0,
         content_sha256="0" * 64,
     )
