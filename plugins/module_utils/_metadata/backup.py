@@ -22,8 +22,8 @@ STATES: tuple[State, ...] = t.get_args(State)
 # A clock may be a little off; more than that, and the time in a name is no time to count on.
 FUTURE_TOLERANCE = timedelta(hours=1)
 
-
 # A name has the second of its backup, or the first after it that no other one has.
+_EARLIEST_STAMP = timedelta(seconds=-1)
 _LATEST_STAMP = timedelta(hours=1)
 
 
@@ -98,7 +98,7 @@ class Backup(t.NamedTuple):
             return False
         if not self.name.label:
             return True
-        if not timedelta(0) <= self.name.stamp - self.created_at.replace(microsecond=0) <= _LATEST_STAMP:
+        if not _EARLIEST_STAMP < self.name.stamp - self.created_at <= _LATEST_STAMP:
             return False
         if self.name.kind == "globals":
             return True
