@@ -21,6 +21,7 @@ import pytest
 
 from ansible_collections.lastgood.database.plugins.module_utils._engines import sqlite
 from ansible_collections.lastgood.database.plugins.module_utils._engines._sqlite.opening import acting_as
+from ansible_collections.lastgood.database.plugins.module_utils._engines.base import Target
 from ansible_collections.lastgood.database.plugins.module_utils._errors import Interrupted, NotOwner, StoreFailed
 from ansible_collections.lastgood.database.tests.support.interpreters import (
     UNPRIVILEGED,
@@ -97,6 +98,12 @@ def text_of(path: Path) -> str:
     with contextlib.closing(sqlite3.connect(path)) as connection:
         assert connection.execute("pragma integrity_check").fetchall() == [("ok",)]
         return "\n".join(connection.iterdump())
+
+
+def make_copy(engine: sqlite.SqliteEngine, target: Target, copy: Path) -> None:
+    """Have the engine copy a database to a path, where there is nothing yet."""
+    with copy.open("xb"), contextlib.ExitStack() as stack:
+        stack.enter_context(engine.dumping(target, lambda: str(copy)))
 
 
 def unpack(source: Path, target: Path) -> Path:
@@ -552,8 +559,8 @@ def test_a_root_that_may_become_nobody_else_is_told_so(open_folder: Path, monkey
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(os, "setgroups", refuse)
-    with pytest.raises(NotOwner, match="become_user"), acting_as(open_folder.stat()):
-        pass
+    with pytest.raises(NotOwner, match="become_user"):
+        acting_as(open_folder.stat()).__enter__()
 
 
 @only_root
@@ -641,8 +648,7 @@ def test_a_link_to_a_database_is_followed_once(tmp_path: Path, monkeypatch: pyte
     [target] = engine.survey().targets
     monkeypatch.setattr(sqlite, "look_at_file", look_and_swap)
     copy = tmp_path / "copy"
-    with copy.open("xb"), engine.dumping(target, lambda: str(copy)):
-        pass
+    make_copy(engine, target, copy)
     assert text_of(copy) == text_of(app.path)
 
 
@@ -725,12 +731,8 @@ def test_a_copy_that_is_swapped_for_a_link_is_not_written(tmp_path: Path, monkey
     monkeypatch.setattr(sqlite, "_identity", look_and_swap)
     engine = sqlite.SqliteEngine(sqlite.SqliteOptions((str(source),)))
     [target] = engine.survey().targets
-    with (
-        copy.open("xb"),
-        pytest.raises(StoreFailed, match="replaced by somebody else"),
-        engine.dumping(target, lambda: str(copy)),
-    ):
-        pass
+    with pytest.raises(StoreFailed, match="replaced by somebody else"):
+        make_copy(engine, target, copy)
     assert victim.read_bytes() == b""
 
 
@@ -740,8 +742,8 @@ def test_a_copy_can_be_stopped_on_the_way(app: Application, tmp_path: Path) -> N
     engine = sqlite.SqliteEngine(sqlite.SqliteOptions((str(app.path),)), lambda: next(stops, True))
     [target] = engine.survey().targets
     copy = tmp_path / "copy"
-    with copy.open("xb"), pytest.raises(Interrupted), engine.dumping(target, lambda: str(copy)):
-        pass
+    with pytest.raises(Interrupted):
+        make_copy(engine, target, copy)
     assert copy.stat().st_size < app.path.stat().st_size / 2
 
 
@@ -760,7 +762,6 @@ def test_a_copy_is_of_one_moment_beside_a_busy_writer(tmp_path: Path, journal_mo
     engine = sqlite.SqliteEngine(sqlite.SqliteOptions((str(app.path),)), write)
     [target] = engine.survey().targets
     copy = tmp_path / "copy"
-    with copy.open("xb"), engine.dumping(target, lambda: str(copy)):
-        pass
+    make_copy(engine, target, copy)
     assert text_of(copy) == before
     assert (text_of(app.path) != before) == (journal_mode == "wal")
