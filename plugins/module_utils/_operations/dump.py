@@ -201,13 +201,13 @@ def _plan(request: DumpRequest, targets: t.Iterable[Target], now: datetime, file
 def _warnings_of_a_clock(store: LocalStore, targets: t.Iterable[Target], now: datetime, files: set[str]) -> list[str]:
     """Tell of backups that were made when a clock was ahead: once their time has come, each is taken for the newest."""
     labels = {label_for(target.kind, target.database) for target in targets}
-    ahead = (name for name in map(parse, sorted(files)) if name is not None and name.label in labels)
-    return [
+    ahead = (name for name in map(parse, files) if name is not None and name.label in labels)
+    return sorted(
         f"{store.path(name.filename)} is of a time that has not come. When it has, it will be taken for the newest, and is not: "
         "see that the clock is right, and delete it by its name (backup_prune)."
         for name in ahead
         if name.stamp > now + FUTURE_TOLERANCE
-    ]
+    )
 
 
 def _step(request: DumpRequest, target: Target, group: Group, newest: Backup | None, now: datetime) -> Step:

@@ -186,9 +186,9 @@ def prune(request: PruneRequest, clock: Clock, *, check_mode: bool) -> Report:
             again = _plan(request, clock())
             again.decision = _without_groups(again.decision, {**_lost_groups(again.decision, plan.decision), **stays})
             if reader.has_read_all(again.decision):
-                reader.note_rotten(clock)
                 report = _apply(store, again, warnings)
                 report.unread = reader.unread
+                report.warnings += reader.note_rotten(clock)
                 return report
         # A newer one came in meanwhile: it is read as well, without the lock, for which others wait.
 
@@ -287,12 +287,20 @@ class _Reader:
     def has_read_all(self, decision: Decision) -> bool:
         return self._problems.keys() >= set(self._anchors(decision).values())
 
-    def note_rotten(self, clock: Clock) -> None:
-        """Say in the manifests of those that are bad that they are: the next run then rests on others. Under the lock only."""
+    def note_rotten(self, clock: Clock) -> list[str]:
+        """Say in the manifests of those that are bad that they are: the next run then rests on others. Under the lock only.
+
+        Return what could not be noted: a disk may be full, and then there is all the more to delete elsewhere.
+        """
+        told = []
         for backup in self._rotten:
             detail = "Its SHA-256 is not the one in its manifest."
             verdict = Verification("checksum", "failed", clock().replace(microsecond=0), detail)
-            rewrite(self._store, backup, verification=verdict)
+            try:
+                rewrite(self._store, backup, verification=verdict)
+            except StoreError as error:
+                told.append(f"That {backup.path} is bad could not be noted in its manifest: {error.problem}")
+        return told
 
     def _anchors(self, decision: Decision) -> dict[Group, str]:
         groups = {judged.backup.group for judged in decision.deleted} if self._reads else set()

@@ -30,13 +30,19 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     PayloadCorrupt,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, Clock, Group, display_time
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Catalog, Selection, newest_of_each
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import (
+    Catalog,
+    Selection,
+    age_order,
+    newest_of_each,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import Compression
 from ansible_collections.lastgood.database.plugins.module_utils._operations.reading import read_payload
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 
 LATEST = "latest"
+_BAD_TOLD = 3  # where there is no good one, so many of the others, the newest
 
 IfExists = t.Literal["fail", "keep", "replace"]
 
@@ -160,7 +166,8 @@ def _find_latest(request: RestoreRequest, now: datetime) -> Backup:
     )
     newest = newest_of_each(good, 1, now)
     if not newest:
-        bad = ", ".join(f"{backup.name.filename} ({backup.state})" for backup in found if backup.state != "good")
+        others = sorted((backup for backup in found if backup.state != "good"), key=age_order)
+        bad = ", ".join(f"{backup.name.filename} ({backup.state})" for backup in others[-_BAD_TOLD:])
         raise BackupMissing(
             f"There is no good backup of the {request.engine.name} database {database} in {store.location}"
             f"{': there is ' + bad if bad else ''}.",

@@ -358,7 +358,8 @@ class _Verifier:
         except BackupError:
             # What is inside can't be told, but the payload's own digest can.
             with _asking_store():
-                reading = read_payload(store, filename, PlainCodec(), digest, is_stopped=is_stopped)
+                expected = manifest._replace(content_bytes=None)  # nothing is unpacked
+                reading = read_payload(store, filename, PlainCodec(), digest, is_stopped=is_stopped, expected=expected)
             if reading.payload_is(manifest) or manifest.payload_sha256 is None:
                 raise
             return reading

@@ -89,7 +89,10 @@ class Login:
 def _address_of(descriptor: int) -> str | None:
     """Return the address at the other end of a connection, None where that is a socket in the file system."""
     with socket.socket(fileno=os.dup(descriptor)) as end:
-        return str(end.getpeername()[0]) if end.family in (socket.AF_INET, socket.AF_INET6) else None
+        try:
+            return str(end.getpeername()[0]) if end.family in (socket.AF_INET, socket.AF_INET6) else None
+        except OSError:  # it has gone since; whoever asks the server next is told so
+            return None
 
 
 def password_file(login: Login) -> t.ContextManager[int | None]:

@@ -192,7 +192,7 @@ class SqliteRestoration:
         try:
             os.link(self._scratch, self._path, follow_symlinks=False)  # a rename would replace what came in between
         except OSError as error:
-            if error.errno not in _NO_LINKS:
+            if error.errno not in _NO_LINKS or os.path.lexists(self._path):
                 raise
             os.rename(self._scratch, self._path)
 

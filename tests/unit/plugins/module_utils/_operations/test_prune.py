@@ -22,6 +22,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     DirectoryUnusable,
     Interrupted,
     LastGoodRefused,
+    NoSpace,
     StoreFailed,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup
@@ -458,6 +459,21 @@ def test_a_newest_that_has_rotted_is_called_corrupt_and_the_next_run_rests_on_an
     assert (values(again, "kept"), values(again, "deleted"), again.warnings) == ([names[1]], [names[2]], [])
     [stays] = again.values()["passed_over"]
     assert (stays["filename"], stays["state"]) == (names[0], "corrupt")
+
+
+def test_a_full_disk_on_which_rot_can_not_be_noted_is_freed_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = [put_backup(tmp_path, ago(days=day)) for day in (1, 2)]
+    others = [put_backup(tmp_path, ago(days=day), database="other") for day in (1, 2)]
+    rot(tmp_path / mine[0])
+
+    def refuse(store: LocalStore, name: str, data: bytes, like: str | None = None) -> None:
+        raise NoSpace("No space left on device.", "Make room.")
+
+    monkeypatch.setattr(LocalStore, "replace", refuse)
+    report = run(tmp_path)
+    assert values(report, "deleted") == [others[1]]
+    assert there(tmp_path) == sorted([*mine, others[0]])
+    assert "could not be noted" in report.warnings[-1] and "No space left" in report.warnings[-1]
 
 
 def test_a_newest_that_can_not_be_read_spares_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
