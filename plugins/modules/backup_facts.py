@@ -279,8 +279,8 @@ from ansible_collections.lastgood.database.plugins.module_utils._arguments.commo
     SELECTION_SPEC,
     Params,
     at_least,
+    list_from,
     selection_from,
-    strings_from,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.stores import STORE_SPEC, store_from
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import STATES
@@ -293,7 +293,7 @@ def gather(params: Params, check_mode: bool) -> ModuleResult:
         request = InventoryRequest(
             store=store,
             selection=selection_from(params),
-            states=strings_from(params, "state"),
+            states=list_from(params, "state"),
             sort_by=params["sort_by"],
             descending=params["descending"],
             page=at_least(params, "page", 1),

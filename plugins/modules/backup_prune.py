@@ -57,6 +57,15 @@ options:
       - Left out, it is every database. An empty list is an error.
     type: list
     elements: str
+  groups:
+    description:
+      - The only databases that may lose backups, each told from its namesakes by its V(origin), V(engine), V(instance), V(kind)
+        and V(database), as M(lastgood.database.db_backup) returns them in RV(lastgood.database.db_backup#module:backups). What
+        else an item has is not looked at.
+      - Backups of their namesakes, of other hosts, servers, clusters or files, stay and are told in RV(passed_over).
+      - For directories that hosts or servers share. In the place of O(databases) and O(names). An empty list is an error.
+    type: list
+    elements: dict
   keep_last:
     description: How many backups to keep, from the newest back. V(-1) keeps all, here and below.
     type: int
@@ -95,7 +104,7 @@ options:
   names:
     description:
       - File names of the backups to delete, without a directory. Their manifests go with them.
-      - Instead of rules and O(databases). An empty list is an error.
+      - Instead of rules, O(databases) and O(groups). An empty list is an error.
       - When no good backup of a database would be left, nothing is deleted and the task fails, unless O(allow_delete_last=true).
     type: list
     elements: str
@@ -125,6 +134,17 @@ EXAMPLES = r"""
       - app
       - '@globals'
     keep_within: 2d
+
+- name: Keep a week of one server's database, and all of its namesakes on others that share the directory
+  lastgood.database.backup_prune:
+    directory: /srv/backups
+    groups:
+      - origin: db7
+        engine: postgresql
+        instance: '7300000000000000001'
+        kind: database
+        database: app
+    keep_daily: 7
 
 - name: Delete one backup
   lastgood.database.backup_prune:
@@ -240,8 +260,12 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleResult, now, run_module
-from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import Params, strings_from
-from ansible_collections.lastgood.database.plugins.module_utils._arguments.retention import RETENTION_SPEC, rules_from
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import Params, list_from
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.retention import (
+    RETENTION_SPEC,
+    groups_from,
+    rules_from,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.stores import STORE_SPEC, store_from
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
 from ansible_collections.lastgood.database.plugins.module_utils._operations.prune import Named, PruneRequest, prune
@@ -251,10 +275,10 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores.local im
 
 def choice_from(params: Params) -> Rules | Named:
     """Return what says which backups go. Raises ArgumentInvalid where that is nothing, or two things."""
-    names = strings_from(params, "names")
+    names = list_from(params, "names")
     if names is None:
         return rules_from(params)
-    for option, spec in {**RETENTION_SPEC, "databases": {}}.items():
+    for option, spec in {**RETENTION_SPEC, "databases": {}, "groups": {}}.items():
         if option != "timezone" and params[option] != spec.get("default"):
             raise ArgumentInvalid(f"names and {option} don't go together.", "Delete by rules, or by names.")
     return Named(names, params["allow_delete_last"])
@@ -265,8 +289,8 @@ def delete(module: AnsibleModule) -> ModuleResult:
     params: Params = module.params
     choice = choice_from(params)
     with contextlib.closing(store_from(params, check_mode=module.check_mode)) as store:
-        databases, is_here = strings_from(params, "databases"), isinstance(store, LocalStore)
-        request = PruneRequest(store, choice, databases, reads_newest=is_here)
+        databases, is_here = list_from(params, "databases"), isinstance(store, LocalStore)
+        request = PruneRequest(store, choice, databases, groups_from(params), reads_newest=is_here)
         report = prune(request, now, check_mode=module.check_mode)
     values = report.values()
     if module._diff:
@@ -280,10 +304,11 @@ def main() -> t.NoReturn:
             **STORE_SPEC,
             **RETENTION_SPEC,
             "databases": {"type": "list", "elements": "str"},
+            "groups": {"type": "list", "elements": "dict"},
             "names": {"type": "list", "elements": "str"},
             "allow_delete_last": {"type": "bool", "default": False},
         },
-        mutually_exclusive=[("directory", "sftp")],
+        mutually_exclusive=[("directory", "sftp"), ("databases", "groups")],
         required_one_of=[("directory", "sftp")],
         supports_check_mode=True,
     )

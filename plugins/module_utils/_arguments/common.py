@@ -47,12 +47,12 @@ def directory_from(params: Params) -> str:
 def selection_from(params: Params) -> Selection:
     """Return which backups are meant."""
     newest = None if params["newest"] is None else at_least(params, "newest", 1)
-    return Selection(strings_from(params, "names"), strings_from(params, "databases"), newest)
+    return Selection(list_from(params, "names"), list_from(params, "databases"), newest)
 
 
-def strings_from(params: Params, option: str) -> tuple[str, ...] | None:
+def list_from(params: Params, option: str) -> tuple[t.Any, ...] | None:
     """Return an option's list, None where it is not set. Raises ArgumentInvalid for an empty one."""
-    values: list[str] | None = params[option]
+    values: list[t.Any] | None = params[option]
     if values is None:
         return None
     if not values:

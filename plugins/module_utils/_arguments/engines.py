@@ -11,8 +11,8 @@ from __future__ import annotations
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import (
     Params,
     duration_from,
+    list_from,
     lock_timeout_from,
-    strings_from,
     useless_for_sqlite,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.login import login_from
@@ -30,7 +30,7 @@ def _postgresql_options(params: Params) -> PostgresqlOptions:
     timeout = duration_from(params, "timeout")
     return PostgresqlOptions(
         login=login_from(params),
-        databases=strings_from(params, "databases"),
+        databases=list_from(params, "databases"),
         exclude_databases=tuple(params["exclude_databases"]),
         include_globals=params["include_globals"],
         format=params["format"],
@@ -51,7 +51,7 @@ def _sqlite_options(params: Params) -> SqliteOptions:
         if given:
             raise useless_for_sqlite(option)
     return SqliteOptions(
-        paths=strings_from(params, "databases") or (),
+        paths=list_from(params, "databases") or (),
         exclude=tuple(params["exclude_databases"]),
         lock_timeout=lock_timeout_from(params),
     )

@@ -4,15 +4,23 @@
 
 # Private to this collection: it may change at any time. Playbooks use the modules and the role.
 
-"""Options that say which backups stay."""
+"""Options that say which backups stay, and of what."""
 
 from __future__ import annotations
 
+import typing as t
 import zoneinfo
 from datetime import timezone, tzinfo
 
-from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import Params, Spec, at_least, duration_from
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import (
+    Params,
+    Spec,
+    at_least,
+    duration_from,
+    list_from,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Group
 from ansible_collections.lastgood.database.plugins.module_utils._retention import Rules
 
 RETENTION_SPEC: Spec = {
@@ -34,6 +42,23 @@ def rules_from(params: Params) -> Rules:
         within=duration_from(params, "keep_within"),
         timezone=_time_zone(params["timezone"]),
     )
+
+
+def groups_from(params: Params) -> frozenset[Group] | None:
+    """Return the groups that are meant, None where all are. Raises ArgumentInvalid for what is no group."""
+    values = list_from(params, "groups")
+    return None if values is None else frozenset(map(_group_from, values))
+
+
+def _group_from(value: dict[str, t.Any]) -> Group:
+    """Return the group that a record is of, as modules report them: with whatever else is known of it."""
+    wrong = [field for field in Group._fields if not isinstance(value.get(field, 0), (str, type(None)))]
+    if wrong:
+        raise ArgumentInvalid(
+            f"groups has an item that does not say its {', '.join(wrong)}.",
+            "Give them as db_backup returns them in backups, or backup_facts in databases.",
+        )
+    return Group._make(value[field] for field in Group._fields)
 
 
 def _time_zone(name: str) -> tzinfo:

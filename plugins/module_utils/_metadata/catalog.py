@@ -76,7 +76,7 @@ class Catalog:
         candidates = map(parse, sorted(files if selection.names is None else files.intersection(selection.names)))
         names = (name for name in candidates if name is not None and (labels is None or name.label in labels))
         for backup in self._load(names, files):
-            if databases is None or called(backup) in databases:
+            if databases is None or called(backup.name.kind, backup.database) in databases:
                 yield backup
 
     def find(self, filename: str) -> Backup | None:
@@ -140,14 +140,15 @@ def labels_of(databases: t.Collection[str]) -> set[str]:
     return labels | {GLOBALS_LABEL} if GLOBALS_LABEL in databases else labels
 
 
-def called(backup: Backup) -> str | None:
-    """Return what a selection calls the database of a backup."""
-    return GLOBALS_LABEL if backup.name.kind == "globals" else backup.database
+def called(kind: str, database: str | None) -> str | None:
+    """Return what a selection calls a database, or a cluster's globals."""
+    return GLOBALS_LABEL if kind == "globals" else database
 
 
 def missing_from(found: t.Collection[Backup], selection: Selection) -> list[str]:
     """Return the names and the databases of a selection that none of the backups is of."""
-    names, databases = {backup.name.filename for backup in found}, {called(backup) for backup in found}
+    names = {backup.name.filename for backup in found}
+    databases = {called(backup.name.kind, backup.database) for backup in found}
     missing = [name for name in selection.names or () if name not in names]
     missing += [database for database in selection.databases or () if database not in databases]
     return list(dict.fromkeys(missing))

@@ -33,6 +33,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import (
     Catalog,
     Selection,
+    called,
     collector_paused,
     is_sound,
     labels_of,
@@ -76,13 +77,23 @@ class Named:
 class PruneRequest:
     """What is to be deleted from where: what rules don't keep, of all databases or of some, or what is named.
 
-    ``reads_newest`` has the backup read on which a group rests from now on, before any other of the group is deleted.
+    ``groups`` are the only ones that lose anything, None for all. ``reads_newest`` has the backup read on which a group rests
+    from now on, before any other of the group is deleted.
     """
 
     store: Store
     choice: Rules | Named
     databases: tuple[str, ...] | None = None
+    groups: frozenset[Group] | None = None
     reads_newest: bool = True
+
+    @property
+    def selection(self) -> Selection:
+        """The backups to look at. Of groups that is their namesakes too, so that they are told of."""
+        if self.groups is None:
+            return Selection(databases=self.databases)
+        names = (called(group.kind, group.database) for group in self.groups)
+        return Selection(databases=tuple(name for name in names if name is not None))
 
 
 class Leftover(t.NamedTuple):
@@ -198,12 +209,28 @@ def _plan(request: PruneRequest, now: datetime) -> Plan:
     choice = request.choice
     catalog = Catalog(request.store)
     files = catalog.files()
-    backups = map(Stored.of, catalog.select(Selection(databases=request.databases), files))
+    backups = map(Stored.of, catalog.select(request.selection, files))
     if isinstance(choice, Rules):
-        return Plan(decide(backups, choice, now), list(_leftovers(request, files, now)))
+        return Plan(_decide_by_rules(backups, choice, request.groups, now), list(_leftovers(request, files, now)))
     decision = _decide_by_name(backups, choice, now)
     there = {judged.backup.filename for judged in decision.deleted}
     return Plan(decision, absent=[name for name in dict.fromkeys(choice.names) if name not in there])
+
+
+def _decide_by_rules(backups: t.Iterable[Stored], rules: Rules, groups: frozenset[Group] | None, now: datetime) -> Decision:
+    if groups is None:
+        return decide(backups, rules, now)
+    others: list[Judged] = []
+    meant: list[Stored] = []
+    for backup in backups:
+        if backup.group in groups:
+            meant.append(backup)
+        else:
+            others.append(Judged(backup, ("its group is none of those in groups",)))
+    decision = decide(meant, rules, now)
+    decision.passed_over += others
+    decision.sort()
+    return decision
 
 
 def _decide_by_name(backups: t.Iterable[Stored], named: Named, now: datetime) -> Decision:
@@ -249,7 +276,8 @@ def _refuse_last_good(good: list[Stored], names: set[str]) -> None:
 def _leftovers(request: PruneRequest, files: set[str], now: datetime) -> t.Iterator[Leftover]:
     """Find what dead runs left: their partials, and manifests without a payload. Only what is older than a day."""
     store = request.store
-    labels = None if request.databases is None else labels_of(request.databases)
+    databases = request.selection.databases
+    labels = None if databases is None else labels_of(databases)
     dead, _alive = partials(store, files)
     found = {file: (partial, "what a dead run was writing") for file, partial in dead.items()}
     orphans = [file for file in files if file.endswith(MANIFEST_SUFFIX) and file[: -len(MANIFEST_SUFFIX)] not in files]

@@ -189,6 +189,24 @@ def test_a_sources_own_retention_comes_first(tmp_path: Path, notes: Path) -> Non
     assert (len(of(tmp_path / "b", "notes.db")), len(of(tmp_path / "b", "other.db"))) == (1, 2)
 
 
+def test_a_source_does_not_prune_another_ones_namesakes_in_a_shared_directory(tmp_path: Path, notes: Path) -> None:
+    namesake = tmp_path / "elsewhere" / notes.name
+    namesake.parent.mkdir()
+    for _number in range(3):
+        for path in (notes, namesake):
+            change(notes)
+            namesake.write_bytes(notes.read_bytes())
+            options = {"engine": "sqlite", "directory": str(tmp_path / "b"), "origin": "db7", "databases": [str(path)]}
+            assert run_module("db_backup", **options).outcomes == ["created"]
+    change(notes)
+    sources = [source(notes, retention={"keep_last": 1}), source(namesake, retention={"keep_last": 9})]
+    variables = {"backup_directory": str(tmp_path / "b"), "backup_interval": "0s", "backup_sources": sources}
+    finished = play(tmp_path, variables)
+    assert finished.returncode == 0, finished.stdout
+    manifests = [json.loads(path.read_text()) for path in (tmp_path / "b").glob("*.manifest.json")]
+    assert sorted(manifest["instance"] for manifest in manifests) == sorted([str(notes), *[str(namesake)] * 3])
+
+
 def test_a_retention_that_fails_is_told_at_the_end_and_the_facts_are_gathered(tmp_path: Path, notes: Path) -> None:
     retention = {"keep_daily": 7, "timezone": "Atlantis"}
     variables = {"backup_directory": str(tmp_path / "b"), "backup_retention": retention, "backup_sources": [source(notes)]}

@@ -13,9 +13,9 @@ from ansible_collections.lastgood.database.plugins.module_utils._arguments.commo
     at_least,
     directory_from,
     duration_from,
+    list_from,
     lock_timeout_from,
     selection_from,
-    strings_from,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import EVERYTHING, Selection
@@ -88,10 +88,10 @@ def test_a_lock_timeout_is_in_seconds() -> None:
 
 
 def test_a_list_that_is_not_set_is_none_and_an_empty_one_is_refused() -> None:
-    assert strings_from({"databases": None}, "databases") is None
-    assert strings_from({"databases": ["b", "a"]}, "databases") == ("b", "a")
+    assert list_from({"databases": None}, "databases") is None
+    assert list_from({"databases": ["b", "a"]}, "databases") == ("b", "a")
     with pytest.raises(ArgumentInvalid, match=r"databases is an empty list, .* Leave databases out to mean all"):
-        strings_from({"databases": []}, "databases")
+        list_from({"databases": []}, "databases")
 
 
 @pytest.mark.parametrize(("value", "least"), [(1, 1), (0, 0), (100, 0)])

@@ -11,8 +11,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from ansible_collections.lastgood.database.plugins.module_utils._arguments.retention import rules_from
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.retention import groups_from, rules_from
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Group
 from ansible_collections.lastgood.database.plugins.module_utils._retention import Rules
 
 RULES: dict[str, Any] = {
@@ -39,3 +40,30 @@ def test_a_time_zone_that_is_none_is_refused(name: str) -> None:
 def test_a_count_below_minus_one_is_refused(option: str) -> None:
     with pytest.raises(ArgumentInvalid, match=option):
         rules_from({**RULES, option: -2})
+
+
+# --- Groups ----------------------------------------------------------------------------------------------------
+
+APP: dict[str, Any] = {"origin": "db1", "engine": "postgresql", "instance": "1", "kind": "database", "database": "app"}
+
+
+def test_groups_are_what_modules_report_whatever_else_they_say() -> None:
+    globals_ = {**APP, "kind": "globals", "database": None}
+    assert groups_from({"groups": None}) is None
+    assert groups_from({"groups": [{**APP, "outcome": "created", "size_bytes": 1}, globals_, APP]}) == {
+        Group("db1", "postgresql", "1", "database", "app"),
+        Group("db1", "postgresql", "1", "globals", None),
+    }
+
+
+def test_groups_without_any_are_refused() -> None:
+    with pytest.raises(ArgumentInvalid, match="groups is an empty list"):
+        groups_from({"groups": []})
+
+
+@pytest.mark.parametrize("field", APP)
+@pytest.mark.parametrize("value", [1, ["x"], {}, "left out"])
+def test_what_is_no_group_is_refused(field: str, value: Any) -> None:
+    group = {name: text for name, text in {**APP, field: value}.items() if text != "left out"}
+    with pytest.raises(ArgumentInvalid, match=f"groups has an item that does not say its {field}"):
+        groups_from({"groups": [APP, group]})

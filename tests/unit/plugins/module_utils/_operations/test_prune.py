@@ -25,7 +25,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     NoSpace,
     StoreFailed,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, Group
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Verification
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import (
     copy_name,
@@ -147,6 +147,29 @@ class TestByRules:
         assert [name.rpartition("_2026")[0] for name in values(report, "deleted")] == ["backup_@globals", "backup_app"]
         assert (report.swept, (tmp_path / partial).exists()) == ([], True)
         assert len(there(tmp_path)) == 4
+
+    def test_of_groups_that_are_meant_the_namesakes_stay_and_are_told(self, tmp_path: Path) -> None:
+        places = [("db1", "1"), ("db1", "2"), ("db2", "1")]
+        files = {
+            place: [put_backup(tmp_path, ago(days=day, minutes=minute), origin=place[0], instance=place[1]) for day in (2, 1)]
+            for minute, place in enumerate(places)
+        }
+        other = put_backup(tmp_path, ago(days=2), database="other")
+        report = run(tmp_path, groups=frozenset([Group("db1", "postgresql", "2", "database", "app")]))
+        assert values(report, "deleted") == [files["db1", "2"][0]]
+        assert values(report, "kept") == [files["db1", "2"][1]]
+        told = report.values()["passed_over"]
+        assert {record["filename"] for record in told} == {*files["db1", "1"], *files["db2", "1"]}
+        assert {tuple(record["reasons"]) for record in told} == {("its group is none of those in groups",)}
+        assert there(tmp_path) == sorted([*files["db1", "1"], files["db1", "2"][1], *files["db2", "1"], other])
+
+    def test_a_clusters_globals_can_be_a_group_that_is_meant(self, tmp_path: Path) -> None:
+        for day in (1, 2):
+            put_backup(tmp_path, ago(days=day), kind="globals", database=None)
+            put_backup(tmp_path, ago(days=day))
+        report = run(tmp_path, groups=frozenset([Group("db1", "postgresql", "7300000000000000001", "globals", None)]))
+        assert [name.rpartition("_2026")[0] for name in values(report, "deleted")] == ["backup_@globals"]
+        assert len(there(tmp_path)) == 3
 
     def test_without_the_place_there_is_nothing_to_do(self, tmp_path: Path) -> None:
         report = run(tmp_path / "missing")
