@@ -113,7 +113,8 @@ options:
   extra_args:
     description:
       - Further arguments for C(pg_dump), for PostgreSQL only, each as one word with its value, such as V(--exclude-table=audit).
-      - Those that would change the file, its format, the number of jobs or the connection are refused.
+      - Those that would change the file, its format, the number of jobs or the connection are refused. So are V(--clean),
+        V(--create) and V(--if-exists), with which M(lastgood.database.db_restore) could not restore a plain dump.
     type: list
     elements: str
     default: []

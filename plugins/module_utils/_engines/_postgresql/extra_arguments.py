@@ -4,7 +4,11 @@
 
 # Private to this collection: it may change at any time. Playbooks use the modules and the role.
 
-"""Which of a user's arguments for pg_dump are taken: none that would change what is written where, or to whom we talk."""
+"""Which of a user's arguments for pg_dump are taken.
+
+None that would change what is written where, or to whom we talk; and none by which a plain dump would not go back into a new
+database: an archive knows them only when it is restored.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +36,8 @@ _REFUSED_LONG = (
     "--version",
 )
 _REFUSED_SHORT = "fFjZdhpUWw?V"
+_FOR_RESTORE_LONG = ("--clean", "--create", "--if-exists")
+_FOR_RESTORE_SHORT = "cC"
 _SHORT_WITH_VALUE = "eEnNStT"
 
 
@@ -52,11 +58,15 @@ def _refusal(argument: str) -> str | None:
     if argument.startswith("--"):
         # pg_dump takes any beginning of a name that fits one option only.
         name = argument.partition("=")[0]
-        clash = next((refused for refused in _REFUSED_LONG if refused.startswith(name)), None)
+        clash = next((refused for refused in (*_REFUSED_LONG, *_FOR_RESTORE_LONG) if refused.startswith(name)), None)
+        if clash in _FOR_RESTORE_LONG:
+            return f"which may be {clash}, and db_restore always makes a new database"
         return f"which may change {clash}, the collection's own to set" if clash else None
     for place, letter in enumerate(argument[1:], start=2):
         if letter in _REFUSED_SHORT:
             return f"which sets -{letter}, the collection's own to set"
+        if letter in _FOR_RESTORE_SHORT:
+            return f"which sets -{letter}, and db_restore always makes a new database"
         if letter in _SHORT_WITH_VALUE:
             return None if argument[place:] else "which lacks its value"
     return None

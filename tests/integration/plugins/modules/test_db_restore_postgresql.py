@@ -620,14 +620,6 @@ def test_payload_and_manifest_of_two_databases_are_told_apart(site: Site) -> Non
             assert restore(site, if_exists="replace", backup=mine.name).error_code == "backup_missing"
 
 
-def test_a_plain_dump_that_leads_elsewhere_is_refused(site: Site) -> None:
-    site.back_up(format="plain", extra_args=["--create"])
-    with as_it_was(site):
-        outcome = restore(site, if_exists="replace", backup=payload(site.directory).name)
-        assert outcome.error_code == "content_invalid"
-        assert "\\connect" in outcome.msg
-
-
 def put_at_the_end(of: Path, dump: bytes, sql: bytes) -> None:
     """Make another backup of a plain dump, with SQL of one's own at its end and a manifest that is true of it."""
     before, title, after = dump.rpartition(b"--\n-- PostgreSQL database dump complete")
@@ -635,6 +627,16 @@ def put_at_the_end(of: Path, dump: bytes, sql: bytes) -> None:
     of.write_bytes(data)
     digest = hashlib.sha256(data).hexdigest()
     rewrite_manifest(of, payload_bytes=len(data), payload_sha256=digest, content_bytes=len(data), content_sha256=None)
+
+
+def test_a_plain_dump_that_leads_elsewhere_is_refused(site: Site) -> None:
+    site.back_up(format="plain", compression="none")
+    one = payload(site.directory)
+    put_at_the_end(one, one.read_bytes(), b"\\connect postgres\n")  # as pg_dump --create has it
+    with as_it_was(site):
+        outcome = restore(site, if_exists="replace", backup=one.name)
+        assert outcome.error_code == "content_invalid"
+        assert "\\connect" in outcome.msg
 
 
 @every_version

@@ -25,7 +25,7 @@ REFUSED_SHORT = "fFjZdhpUWwV?"
         *("--exclude-table=a", "-Ta", "-T=a", "--exclude-table-data=audit.*", "--exclude-schema=x", "-Nx"),
         *("--table=a", "-ta", "--schema=public", "-npublic", "-n public"),
         *("--schema-only", "-s", "--data-only", "-a", "--no-owner", "-O", "--no-privileges", "-x", "--no-comments"),
-        *("--clean", "--create", "--if-exists", "-cC", "-vO", "-bOx", "--verbose", "-v", "--blobs", "--no-blobs"),
+        *("-vO", "-bOx", "--verbose", "-v", "--blobs", "--no-blobs"),
         *("--encoding=UTF8", "-EUTF8", "--extension=x", "-ex", "--superuser=x", "-Sx"),
         *("--inserts", "--column-inserts", "--rows-per-insert=100", "--serializable-deferrable", "--section=data"),
         *("--snapshot=00000003-1", "--no-security-labels", "--no-statistics", "--no-policies", "--statistics"),
@@ -51,6 +51,12 @@ def test_every_spelling_of_a_short_option_of_ours_is_refused(letter: str) -> Non
     for argument in (f"-{letter}", f"-{letter}x", f"-{letter}/tmp/x", f"-v{letter}/tmp/x", f"-vO{letter}", f"-{letter}={letter}"):
         with pytest.raises(ArgumentInvalid, match=f"sets -{'[?]' if letter == '?' else letter}, the collection's own to set"):
             check_extra_arguments(["-O", argument])
+
+
+@pytest.mark.parametrize("argument", ["--clean", "--cl", "--create", "--cr", "--if-exists", "--if", "-c", "-C", "-vC", "-Oc"])
+def test_what_would_keep_a_plain_dump_from_going_into_a_new_database_is_refused(argument: str) -> None:
+    with pytest.raises(ArgumentInvalid, match="db_restore always makes a new database"):
+        check_extra_arguments([argument])
 
 
 @pytest.mark.parametrize("argument", ["", "-", "--", "app", "dbname=app host=elsewhere", "postgresql://elsewhere/app", " -O"])
