@@ -105,11 +105,17 @@ def pending(
     clock: Clock,
     lock_timeout: float,
     is_stopped: t.Callable[[], bool] = lambda: False,
+    writing: set[str] | None = None,
 ) -> t.Iterator[Pending]:
-    """Claim the next backup of a database. Raises Locked when another run writes one for longer than ``lock_timeout``."""
+    """Claim the next backup of a database. Raises Locked when another run writes one for longer than ``lock_timeout``.
+
+    ``writing`` has the payloads that this run is writing, each of another database, also where their names begin alike; ours
+    is among them meanwhile.
+    """
     deadline = time.monotonic() + lock_timeout
+    writing = set() if writing is None else writing
     while True:
-        claimed = _claim(store, label, compression, clock, lock_timeout)
+        claimed = _claim(store, label, compression, clock, lock_timeout, writing)
         if isinstance(claimed, Pending):
             break
         if is_stopped():
@@ -126,20 +132,24 @@ def pending(
         yield claimed
     finally:
         claimed.release()
+        writing.remove(claimed.filename)
 
 
-def _claim(store: LocalStore, label: str, compression: names.Compression, clock: Clock, lock_timeout: float) -> Pending | str:
+def _claim(
+    store: LocalStore, label: str, compression: names.Compression, clock: Clock, lock_timeout: float, writing: set[str]
+) -> Pending | str:
     """Return the claim, or the name of the partial while somebody else writes a backup of this database."""
     with store.lock(lock_timeout):
         files = store.names()
         swept, alive = _sweep(store, files)
         for other in alive:
-            if other.label == label:
+            if other.label == label and other.filename not in writing:
                 return names.partial_name(other.filename)
         created_at = clock().replace(microsecond=0)
         filename = _free_name(store, files, label, created_at, compression)
         descriptor = store.create(names.partial_name(filename))
         wait_for_lock(descriptor, 0)
+        writing.add(filename)
         return Pending(store, filename, created_at, descriptor, files, swept)
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import typing as t
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Codec
@@ -53,7 +53,8 @@ Outcome = t.Literal["created", "unchanged", "fresh", "failed"]
 class DumpRequest:
     """What is to be backed up, where to, and what need not be. ``lock_timeout`` is in seconds.
 
-    ``is_stopped`` tells whether the run was told to end: what waits or writes in another thread then gives up.
+    ``is_stopped`` tells whether the run was told to end: what waits or writes in another thread then gives up. ``writing`` has
+    the payloads that the run is writing at the moment.
     """
 
     engine: Engine
@@ -66,6 +67,7 @@ class DumpRequest:
     parallel_databases: int = 1
     lock_timeout: float = 60.0
     is_stopped: t.Callable[[], bool] = lambda: False
+    writing: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
@@ -256,7 +258,9 @@ def _back_up(request: DumpRequest, step: Step, clock: Clock, warnings: list[str]
     target, store = step.target, request.store
     facts = _facts(request, target)
     label = label_for(target.kind, target.database)
-    with pending(store, label, request.compression, clock, request.lock_timeout, request.is_stopped) as payload:
+    with pending(
+        store, label, request.compression, clock, request.lock_timeout, is_stopped=request.is_stopped, writing=request.writing
+    ) as payload:
         warnings += [f"Removed what an interrupted run left: {store.path(name)}" for name in payload.swept]
         # Asked again: another run may have committed since the plan was made.
         newest = Catalog(store).newest_good([step.group], clock(), payload.files).get(step.group)

@@ -563,6 +563,23 @@ def test_a_root_that_may_become_nobody_else_is_told_so(open_folder: Path, monkey
         acting_as(open_folder.stat()).__enter__()
 
 
+def test_files_of_one_name_do_not_wait_for_each_other(tmp_path: Path) -> None:
+    directory = tmp_path / "backups"
+    apps = []
+    for name in ("blue", "green"):
+        (tmp_path / name).mkdir()
+        apps.append(make_application(tmp_path / name)._replace(directory=directory))
+    databases = [str(app.path) for app in apps]
+    with apps[0].open() as blue:
+        blue.execute("begin exclusive")
+        with apps[0].backing_up(databases=databases, parallel_databases=2) as run:
+            wait_until(lambda: directory.exists() and len(payloads(directory)) == 1)
+            assert manifest(payload(directory))["instance"] == databases[1]
+            blue.execute("rollback")
+            assert run.wait().outcomes == ["created", "created"]
+    assert_whole(directory)
+
+
 @only_root
 def test_root_backs_up_a_user_s_database_in_the_folder_of_another(tmp_path: Path, open_folder: Path) -> None:
     app = make_application(open_folder)

@@ -219,6 +219,17 @@ class TestClaiming:
         with claim(store), pytest.raises(Interrupted), pending(store, "app", "gzip", lambda: NOW, LONG, lambda: True):
             pass
 
+    def test_in_one_run_databases_of_one_name_go_on_side_by_side(self, store: LocalStore, tmp_path: Path) -> None:
+        writing: set[str] = set()
+        with pending(store, "app", "gzip", lambda: NOW, 0, writing=writing) as first:
+            with pending(store, "app", "gzip", lambda: NOW, 0, writing=writing) as second:
+                assert writing == {NAME, "backup_app_2026-03-01_12-00-01.dump.gz"} == {first.filename, second.filename}
+                second.commit(told_by(second), 0)
+            with pytest.raises(Locked), claim(store):  # of another run
+                pass
+            first.commit(told_by(first), 0)
+        assert (len(backups(tmp_path)), writing) == (2, set())
+
     def test_other_databases_go_on_side_by_side(self, store: LocalStore, tmp_path: Path) -> None:
         labels = ["app", "app_prod", "ap", "@globals"]
         with contextlib.ExitStack() as stack:
