@@ -86,8 +86,8 @@ options:
     default: gzip
   compression_level:
     description:
-      - How hard to compress. V(fast), V(balanced) and V(small) are the levels 1, 2 and 3 of isal, 1, 6 and 9 of pigz and zlib,
-        1, 3 and 12 of Zstandard.
+      - How hard to compress. V(fast), V(balanced) and V(small) are the levels 1, 2 and 3 of isal, 1, 5 and 9 of pigz, 1, 6 and 9
+        of zlib, 1, 3 and 12 of Zstandard.
     type: str
     choices: [fast, balanced, small]
     default: balanced
