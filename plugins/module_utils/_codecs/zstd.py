@@ -126,7 +126,7 @@ class _SlicedFrame:
     What grows most is a block of one byte again and again, 4 bytes for 128 KiB.
     """
 
-    _SLICE_BYTES = 256
+    _SLICE_BYTES = 512
 
     def __init__(self, decompressor: t.Any) -> None:
         self._decompressor = decompressor
@@ -134,10 +134,19 @@ class _SlicedFrame:
         self.rest = b""
 
     def decode(self, data: memoryview) -> t.Iterator[bytes]:
-        decompressor = self._decompressor
+        decompressor, found = self._decompressor, bytearray()
         for start in range(0, len(data), self._SLICE_BYTES):
             end = start + self._SLICE_BYTES
-            yield decompressor.decompress(data[start:end])
+            found += decompressor.decompress(data[start:end])
             if decompressor.eof:
                 self.ended, self.rest = True, decompressor.unused_data + bytes(data[end:])
-                return
+                break
+            yield from _taken_from(found, CHUNK_BYTES)
+        yield from _taken_from(found, 1)
+
+
+def _taken_from(found: bytearray, least: int) -> t.Iterator[bytes]:
+    """Take pieces from the beginning, for as long as there is so much."""
+    while len(found) >= least:
+        yield bytes(found[:CHUNK_BYTES])
+        del found[:CHUNK_BYTES]

@@ -33,6 +33,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     StoreFailed,
     store_errors,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._lane import lane
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, display_time
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import (
     Catalog,
@@ -338,14 +339,14 @@ def _payload(store: Store, item: Item) -> t.Iterator[Chunk]:
     """Read a payload, and raise PayloadCorrupt unless size and digest are as planned: before a byte too many is handed on."""
     digest, count = hashlib.sha256(), 0
     try:
-        with futures.ThreadPoolExecutor(max_workers=1) as digesting:
+        with lane(digest.update) as digesting:
             for chunk in store.chunks(item.name):
                 count += len(chunk)
                 if count > item.size_bytes:
                     break
-                digested = digesting.submit(digest.update, chunk)  # while it is written
+                digesting.give(chunk)  # while it is written
                 yield chunk
-                digested.result()
+                digesting.settle()
     except StoreFailed as error:
         if isinstance(error.__cause__, FileNotFoundError):
             raise BackupMissing(

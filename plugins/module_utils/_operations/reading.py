@@ -15,16 +15,12 @@ import contextlib
 import hashlib
 import sys
 import typing as t
-from concurrent import futures
-
-# From where it is: its own package would load it only when used, in a thread, while another starts a program; it has locks
-# that are to be held over a fork.
-from concurrent.futures.thread import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Decoder, Decoding, Write
 from ansible_collections.lastgood.database.plugins.module_utils._engines.base import ContentDigest
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ContentInvalid, Interrupted, PayloadCorrupt
+from ansible_collections.lastgood.database.plugins.module_utils._lane import Lane, lane
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import NO_MANIFEST, Manifest
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
 
@@ -67,44 +63,53 @@ def read_payload(
     A broken stream is read to its end all the same: whether the payload's digest is right is known only there. Of a payload
     or a content that is longer than the ``expected`` manifest says, no more is read.
     """
+    payload = hashlib.sha256()
     most = sys.maxsize if expected.payload_bytes is None else expected.payload_bytes
-    with ThreadPoolExecutor(max_workers=1) as digesting, contextlib.closing(store.chunks(filename)) as chunks:
-        reader = _Reader(digest, sink, digesting, expected.content_bytes)
-        with decoding.decoding(reader.take) as decoder:
-            for chunk in chunks:
-                if is_stopped():
-                    raise Interrupted("The run was ended in the middle of reading a backup.", "Run it again.")
-                reader.feed(decoder, chunk)
-                if reader.payload_bytes > most:
-                    break
-            content_sha256 = reader.finish(decoder)
-    return Reading(reader.payload_bytes, reader.payload.hexdigest(), reader.content_bytes, content_sha256, reader.error)
+    reading = _reading(payload.update, digest.update, sink, expected.content_bytes)
+    with contextlib.closing(store.chunks(filename)) as chunks, reading as reader, decoding.decoding(reader.take) as decoder:
+        for chunk in chunks:
+            if is_stopped():
+                raise Interrupted("The run was ended in the middle of reading a backup.", "Run it again.")
+            reader.feed(decoder, chunk)
+            if reader.payload_bytes > most:
+                break
+        is_whole = reader.finish(decoder)
+    content_sha256 = reader.judge(digest) if is_whole else None
+    return Reading(reader.payload_bytes, payload.hexdigest(), reader.content_bytes, content_sha256, reader.error)
+
+
+_Work = t.Callable[[memoryview], object]
+
+
+@contextlib.contextmanager
+def _reading(payload: _Work, content: _Work, sink: _Work, most: int | None) -> t.Iterator[_Reader]:
+    """Open a lane for each kind of work."""
+    with lane(payload) as payload_lane, lane(content) as content_lane, lane(sink) as sink_lane:
+        yield _Reader(payload_lane, content_lane, sink_lane, most)
 
 
 class _Reader:
-    """How far it was read. Both digests are made in a thread, while the main one decodes and writes."""
+    """How far it was read. While one piece is decoded, those before it are digested and handed on."""
 
-    def __init__(self, digest: ContentDigest, sink: Write, digesting: futures.Executor, most: int | None) -> None:
+    def __init__(self, payload: Lane[memoryview], content: Lane[memoryview], sink: Lane[memoryview], most: int | None) -> None:
         """``most`` is how many bytes the content has; None where nobody knows."""
-        self.payload = hashlib.sha256()
         self.payload_bytes = 0
         self.content_bytes = 0
         self.error: ContentInvalid | None = None
-        self._most = sys.maxsize if most is None else most
-        self._digest = digest
+        self._payload = payload
+        self._content = content
         self._sink = sink
-        self._digesting = digesting
-        self._digested: futures.Future[None] | None = None  # of the piece that came last
+        self._most = sys.maxsize if most is None else most
 
     def feed(self, decoder: Decoder, chunk: memoryview) -> None:
-        digested = self._digesting.submit(self.payload.update, chunk)
+        self._payload.give(chunk)
         self.payload_bytes += len(chunk)
         if self.error is None:
             try:
                 decoder.write(chunk)
             except ContentInvalid as error:
                 self.error = error
-        digested.result()  # the next chunk comes in the same memory
+        self._payload.settle()  # the next chunk comes in the same memory
 
     def take(self, piece: bytes | memoryview) -> None:
         """Take in what comes out of the decoder."""
@@ -114,30 +119,32 @@ class _Reader:
             raise PayloadCorrupt(
                 f"It unpacks to more than the {self._most} bytes that its manifest says.", "Take another backup."
             )
-        self._wait()
-        self._digested = self._digesting.submit(self._digest.update, view)
-        self._sink(view)
+        self._content.give(view)
+        self._sink.give(view)
         if not isinstance(piece, bytes):
-            self._wait()  # as with a chunk
+            self._settle()  # as with a chunk
 
-    def _wait(self) -> None:
-        if self._digested is not None:
-            self._digested.result()
-
-    def finish(self, decoder: Decoder) -> str | None:
-        if self.error is not None:
-            return None
+    def finish(self, decoder: Decoder) -> bool:
+        """Come to the end, and return whether the stream did as well."""
         try:
-            decoder.finish()
-            self._wait()
+            if self.error is None:
+                decoder.finish()
+            self._settle()
         except ContentInvalid as error:
             self.error = error
-            return None
+        return self.error is None
+
+    def judge(self, digest: ContentDigest) -> str | None:
+        """Return the digest of the content, None where that is not whole."""
         try:
-            return self._digest.finish()
+            return digest.finish()
         except ContentInvalid as error:
             self.error = ContentInvalid(
                 "What is inside does not begin or does not end as a dump of its kind does.", "Take another backup."
             )
             self.error.__cause__ = error
             return None
+
+    def _settle(self) -> None:
+        self._content.settle()
+        self._sink.settle()

@@ -38,6 +38,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     StoreError,
     StoreFailed,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._lane import lane
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, Clock
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import (
     Catalog,
@@ -394,17 +395,17 @@ class _Sending:
         """Yield the payload from ``offset`` on. All of it is digested."""
         place = 0
         chunks = self._request.source.chunks(self._name)
-        with contextlib.closing(chunks), concurrent.futures.ThreadPoolExecutor(1) as digesting:
+        with contextlib.closing(chunks), lane(self._digest.update) as digesting:
             for chunk in chunks:
                 if self._request.is_stopped():
                     raise Interrupted("The run was ended in the middle of an upload.", "Run it again: it goes on from there.")
-                digested = digesting.submit(self._digest.update, chunk)  # while it is sent
+                digesting.give(chunk)  # while it is sent
                 rest = chunk[max(0, offset - place) :]
                 place += len(chunk)
                 if rest:
                     self._throttle.take(len(rest))
                     yield rest
-                digested.result()
+                digesting.settle()
 
     def _check_source(self) -> None:
         if self._digest.hexdigest() != self._backup.manifest.payload_sha256:

@@ -1,0 +1,59 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""Work on a stream that goes on beside us: digests, and writing to a disk, need no Python while they last."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import typing as t
+from concurrent import futures
+
+# From where it is: its own package would load it only when used, in a thread, while another starts a program; it has locks
+# that are to be held over a fork.
+from concurrent.futures.thread import ThreadPoolExecutor
+
+_UNDER_WAY = 2  # one is worked on, and the next is there when that is done
+
+Piece = t.TypeVar("Piece")
+
+
+class Lane(t.Generic[Piece]):
+    """Does one kind of work on piece after piece, in their order, in a thread of its own. After a failure it does no more."""
+
+    def __init__(self, work: t.Callable[[Piece], object], thread: futures.Executor) -> None:
+        self._work = work
+        self._thread = thread
+        self._under_way: collections.deque[futures.Future[None]] = collections.deque()
+        self._failed = False
+
+    def give(self, piece: Piece) -> None:
+        """Hand over a piece, which is used up when ``settle`` returns. Waits where the work is behind; raises what it raised."""
+        self._settle(_UNDER_WAY - 1)
+        self._under_way.append(self._thread.submit(self._do, piece))
+
+    def settle(self) -> None:
+        """Wait until the work on all pieces is done. Raises what it raised."""
+        self._settle(0)
+
+    def _settle(self, most: int) -> None:
+        while len(self._under_way) > most:
+            self._under_way.popleft().result()
+
+    def _do(self, piece: Piece) -> None:
+        if self._failed:
+            return
+        self._failed = True
+        self._work(piece)
+        self._failed = False
+
+
+@contextlib.contextmanager
+def lane(work: t.Callable[[Piece], object]) -> t.Iterator[Lane[Piece]]:
+    """Open a lane for a kind of work. Its thread has ended when this is left."""
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        yield Lane(work, thread)
