@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 """Putting backups into one file, beside the community's module, and cp: alone, which copies inside the kernel and leaves the
-disk to work later, and with what makes a copy that is on the disk and known by its digest.
+disk to work later; with the disk waited for, as we do; and with the digest of the copy as well.
 """
 
 from __future__ import annotations
@@ -20,6 +20,11 @@ from bench.peers import ours, theirs
 
 COUNT = 8
 COPY = "cp -r {0} {1}"
+COPIES = {
+    "cp": COPY,
+    "cp, sync and sha256sum": f"{COPY} && sync {{1}}/* && cat {{1}}/* | sha256sum",
+    "cp and sync": f"{COPY} && sync {{1}}/*",
+}
 MEBIBYTES = 60
 
 
@@ -36,7 +41,7 @@ def archiving() -> None:
         peer = {"path": str(backups), "format": "zip", "dest": str(results / "peer.zip")}
         cases["community.general.archive, zip"] = theirs("community.general.archive", top, **peer)
         copies = results / "copies"
-        for name, command in (("cp", COPY), ("cp, sync and sha256sum", f"{COPY} && sync {{1}}/* && cat {{1}}/* | sha256sum")):
+        for name, command in COPIES.items():
             arguments = ["sh", "-c", command.format(backups, copies)]
             cases[name] = Case(arguments, prepare=lambda: shutil.rmtree(copies, ignore_errors=True))
         compare(f"Archiving {COUNT * MEBIBYTES} MiB", cases)
