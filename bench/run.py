@@ -4,14 +4,17 @@
 
 """How fast it is, each row beside the least that the work could take, in turn and in processes of their own.
 
-Run by ``make bench``, or for single rows by ``tools/env python -m bench.run ROW ...``.
+Run by ``make bench``, or for single rows by ``tools/env python -m bench.run ROW ...``. Besides what the tests need, it wants the
+programs that it compares with.
 """
 
 from __future__ import annotations
 
+import shutil
 import sys
 import typing as t
 
+from ansible_collections.lastgood.database.tests.support.sftp import sshd
 from bench.archiving import archiving
 from bench.dumping import dumping
 from bench.listing import listing
@@ -30,8 +33,13 @@ ROWS: dict[str, t.Callable[[], None]] = {
     "uploading": uploading,
 }
 
+PEERS = ("gzip", "pigz", "sftp")
+
 
 def main() -> None:
+    missing = [name for name in PEERS if shutil.which(name) is None] + ([] if sshd() else ["sshd"])
+    if missing:
+        sys.exit(f"bench: programs are missing: {', '.join(missing)} (apt install gzip pigz openssh-client openssh-server)")
     for name in sys.argv[1:] or ROWS:
         ROWS[name]()
 
