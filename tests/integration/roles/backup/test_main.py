@@ -117,6 +117,20 @@ def test_a_source_without_a_directory_is_told_before_anything_is_done(tmp_path: 
     assert not (tmp_path / "own").exists()
 
 
+def test_null_takes_back_what_was_set_and_no_source_is_passed_over(tmp_path: Path, notes: Path) -> None:
+    nothing = dict.fromkeys(("backup_retention", "backup_sftp", "backup_sftp_retention"))
+    sources = [source(notes, retention=None), source(notes, directory=str(tmp_path / "own"))]
+    finished = play(tmp_path, {"backup_directory": str(tmp_path / "b"), "backup_sources": sources, **nothing})
+    assert finished.returncode == 0, finished.stdout
+    assert (len(payloads(tmp_path / "b")), len(payloads(tmp_path / "own"))) == (1, 1)
+
+
+def test_nothing_to_back_up_is_an_error(tmp_path: Path) -> None:
+    finished = play(tmp_path, {"backup_directory": str(tmp_path / "b"), "backup_sources": []})
+    assert finished.returncode == 2
+    assert "There is nothing to back up: backup_sources is empty." in finished.stdout
+
+
 def test_an_option_that_is_unknown_is_refused(tmp_path: Path, notes: Path) -> None:
     sources = [source(notes, compresion="gzip")]
     finished = play(tmp_path, {"backup_directory": str(tmp_path / "b"), "backup_sources": sources})
@@ -253,5 +267,5 @@ def test_pruning_alone_refuses_two_retentions_for_one_directory(tmp_path: Path, 
     variables = {"backup_directory": str(tmp_path / "b"), "backup_retention": {"keep_last": 9}, "backup_sources": sources}
     finished = play_tasks(tmp_path, "prune", variables)
     assert finished.returncode == 2
-    assert "need the same retention" in finished.stdout
+    assert f"The sources that share {tmp_path / 'b'} keep different backups" in finished.stdout
     assert len(payloads(tmp_path / "b")) == 4

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.lastgood.database.tests.support.modules import run_module
 from ansible_collections.lastgood.database.tests.support.sftp import PASSPHRASE, SftpServer, make_key
 
 
@@ -112,6 +113,21 @@ def test_retention_on_the_server_is_its_own(tmp_path: Path, sftp: SftpServer, no
         write(notes)
     assert len(payloads(tmp_path / "here")) == 1
     assert len(payloads(tmp_path / "there" / "db7")) == 2
+
+
+def test_what_others_left_in_a_shared_directory_is_kept_here_and_does_not_pile_up_there(
+    tmp_path: Path, sftp: SftpServer, notes: Path
+) -> None:
+    for _number in range(3):
+        options = {"engine": "sqlite", "directory": str(tmp_path / "here"), "databases": [str(notes)], "origin": "db8"}
+        assert run_module("db_backup", **options).outcomes == ["created"]
+        write(notes)
+    rules = {"backup_retention": {"keep_last": 1}, "backup_sftp_retention": {"keep_last": 1}}
+    finished = play(tmp_path, variables(tmp_path, sftp, notes, **rules))
+    assert finished.returncode == 0, finished.stdout
+    assert len(payloads(tmp_path / "here")) == 4
+    origins = [json.loads(path.read_text())["origin"] for path in (tmp_path / "there" / "db7").glob("*.manifest.json")]
+    assert sorted(origins) == ["db7", "db8"]
 
 
 def test_the_server_is_tried_by_an_entry_point_of_its_own(tmp_path: Path, sftp: SftpServer, notes: Path) -> None:

@@ -95,8 +95,9 @@ def test_the_table_has_what_came_back_of_a_postgresql_database(tmp_path: Path, s
     done = drill(tmp_path, inventory)
     assert done.returncode == 0, done.stdout
     rows = table_of(done)
-    assert ["host", "database", "level", "verdict", "tables", "rows", "seconds"] in rows
-    assert any(row[:6] == ["db1", site.database, "restore", "passed", "1", "1"] for row in rows), done.stdout
+    assert ["host", "database", "level", "verdict", "tables", "rows", "seconds", "backup"] in rows
+    [row] = [row for row in rows if row[:6] == ["db1", site.database, "restore", "passed", "1", "1"]]
+    assert row[7] == payloads(site.directory)[0].name
 
 
 def test_where_all_are_good_the_drill_succeeds_and_a_second_one_changes_nothing(tmp_path: Path) -> None:
@@ -118,8 +119,8 @@ def test_a_backup_that_could_not_be_judged_is_not_green(tmp_path: Path, site: Si
     }
     done = drill(tmp_path, inventory)
     assert done.returncode != 0
-    assert any(row[:4] == ["blind", site.database, "restore", "inconclusive"] for row in table_of(done)), done.stdout
-    assert any(row[:1] == [f"{payloads(site.directory)[0].name}:"] for row in table_of(done)), done.stdout
+    [row] = [row for row in table_of(done) if row[:4] == ["blind", site.database, "restore", "inconclusive"]]
+    assert row[-1] == payloads(site.directory)[0].name
     recap = [row for row in table_of(done) if row[1:2] == [":"]]
     assert {row[0]: row[-4] for row in recap} == {"blind": "failed=1", "good": "failed=0"}, done.stdout
     assert "there is no postgres of version" in done.stdout.rpartition("TASK [Fail")[2]
