@@ -29,31 +29,40 @@ class Lane(t.Generic[Piece]):
         self._work = work
         self._thread = thread
         self._under_way: collections.deque[futures.Future[None]] = collections.deque()
-        self._failed = False
+        self._failure: BaseException | None = None
 
     def give(self, piece: Piece) -> None:
         """Hand over a piece, which is used up when ``settle`` returns. Waits where the work is behind; raises what it raised."""
-        self._settle(_UNDER_WAY - 1)
+        self._wait(_UNDER_WAY - 1)
         self._under_way.append(self._thread.submit(self._do, piece))
 
     def settle(self) -> None:
         """Wait until the work on all pieces is done. Raises what it raised."""
-        self._settle(0)
+        self._wait(0)
 
-    def _settle(self, most: int) -> None:
+    def _wait(self, most: int) -> None:
         while len(self._under_way) > most:
             self._under_way.popleft().result()
+        if self._failure is not None:
+            raise self._failure
 
     def _do(self, piece: Piece) -> None:
-        if self._failed:
-            return
-        self._failed = True
-        self._work(piece)
-        self._failed = False
+        if self._failure is None:
+            try:
+                self._work(piece)
+            except BaseException as error:  # raised in the thread that gives
+                self._failure = error
 
 
 @contextlib.contextmanager
 def lane(work: t.Callable[[Piece], object]) -> t.Iterator[Lane[Piece]]:
-    """Open a lane for a kind of work. Its thread has ended when this is left."""
-    with ThreadPoolExecutor(max_workers=1) as thread:
+    """Open a lane for a kind of work. Its thread has ended when this is left; pieces on which it had not begun are dropped."""
+    thread = ThreadPoolExecutor(max_workers=1)
+    try:
         yield Lane(work, thread)
+    finally:
+        try:
+            thread.shutdown(cancel_futures=True)
+        except BaseException:  # a signal came meanwhile: what the work is done on is about to be closed all the same
+            thread.shutdown()
+            raise

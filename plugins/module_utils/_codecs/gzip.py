@@ -20,7 +20,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._codecs.program 
 from ansible_collections.lastgood.database.plugins.module_utils._process import CHUNK_BYTES, Runner
 
 _ISAL_LEVELS: dict[Level, int] = {"fast": 1, "balanced": 2, "small": 3}
-# pigz -5 makes what -6 does, to one in a hundred, in five sixths of the time or less: that makes up for the digests.
+# pigz -5 makes what -6 does, to one or two in a hundred, in five sixths of the time or less: that makes up for the digests.
 _PIGZ_LEVELS: dict[Level, int] = {"fast": 1, "balanced": 5, "small": 9}
 _ZLIB_LEVELS: dict[Level, int] = {"fast": 1, "balanced": 6, "small": 9}
 _GZIP_WINDOW = 31  # zlib's own number for: the largest window, in a gzip container

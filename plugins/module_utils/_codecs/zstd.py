@@ -126,7 +126,7 @@ class _SlicedFrame:
     What grows most is a block of one byte again and again, 4 bytes for 128 KiB.
     """
 
-    _SLICE_BYTES = 512
+    _SLICE_BYTES = 256
 
     def __init__(self, decompressor: t.Any) -> None:
         self._decompressor = decompressor
@@ -148,5 +148,7 @@ class _SlicedFrame:
 def _taken_from(found: bytearray, least: int) -> t.Iterator[bytes]:
     """Take pieces from the beginning, for as long as there is so much."""
     while len(found) >= least:
-        yield bytes(found[:CHUNK_BYTES])
+        with memoryview(found) as view:
+            piece = bytes(view[:CHUNK_BYTES])
         del found[:CHUNK_BYTES]
+        yield piece

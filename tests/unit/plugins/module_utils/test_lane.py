@@ -6,11 +6,12 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 
 import pytest
 
-from ansible_collections.lastgood.database.plugins.module_utils._errors import NoSpace
+from ansible_collections.lastgood.database.plugins.module_utils._errors import Interrupted, NoSpace
 from ansible_collections.lastgood.database.plugins.module_utils._lane import Lane, lane
 from ansible_collections.lastgood.database.tests.support.processes import HANGS_AFTER_SECONDS as LONG
 
@@ -40,27 +41,24 @@ def test_it_goes_on_beside_whoever_gives_and_settling_waits_for_it() -> None:
 
 
 def test_whoever_gives_is_at_most_two_pieces_ahead() -> None:
-    taken: list[int] = []
-    began, may_go_on = threading.Semaphore(0), threading.Semaphore(0)
-
-    def work(piece: int) -> None:
-        began.release()
-        assert may_go_on.acquire(timeout=LONG)
+    given: list[int] = []
+    may_go_on = threading.Event()
 
     def give(working: Lane[int]) -> None:
-        for number in range(4):
+        for number in range(10):
             working.give(number)
-            taken.append(number)
+            given.append(number)
 
-    with lane(work) as working:
+    with lane(lambda piece: may_go_on.wait(LONG)) as working:
         giving = threading.Thread(target=give, args=(working,))
         giving.start()
-        for number in range(4):
-            assert began.acquire(timeout=LONG)
-            assert len(taken) <= number + 2
-            may_go_on.release()
+        try:
+            giving.join(0.5)
+            assert given == [0, 1]
+        finally:
+            may_go_on.set()
         giving.join(LONG)
-        assert taken == [0, 1, 2, 3]
+    assert given == list(range(10))
 
 
 def test_after_a_failure_no_more_is_done_and_it_is_told() -> None:
@@ -75,7 +73,8 @@ def test_after_a_failure_no_more_is_done_and_it_is_told() -> None:
         with pytest.raises(NoSpace):
             for number in range(1000):
                 working.give(number)
-        working.settle()
+        with pytest.raises(NoSpace):
+            working.settle()
     assert done == [0, 1, 2, 3]
 
 
@@ -87,6 +86,32 @@ def test_settling_tells_of_the_failure_of_the_last_piece() -> None:
         working.give(b"piece")
         with pytest.raises(NoSpace):
             working.settle()
+
+
+def test_a_signal_that_comes_while_it_is_left_does_not_leave_its_thread_behind() -> None:
+    done: list[int] = []
+    began, may_go_on = threading.Event(), threading.Event()
+
+    def work(piece: int) -> None:
+        began.set()
+        assert may_go_on.wait(LONG)
+        done.append(piece)
+
+    def interrupt(number: int, frame: object) -> None:
+        threading.Timer(0.2, may_go_on.set).start()
+        raise Interrupted("The run was ended.", "Run it again.")
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with pytest.raises(Interrupted), lane(work) as working:
+            working.give(1)
+            working.give(2)
+            assert began.wait(LONG)
+            signal.setitimer(signal.ITIMER_REAL, 0.2)
+        assert done == [1]
+        may_go_on.set()
+    finally:
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_its_thread_has_ended_when_it_is_left() -> None:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import pytest
 
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleRunner
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Codec, Level
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.gzip import gzip_codec
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.program import ProgramCodec
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -92,3 +93,11 @@ def test_isal_comes_before_pigz_and_pigz_before_zlib(
     assert gzip_codec("fast", runner).compressor.startswith("pigz")
     monkeypatch.setenv("PATH", "/nonexistent")
     assert gzip_codec("fast", runner).compressor.startswith("zlib ")
+
+
+def test_pigz_gets_the_level_that_the_documentation_says(
+    runner: ModuleRunner, without_library: Callable[[str], None], bounded: Bounded
+) -> None:
+    without_library("isal")
+    arguments = {level: cast(ProgramCodec, gzip_codec(level, runner)).arguments for level in get_args(Level)}
+    assert {level: words[-1] for level, words in arguments.items()} == {"fast": "-1", "balanced": "-5", "small": "-9"}

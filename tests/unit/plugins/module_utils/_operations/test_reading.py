@@ -8,18 +8,23 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import os
 import subprocess
+import time
+import types
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleRunner
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Write
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.registry import decoder_for
 from ansible_collections.lastgood.database.plugins.module_utils._engines.registry import content_digest_for
 from ansible_collections.lastgood.database.plugins.module_utils._errors import Interrupted, NoSpace, PayloadCorrupt, StoreFailed
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import Compression
+from ansible_collections.lastgood.database.plugins.module_utils._operations import reading
 from ansible_collections.lastgood.database.plugins.module_utils._operations.reading import Reading, read_payload
 from ansible_collections.lastgood.database.plugins.module_utils._process import CHUNK_BYTES
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
@@ -28,6 +33,9 @@ from ansible_collections.lastgood.database.tests.support.backups import manifest
 NAME = "backup_app_2026-01-31_01-00-00.dump.gz"
 CONTENT = b"SQLite format 3\x00" + bytes(range(256)) * 20_000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
+SHORT = CONTENT[:1000]  # of one piece
+
+each_compression = pytest.mark.parametrize("compression", ["gzip", "zstd", "none"])
 
 
 @pytest.fixture
@@ -51,6 +59,14 @@ def read(store: LocalStore, runner: ModuleRunner, payload: bytes, taken: bytearr
     assert digest is not None
     sink = (bytearray() if taken is None else taken).extend
     return read_payload(store, NAME, decoder_for("gzip", runner), digest, sink)
+
+
+def read_as(store: LocalStore, runner: ModuleRunner, compression: Compression, content: bytes, sink: Write) -> Reading:
+    payload = {"gzip": gzip.compress, "zstd": zstd, "none": bytes}[compression](content)
+    (Path(store.location) / NAME).write_bytes(payload)
+    digest = content_digest_for("sqlite", "custom")
+    assert digest is not None
+    return read_payload(store, NAME, decoder_for(compression, runner), digest, sink)
 
 
 def test_a_payload_as_it_was_written_has_both_digests_and_gives_its_content(store: LocalStore, runner: ModuleRunner) -> None:
@@ -111,6 +127,49 @@ def test_what_the_sink_raises_ends_the_reading(store: LocalStore, runner: Module
 
     with pytest.raises(NoSpace):
         read_payload(store, NAME, decoder_for("gzip", runner), digest, sink)
+
+
+@each_compression
+def test_what_the_sink_raises_for_the_last_piece_is_not_lost(
+    store: LocalStore, runner: ModuleRunner, compression: Compression
+) -> None:
+    def sink(data: bytes | memoryview) -> None:
+        raise NoSpace("The disk is full.", "Make room.")
+
+    with pytest.raises(NoSpace):
+        read_as(store, runner, compression, SHORT, sink)
+
+
+@each_compression
+@pytest.mark.parametrize("slow", ["sink", "payload"])
+def test_whoever_is_slow_gets_each_byte_in_its_place(
+    store: LocalStore, runner: ModuleRunner, compression: Compression, slow: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = SHORT + os.urandom(3 * CHUNK_BYTES)
+    taken = bytearray()
+
+    class Slow:
+        """A digest that looks at what it got a little later."""
+
+        def __init__(self) -> None:
+            self._digest = hashlib.sha256()
+
+        def update(self, data: bytes | memoryview) -> None:
+            time.sleep(0.05 * (slow == "payload"))
+            self._digest.update(data)
+
+        def hexdigest(self) -> str:
+            return self._digest.hexdigest()
+
+    def sink(data: bytes | memoryview) -> None:
+        time.sleep(0.05 * (slow == "sink"))
+        taken.extend(data)
+
+    monkeypatch.setattr(reading, "hashlib", types.SimpleNamespace(sha256=Slow))
+    found = read_as(store, runner, compression, content, sink)
+    assert taken == content
+    assert found.payload_sha256 == hashlib.sha256((Path(store.location) / NAME).read_bytes()).hexdigest()
+    assert found.content_sha256 == hashlib.sha256(content).hexdigest()
 
 
 @pytest.mark.parametrize("compression", ["gzip", "zstd"])
