@@ -109,13 +109,16 @@ class Decision:
             judged.sort(key=operator.attrgetter("backup.created_at", "backup.filename"))
 
 
-def decide(backups: t.Iterable[Stored], rules: Rules, now: datetime) -> Decision:
-    """Decide on every backup, each group for itself."""
+def decide(backups: t.Iterable[Stored], rules: Rules, now: datetime, meant: t.Container[Group] | None = None) -> Decision:
+    """Decide on every backup, each group for itself; where groups are ``meant``, on those of no other."""
     decision = Decision()
     groups: dict[Group, list[Stored]] = collections.defaultdict(list)
     latest = now + FUTURE_TOLERANCE
     for backup in backups:
-        if (reason := _why_not_judged(backup, latest)) is None:
+        reason = _why_not_judged(backup, latest)
+        if reason is None and meant is not None and backup.group not in meant:
+            reason = "it is of another host, server, cluster or file than those in groups"
+        if reason is None:
             groups[backup.group].append(backup)
         else:
             decision.passed_over.append(Judged(backup, (reason,)))

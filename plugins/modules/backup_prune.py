@@ -59,10 +59,12 @@ options:
     elements: str
   groups:
     description:
-      - The only databases that may lose backups, each told from its namesakes by its V(origin), V(engine), V(instance), V(kind)
-        and V(database), as M(lastgood.database.db_backup) returns them in RV(lastgood.database.db_backup#module:backups). What
-        else an item has is not looked at.
-      - Backups of their namesakes, of other hosts, servers, clusters or files, stay and are told in RV(passed_over).
+      - The only databases that may lose backups, each told from its namesakes by C(origin), C(engine), C(instance), C(kind) and
+        C(database), which are all required. So M(lastgood.database.db_backup) returns them in
+        RV(lastgood.database.db_backup#module:backups), and M(lastgood.database.backup_facts) in
+        RV(lastgood.database.backup_facts#module:ansible_facts.database_backups.databases). What else an item has is not looked
+        at.
+      - Good backups of their namesakes, of other hosts, servers, clusters or files, stay and are told in RV(passed_over).
       - For directories that hosts or servers share. In the place of O(databases) and O(names). An empty list is an error.
     type: list
     elements: dict

@@ -21,6 +21,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._arguments.commo
 )
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Group
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import Kind
 from ansible_collections.lastgood.database.plugins.module_utils._retention import Rules
 
 RETENTION_SPEC: Spec = {
@@ -52,13 +53,14 @@ def groups_from(params: Params) -> frozenset[Group] | None:
 
 def _group_from(value: dict[str, t.Any]) -> Group:
     """Return the group that a record is of, as modules report them: with whatever else is known of it."""
-    wrong = [field for field in Group._fields if not isinstance(value.get(field, 0), (str, type(None)))]
-    if wrong:
-        raise ArgumentInvalid(
-            f"groups has an item that does not say its {', '.join(wrong)}.",
-            "Give them as db_backup returns them in backups, or backup_facts in databases.",
-        )
-    return Group._make(value[field] for field in Group._fields)
+    remedy = "Give them as db_backup returns them in backups, or backup_facts in databases."
+    missing = [field for field in Group._fields if field not in value]
+    if missing:
+        raise ArgumentInvalid(f"groups has an item that does not say its {', '.join(missing)}.", remedy)
+    if value["kind"] not in t.get_args(Kind):
+        raise ArgumentInvalid(f"groups has an item whose kind is {value['kind']!r}.", remedy)
+    # An instance may be a number, and is one in YAML without quotes.
+    return Group._make(None if value[field] is None else str(value[field]) for field in Group._fields)
 
 
 def _time_zone(name: str) -> tzinfo:

@@ -211,26 +211,10 @@ def _plan(request: PruneRequest, now: datetime) -> Plan:
     files = catalog.files()
     backups = map(Stored.of, catalog.select(request.selection, files))
     if isinstance(choice, Rules):
-        return Plan(_decide_by_rules(backups, choice, request.groups, now), list(_leftovers(request, files, now)))
+        return Plan(decide(backups, choice, now, request.groups), list(_leftovers(request, files, now)))
     decision = _decide_by_name(backups, choice, now)
     there = {judged.backup.filename for judged in decision.deleted}
     return Plan(decision, absent=[name for name in dict.fromkeys(choice.names) if name not in there])
-
-
-def _decide_by_rules(backups: t.Iterable[Stored], rules: Rules, groups: frozenset[Group] | None, now: datetime) -> Decision:
-    if groups is None:
-        return decide(backups, rules, now)
-    others: list[Judged] = []
-    meant: list[Stored] = []
-    for backup in backups:
-        if backup.group in groups:
-            meant.append(backup)
-        else:
-            others.append(Judged(backup, ("its group is none of those in groups",)))
-    decision = decide(meant, rules, now)
-    decision.passed_over += others
-    decision.sort()
-    return decision
 
 
 def _decide_by_name(backups: t.Iterable[Stored], named: Named, now: datetime) -> Decision:

@@ -31,6 +31,9 @@ KEYS = {"changed", "deleted", "kept", "passed_over", "absent", "swept", "not_del
 RECORD = {"filename", "origin", "engine", "instance", "kind", "database", "state", "created_at", "size_bytes", "reasons"}
 
 
+GROUP = {"origin": "db1", "engine": "postgresql", "instance": "7300000000000000001", "kind": "database", "database": "app"}
+
+
 def prune(directory: Path, **options: Any) -> Outcome:
     return run_module("backup_prune", directory=str(directory), **options)
 
@@ -82,6 +85,9 @@ def test_what_no_rule_keeps_goes_and_a_second_run_changes_nothing(tmp_path: Path
         ({"names": ["../x"]}, "argument_invalid", "plain file name"),
         ({"names": ["x"], "keep_last": 1}, "argument_invalid", "names and keep_last"),
         ({"names": ["x"], "databases": ["app"]}, "argument_invalid", "names and databases"),
+        ({"names": ["x"], "groups": [GROUP]}, "argument_invalid", "names and groups"),
+        ({"keep_last": 1, "groups": []}, "argument_invalid", "empty list"),
+        ({"keep_last": 1, "groups": [{"database": "app"}]}, "argument_invalid", "does not say its origin"),
     ],
 )
 def test_what_makes_no_sense_is_an_error_and_deletes_nothing(
@@ -93,6 +99,23 @@ def test_what_makes_no_sense_is_an_error_and_deletes_nothing(
     assert outcome.error_code == code
     assert words in outcome.msg
     assert state_of(tmp_path) == before
+
+
+def test_databases_and_groups_do_not_go_together(tmp_path: Path) -> None:
+    fill(tmp_path, 3)
+    outcome = prune(tmp_path, keep_last=1, groups=[GROUP], databases=["app"])
+    assert (outcome.status, "mutually exclusive" in outcome.msg, len(payloads(tmp_path))) == (1, True, 3)
+
+
+def test_of_groups_nothing_of_their_namesakes_goes(tmp_path: Path) -> None:
+    mine = fill(tmp_path, 3)
+    now = datetime.now(timezone.utc).replace(microsecond=0)
+    theirs = [put_backup(tmp_path, now - timedelta(days=day, hours=1), origin="db2") for day in range(1, 4)]
+    told = run_module("backup_facts", directory=str(tmp_path)).result["ansible_facts"]["database_backups"]["databases"]
+    done = prune(tmp_path, keep_last=1, groups=[one for one in told if one["origin"] == "db1"])
+    assert names(done.result["deleted"]) == mine[:0:-1]
+    assert names(done.result["passed_over"]) == theirs[::-1]
+    assert {path.name for path in payloads(tmp_path)} == {mine[0], *theirs}
 
 
 def test_by_name_the_last_good_one_goes_only_when_that_is_allowed(tmp_path: Path) -> None:

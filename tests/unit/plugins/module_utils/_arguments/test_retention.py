@@ -61,9 +61,18 @@ def test_groups_without_any_are_refused() -> None:
         groups_from({"groups": []})
 
 
+def test_a_number_that_yaml_makes_of_an_instance_is_its_text() -> None:
+    assert groups_from({"groups": [{**APP, "instance": 1}]}) == {Group("db1", "postgresql", "1", "database", "app")}
+
+
 @pytest.mark.parametrize("field", APP)
-@pytest.mark.parametrize("value", [1, ["x"], {}, "left out"])
-def test_what_is_no_group_is_refused(field: str, value: Any) -> None:
-    group = {name: text for name, text in {**APP, field: value}.items() if text != "left out"}
+def test_an_item_that_does_not_say_all_of_a_group_is_refused(field: str) -> None:
+    group = {name: text for name, text in APP.items() if name != field}
     with pytest.raises(ArgumentInvalid, match=f"groups has an item that does not say its {field}"):
         groups_from({"groups": [APP, group]})
+
+
+@pytest.mark.parametrize("kind", [None, "", "databse", 1, ["database"], {}])
+def test_an_item_of_another_kind_is_refused(kind: Any) -> None:
+    with pytest.raises(ArgumentInvalid, match="groups has an item whose kind is"):
+        groups_from({"groups": [{**APP, "kind": kind}]})

@@ -155,13 +155,15 @@ class TestByRules:
             for minute, place in enumerate(places)
         }
         other = put_backup(tmp_path, ago(days=2), database="other")
+        bare = put_payload(tmp_path, "backup_app_2026-01-01_00-00-00.dump")
         report = run(tmp_path, groups=frozenset([Group("db1", "postgresql", "2", "database", "app")]))
         assert values(report, "deleted") == [files["db1", "2"][0]]
         assert values(report, "kept") == [files["db1", "2"][1]]
-        told = report.values()["passed_over"]
-        assert {record["filename"] for record in told} == {*files["db1", "1"], *files["db2", "1"]}
-        assert {tuple(record["reasons"]) for record in told} == {("its group is none of those in groups",)}
-        assert there(tmp_path) == sorted([*files["db1", "1"], files["db1", "2"][1], *files["db2", "1"], other])
+        told = {record["filename"]: record["reasons"] for record in report.values()["passed_over"]}
+        another = ["it is of another host, server, cluster or file than those in groups"]
+        namesakes = dict.fromkeys((*files["db1", "1"], *files["db2", "1"]), another)
+        assert told == {bare: ["it is unverified: it has no usable manifest"], **namesakes}
+        assert there(tmp_path) == sorted([bare, *files["db1", "1"], files["db1", "2"][1], *files["db2", "1"], other])
 
     def test_a_clusters_globals_can_be_a_group_that_is_meant(self, tmp_path: Path) -> None:
         for day in (1, 2):
