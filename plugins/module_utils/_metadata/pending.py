@@ -131,8 +131,8 @@ def pending(
     try:
         yield claimed
     finally:
+        writing.remove(claimed.filename)  # first: once it is released, the name may be another run's
         claimed.release()
-        writing.remove(claimed.filename)
 
 
 def _claim(

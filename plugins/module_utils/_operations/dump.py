@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import typing as t
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Codec
@@ -53,8 +53,7 @@ Outcome = t.Literal["created", "unchanged", "fresh", "failed"]
 class DumpRequest:
     """What is to be backed up, where to, and what need not be. ``lock_timeout`` is in seconds.
 
-    ``is_stopped`` tells whether the run was told to end: what waits or writes in another thread then gives up. ``writing`` has
-    the payloads that the run is writing at the moment.
+    ``is_stopped`` tells whether the run was told to end: what waits or writes in another thread then gives up.
     """
 
     engine: Engine
@@ -67,7 +66,6 @@ class DumpRequest:
     parallel_databases: int = 1
     lock_timeout: float = 60.0
     is_stopped: t.Callable[[], bool] = lambda: False
-    writing: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
@@ -172,8 +170,9 @@ def dump(request: DumpRequest, clock: Clock, *, check_mode: bool) -> Report:
 
 
 def _apply_all(request: DumpRequest, steps: list[Step], clock: Clock) -> list[Result]:
+    writing: set[str] = set()
     with concurrent.futures.ThreadPoolExecutor(request.parallel_databases) as pool:
-        futures = [pool.submit(_apply, request, step, clock) for step in steps]
+        futures = [pool.submit(_apply, request, step, clock, writing) for step in steps]
         try:
             return [future.result() for future in futures]
         except Interrupted as error:  # raised here, in the main thread, by the signal
@@ -241,12 +240,13 @@ def _predict(request: DumpRequest, step: Step) -> Result:
     return Result("created", _facts(request, step.target), reason=step.reason)
 
 
-def _apply(request: DumpRequest, step: Step, clock: Clock) -> Result:
+def _apply(request: DumpRequest, step: Step, clock: Clock, writing: set[str]) -> Result:
+    """Back up a database, unless its backup is fresh. ``writing`` has the payloads that the run is writing at the moment."""
     if step.fresh:
         return _leave(request, step)
     warnings: list[str] = []
     try:
-        return replace(_back_up(request, step, clock, warnings), warnings=tuple(warnings))
+        return replace(_back_up(request, step, clock, writing, warnings), warnings=tuple(warnings))
     except BackupError as failure:
         error: BackupError = failure
         if request.is_stopped():  # what fails once the run was told to end fails because of it
@@ -254,12 +254,12 @@ def _apply(request: DumpRequest, step: Step, clock: Clock) -> Result:
         return Result("failed", _facts(request, step.target), error=error, reason=step.reason, warnings=tuple(warnings))
 
 
-def _back_up(request: DumpRequest, step: Step, clock: Clock, warnings: list[str]) -> Result:
+def _back_up(request: DumpRequest, step: Step, clock: Clock, writing: set[str], warnings: list[str]) -> Result:
     target, store = step.target, request.store
     facts = _facts(request, target)
     label = label_for(target.kind, target.database)
     with pending(
-        store, label, request.compression, clock, request.lock_timeout, is_stopped=request.is_stopped, writing=request.writing
+        store, label, request.compression, clock, request.lock_timeout, is_stopped=request.is_stopped, writing=writing
     ) as payload:
         warnings += [f"Removed what an interrupted run left: {store.path(name)}" for name in payload.swept]
         # Asked again: another run may have committed since the plan was made.

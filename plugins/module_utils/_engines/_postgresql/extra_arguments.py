@@ -6,8 +6,8 @@
 
 """Which of a user's arguments for pg_dump are taken.
 
-None that would change what is written where, or to whom we talk; and none by which a plain dump would not go back into a new
-database: an archive knows them only when it is restored.
+None that would change what is written where, or to whom we talk; and none that has a plain dump drop things first, or lead to
+another database: db_restore puts it into a new one. An archive knows these only when it is restored.
 """
 
 from __future__ import annotations
