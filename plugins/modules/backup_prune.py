@@ -54,7 +54,7 @@ options:
       - Databases whose backups the rules are about, by their exact names. An SQLite database is named by its file without the
         directory.
       - V(@globals) is the roles and tablespaces of a PostgreSQL cluster, by the name that stands for them in file names.
-      - Left out, it is every database. An empty list is an error.
+      - Left out, it is every database. An empty list is an error. One of which there is no backup is warned about.
     type: list
     elements: str
   groups:

@@ -183,13 +183,14 @@ def prune(request: PruneRequest, clock: Clock, *, check_mode: bool) -> Report:
     reader = _Reader(request)
     while True:
         plan = _plan(request, clock())
+        warnings = _unmatched(request, plan.decision)
         if not plan.has_work:
-            return Report(plan)
+            return Report(plan, warnings=warnings)
         store.check()
         stays = reader.rotten_groups(plan.decision)
         if stays and isinstance(request.choice, Named):
             raise LastGoodRefused(" ".join(stays.values()), "Make a new one first, or set allow_delete_last.")
-        warnings = list(stays.values())
+        warnings += stays.values()
         if check_mode:
             plan.decision = _without_groups(plan.decision, stays)
             return Report(plan, plan.decision.deleted, plan.leftovers, warnings=warnings, unread=reader.unread)
@@ -255,6 +256,16 @@ def _refuse_last_good(good: list[Stored], names: set[str]) -> None:
             "Nothing was deleted. Make a new one first, or set allow_delete_last to lose it.",
             filename=good[0].filename,
         )
+
+
+def _unmatched(request: PruneRequest, decision: Decision) -> list[str]:
+    """Tell of databases that no backup is of: a name that is misspelled would never lose any."""
+    found = {called(judged.backup.group.kind, judged.backup.group.database) for judged in _all(decision)}
+    return [
+        f"{request.store.location} has no backup of the database {database}."
+        for database in request.databases or ()
+        if database not in found
+    ]
 
 
 def _leftovers(request: PruneRequest, files: set[str], now: datetime) -> t.Iterator[Leftover]:

@@ -148,6 +148,15 @@ class TestByRules:
         assert (report.swept, (tmp_path / partial).exists()) == ([], True)
         assert len(there(tmp_path)) == 4
 
+    def test_a_database_that_no_backup_is_of_is_warned_about(self, tmp_path: Path) -> None:
+        for day in (1, 2):
+            put_backup(tmp_path, ago(days=day))
+        told = [f"{tmp_path} has no backup of the database appp."]
+        assert run(tmp_path, databases=("appp",)).warnings == told
+        assert run(tmp_path, databases=("app", "appp"), check=True).warnings == told
+        assert run(tmp_path, databases=("app", "appp")).warnings == told
+        assert run(tmp_path, databases=("app",)).warnings == []
+
     def test_of_groups_that_are_meant_the_namesakes_stay_and_are_told(self, tmp_path: Path) -> None:
         places = [("db1", "1"), ("db1", "2"), ("db2", "1")]
         files = {
