@@ -179,7 +179,7 @@ def _find_latest(request: RestoreRequest, now: datetime) -> Backup:
         )
         raise BackupAmbiguous(
             f"Backups of several databases of the name {database} are in {request.store.location}: {'; '.join(lines)}.",
-            "Name the one that is meant in backup.",
+            f"Name the one that is meant in backup; the newest is {max(newest, key=age_order).name.filename}.",
         )
     return newest[0]
 

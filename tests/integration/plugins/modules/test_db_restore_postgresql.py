@@ -415,6 +415,7 @@ def test_latest_of_several_origins_is_an_error_that_lists_them(site: Site) -> No
     assert outcome.error_code == "backup_ambiguous"
     assert "db7" in outcome.msg and "db8" in outcome.msg
     name = next(one["filename"] for one in site.facts()["files"] if one["origin"] == "db8")
+    assert f"the newest is {name}." in outcome.msg
     assert restore(site, if_exists="replace", backup=name).changed
 
 
