@@ -20,17 +20,18 @@ from tools.throwaway_postgresql import Server
 
 DATA = "create table in_app (n int); create table other (n int)"
 
-# They choose or shape the content, or say more; none changes the file, its format, the jobs or the connection.
+# They choose or shape the content, or say more; none changes the file, its format, the jobs or the connection, or has a plain
+# dump drop things first or lead to another database.
 HARMLESS = set(
     re.findall(
         r"\S+",
         """
     verbose sync-method
-    data-only blobs no-blobs large-objects no-large-objects clean create extension exclude-extension encoding
+    data-only blobs no-blobs large-objects no-large-objects extension exclude-extension encoding
     schema exclude-schema no-owner schema-only superuser table exclude-table no-privileges
     column-inserts disable-dollar-quoting disable-triggers enable-row-security
     exclude-table-and-children exclude-table-data exclude-table-data-and-children extra-float-digits filter
-    if-exists include-foreign-data inserts load-via-partition-root no-comments no-data no-policies no-publications
+    include-foreign-data inserts load-via-partition-root no-comments no-data no-policies no-publications
     no-schema no-security-labels no-statistics no-subscriptions no-table-access-method no-tablespaces
     no-toast-compression no-unlogged-table-data on-conflict-do-nothing quote-all-identifiers
     rows-per-insert section sequence-data serializable-deferrable snapshot statistics statistics-only strict-names
