@@ -30,6 +30,8 @@ RETENTION_SPEC: Spec = {
     "timezone": {"type": "str", "default": "UTC"},
 }
 
+_MASKS = ("********", "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER")  # in the place of secrets, wherever they occur in a result
+
 
 def rules_from(params: Params) -> Rules:
     """Return the rules of retention. Raises ArgumentInvalid where none of them keeps anything."""
@@ -57,6 +59,11 @@ def _group_from(value: dict[str, t.Any]) -> Group:
     missing = [field for field in Group._fields if field not in value]
     if missing:
         raise ArgumentInvalid(f"groups has an item that does not say its {', '.join(missing)}.", remedy)
+    if any(mask in str(value[field]) for field in Group._fields for mask in _MASKS):
+        raise ArgumentInvalid(
+            "groups has an item in which Ansible has masked a password that looks like a part of it.",
+            "Take another password, or choose by databases.",
+        )
     if value["kind"] not in t.get_args(Kind):
         raise ArgumentInvalid(f"groups has an item whose kind is {value['kind']!r}.", remedy)
     # An instance may be a number, and is one in YAML without quotes.

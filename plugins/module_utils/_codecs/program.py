@@ -103,7 +103,7 @@ class ProgramCodec:
 
 @dataclass(frozen=True)
 class ProgramDecoder:
-    """Takes the program's failure for what it says of the stream; a program that was ended says nothing of it."""
+    """Takes status 1 for what the program says of the stream; any other says something of the host."""
 
     program: Encoder
 
@@ -120,7 +120,7 @@ class ProgramDecoder:
         try:
             yield
         except ProgramFailed as error:
-            if error.details.get("exit_status", 0) < 0:
+            if error.details.get("exit_status") != 1:  # of want of memory, say, or of a library
                 raise
             raise ContentInvalid(
                 f"The compressed stream is broken: {error.problem}", "Take another backup, or another copy of this one."

@@ -219,13 +219,21 @@ class _StoreLost(Exception):
         self.error = error
 
 
+class _Rotten(Exception):
+    """The payload can't be read, because of what lies on the disk."""
+
+
 @contextlib.contextmanager
 def _asking_store() -> t.Iterator[None]:
-    """Tell a connection that the store lost from one that a drill lost."""
+    """Tell a connection that the store lost, and a disk that lost the payload, from those that a drill lost."""
     try:
         yield
     except ConnectionFailed as error:
         raise _StoreLost(error) from error
+    except StoreFailed as error:
+        if tells_of_rot(error):
+            raise _Rotten(str(error)) from error
+        raise
 
 
 class _Verifier:
@@ -245,11 +253,9 @@ class _Verifier:
             return self._examine(backup, manifest)
         except Interrupted:
             raise
-        except StoreFailed as error:
-            if tells_of_rot(error):
-                # Of the file, not of what is inside: a later look that reads all of it takes this back.
-                return Finding("checksum", "failed", str(error), manifest)
-            return Finding(self._level, "inconclusive", str(error), manifest)
+        except _Rotten as rotten:
+            # Of the file, not of what is inside: a later look that reads all of it takes this back.
+            return Finding("checksum", "failed", str(rotten), manifest)
         except ContentInvalid as error:
             return Finding("structure", "failed", str(error), manifest)
         except BackupError as error:
@@ -337,13 +343,13 @@ class _Verifier:
         if examination is None or backup.name.encrypted:
             raise self._unknown(manifest)
         with examination.restoring() if self._level == "restore" else examination.looking() as look:
-            reading = self._read(backup, manifest, look.write)
+            reading = self._read(backup, manifest, _host_s_own(look.write))
             known = _completed(manifest, reading)
             compared = self._compare(reading, known)
             if compared.verdict == "failed":
                 return compared
             try:
-                found = look.finish()
+                found = _host_s_own(look.finish)()
             except ContentInvalid as error:
                 return Finding(self._level, "failed", str(error), known)
         return Finding(self._level, "passed", found.detail, known, found.tables, found.rows)
@@ -383,6 +389,21 @@ class _Verifier:
             f"What is inside ({manifest.engine}, {manifest.format}, encrypted: {manifest.encrypted}) is not known here.",
             "Use the version of the collection that made it.",
         )
+
+
+Answer = t.TypeVar("Answer")
+
+
+def _host_s_own(work: t.Callable[..., Answer]) -> t.Callable[..., Answer]:
+    """Let what goes wrong where a backup is unpacked or restored say nothing of the backup: that is another disk's file."""
+
+    def do(*arguments: t.Any) -> Answer:
+        try:
+            return work(*arguments)
+        except StoreFailed as error:
+            raise Inconclusive(error.problem, error.remedy) from error
+
+    return do
 
 
 def _completed(manifest: Manifest, reading: Reading) -> Manifest:

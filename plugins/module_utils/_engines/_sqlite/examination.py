@@ -43,7 +43,8 @@ class SqliteExamination:
             with store_errors(f"Making a folder in {parent}"):
                 folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="lastgood-look-", dir=parent))
             path = os.path.join(folder, "copy.db")
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            with store_errors(f"Making {path}"):
+                descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             stack.callback(os.close, descriptor)
             yield _CopyLook(path, descriptor, counts)
 

@@ -249,6 +249,23 @@ def test_a_clusters_globals_are_pruned_with_the_databases(tmp_path: Path, site: 
     assert len(payloads(site.directory)) == 2
 
 
+@pytest.mark.parametrize("password", ["sql", "postgres", "globals"])
+def test_a_password_that_looks_like_a_part_of_a_group_keeps_no_backups(tmp_path: Path, site: Site, password: str) -> None:
+    server = site.server
+    options = {"login_unix_socket": str(server.socket_directory), "login_port": server.port, "login_user": server.user}
+    options |= {"bin_directory": str(server.bin_directory), "databases": [site.database], "login_password": password}
+    variables = {
+        "backup_directory": str(site.directory),
+        "backup_interval": "0s",
+        "backup_retention": {"keep_last": 1},
+        "backup_sources": [{**options, "skip_unchanged": False}],
+    }
+    for _number in range(2):
+        finished = play(tmp_path, variables)
+        assert finished.returncode == 0, finished.stdout
+    assert len(payloads(site.directory)) == 1
+
+
 def test_pruning_alone_makes_room_where_no_dump_succeeds(tmp_path: Path, notes: Path) -> None:
     make(tmp_path, notes, 2)
     notes.unlink()

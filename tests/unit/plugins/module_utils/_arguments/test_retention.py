@@ -72,6 +72,12 @@ def test_an_item_that_does_not_say_all_of_a_group_is_refused(field: str) -> None
         groups_from({"groups": [APP, group]})
 
 
+@pytest.mark.parametrize("over", [{"engine": "postgre********"}, {"database": "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"}])
+def test_an_item_in_which_a_password_was_masked_is_refused(over: dict[str, str]) -> None:
+    with pytest.raises(ArgumentInvalid, match="masked a password"):
+        groups_from({"groups": [{**APP, **over}]})
+
+
 @pytest.mark.parametrize("kind", [None, "", "databse", 1, ["database"], {}])
 def test_an_item_of_another_kind_is_refused(kind: Any) -> None:
     with pytest.raises(ArgumentInvalid, match="groups has an item whose kind is"):

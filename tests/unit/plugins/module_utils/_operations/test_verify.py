@@ -6,17 +6,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gzip
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleRunner
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.examination import ExaminationOptions
+from ansible_collections.lastgood.database.plugins.module_utils._engines.examiner import Examiner
 from ansible_collections.lastgood.database.plugins.module_utils._errors import StoreFailed
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import EVERYTHING
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Level
 from ansible_collections.lastgood.database.plugins.module_utils._operations.verify import VerifyRequest, verify
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 from ansible_collections.lastgood.database.tests.support.backups import NOW, ago, put_backup
@@ -24,11 +28,11 @@ from ansible_collections.lastgood.database.tests.support.backups import NOW, ago
 CONTENT = b"SQLite format 3\x00" + bytes(1000)
 
 
-def look(folder: Path, runner: ModuleRunner) -> tuple[str, str, str]:
-    """Return level, verdict and state of the only backup, as a run at the level checksum tells them."""
+def look(folder: Path, runner: ModuleRunner, level: Level = "checksum") -> tuple[str, str, str]:
+    """Return level, verdict and state of the only backup, as a run at that level tells them."""
     store = LocalStore(str(folder))
     try:
-        report = verify(VerifyRequest(store, EVERYTHING, "checksum", ExaminationOptions()), runner, lambda: NOW, check_mode=False)
+        report = verify(VerifyRequest(store, EVERYTHING, level, ExaminationOptions()), runner, lambda: NOW, check_mode=False)
     finally:
         store.close()
     [one] = report.values()["verified"]
@@ -61,3 +65,33 @@ def test_a_disk_s_refusal_counts_until_all_of_it_is_read(
         patch.setattr(LocalStore, "chunks", refuse)
         assert look(folder, runner) == found
     assert look(folder, runner) == ("checksum", "passed", "good")
+
+
+class Failing:
+    """A look for which a disk of the host's own fails, at one of its steps."""
+
+    def __init__(self, step: str) -> None:
+        self._step = step
+
+    @contextlib.contextmanager
+    def restoring(self) -> Iterator[Failing]:
+        self._fail_at("begin")
+        yield self
+
+    def write(self, data: bytes | memoryview) -> None:
+        self._fail_at("write")
+
+    def finish(self) -> None:
+        self._fail_at("finish")
+
+    def _fail_at(self, step: str) -> None:
+        if step == self._step:
+            raise StoreFailed("Unpacking the backup: Input/output error.", "See.") from OSError(errno.EIO, "no")
+
+
+@pytest.mark.parametrize("step", ["begin", "write", "finish"])
+def test_a_disk_that_fails_where_a_backup_is_unpacked_says_nothing_of_it(
+    folder: Path, runner: ModuleRunner, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Examiner, "examination_for", lambda examiner, manifest: Failing(step))
+    assert look(folder, runner, "restore") == ("restore", "inconclusive", "good")
