@@ -115,17 +115,17 @@ def decide(backups: t.Iterable[Stored], rules: Rules, now: datetime, meant: t.Co
     groups: dict[Group, list[Stored]] = collections.defaultdict(list)
     latest = now + FUTURE_TOLERANCE
     for backup in backups:
-        reason = _why_not_judged(backup, latest)
-        if reason is None and meant is not None and backup.group not in meant:
-            reason = "it is of another host, server, cluster or file than those in groups"
-        if reason is None:
+        if (reason := _why_not_judged(backup, latest)) is None:
             groups[backup.group].append(backup)
         else:
             decision.passed_over.append(Judged(backup, (reason,)))
     touched = {group: _touched_at(members, latest) for group, members in groups.items()}
     newest = max(touched.values(), default=now)
     for group, members in groups.items():
-        if newest - touched[group] > ABANDONED_AFTER:
+        if meant is not None and group not in meant:
+            reason = "it is of another host, server, cluster or file than those in groups"
+            decision.passed_over += [Judged(backup, (reason,)) for backup in members]
+        elif newest - touched[group] > ABANDONED_AFTER:
             since = display_time(touched[group])
             reason = f"no run has added to its group or confirmed it since {since}, and other groups have newer backups"
             decision.passed_over += [Judged(backup, (reason,)) for backup in members]

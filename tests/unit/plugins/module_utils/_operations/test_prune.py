@@ -174,6 +174,13 @@ class TestByRules:
         assert told == {bare: ["it is unverified: it has no usable manifest"], **namesakes}
         assert there(tmp_path) == sorted([bare, *files["db1", "1"], files["db1", "2"][1], *files["db2", "1"], other])
 
+    def test_a_group_that_was_left_behind_stays_though_it_is_meant(self, tmp_path: Path) -> None:
+        for day in (100, 101, 102):
+            put_backup(tmp_path, ago(days=day), instance="old")
+        put_backup(tmp_path, ago(days=1), instance="new")
+        report = run(tmp_path, groups=frozenset([Group("db1", "postgresql", "old", "database", "app")]))
+        assert (report.changed, len(there(tmp_path))) == (False, 4)
+
     def test_a_clusters_globals_can_be_a_group_that_is_meant(self, tmp_path: Path) -> None:
         for day in (1, 2):
             put_backup(tmp_path, ago(days=day), kind="globals", database=None)
