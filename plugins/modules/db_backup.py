@@ -115,6 +115,8 @@ options:
       - Further arguments for C(pg_dump), for PostgreSQL only, each as one word with its value, such as V(--exclude-table=audit).
       - Those that would change the file, its format, the number of jobs or the connection are refused. So are V(--clean),
         V(--create) and V(--if-exists), with which M(lastgood.database.db_restore) could not restore a plain dump.
+      - A dump from which they leave something out, such as tables or all rows, counts as a backup of the database like any other.
+        It becomes the last good one, and lets others be pruned. Give such backups a directory of their own.
     type: list
     elements: str
     default: []
