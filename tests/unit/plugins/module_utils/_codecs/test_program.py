@@ -19,9 +19,10 @@ import pytest
 from ansible_collections.lastgood.database.plugins.module_utils import _process
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleRunner
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Codec
-from ansible_collections.lastgood.database.plugins.module_utils._codecs.program import ProgramCodec
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.program import ProgramCodec, ProgramDecoding
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     BackupError,
+    ContentInvalid,
     NoSpace,
     ProgramFailed,
     ProgramMissing,
@@ -205,3 +206,21 @@ def test_a_signal_that_ends_the_program_at_its_end_is_an_error(
     with pytest.raises(ProgramFailed) as caught:
         bounded(lambda: encode(codec(code), b"some"))
     assert caught.value.details["exit_status"] == -signal.SIGTERM
+
+
+@pytest.mark.parametrize(
+    ("status", "error"), [(1, ContentInvalid), (31, ProgramFailed), (104, ProgramFailed), (127, ProgramFailed)]
+)
+def test_only_status_1_of_a_decoder_speaks_of_the_stream(
+    runner: ModuleRunner, python: Python, bounded: Bounded, status: int, error: type[BackupError]
+) -> None:
+    program = ProgramCodec("a program", runner, python(f"{COPIES}source.read(); sys.exit({status})"))
+
+    def decode() -> None:
+        with ProgramDecoding(program).decoding(lambda data: None) as decoder:
+            decoder.write(memoryview(b"some"))
+            decoder.finish()
+
+    with pytest.raises(BackupError) as caught:
+        bounded(decode)
+    assert type(caught.value) is error

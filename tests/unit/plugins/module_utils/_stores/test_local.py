@@ -667,8 +667,7 @@ class TestLocking:
     @only_root
     def test_root_leaves_a_lock_that_the_directorys_owner_can_take(self) -> None:
         with common_directory() as folder:  # an unprivileged user's
-            with LocalStore(str(folder)).lock(0):
-                pass
+            assert is_free(LocalStore(str(folder)))
 
             def take() -> bool:
                 with LocalStore(str(folder)).lock(0):
@@ -681,11 +680,9 @@ class TestLocking:
         with common_directory() as folder:
             owner = folder.stat()
             os.chown(folder, 0, 0)
-            with LocalStore(str(folder)).lock(0):
-                pass
+            assert is_free(LocalStore(str(folder)))
             os.chown(folder, owner.st_uid, owner.st_gid)
-            with LocalStore(str(folder)).lock(0):
-                pass
+            assert is_free(LocalStore(str(folder)))
             assert (folder / LOCK_NAME).stat().st_uid == owner.st_uid
 
     @only_root
@@ -706,8 +703,7 @@ class TestLocking:
         with store.lock(0):
             sleeper = subprocess.Popen(["sleep", str(LONG)])
         try:
-            with store.lock(0):
-                pass
+            assert is_free(store)
         finally:
             sleeper.kill()
             sleeper.wait()
