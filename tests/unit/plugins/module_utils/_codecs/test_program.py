@@ -223,4 +223,4 @@ def test_only_status_1_of_a_decoder_speaks_of_the_stream(
 
     with pytest.raises(BackupError) as caught:
         bounded(decode)
-    assert type(caught.value) is error
+    assert isinstance(caught.value, error)
