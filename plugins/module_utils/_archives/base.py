@@ -41,7 +41,7 @@ class ArchiveWriter(t.Protocol):
     """An archive that is being written."""
 
     def add(self, member: Member, chunks: t.Iterable[Chunk]) -> None:
-        """Add a file. The chunks come to exactly its size."""
+        """Add a file. The chunks come to exactly its size. What is written when this returns stays as it is."""
 
     def finish(self) -> None:
         """Write what comes after the last file."""

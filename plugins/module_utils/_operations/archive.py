@@ -18,11 +18,11 @@ import json
 import os
 import struct
 import typing as t
-from concurrent import futures
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from ansible_collections.lastgood.database.plugins.module_utils._archives.base import ArchiveFormat, Chunk, Member
+from ansible_collections.lastgood.database.plugins.module_utils._archives.output import file_output
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     BackupMissing,
     DestinationUnusable,
@@ -31,7 +31,6 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     NothingFound,
     PayloadCorrupt,
     StoreFailed,
-    store_errors,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._lane import lane
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, display_time
@@ -44,7 +43,6 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalo
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import LARGEST_MANIFEST
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import PARTIAL_SUFFIX, is_reserved, manifest_name
-from ansible_collections.lastgood.database.plugins.module_utils._process import write_all
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 
@@ -291,22 +289,6 @@ def _beginning(request: ArchiveRequest, size: int) -> bytes:
 # --- Applying it -----------------------------------------------------------------------------------
 
 
-class _Partial:
-    """The archive that is being written."""
-
-    def __init__(self, request: ArchiveRequest, descriptor: int) -> None:
-        self._doing = f"Writing {request.destination}"
-        self._descriptor = descriptor
-
-    def write(self, data: Chunk) -> None:
-        with store_errors(self._doing):
-            write_all(self._descriptor, data)
-
-    def write_at(self, offset: int, data: bytes) -> None:
-        with store_errors(self._doing):
-            os.pwrite(self._descriptor, data, offset)
-
-
 def _apply(request: ArchiveRequest, plan: Plan, size: int) -> str:
     """Write the archive, and return the digest of what is then there."""
     folder, partial = request.folder, f".{request.filename}{PARTIAL_SUFFIX}"
@@ -315,17 +297,17 @@ def _apply(request: ArchiveRequest, plan: Plan, size: int) -> str:
         raise Locked(f"Another run is writing {request.destination}.", "Wait for it, and run again.")
     committed = False
     try:
-        writer = request.format.writer(_Partial(request, descriptor))
-        for item in plan.items:
-            writer.add(item.member, [item.data] if item.data is not None else _payload(request.store, item))
-        writer.finish()
-        written = os.fstat(descriptor).st_size
-        if written != size:
-            raise StoreFailed(f"{request.destination} has {written} bytes, not {size}.", f"Run again. {_AS_BEFORE}")
-        with futures.ThreadPoolExecutor(max_workers=1) as digesting:
-            digested = digesting.submit(sha256_of, folder, partial)  # while the disk is waited for
-            folder.finish(descriptor)
-        sha256 = digested.result()
+        with file_output(descriptor, f"Writing {request.destination}") as output:
+            writer = request.format.writer(output)
+            for item in plan.items:
+                writer.add(item.member, [item.data] if item.data is not None else _payload(request.store, item))
+                output.settled()
+            writer.finish()
+            written = os.fstat(descriptor).st_size
+            if written != size:
+                raise StoreFailed(f"{request.destination} has {written} bytes, not {size}.", f"Run again. {_AS_BEFORE}")
+            sha256 = output.finish()
+        folder.finish(descriptor)
         folder.rename(partial, request.filename)
         committed = True
         return sha256
