@@ -113,9 +113,10 @@ options:
   extra_args:
     description:
       - Further arguments for C(pg_dump), for PostgreSQL only, each as one word with its value, such as V(--exclude-table=audit).
-      - Those that would change the file, its format, the number of jobs or the connection are refused. So are V(--clean),
-        V(--create) and V(--if-exists), with which M(lastgood.database.db_restore) could not restore a plain dump.
-      - A dump from which they leave something out, such as tables or all rows, counts as a backup of the database like any other.
+      - Those that would change the file, its format, the number of jobs or the connection are refused. So are those that leave
+        no backup of a database, such as V(--schema-only) and V(--data-only), and those with which
+        M(lastgood.database.db_restore) could not restore a plain dump, such as V(--clean) and V(--create).
+      - A dump from which they leave some tables or schemas out counts as a backup of the database like any other.
         It becomes the last good one, and lets others be pruned. Give such backups a directory of their own.
     type: list
     elements: str

@@ -6,8 +6,9 @@
 
 """Which of a user's arguments for pg_dump are taken.
 
-None that would change what is written where, or to whom we talk; and none that has a plain dump drop things first, or lead to
-another database: db_restore puts it into a new one. An archive knows these only when it is restored.
+None that would change what is written where, or to whom we talk. None that leaves out all tables or all their rows: what is
+left is no backup of a database, and would pass for one. None that has a plain dump drop things first, lead to another database
+or change the session's user: db_restore puts it into a new one, as one user. An archive knows these only when it is restored.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import typing as t
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
 
-_REFUSED_LONG = (
+_OURS_LONG = (
     "--file",
     "--format",
     "--jobs",
@@ -35,10 +36,27 @@ _REFUSED_LONG = (
     "--help",
     "--version",
 )
-_REFUSED_SHORT = "fFjZdhpUWw?V"
-_FOR_RESTORE_LONG = ("--clean", "--create", "--if-exists")
+_OURS_SHORT = "fFjZdhpUWw?V"
+_NO_BACKUP_LONG = ("--data-only", "--schema-only", "--statistics-only", "--no-data", "--no-schema", "--section")
+_NO_BACKUP_SHORT = "as"
+_FOR_RESTORE_LONG = ("--clean", "--create", "--if-exists", "--use-set-session-authorization")
 _FOR_RESTORE_SHORT = "cC"
 _SHORT_WITH_VALUE = "eEnNStT"
+_WHOLE_NAMES = ("--schema", "--statistics")  # options of their own, though longer ones begin so
+
+_OURS = "the collection's own to set"
+_NO_BACKUP = "and what is left in such a dump is no backup of a database"
+_FOR_RESTORE = "and db_restore always makes a new database, as one user"
+_REASONS_LONG = (
+    *((name, _OURS) for name in _OURS_LONG),
+    *((name, _NO_BACKUP) for name in _NO_BACKUP_LONG),
+    *((name, _FOR_RESTORE) for name in _FOR_RESTORE_LONG),
+)
+_REASONS_SHORT = {
+    **dict.fromkeys(_OURS_SHORT, _OURS),
+    **dict.fromkeys(_NO_BACKUP_SHORT, _NO_BACKUP),
+    **dict.fromkeys(_FOR_RESTORE_SHORT, _FOR_RESTORE),
+}
 
 
 def check_extra_arguments(arguments: t.Sequence[str]) -> None:
@@ -56,17 +74,14 @@ def _refusal(argument: str) -> str | None:
     if len(argument) < 2 or not argument.startswith("-") or argument == "--":
         return "which is not an argument that begins with a dash"
     if argument.startswith("--"):
-        # pg_dump takes any beginning of a name that fits one option only.
         name = argument.partition("=")[0]
-        clash = next((refused for refused in (*_REFUSED_LONG, *_FOR_RESTORE_LONG) if refused.startswith(name)), None)
-        if clash in _FOR_RESTORE_LONG:
-            return f"which may be {clash}, and db_restore always makes a new database"
-        return f"which may change {clash}, the collection's own to set" if clash else None
+        if name in _WHOLE_NAMES:
+            return None
+        # pg_dump takes any beginning of a name that fits one option only.
+        return next((f"which may be {refused}, {why}" for refused, why in _REASONS_LONG if refused.startswith(name)), None)
     for place, letter in enumerate(argument[1:], start=2):
-        if letter in _REFUSED_SHORT:
-            return f"which sets -{letter}, the collection's own to set"
-        if letter in _FOR_RESTORE_SHORT:
-            return f"which sets -{letter}, and db_restore always makes a new database"
+        if letter in _REASONS_SHORT:
+            return f"which sets -{letter}, {_REASONS_SHORT[letter]}"
         if letter in _SHORT_WITH_VALUE:
             return None if argument[place:] else "which lacks its value"
     return None

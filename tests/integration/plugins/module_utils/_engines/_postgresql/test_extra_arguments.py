@@ -20,22 +20,22 @@ from tools.throwaway_postgresql import Server
 
 DATA = "create table in_app (n int); create table other (n int)"
 
-# They choose or shape the content, or say more; none changes the file, its format, the jobs or the connection, or has a plain
-# dump drop things first or lead to another database.
+# They choose or shape the content, or say more; none changes the file, its format, the jobs or the connection, leaves out all
+# tables or all rows, or has a plain dump drop things first, lead to another database or change the session's user.
 HARMLESS = set(
     re.findall(
         r"\S+",
         """
     verbose sync-method
-    data-only blobs no-blobs large-objects no-large-objects extension exclude-extension encoding
-    schema exclude-schema no-owner schema-only superuser table exclude-table no-privileges
+    blobs no-blobs large-objects no-large-objects extension exclude-extension encoding
+    schema exclude-schema no-owner superuser table exclude-table no-privileges
     column-inserts disable-dollar-quoting disable-triggers enable-row-security
     exclude-table-and-children exclude-table-data exclude-table-data-and-children extra-float-digits filter
-    include-foreign-data inserts load-via-partition-root no-comments no-data no-policies no-publications
-    no-schema no-security-labels no-statistics no-subscriptions no-table-access-method no-tablespaces
+    include-foreign-data inserts load-via-partition-root no-comments no-policies no-publications
+    no-security-labels no-statistics no-subscriptions no-table-access-method no-tablespaces
     no-toast-compression no-unlogged-table-data on-conflict-do-nothing quote-all-identifiers
-    rows-per-insert section sequence-data serializable-deferrable snapshot statistics statistics-only strict-names
-    table-and-children use-set-session-authorization
+    rows-per-insert sequence-data serializable-deferrable snapshot statistics strict-names
+    table-and-children
     """,
     )
 )

@@ -24,10 +24,10 @@ REFUSED_SHORT = "fFjZdhpUWwV?"
     [
         *("--exclude-table=a", "-Ta", "-T=a", "--exclude-table-data=audit.*", "--exclude-schema=x", "-Nx"),
         *("--table=a", "-ta", "--schema=public", "-npublic", "-n public"),
-        *("--schema-only", "-s", "--data-only", "-a", "--no-owner", "-O", "--no-privileges", "-x", "--no-comments"),
+        *("--no-owner", "-O", "--no-privileges", "-x", "--no-comments"),
         *("-vO", "-bOx", "--verbose", "-v", "--blobs", "--no-blobs"),
         *("--encoding=UTF8", "-EUTF8", "--extension=x", "-ex", "--superuser=x", "-Sx"),
-        *("--inserts", "--column-inserts", "--rows-per-insert=100", "--serializable-deferrable", "--section=data"),
+        *("--inserts", "--column-inserts", "--rows-per-insert=100", "--serializable-deferrable"),
         *("--snapshot=00000003-1", "--no-security-labels", "--no-statistics", "--no-policies", "--statistics"),
         # A value may look like anything: it is in the same word.
         *("--exclude-table=--file=x", "-Tf", "-tF", "-nd", "-Ehp", "-vTf", "--table=/tmp/x", "--exclude-table=a b"),
@@ -53,7 +53,22 @@ def test_every_spelling_of_a_short_option_of_ours_is_refused(letter: str) -> Non
             check_extra_arguments(["-O", argument])
 
 
-@pytest.mark.parametrize("argument", ["--clean", "--cl", "--create", "--cr", "--if-exists", "--if", "-c", "-C", "-vC", "-Oc"])
+@pytest.mark.parametrize(
+    "argument",
+    [
+        *("--schema-only", "--schema-o", "-s", "-vs", "--data-only", "--da", "-a", "-Oa", "--no-data", "--no-schema"),
+        *("--section=data", "--sec=pre-data", "--section", "--statistics-only"),
+    ],
+)
+def test_what_leaves_no_backup_of_a_database_is_refused(argument: str) -> None:
+    with pytest.raises(ArgumentInvalid, match="no backup of a database"):
+        check_extra_arguments([argument])
+
+
+@pytest.mark.parametrize(
+    "argument",
+    ["--clean", "--cl", "--create", "--cr", "--if-exists", "--if", "-c", "-C", "-vC", "-Oc", "--use-set-session-authorization"],
+)
 def test_what_would_keep_a_plain_dump_from_going_into_a_new_database_is_refused(argument: str) -> None:
     with pytest.raises(ArgumentInvalid, match="db_restore always makes a new database"):
         check_extra_arguments([argument])
