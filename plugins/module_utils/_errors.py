@@ -271,7 +271,7 @@ class NameConflict(BackupError):
 
 
 class Locked(BackupError):
-    """Another run is writing a backup of the same database."""
+    """Another run holds what is needed: the directory, or the name of the database."""
 
     code = "locked"
 

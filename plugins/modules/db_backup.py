@@ -128,7 +128,7 @@ options:
   lock_timeout:
     description:
       - How long to wait for locks, which are those on a PostgreSQL database's tables, the lock of whoever writes to an SQLite
-        database, and another run's backup of the same database.
+        database, and another run's backup of a database of the same name into the same directory.
     type: str
     default: 60s
 notes:

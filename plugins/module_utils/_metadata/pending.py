@@ -69,11 +69,11 @@ class Pending:
         wait_for_lock(self._copy_descriptor, 0)
         return self._store.path(self._copy)
 
-    def commit(self, manifest: Manifest, lock_timeout: float) -> None:
+    def commit(self, manifest: Manifest) -> None:
         """Bring the payload to the disk, put the manifest in place, and give the payload its name."""
         store, sidecar = self._store, names.manifest_name(self.filename)
         store.finish(self._descriptor)
-        with store.lock(lock_timeout):
+        with store.lock():
             if store.taken(self.filename) or store.taken(sidecar):
                 raise StoreFailed(
                     f"{store.path(self.filename)} appeared while the backup was being made.",
@@ -115,15 +115,15 @@ def pending(
     deadline = time.monotonic() + lock_timeout
     writing = set() if writing is None else writing
     while True:
-        claimed = _claim(store, label, compression, clock, lock_timeout, writing)
+        claimed = _claim(store, label, compression, clock, writing)
         if isinstance(claimed, Pending):
             break
         if is_stopped():
             raise Interrupted("The run was ended while it waited for another one.", "Run it again.")
         if time.monotonic() >= deadline:
             raise Locked(
-                f"Another run has been writing a backup of the same database, {store.path(claimed)}, "
-                f"for more than {lock_timeout:g} seconds.",
+                f"Another run is writing a backup of a database of the same name, {store.path(claimed)}, "
+                f"and was waited for for {lock_timeout:g} seconds.",
                 "Wait for it, see what it hangs on, or raise lock_timeout. Where no such run is alive, the file is another "
                 "user's, whose lock can't be seen: remove it.",
             )
@@ -135,11 +135,9 @@ def pending(
         claimed.release()
 
 
-def _claim(
-    store: LocalStore, label: str, compression: names.Compression, clock: Clock, lock_timeout: float, writing: set[str]
-) -> Pending | str:
+def _claim(store: LocalStore, label: str, compression: names.Compression, clock: Clock, writing: set[str]) -> Pending | str:
     """Return the claim, or the name of the partial while somebody else writes a backup of this database."""
-    with store.lock(lock_timeout):
+    with store.lock():
         files = store.names()
         swept, alive = _sweep(store, files)
         for other in alive:

@@ -279,7 +279,7 @@ def _back_up(request: DumpRequest, step: Step, clock: Clock, writing: set[str], 
                     return Result("unchanged", facts, kept, reason="its content is that of the last one")
                 # Gone, or found bad, in between: then the new dump is the one to keep.
         manifest = _manifest(request, target, payload, content_bytes, content_sha256, clock())
-        payload.commit(manifest, request.lock_timeout)
+        payload.commit(manifest)
     if rotten is not None:
         # Only now: had the commit failed, the old one would still be the best there is.
         warnings += _call_corrupt(request, rotten, clock())
@@ -328,7 +328,7 @@ def _call_corrupt(request: DumpRequest, backup: Backup, now: datetime) -> list[s
 
 
 def _note(request: DumpRequest, backup: Backup, **values: t.Any) -> Backup | None:
-    with request.store.lock(request.lock_timeout):
+    with request.store.lock():
         return rewrite(request.store, backup, **values)
 
 

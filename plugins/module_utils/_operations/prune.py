@@ -52,7 +52,6 @@ from ansible_collections.lastgood.database.plugins.module_utils._retention impor
 )
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
 
-_LOCK_SECONDS = 60.0
 _LEFTOVER_STAYS = timedelta(days=1)
 _FAILURES_TOLD = 3  # in words; all of them are in the result
 
@@ -194,7 +193,7 @@ def prune(request: PruneRequest, clock: Clock, *, check_mode: bool) -> Report:
         if check_mode:
             plan.decision = _without_groups(plan.decision, stays)
             return Report(plan, plan.decision.deleted, plan.leftovers, warnings=warnings, unread=reader.unread)
-        with store.lock(_LOCK_SECONDS):
+        with store.lock():
             again = _plan(request, clock())
             again.decision = _without_groups(again.decision, {**_lost_groups(again.decision, plan.decision), **stays})
             if reader.has_read_all(again.decision):

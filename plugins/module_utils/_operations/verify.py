@@ -65,7 +65,6 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores.base imp
 
 UNKNOWN = "unknown"  # origin and instance of a backup that was adopted: it stands for no other, and no other for it
 
-_LOCK_SECONDS = 60.0
 _LONGEST_DETAIL = 1000  # characters
 _HEAD_BYTES = 4096
 
@@ -431,7 +430,7 @@ def _note(store: Store, backup: Backup, finding: Finding, now: datetime, *, chec
     if check_mode:
         return judged
     filename = backup.name.filename
-    with store.lock(_LOCK_SECONDS):
+    with store.lock():
         there = Catalog(store).find(filename)
         if there is None or there._replace(path=backup.path) != backup:
             detail = "It was replaced, deleted or verified by somebody else in the meantime."

@@ -11,6 +11,9 @@ from __future__ import annotations
 import typing as t
 from datetime import datetime, timezone
 
+# How long to wait for a store's lock. It is held for moments only, so that whoever is kept for longer has met one that hangs.
+LOCK_SECONDS = 60.0
+
 
 class FileFacts(t.NamedTuple):
     """What a store says of one of its files."""
@@ -72,7 +75,7 @@ class Store(t.Protocol):
     def chunks(self, name: str) -> t.Generator[memoryview, None, None]:
         """Read a file from its first byte to its last. A chunk is good until the next is asked for."""
 
-    def lock(self, seconds: float) -> t.ContextManager[None]:
+    def lock(self, seconds: float = LOCK_SECONDS) -> t.ContextManager[None]:
         """Keep other runs from committing, deleting and sweeping. Raises Locked when they keep us for ``seconds``."""
 
     def replace(self, name: str, data: bytes, like: str | None = None) -> None:

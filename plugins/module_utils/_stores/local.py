@@ -29,7 +29,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     store_errors,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._process import CHUNK_BYTES, read_full, write_all
-from ansible_collections.lastgood.database.plugins.module_utils._stores.base import FileFacts
+from ansible_collections.lastgood.database.plugins.module_utils._stores.base import LOCK_SECONDS, FileFacts
 
 LOCK_NAME = ".lastgood.lock"
 
@@ -157,7 +157,7 @@ class LocalStore:
                 os.close(descriptor)
 
     @contextlib.contextmanager
-    def lock(self, seconds: float) -> t.Iterator[None]:
+    def lock(self, seconds: float = LOCK_SECONDS) -> t.Iterator[None]:
         with store_errors(f"Opening {self.path(LOCK_NAME)}"):
             descriptor = self._open_lock()
         try:

@@ -28,7 +28,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp im
 from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.connection import Connection, SftpSettings
 from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.packets import StatusError
 from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.session import Conversation, Session
-from ansible_collections.lastgood.database.plugins.module_utils._stores.base import FileFacts
+from ansible_collections.lastgood.database.plugins.module_utils._stores.base import LOCK_SECONDS, FileFacts
 
 _POSIX_RENAME = b"posix-rename@openssh.com"
 _STATVFS = b"statvfs@openssh.com"
@@ -148,7 +148,7 @@ class SftpStore:
         self._do(f"Reading {path}", conversations.close_handle(handle))
 
     @contextlib.contextmanager
-    def lock(self, seconds: float) -> t.Iterator[None]:
+    def lock(self, seconds: float = LOCK_SECONDS) -> t.Iterator[None]:
         """SFTP has no locks, and needs none here: a commit refuses to replace, and to delete twice does no harm."""
         yield
 

@@ -587,6 +587,17 @@ def test_root_backs_up_a_user_s_database_in_the_folder_of_another(tmp_path: Path
     assert app.back_up().outcomes == ["created"]
 
 
+def test_databases_of_one_run_wait_for_each_other_also_where_no_other_run_is_waited_for(tmp_path: Path) -> None:
+    paths = []
+    for number in range(16):
+        folder = tmp_path / f"app{number}"
+        folder.mkdir()
+        app = make_application(folder)
+        paths.append(str(app.path.rename(folder / f"app{number}.db")))
+    done = app.back_up(databases=paths, parallel_databases=8, lock_timeout="0s")
+    assert done.outcomes == ["created"] * 16
+
+
 @only_root
 def test_root_backs_up_many_of_others_and_of_its_own_at_once(tmp_path: Path, open_folder: Path) -> None:
     paths = []

@@ -82,6 +82,13 @@ def tiny(tmp_path: Path) -> Iterator[Path]:
         yield path
 
 
+class Impatient(LocalStore):
+    """Waits for no lock."""
+
+    def lock(self, seconds: float = 0) -> AbstractContextManager[None]:
+        return super().lock(0)
+
+
 def claim(
     store: LocalStore,
     label: str = "app",
@@ -96,7 +103,7 @@ def make(store: LocalStore, label: str = "app", data: bytes = PAYLOAD) -> str:
     """Make a whole backup, and return its name."""
     with claim(store, label) as payload:
         payload.write(data)
-        payload.commit(told_by(payload), 0)
+        payload.commit(told_by(payload))
     return payload.filename
 
 
@@ -143,7 +150,7 @@ class TestClaiming:
         (tmp_path / there).write_bytes(b"earlier")
         with claim(store, compression=compression) as payload:
             assert payload.filename.startswith("backup_app_2026-03-01_12-00-01.dump")
-            payload.commit(told_by(payload), 0)
+            payload.commit(told_by(payload))
         assert (tmp_path / there).read_bytes() == b"earlier"
 
     def test_the_first_second_that_is_free_is_taken(self, store: LocalStore, tmp_path: Path) -> None:
@@ -205,13 +212,13 @@ class TestClaiming:
 
         def second() -> None:
             with claim(Waiting(str(tmp_path)), timeout=LONG) as payload:
-                payload.commit(told_by(payload), 0)
+                payload.commit(told_by(payload))
 
         thread = threading.Thread(target=second)
         with claim(store) as payload:
             thread.start()
             assert waits.wait(LONG)
-            payload.commit(told_by(payload), 0)
+            payload.commit(told_by(payload))
         thread.join()
         assert set(backups(tmp_path)) == {NAME, "backup_app_2026-03-01_12-00-01.dump.gz"}
 
@@ -224,10 +231,10 @@ class TestClaiming:
         with pending(store, "app", "gzip", lambda: NOW, 0, writing=writing) as first:
             with pending(store, "app", "gzip", lambda: NOW, 0, writing=writing) as second:
                 assert writing == {NAME, "backup_app_2026-03-01_12-00-01.dump.gz"} == {first.filename, second.filename}
-                second.commit(told_by(second), 0)
+                second.commit(told_by(second))
             with pytest.raises(Locked), claim(store):  # of another run
                 pass
-            first.commit(told_by(first), 0)
+            first.commit(told_by(first))
         assert (len(backups(tmp_path)), writing) == (2, set())
 
     def test_other_databases_go_on_side_by_side(self, store: LocalStore, tmp_path: Path) -> None:
@@ -237,15 +244,23 @@ class TestClaiming:
             for payload, label in zip(payloads, labels, strict=True):
                 payload.write(label.encode())
             for payload in payloads:
-                payload.commit(told_by(payload), 0)
+                payload.commit(told_by(payload))
         for payload, label in zip(payloads, labels, strict=True):
             assert (tmp_path / payload.filename).read_bytes() == label.encode()
         assert len(files(tmp_path)) == 2 * len(labels)
 
-    def test_a_claim_waits_no_longer_for_the_lock_than_it_was_told_to(self, store: LocalStore, tmp_path: Path) -> None:
-        with LocalStore(str(tmp_path)).lock(0), pytest.raises(Locked), claim(store):
+    def test_a_claim_fails_where_another_run_does_not_let_go_of_the_lock(self, store: LocalStore, tmp_path: Path) -> None:
+        with store.lock(0), pytest.raises(Locked), claim(Impatient(str(tmp_path))):
             pass
         assert files(tmp_path) == set()
+
+    def test_without_a_moment_to_wait_for_a_database_it_still_waits_for_the_lock(self, store: LocalStore, tmp_path: Path) -> None:
+        with contextlib.ExitStack() as held:
+            held.enter_context(LocalStore(str(tmp_path)).lock(0))
+            letting_go = threading.Timer(0.2, held.close)
+            letting_go.start()
+            assert make(store) == NAME
+            letting_go.join()
 
 
 class TestCommitting:
@@ -265,7 +280,7 @@ class TestCommitting:
             payload.write(memoryview(PAYLOAD)[5:])
             assert payload.bytes_written == len(PAYLOAD)
             assert payload.sha256 == hashlib.sha256(PAYLOAD).hexdigest()
-            payload.commit(told_by(payload), 0)
+            payload.commit(told_by(payload))
         assert files(tmp_path) == {NAME, SIDECAR}
         assert (tmp_path / NAME).read_bytes() == PAYLOAD
         assert (tmp_path / SIDECAR).read_bytes() == told_by(payload).to_bytes()
@@ -341,15 +356,15 @@ class TestCommitting:
             appear(tmp_path / name)
             before = state_of(tmp_path / name)
             with pytest.raises(StoreFailed, match="appeared"):
-                payload.commit(told_by(payload), 0)
+                payload.commit(told_by(payload))
         assert state_of(tmp_path / name) == before
         assert files(tmp_path) == {name}
 
-    def test_a_commit_waits_no_longer_for_the_lock_than_it_was_told_to(self, store: LocalStore, tmp_path: Path) -> None:
-        with claim(store) as payload:
+    def test_a_commit_fails_where_another_run_does_not_let_go_of_the_lock(self, store: LocalStore, tmp_path: Path) -> None:
+        with claim(Impatient(str(tmp_path))) as payload:
             payload.write(PAYLOAD)
-            with LocalStore(str(tmp_path)).lock(0), pytest.raises(Locked):
-                payload.commit(told_by(payload), 0)
+            with store.lock(0), pytest.raises(Locked):
+                payload.commit(told_by(payload))
         assert files(tmp_path) == set()
 
     def test_one_that_fails_at_the_manifest_leaves_nothing(self, store: LocalStore, tmp_path: Path) -> None:
@@ -357,7 +372,7 @@ class TestCommitting:
             payload.write(PAYLOAD)
             (tmp_path / SIDECAR_PARTIAL).mkdir()
             with pytest.raises(StoreFailed):
-                payload.commit(told_by(payload), 0)
+                payload.commit(told_by(payload))
         assert files(tmp_path) == {SIDECAR_PARTIAL}
 
     def test_one_that_fails_at_the_rename_leaves_nothing(self, store: LocalStore, tmp_path: Path) -> None:
@@ -365,7 +380,7 @@ class TestCommitting:
             payload.write(PAYLOAD)
             (tmp_path / PARTIAL).unlink()
             with pytest.raises(StoreFailed):
-                payload.commit(told_by(payload), 0)
+                payload.commit(told_by(payload))
         assert files(tmp_path) == set()
 
     @pytest.mark.parametrize("error", [StoreFailed("Input/output error.", "Look."), KeyboardInterrupt()])
@@ -390,7 +405,7 @@ class TestCommitting:
         before = put_backup(tmp_path, ago(days=1))
         with pytest.raises(type(error)), claim(Failing(str(tmp_path))) as payload:
             payload.write(PAYLOAD)
-            payload.commit(told_by(payload), 0)
+            payload.commit(told_by(payload))
         assert files(tmp_path) == {before, manifest_name(before)}
 
     @only_root
@@ -410,7 +425,7 @@ class TestCommitting:
         with claim(store) as payload:
             payload.write(b"x" * store.free_bytes())
             with pytest.raises(NoSpace):
-                payload.commit(told_by(payload), 0)
+                payload.commit(told_by(payload))
         assert files(tiny) == {before, manifest_name(before)}
         assert backups(tiny) == {before: "good"}
 
@@ -500,7 +515,7 @@ class TestDeadRuns:
             assert set(payload.swept) == left
             assert len(payload.swept) == len(left)
             payload.write(PAYLOAD)
-            payload.commit(told_by(payload), 0)
+            payload.commit(told_by(payload))
         assert files(tmp_path) == {name for kept in (earlier, payload.filename) for name in (kept, manifest_name(kept))}
         assert backups(tmp_path)[earlier] == "good"
 
@@ -523,7 +538,7 @@ class TestDeadRuns:
                 payload.write(PAYLOAD)
                 talk.send(payload.filename)
                 talk.recv()
-                payload.commit(told_by(payload)._replace(database="living"), LONG)
+                payload.commit(told_by(payload)._replace(database="living"))
             talk.send("done")
             talk.recv()
 
@@ -603,5 +618,5 @@ class TestDeadRuns:
             payload.write(PAYLOAD)
             shutil.rmtree(place)
             with pytest.raises(StoreFailed):
-                payload.commit(told_by(payload), 0)
+                payload.commit(told_by(payload))
         store.close()

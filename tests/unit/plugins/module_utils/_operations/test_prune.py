@@ -35,7 +35,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.names 
 from ansible_collections.lastgood.database.plugins.module_utils._operations import prune as operations
 from ansible_collections.lastgood.database.plugins.module_utils._operations.prune import Named, PruneRequest, Report, prune
 from ansible_collections.lastgood.database.plugins.module_utils._retention import Rules
-from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
+from ansible_collections.lastgood.database.plugins.module_utils._stores.base import LOCK_SECONDS, Store
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LOCK_NAME, LocalStore
 from ansible_collections.lastgood.database.tests.support.backups import NOW, PAYLOAD, ago, put_backup, put_payload
 from ansible_collections.lastgood.database.tests.support.observe import assert_whole, contents, payloads, state_of
@@ -72,7 +72,7 @@ class Disturbed(LocalStore):
         super().__init__(str(folder))
         self._disturb = disturb
 
-    def lock(self, seconds: float) -> Any:
+    def lock(self, seconds: float = LOCK_SECONDS) -> Any:
         self._disturb()
         self._disturb = lambda: None  # once
         return super().lock(seconds)
