@@ -46,6 +46,12 @@ class Interrupted(BackupError):
     code = "interrupted"
 
 
+class HostExhausted(BackupError):
+    """The host has no memory, or may start no thread, for us."""
+
+    code = "host_exhausted"
+
+
 class LibraryMissing(BackupError):
     """A Python library is not installed on the host."""
 

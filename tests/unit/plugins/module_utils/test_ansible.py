@@ -177,6 +177,14 @@ def test_a_missing_library_is_named_with_the_python_that_lacks_it(start: Callabl
     assert result["error"] == {"code": "library_missing", "library": "psycopg2"}
 
 
+@pytest.mark.parametrize("greed", ["threading.stack_size(1 << 46); threading.Thread().start()", "bytearray(1 << 60)"])
+def test_a_host_that_gives_no_thread_and_no_memory_is_no_traceback(start: Callable[..., Module], greed: str) -> None:
+    result = start(f"def operation(runner): {greed}").end()
+    assert result["error"] == {"code": "host_exhausted"}
+    assert result["msg"].startswith("The host gave out: ")
+    assert "TasksMax" in result["msg"]
+
+
 # In any other option Ansible itself stumbles over it, where it logs what a module was given.
 @pytest.mark.parametrize(("option", "value"), [("words", ["a", "b\0"]), ("secret", "a\0b"), ("inner", {"secret": "a\0b"})])
 def test_no_option_may_have_what_no_program_and_no_path_can_have(
