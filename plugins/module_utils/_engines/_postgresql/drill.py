@@ -65,6 +65,7 @@ _LACKS = re.compile(
     r"|server closed the connection|connection to (?:the )?server|terminating connection|the database system is"
     r"|canceling statement|unsupported version|could not (?:connect|fork)|SSL|crashed|lost"
 )
+_SPEAKS_OF_THE_DUMP = (1, 3)  # how pg_restore ends over an archive, and psql over a script
 _SPEAKS_ENGLISH = re.compile(r"(?:C|POSIX|en[_.].*|)(?:\..*)?")
 
 # Of a partitioned table, each partition has its rows.
@@ -134,7 +135,7 @@ class _Drill:
                     f"{error.problem} The server does not speak English, so that a lack can't be told from a bad backup.",
                     "Leave the options of the login out for a server of the drill's own, or set lc_messages to C.",
                 ) from error
-            if error.details.get("exit_status", 0) < 0 or _LACKS.search(error.problem):
+            if error.details.get("exit_status") not in _SPEAKS_OF_THE_DUMP or _LACKS.search(error.problem):
                 raise
             raise ContentInvalid(error.problem, "Take another backup.") from error
         return self._count()

@@ -25,6 +25,10 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.manife
 from ansible_collections.lastgood.database.plugins.module_utils._process import Command, Consumer, Runner, consuming
 
 _MAJOR = re.compile(r"\d{1,4}(?!\d)")
+# Of what pg_restore says: not the archive's fault, but that of this host or of the program.
+_HOST_S_OWN = re.compile(
+    r"out of memory|Cannot allocate memory|Too many open files|Input/output error|unsupported version|this build does not support"
+)
 _OLDEST_MAJOR = 9  # where nobody says what the dump is of, any will do
 
 
@@ -128,7 +132,7 @@ class _ArchiveLook:
         try:
             self.consumer.finish()
         except ProgramFailed as error:
-            if error.details.get("exit_status", 0) < 0 or "unsupported version" in error.problem:
+            if error.details.get("exit_status") != 1 or _HOST_S_OWN.search(error.problem):
                 raise
             raise ContentInvalid(error.problem, "Take another backup.") from error
         return WHOLE

@@ -234,6 +234,29 @@ def test_without_pg_restore_a_digest_is_told_and_the_rest_is_inconclusive(site: 
     assert verdicts(verify(site.directory, **where)) == [("checksum", "failed", "corrupt")]
 
 
+@pytest.mark.parametrize(
+    ("trouble", "words"),
+    [
+        ("ulimit -v 12000", "memory"),
+        ("ulimit -n 4", "Too many open files"),
+        ("exec /nonexistent", "not found"),
+        ("kill -KILL $$", "ended by signal 9"),
+    ],
+)
+def test_trouble_that_pg_restore_has_with_the_host_is_not_the_backup_s_fault(
+    site: Site, tmp_path: Path, trouble: str, words: str
+) -> None:
+    site.sql("create table large as select repeat('x', 30 * 1024 * 1024)")
+    site.back_up()
+    program = site.server.bin_directory / "pg_restore"
+    troubled = tmp_path / "pg_restore"
+    troubled.write_text(f'#!/bin/sh\n[ "$1" = --version ] || {{ {trouble}; }}\nexec {program} "$@"\n', encoding="utf-8")
+    troubled.chmod(0o755)
+    done = verify(site.directory, level="structure", bin_directory=str(tmp_path))
+    assert verdicts(done) == [("structure", "inconclusive", "good")]
+    assert any(words in warning for warning in done.warnings)
+
+
 @pytest.mark.skipif(not AS_ROOT, reason="another user needs root")
 def test_one_that_may_not_be_read_is_inconclusive(open_folder: Path, unprivileged: Host, tmp_path: Path) -> None:
     directory = back_up_sqlite(tmp_path)
