@@ -57,7 +57,7 @@ class _Member:
     def __init__(self, decompressor: t.Any) -> None:
         self._decompressor: _Decompressor = decompressor
         self.ended = False
-        self.rest = b""
+        self.rest_bytes = 0
 
     def decode(self, data: memoryview) -> t.Iterator[bytes]:
         decompressor, pending = self._decompressor, data
@@ -67,7 +67,7 @@ class _Member:
             yield piece
             if decompressor.eof or (not pending and len(piece) < CHUNK_BYTES):
                 break
-        self.ended, self.rest = decompressor.eof, decompressor.unused_data
+        self.ended, self.rest_bytes = decompressor.eof, len(decompressor.unused_data)
 
 
 def _isal(level: Level) -> Codec | None:

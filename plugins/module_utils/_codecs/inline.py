@@ -15,6 +15,10 @@ from dataclasses import dataclass
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Decoder, Encoder, Write
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ContentInvalid
 
+# What a member is fed at first, and twice as much each time: what follows its end is copied, and a stream may be made of
+# nothing but ends.
+_FIRST_BYTES = 1024
+
 _DAMAGED = "Take another backup, or another copy of this one."
 
 
@@ -57,11 +61,11 @@ class InlineCodec:
 class Member(t.Protocol):
     """A member of a compressed stream that is being decoded: a stream may be several, one after the other.
 
-    ``rest`` is what followed the member's end, once it ``ended``.
+    Once it ``ended``, ``rest_bytes`` is how much of the last bytes followed its end.
     """
 
     ended: bool
-    rest: bytes
+    rest_bytes: int
 
     def decode(self, data: memoryview) -> t.Iterator[bytes]:
         """Take in the next bytes, and give what comes out in bounded pieces. Raises what the library raises."""
@@ -75,19 +79,24 @@ class InlineDecoder:
         self._errors = errors
         self._output = output
         self._member: Member | None = None
-        self._ended = False
+        self._most = 0
+        self._has_begun = False
 
     def write(self, chunk: memoryview) -> None:
         while chunk:
-            member = self._member = self._member or self._make()
-            for piece in self._decode(member, chunk):
+            if self._member is None:
+                self._member, self._most, self._has_begun = self._make(), _FIRST_BYTES, True
+            member, taken = self._member, min(len(chunk), self._most)
+            for piece in self._decode(member, chunk[:taken]):
                 self._output(piece)
-            self._ended, chunk = member.ended, memoryview(member.rest)
+            self._most *= 2
             if member.ended:
                 self._member = None
+                taken -= member.rest_bytes
+            chunk = chunk[taken:]
 
     def finish(self) -> None:
-        if not self._ended:
+        if self._member is not None or not self._has_begun:
             raise ContentInvalid("The compressed stream ends before its end.", _DAMAGED)
 
     def _decode(self, member: Member, chunk: memoryview) -> t.Iterator[bytes]:

@@ -108,7 +108,7 @@ class _Frame:
     def __init__(self, decompressor: t.Any) -> None:
         self._decompressor = decompressor
         self.ended = False
-        self.rest = b""
+        self.rest_bytes = 0
 
     def decode(self, data: memoryview) -> t.Iterator[bytes]:
         decompressor, pending = self._decompressor, data
@@ -117,7 +117,7 @@ class _Frame:
             pending = memoryview(b"")
             if decompressor.eof or decompressor.needs_input:
                 break
-        self.ended, self.rest = decompressor.eof, decompressor.unused_data
+        self.ended, self.rest_bytes = decompressor.eof, len(decompressor.unused_data)
 
 
 class _SlicedFrame:
@@ -131,7 +131,7 @@ class _SlicedFrame:
     def __init__(self, decompressor: t.Any) -> None:
         self._decompressor = decompressor
         self.ended = False
-        self.rest = b""
+        self.rest_bytes = 0
 
     def decode(self, data: memoryview) -> t.Iterator[bytes]:
         decompressor, found = self._decompressor, bytearray()
@@ -139,7 +139,7 @@ class _SlicedFrame:
             end = start + self._SLICE_BYTES
             found += decompressor.decompress(data[start:end])
             if decompressor.eof:
-                self.ended, self.rest = True, decompressor.unused_data + bytes(data[end:])
+                self.ended, self.rest_bytes = True, len(decompressor.unused_data) + len(data[end:])
                 break
             yield from _taken_from(found, CHUNK_BYTES)
         yield from _taken_from(found, 1)

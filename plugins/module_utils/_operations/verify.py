@@ -218,6 +218,10 @@ class _StoreLost(Exception):
         self.error = error
 
 
+class _Enough(Exception):
+    """As much of the content is known as is needed."""
+
+
 class _Rotten(Exception):
     """The payload can't be read, because of what lies on the disk."""
 
@@ -313,8 +317,14 @@ class _Verifier:
         with _asking_store():
             beginning = self._store.read(backup.name.filename, _HEAD_BYTES) or b""
         head = bytearray()
+
+        def take(piece: bytes | memoryview) -> None:
+            head.extend(piece)
+            if len(head) >= _HEAD_BYTES:  # so few bytes may unpack to many millions
+                raise _Enough
+
         decoding = decoder_for(backup.name.compression, self._runner)
-        with decoding.decoding(head.extend) as decoder, contextlib.suppress(ContentInvalid):
+        with decoding.decoding(take) as decoder, contextlib.suppress(ContentInvalid, _Enough):
             decoder.write(memoryview(beginning))
             decoder.finish()  # a program gives what it has in the end
         return bytes(head)

@@ -5,12 +5,16 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Codec
-from ansible_collections.lastgood.database.plugins.module_utils._codecs.inline import InlineCodec, PlainCodec
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.inline import (
+    InlineCodec,
+    InlineDecoding,
+    PlainCodec,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._errors import NoSpace
 
 CODECS = [PlainCodec(), InlineCodec("zlib", lambda: zlib.compressobj(1))]
@@ -56,3 +60,26 @@ def test_leaving_without_an_end_writes_no_end(codec: Codec, noise: bytes) -> Non
         encoder.write(memoryview(noise)[:-1])
         raise KeyError
     assert len(part) < len(whole)
+
+
+def test_a_stream_of_nothing_but_ends_is_not_copied_for_each() -> None:
+    fed: list[int] = []
+
+    class Short:
+        """A member of two bytes."""
+
+        ended = True
+        rest_bytes = 0
+
+        def decode(self, data: memoryview) -> Iterator[bytes]:
+            fed.append(len(data))
+            self.rest_bytes = len(data) - 2
+            yield bytes(data[:1])
+
+    stream = b"x\n" * 100_000
+    decoded = bytearray()
+    with InlineDecoding(Short, ()).decoding(decoded.extend) as decoder:
+        decoder.write(memoryview(stream))
+        decoder.finish()
+    assert decoded == b"x" * 100_000
+    assert sum(fed) <= 1024 * len(fed)

@@ -10,6 +10,9 @@ import contextlib
 import errno
 import gzip
 import hashlib
+import subprocess
+import sys
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,7 +26,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalo
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Level
 from ansible_collections.lastgood.database.plugins.module_utils._operations.verify import VerifyRequest, verify
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
-from ansible_collections.lastgood.database.tests.support.backups import NOW, ago, put_backup
+from ansible_collections.lastgood.database.tests.support.backups import NOW, ago, put_backup, put_payload
 
 CONTENT = b"SQLite format 3\x00" + bytes(1000)
 
@@ -95,3 +98,18 @@ def test_a_disk_that_fails_where_a_backup_is_unpacked_says_nothing_of_it(
 ) -> None:
     monkeypatch.setattr(Examiner, "examination_for", lambda examiner, manifest: Failing(step))
     assert look(folder, runner, "restore") == ("restore", "inconclusive", "good")
+
+
+def test_to_learn_what_a_small_payload_is_no_more_of_it_is_unpacked_than_its_head(
+    tmp_path: Path, runner: ModuleRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bomb = subprocess.run(("/usr/bin/zstd", "-1c"), input=bytes(100_000_000), capture_output=True, check=True).stdout
+    assert len(bomb) < 4096
+    put_payload(tmp_path, "backup_app_2026-02-01_12-00-00.dump.zst", bomb)
+    for library in ("compression", "zstandard"):  # so that the other library reads it, then the program
+        monkeypatch.setitem(sys.modules, library, None)
+        tracemalloc.start()
+        assert look(tmp_path, runner, "structure") == ("structure", "failed", "unverified")
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert most < 30_000_000
