@@ -15,7 +15,7 @@ import typing as t
 import zlib
 
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Codec, Decoding, Level
-from ansible_collections.lastgood.database.plugins.module_utils._codecs.inline import InlineCodec, InlineDecoding
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.inline import InlineCodec, InlineDecoding, PatientMember
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.program import ProgramCodec
 from ansible_collections.lastgood.database.plugins.module_utils._process import CHUNK_BYTES, Runner
 
@@ -34,28 +34,19 @@ def gzip_codec(level: Level, runner: Runner) -> Codec:
 def gzip_decoding() -> Decoding:
     """Return the fastest way to undo gzip that the host has."""
     try:
-        from isal import igzip_lib, isal_zlib
+        from isal import igzip_lib
     except ImportError:
-        return InlineDecoding(lambda: _Member(zlib.decompressobj(_GZIP_WINDOW)), (zlib.error,))
+        return InlineDecoding(_Member, (zlib.error,))
     error: t.Any = igzip_lib.IsalError  # a class, whatever its stub says
-    return InlineDecoding(lambda: _Member(isal_zlib.decompressobj(_GZIP_WINDOW)), (error,))
-
-
-class _Decompressor(t.Protocol):
-    """What zlib and python-isal call a decompressor object."""
-
-    eof: bool
-    unconsumed_tail: bytes
-    unused_data: bytes
-
-    def decompress(self, data: bytes | memoryview, max_length: int, /) -> bytes: ...
+    # Not by its decompressobj, which copies what it has not come to once for each piece that it gives.
+    return InlineDecoding(lambda: PatientMember(igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)), (error,))
 
 
 class _Member:
-    """A member of a gzip stream."""
+    """A member of a gzip stream, by zlib's object."""
 
-    def __init__(self, decompressor: t.Any) -> None:
-        self._decompressor: _Decompressor = decompressor
+    def __init__(self) -> None:
+        self._decompressor = zlib.decompressobj(_GZIP_WINDOW)
         self.ended = False
         self.rest_bytes = 0
 

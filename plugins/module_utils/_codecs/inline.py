@@ -14,7 +14,10 @@ from dataclasses import dataclass
 
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Decoder, Encoder, Write
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ContentInvalid
+from ansible_collections.lastgood.database.plugins.module_utils._process import CHUNK_BYTES
 
+# Little enough to stay in a processor's cache until it is digested and written.
+_PIECE_BYTES = CHUNK_BYTES // 2
 # What a member is fed at first, and twice as much each time: what follows its end is copied, and a stream may be made of
 # nothing but ends.
 _FIRST_BYTES = 1024
@@ -69,6 +72,24 @@ class Member(t.Protocol):
 
     def decode(self, data: memoryview) -> t.Iterator[bytes]:
         """Take in the next bytes, and give what comes out in bounded pieces. Raises what the library raises."""
+
+
+class PatientMember:
+    """A member, by an object with the interface of bz2.BZ2Decompressor: it keeps what it has not come to."""
+
+    def __init__(self, decompressor: t.Any) -> None:
+        self._decompressor = decompressor
+        self.ended = False
+        self.rest_bytes = 0
+
+    def decode(self, data: memoryview) -> t.Iterator[bytes]:
+        decompressor, pending = self._decompressor, data
+        while True:
+            yield decompressor.decompress(pending, _PIECE_BYTES)
+            pending = memoryview(b"")
+            if decompressor.eof or decompressor.needs_input:
+                break
+        self.ended, self.rest_bytes = decompressor.eof, len(decompressor.unused_data)
 
 
 class InlineDecoder:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Codec, Decoding, Level
-from ansible_collections.lastgood.database.plugins.module_utils._codecs.inline import InlineCodec, InlineDecoding
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.inline import InlineCodec, InlineDecoding, PatientMember
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.program import ProgramCodec, ProgramDecoding
 from ansible_collections.lastgood.database.plugins.module_utils._errors import LibraryMissing
 from ansible_collections.lastgood.database.plugins.module_utils._process import CHUNK_BYTES, Runner
@@ -80,7 +80,7 @@ def _standard_library_decoding() -> Decoding | None:
     except ImportError:
         return None
 
-    return InlineDecoding(lambda: _Frame(zstd.ZstdDecompressor()), (zstd.ZstdError,))
+    return InlineDecoding(lambda: PatientMember(zstd.ZstdDecompressor()), (zstd.ZstdError,))
 
 
 def _zstandard_decoding() -> Decoding | None:
@@ -100,24 +100,6 @@ def _program_decoding(runner: Runner) -> Decoding | None:
         return None
     # Without --force, under which it would hand on what is no Zstandard as it is.
     return ProgramDecoding(ProgramCodec("zstd", runner, (program, "--decompress", "--quiet", "--stdout")))
-
-
-class _Frame:
-    """A frame, by an object that holds back what is more than one wants."""
-
-    def __init__(self, decompressor: t.Any) -> None:
-        self._decompressor = decompressor
-        self.ended = False
-        self.rest_bytes = 0
-
-    def decode(self, data: memoryview) -> t.Iterator[bytes]:
-        decompressor, pending = self._decompressor, data
-        while True:
-            yield decompressor.decompress(pending, CHUNK_BYTES)
-            pending = memoryview(b"")
-            if decompressor.eof or decompressor.needs_input:
-                break
-        self.ended, self.rest_bytes = decompressor.eof, len(decompressor.unused_data)
 
 
 class _SlicedFrame:
