@@ -66,6 +66,7 @@ options:
         at.
       - Good backups of their namesakes, of other hosts, servers, clusters or files, stay and are told in RV(passed_over).
       - For directories that hosts or servers share. In the place of O(databases) and O(names). An empty list is an error.
+        One of which there is no backup is warned about.
     type: list
     elements: dict
   keep_last:

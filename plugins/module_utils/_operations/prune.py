@@ -258,13 +258,16 @@ def _refuse_last_good(good: list[Stored], names: set[str]) -> None:
 
 
 def _unmatched(request: PruneRequest, decision: Decision) -> list[str]:
-    """Tell of databases that no backup is of: a name that is misspelled would never lose any."""
-    found = {called(judged.backup.group.kind, judged.backup.group.database) for judged in _all(decision)}
-    return [
-        f"{request.store.location} has no backup of the database {database}."
-        for database in request.databases or ()
-        if database not in found
-    ]
+    """Tell of databases and groups that no backup is of: one that is misspelled would never lose any."""
+    location = request.store.location
+    groups = {judged.backup.group for judged in _all(decision)}
+    databases = {called(group.kind, group.database) for group in groups}
+    told = [f"{location} has no backup of the database {name}." for name in request.databases or () if name not in databases]
+    return told + sorted(
+        f"{location} has no backup of {called(group.kind, group.database)} with origin {group.origin}, engine {group.engine} "
+        f"and instance {group.instance}."
+        for group in (request.groups or frozenset()) - groups
+    )
 
 
 def _leftovers(request: PruneRequest, files: set[str], now: datetime) -> t.Iterator[Leftover]:

@@ -157,6 +157,16 @@ class TestByRules:
         assert run(tmp_path, databases=("app", "appp")).warnings == told
         assert run(tmp_path, databases=("app",)).warnings == []
 
+    def test_a_group_that_no_backup_is_of_is_warned_about(self, tmp_path: Path) -> None:
+        put_backup(tmp_path, ago(days=1), origin="db1", instance="1")
+        there = Group("db1", "postgresql", "1", "database", "app")
+        groups = frozenset([there, there._replace(origin="db2"), there._replace(kind="globals", database=None)])
+        assert run(tmp_path, groups=groups).warnings == [
+            f"{tmp_path} has no backup of @globals with origin db1, engine postgresql and instance 1.",
+            f"{tmp_path} has no backup of app with origin db2, engine postgresql and instance 1.",
+        ]
+        assert run(tmp_path, groups=frozenset([there])).warnings == []
+
     def test_of_groups_that_are_meant_the_namesakes_stay_and_are_told(self, tmp_path: Path) -> None:
         places = [("db1", "1"), ("db1", "2"), ("db2", "1")]
         files = {
