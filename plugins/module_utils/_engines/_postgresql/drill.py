@@ -37,6 +37,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines._postgr
     check_room,
     check_version,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.programs import tells_of_the_dump
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.sql import quote_identifier
 from ansible_collections.lastgood.database.plugins.module_utils._engines.base import Found, Look
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
@@ -65,7 +66,6 @@ _LACKS = re.compile(
     r"|server closed the connection|connection to (?:the )?server|terminating connection|the database system is"
     r"|canceling statement|unsupported version|could not (?:connect|fork)|SSL|crashed|lost"
 )
-_SPEAKS_OF_THE_DUMP = (1, 3)  # how pg_restore ends over an archive, and psql over a script
 _SPEAKS_ENGLISH = re.compile(r"(?:C|POSIX|en[_.].*|)(?:\..*)?")
 
 # Of a partitioned table, each partition has its rows.
@@ -101,7 +101,7 @@ def drilling(
         filling = Filling(login, bin_directory=bin_directory, make_roles=throwaway)
         new = NewDatabase(filling, runner, manifest, control, file.fileno(), name)
         try:
-            yield _Drill(new, dataclasses.replace(login, database=name), speaks_english)
+            yield _Drill(new, manifest.format, dataclasses.replace(login, database=name), speaks_english)
         finally:
             left = new.remove()
             if left is not None and not throwaway:
@@ -118,8 +118,9 @@ def drilling_globals(login: Login) -> t.Iterator[Look]:
 class _Drill:
     """A restore that is no use to anybody."""
 
-    def __init__(self, new: NewDatabase, login: Login, speaks_english: bool) -> None:
+    def __init__(self, new: NewDatabase, form: str | None, login: Login, speaks_english: bool) -> None:
         self._new = new
+        self._form = form
         self._login = login
         self._speaks_english = speaks_english
 
@@ -135,7 +136,7 @@ class _Drill:
                     f"{error.problem} The server does not speak English, so that a lack can't be told from a bad backup.",
                     "Leave the options of the login out for a server of the drill's own, or set lc_messages to C.",
                 ) from error
-            if error.details.get("exit_status") not in _SPEAKS_OF_THE_DUMP or _LACKS.search(error.problem):
+            if not tells_of_the_dump(error, self._form) or _LACKS.search(error.problem):
                 raise
             raise ContentInvalid(error.problem, "Take another backup.") from error
         return self._count()

@@ -16,7 +16,11 @@ from dataclasses import dataclass
 
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.connection import Login
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.drill import drilling, drilling_globals
-from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.programs import SERVER, choose_program
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.programs import (
+    SERVER,
+    choose_program,
+    tells_of_the_dump,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.throwaway_server import ThrowawayServers
 from ansible_collections.lastgood.database.plugins.module_utils._engines.base import WHOLE, Found, Look
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ContentInvalid, Inconclusive, ProgramFailed
@@ -25,10 +29,6 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.manife
 from ansible_collections.lastgood.database.plugins.module_utils._process import Command, Consumer, Runner, consuming
 
 _MAJOR = re.compile(r"\d{1,4}(?!\d)")
-# Of what pg_restore says: not the archive's fault, but that of this host or of the program.
-_HOST_S_OWN = re.compile(
-    r"out of memory|Cannot allocate memory|Too many open files|Input/output error|unsupported version|this build does not support"
-)
 _OLDEST_MAJOR = 9  # where nobody says what the dump is of, any will do
 
 
@@ -132,7 +132,7 @@ class _ArchiveLook:
         try:
             self.consumer.finish()
         except ProgramFailed as error:
-            if error.details.get("exit_status") != 1 or _HOST_S_OWN.search(error.problem):
+            if not tells_of_the_dump(error, "custom"):
                 raise
             raise ContentInvalid(error.problem, "Take another backup.") from error
         return WHOLE

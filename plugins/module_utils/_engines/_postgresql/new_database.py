@@ -58,7 +58,9 @@ _LOCK_WAIT = "--lock-wait-timeout=60000"  # milliseconds
 _LACKS_PROPERTIES = "A plain dump does not say what belongs to the database itself, such as its settings and grants on it"
 # The lines by which a program tells of an error. Those after them repeat SQL and rows, and can hold passwords: of
 # subscriptions, foreign servers, users.
-_TELLABLE = re.compile(r"^(?:(?:psql|pg_restore)[:\[]|(?:HINT|ERROR|FATAL|error): |invalid command ).*", re.MULTILINE)
+_TELLABLE = re.compile(
+    r"^(?:(?:psql|pg_restore)[:\[]|(?:HINT|ERROR|FATAL|error): |invalid command |out of memory$).*", re.MULTILINE
+)
 _REFUSED_COMMAND = re.compile(r"error: (?:backslash commands are restricted|\\unrestrict: wrong key)")
 _CLOSED = "ALLOW_CONNECTIONS = false"  # until it bears its mark: what is killed in between is known by it
 

@@ -14,7 +14,7 @@ import re
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.lastgood.database.plugins.module_utils._errors import BackupError, ProgramMissing
+from ansible_collections.lastgood.database.plugins.module_utils._errors import BackupError, ProgramFailed, ProgramMissing
 from ansible_collections.lastgood.database.plugins.module_utils._process import Command, Runner, run
 
 # Where the distributions put the programs of each version side by side.
@@ -26,6 +26,16 @@ _VERSIONED_DIRECTORIES = (
     "/usr/local/pgsql/bin",
 )
 SERVER = "postgres"
+# How pg_restore ends over an archive, and psql over a script. To psql 1 is its own trouble, and 2 that with the connection.
+# https://www.postgresql.org/docs/current/app-psql.html, "Exit Status"
+_OVER_THE_DUMP: dict[str | None, int] = {"custom": 1, "plain": 3}
+# What they say of this host, or of themselves, with that status too. What a worker dies of over the archive it tells
+# first. A damaged archive may make pg_restore ask for more memory than there is: its digest tells of the damage.
+_TROUBLE_OF_THE_HOST = re.compile(
+    r"out of memory|Cannot allocate memory|Too many open files|Input/output error|No space left on device"
+    r"|could not create (?:worker process|communication channels)|status 1: pg_restore: error: a worker process died unexpectedly"
+    r"|unsupported version|this build does not support"
+)
 _VERSION = re.compile(rb"\(PostgreSQL\) ((\d+)[^\s]*)")
 _ANSWER_SECONDS = 30
 
@@ -40,6 +50,11 @@ class Program:
 
     def __str__(self) -> str:
         return f"{os.path.basename(self.path)} {self.version}"
+
+
+def tells_of_the_dump(failure: ProgramFailed, form: str | None) -> bool:
+    """Whether pg_restore or psql failed over the dump of that format which it was given, and not over this host."""
+    return failure.details.get("exit_status") == _OVER_THE_DUMP.get(form) and not _TROUBLE_OF_THE_HOST.search(failure.problem)
 
 
 def choose_program(runner: Runner, name: str, server_version: str, server_major: int, bin_directory: str | None) -> Program:

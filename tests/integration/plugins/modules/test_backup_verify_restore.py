@@ -242,6 +242,34 @@ def test_a_backup_with_a_flipped_bit_is_corrupt(site: Site, host: Host) -> None:
 
 
 @pytest.mark.parametrize(
+    ("form", "program", "trouble"),
+    [
+        ("custom", "pg_restore", "ulimit -v 12000"),
+        ("custom", "pg_restore", "ulimit -n 4"),
+        ("custom", "pg_restore", "kill -KILL $$"),
+        ("custom", "pg_restore", "echo 'pg_restore: error: Cannot allocate memory' >&2; exit 1"),
+        ("plain", "psql", "exec /nonexistent"),
+        ("plain", "psql", "kill -KILL $$"),
+        ("plain", "psql", "echo 'psql: error: no luck today' >&2; exit 1"),
+    ],
+)
+def test_trouble_that_a_program_has_with_the_host_says_nothing_of_a_backup(
+    site: Site, host: Host, open_folder: Path, form: str, program: str, trouble: str
+) -> None:
+    site.sql("create table large as select repeat('x', 30 * 1024 * 1024)")
+    site.back_up(format=form)
+    for path in site.server.bin_directory.iterdir():
+        (open_folder / path.name).symlink_to(path)
+    (open_folder / program).unlink()
+    script = f'#!/bin/sh\n[ "$1" = --version ] || {{ {trouble}; }}\nexec {site.server.bin_directory / program} "$@"\n'
+    (open_folder / program).write_text(script, encoding="utf-8")
+    (open_folder / program).chmod(0o755)
+    done = drill(site, host, bin_directory=str(open_folder))
+    assert verdicts(done) == [("restore", "inconclusive", "good")]
+    assert states(site) == ["good"]
+
+
+@pytest.mark.parametrize(
     ("statement", "words"),
     [
         ("CREATE EXTENSION nosuch;", "nosuch"),
