@@ -4,7 +4,7 @@
 
 # Private to this collection: it may change at any time. Playbooks use the modules and the role.
 
-"""The file that becomes the archive: what is settled is digested, and brought to the disk, while the next is written."""
+"""The file that becomes the archive: what is final is digested, and brought to the disk, while the next is written."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _WORTH_A_FLUSH_BYTES = 32 * 1024 * 1024
 
 
 class FileOutput:
-    """A file, written from its beginning by one who tells what is settled."""
+    """A file, written from its beginning by one who marks what is final."""
 
-    def __init__(self, descriptor: int, doing: str, lanes: t.Sequence[Lane[range]], digest: _Digest) -> None:
+    def __init__(self, descriptor: int, doing: str, lanes: t.Sequence[Lane[range]], digest: _FileDigest) -> None:
         self._descriptor = descriptor
         self._doing = doing
         self._lanes = lanes
@@ -42,14 +42,15 @@ class FileOutput:
         with store_errors(self._doing):
             os.pwrite(self._descriptor, data, offset)
 
-    def settled(self) -> None:
+    def mark_final(self) -> None:
         """Take note that what is written so far stays as it is."""
         if self._size - self._handed_over >= _WORTH_A_FLUSH_BYTES:
             self._hand_over()
 
     def finish(self) -> str:
         """Wait until all of it is on the disk, and return its digest in hexadecimal."""
-        self._hand_over()
+        if self._size > self._handed_over:
+            self._hand_over()
         for each in self._lanes:
             each.settle()
         return self._digest.hexdigest()
@@ -60,7 +61,7 @@ class FileOutput:
         self._handed_over = self._size
 
 
-class _Digest:
+class _FileDigest:
     """The digest of a file, taken from what lies there."""
 
     def __init__(self, descriptor: int, doing: str) -> None:
@@ -92,11 +93,13 @@ class _Digest:
 def file_output(descriptor: int, doing: str) -> t.Iterator[FileOutput]:
     """Write to an empty file that is open. ``doing`` says of an error what it came in."""
 
-    def flush(offsets: range) -> None:
+    def flush(_offsets: range) -> None:
         with store_errors(doing):
             os.fdatasync(descriptor)
 
-    digest = _Digest(descriptor, doing)
-    with lane(flush) as flushing, lane(digest.take) as digesting, contextlib.ExitStack() as left:
-        left.callback(digest.stop)
-        yield FileOutput(descriptor, doing, (flushing, digesting), digest)
+    digest = _FileDigest(descriptor, doing)
+    with lane(flush) as flushing, lane(digest.take) as digesting:
+        try:
+            yield FileOutput(descriptor, doing, (flushing, digesting), digest)
+        finally:
+            digest.stop()  # or leaving the lane after an error would wait until all that it was given is read

@@ -15,7 +15,7 @@ import typing as t
 import zlib
 
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Codec, Decoding, Level
-from ansible_collections.lastgood.database.plugins.module_utils._codecs.inline import InlineCodec, InlineDecoding, PatientMember
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.inline import BufferingMember, InlineCodec, InlineDecoding
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.program import ProgramCodec
 from ansible_collections.lastgood.database.plugins.module_utils._process import CHUNK_BYTES, Runner
 
@@ -36,13 +36,13 @@ def gzip_decoding() -> Decoding:
     try:
         from isal import igzip_lib
     except ImportError:
-        return InlineDecoding(_Member, (zlib.error,))
+        return InlineDecoding(_ZlibMember, (zlib.error,))
     error: t.Any = igzip_lib.IsalError  # a class, whatever its stub says
     # Not by its decompressobj, which copies what it has not come to once for each piece that it gives.
-    return InlineDecoding(lambda: PatientMember(igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)), (error,))
+    return InlineDecoding(lambda: BufferingMember(igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)), (error,))
 
 
-class _Member:
+class _ZlibMember:
     """A member of a gzip stream, by zlib's object."""
 
     def __init__(self) -> None:

@@ -74,8 +74,8 @@ class Member(t.Protocol):
         """Take in the next bytes, and give what comes out in bounded pieces. Raises what the library raises."""
 
 
-class PatientMember:
-    """A member, by an object with the interface of bz2.BZ2Decompressor: it keeps what it has not come to."""
+class BufferingMember:
+    """A member, by an object with the interface of bz2.BZ2Decompressor, which keeps the input that it has not come to."""
 
     def __init__(self, decompressor: t.Any) -> None:
         self._decompressor = decompressor
@@ -100,17 +100,17 @@ class InlineDecoder:
         self._errors = errors
         self._output = output
         self._member: Member | None = None
-        self._most = 0
-        self._has_begun = False
+        self._most_bytes = 0
+        self._has_begun = False  # a stream of no member at all has not ended either
 
     def write(self, chunk: memoryview) -> None:
         while chunk:
             if self._member is None:
-                self._member, self._most, self._has_begun = self._make(), _FIRST_BYTES, True
-            member, taken = self._member, min(len(chunk), self._most)
+                self._member, self._most_bytes, self._has_begun = self._make(), _FIRST_BYTES, True
+            member, taken = self._member, min(len(chunk), self._most_bytes)
             for piece in self._decode(member, chunk[:taken]):
                 self._output(piece)
-            self._most *= 2
+            self._most_bytes = min(2 * self._most_bytes, CHUNK_BYTES)
             if member.ended:
                 self._member = None
                 taken -= member.rest_bytes

@@ -11,7 +11,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Codec, Decoding, Level
-from ansible_collections.lastgood.database.plugins.module_utils._codecs.inline import InlineCodec, InlineDecoding, PatientMember
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.inline import BufferingMember, InlineCodec, InlineDecoding
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.program import ProgramCodec, ProgramDecoding
 from ansible_collections.lastgood.database.plugins.module_utils._errors import LibraryMissing
 from ansible_collections.lastgood.database.plugins.module_utils._process import CHUNK_BYTES, Runner
@@ -80,7 +80,7 @@ def _standard_library_decoding() -> Decoding | None:
     except ImportError:
         return None
 
-    return InlineDecoding(lambda: PatientMember(zstd.ZstdDecompressor()), (zstd.ZstdError,))
+    return InlineDecoding(lambda: BufferingMember(zstd.ZstdDecompressor()), (zstd.ZstdError,))
 
 
 def _zstandard_decoding() -> Decoding | None:

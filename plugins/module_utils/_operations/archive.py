@@ -301,7 +301,7 @@ def _apply(request: ArchiveRequest, plan: Plan, size: int) -> str:
             writer = request.format.writer(output)
             for item in plan.items:
                 writer.add(item.member, [item.data] if item.data is not None else _payload(request.store, item))
-                output.settled()
+                output.mark_final()
             writer.finish()
             written = os.fstat(descriptor).st_size
             if written != size:

@@ -16,6 +16,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._codecs.inline i
     PlainCodec,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._errors import NoSpace
+from ansible_collections.lastgood.database.plugins.module_utils._process import CHUNK_BYTES
 
 CODECS = [PlainCodec(), InlineCodec("zlib", lambda: zlib.compressobj(1))]
 each_codec = pytest.mark.parametrize("codec", CODECS, ids=["plain", "zlib"])
@@ -60,6 +61,26 @@ def test_leaving_without_an_end_writes_no_end(codec: Codec, noise: bytes) -> Non
         encoder.write(memoryview(noise)[:-1])
         raise KeyError
     assert len(part) < len(whole)
+
+
+def test_a_member_is_fed_no_more_at_a_time_however_long_it_is() -> None:
+    fed: list[int] = []
+
+    class Endless:
+        """A member that never ends."""
+
+        ended = False
+        rest_bytes = 0
+
+        def decode(self, data: memoryview) -> Iterator[bytes]:
+            fed.append(len(data))
+            yield b""
+
+    chunk = memoryview(bytes(8 * CHUNK_BYTES))
+    with InlineDecoding(Endless, ()).decoding(bytearray().extend) as decoder:
+        for _time in range(4):
+            decoder.write(chunk)
+    assert max(fed) == CHUNK_BYTES
 
 
 def test_a_stream_of_nothing_but_ends_is_not_copied_for_each() -> None:
