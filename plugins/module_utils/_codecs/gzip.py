@@ -15,7 +15,12 @@ import typing as t
 import zlib
 
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Codec, Decoding, Level
-from ansible_collections.lastgood.database.plugins.module_utils._codecs.inline import BufferingMember, InlineCodec, InlineDecoding
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.inline import (
+    BufferingMember,
+    InlineCodec,
+    InlineDecoding,
+    Member,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.program import ProgramCodec
 from ansible_collections.lastgood.database.plugins.module_utils._process import CHUNK_BYTES, Runner
 
@@ -23,6 +28,7 @@ _ISAL_LEVELS: dict[Level, int] = {"fast": 1, "balanced": 2, "small": 3}
 # pigz -5 makes what -6 does, to one or two in a hundred, in five sixths of the time or less: that makes up for the digests.
 _PIGZ_LEVELS: dict[Level, int] = {"fast": 1, "balanced": 5, "small": 9}
 _ZLIB_LEVELS: dict[Level, int] = {"fast": 1, "balanced": 6, "small": 9}
+_FLAGS_OFFSET = 3  # in a member's header
 _GZIP_WINDOW = 31  # zlib's own number for: the largest window, in a gzip container
 
 
@@ -38,8 +44,35 @@ def gzip_decoding() -> Decoding:
     except ImportError:
         return InlineDecoding(_ZlibMember, (zlib.error,))
     error: t.Any = igzip_lib.IsalError  # a class, whatever its stub says
-    # Not by its decompressobj, which copies what it has not come to once for each piece that it gives.
-    return InlineDecoding(lambda: BufferingMember(igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)), (error,))
+
+    def make() -> Member:
+        # Not by its decompressobj, which copies what it has not come to once for each piece that it gives.
+        return BufferingMember(igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP))
+
+    return InlineDecoding(lambda: _IsalMember(make), (error, zlib.error))
+
+
+class _IsalMember:
+    """A member of a gzip stream, by python-isal: unless its header has more than it must have, since ISA-L loses its place
+    where several optional fields come in two pieces, and takes flags that mean nothing.
+    """
+
+    def __init__(self, make: t.Callable[[], Member]) -> None:
+        self._make = make
+        self._head = b""
+        self._member: Member | None = None
+        self.ended = False
+        self.rest_bytes = 0
+
+    def decode(self, data: memoryview) -> t.Iterator[bytes]:
+        if self._member is None:
+            self._head += bytes(data)
+            if len(self._head) <= _FLAGS_OFFSET:
+                return
+            self._member = _ZlibMember() if self._head[_FLAGS_OFFSET] else self._make()
+            data = memoryview(self._head)
+        yield from self._member.decode(data)
+        self.ended, self.rest_bytes = self._member.ended, self._member.rest_bytes
 
 
 class _ZlibMember:

@@ -6,8 +6,11 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import shutil
+import struct
+import zlib
 from collections.abc import Callable
 from typing import Any, cast, get_args
 
@@ -15,8 +18,9 @@ import pytest
 
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleRunner
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Codec, Level
-from ansible_collections.lastgood.database.plugins.module_utils._codecs.gzip import gzip_codec
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.gzip import gzip_codec, gzip_decoding
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.program import ProgramCodec
+from ansible_collections.lastgood.database.plugins.module_utils._errors import ContentInvalid
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -101,3 +105,34 @@ def test_pigz_gets_the_level_that_the_documentation_says(
     without_library("isal")
     arguments = {level: cast(ProgramCodec, gzip_codec(level, runner)).arguments for level in get_args(Level)}
     assert {level: words[-1] for level, words in arguments.items()} == {"fast": "-1", "balanced": "-5", "small": "-9"}
+
+
+@pytest.mark.parametrize("library", ["isal", "zlib"])
+@pytest.mark.parametrize("flags", range(0x20))
+def test_a_header_may_have_all_that_the_standard_knows(without_library: Callable[[str], None], library: str, flags: int) -> None:
+    if library == "zlib":
+        without_library("isal")
+    header = bytes((0x1F, 0x8B, 8, flags)) + bytes(5) + b"\xff"
+    header += struct.pack("<H", 2000) + bytes(2000) if flags & 4 else b""
+    header += b"a name\0" if flags & 8 else b""
+    header += b"a comment\0" if flags & 16 else b""
+    header += struct.pack("<H", zlib.crc32(header) & 0xFFFF) if flags & 2 else b""
+    encoded = header + gzip.compress(b"content")[10:]
+    for size in (1, 7, len(encoded)):
+        decoded = bytearray()
+        with gzip_decoding().decoding(decoded.extend) as decoder:
+            for start in range(0, len(encoded), size):
+                decoder.write(memoryview(encoded)[start : start + size])
+            decoder.finish()
+        assert decoded == b"content"
+
+
+@pytest.mark.parametrize("library", ["isal", "zlib"])
+def test_a_header_with_flags_that_mean_nothing_is_an_error(without_library: Callable[[str], None], library: str) -> None:
+    if library == "zlib":
+        without_library("isal")
+    encoded = bytearray(gzip.compress(b"content"))
+    encoded[3] = 0x80
+    with pytest.raises(ContentInvalid), gzip_decoding().decoding(bytearray().extend) as decoder:
+        decoder.write(memoryview(encoded))
+        decoder.finish()
