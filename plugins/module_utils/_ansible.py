@@ -24,9 +24,9 @@ from ansible.module_utils.basic import missing_required_lib
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     ArgumentInvalid,
     BackupError,
-    HostExhausted,
     Interrupted,
     LibraryMissing,
+    host_errors,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._process import (
     KILL_AFTER_SECONDS,
@@ -126,14 +126,11 @@ def run_module(module: AnsibleModule, operation: t.Callable[[ModuleRunner], Modu
     runner = ModuleRunner(module)
     _stop_on_signals(runner)
     try:
-        _check_text(module.params)
-        result = operation(runner)
+        with host_errors():
+            _check_text(module.params)
+            result = operation(runner)
     except BackupError as error:
         result = ModuleResult({}, failure=error)
-    except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "start new thread" not in str(error):
-            raise
-        result = ModuleResult({}, failure=_exhausted(error))
     _stop_no_more()  # what there is to say is known by now
     for warning in result.warnings:
         module.warn(_presentable(warning))
@@ -141,14 +138,6 @@ def run_module(module: AnsibleModule, operation: t.Callable[[ModuleRunner], Modu
     if failure is None:
         module.exit_json(**values)
     module.fail_json(**_presentable({"msg": _message(failure), "error": failure.as_result()}), **values)
-
-
-def _exhausted(error: Exception) -> HostExhausted:
-    return HostExhausted(
-        f"The host gave out: {str(error) or 'no memory is left'}.",
-        "See its memory, and how many processes the user or the service may have (ulimit -u, TasksMax); then run again. "
-        "Earlier backups are as they were.",
-    )
 
 
 def _presentable(value: t.Any) -> t.Any:

@@ -47,9 +47,16 @@ class Interrupted(BackupError):
 
 
 class HostExhausted(BackupError):
-    """The host has no memory, or may start no thread, for us."""
+    """The host gives us no memory, no thread or no process."""
 
     code = "host_exhausted"
+
+    def __init__(self, words: str) -> None:
+        super().__init__(
+            f"The host gave out: {words}.",
+            "See its memory, and how many processes and open files the user or the service may have (ulimit -u -n, TasksMax); "
+            "then run again.",
+        )
 
 
 class LibraryMissing(BackupError):
@@ -277,7 +284,7 @@ class NameConflict(BackupError):
 
 
 class Locked(BackupError):
-    """Another run holds what is needed: the directory, or the name of the database."""
+    """Another run holds what is needed."""
 
     code = "locked"
 
@@ -350,6 +357,19 @@ class StoreFailed(StoreError):
     """Reading or writing a file of the store failed."""
 
     code = "store_failed"
+
+
+@contextlib.contextmanager
+def host_errors() -> t.Iterator[None]:
+    """Raise what Python says of a host without memory or threads as HostExhausted."""
+    try:
+        yield
+    except MemoryError as error:
+        raise HostExhausted(str(error) or "no memory is left") from error
+    except RuntimeError as error:
+        if "start new thread" not in str(error):
+            raise
+        raise HostExhausted(str(error)) from error
 
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -14,6 +14,7 @@ error in memory, and a dump does not fit there.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import signal
@@ -24,6 +25,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
+    HostExhausted,
     ProgramFailed,
     ProgramMissing,
     ProgramTimeout,
@@ -31,6 +33,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
 )
 
 CHUNK_BYTES = 1024 * 1024
+_EXHAUSTED = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 # pg_dump writes 4 KiB at a time: to be woken up for each costs both sides more than to let the pipe fill up meanwhile.
 PIPE_PAUSE_SECONDS = 0.001
 KILL_AFTER_SECONDS = 5.0  # a program that was asked to end has this long
@@ -159,6 +162,8 @@ class RunningProgram:
         """Wait for the program's end and return how it ended. Raises ProgramFailed unless that was with status 0."""
         self._thread.join()
         program, outcome = self.command.program, self._outcome
+        if isinstance(outcome, OSError) and outcome.errno in _EXHAUSTED:
+            raise HostExhausted(f"{program} can't be started: {outcome.strerror}") from outcome
         if isinstance(outcome, OSError):
             raise ProgramMissing(
                 f"{self.command.arguments[0]} can't be run: {outcome.strerror}.",

@@ -27,6 +27,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     NoSpace,
     SeveralFailed,
     StoreFailed,
+    host_errors,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import FUTURE_TOLERANCE, Backup, Clock, Group
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Catalog, is_sound, rewrite
@@ -246,7 +247,8 @@ def _apply(request: DumpRequest, step: Step, clock: Clock, writing: set[str]) ->
         return _leave(request, step)
     warnings: list[str] = []
     try:
-        return replace(_back_up(request, step, clock, writing, warnings), warnings=tuple(warnings))
+        with host_errors():
+            return replace(_back_up(request, step, clock, writing, warnings), warnings=tuple(warnings))
     except BackupError as failure:
         error: BackupError = failure
         if request.is_stopped():  # what fails once the run was told to end fails because of it

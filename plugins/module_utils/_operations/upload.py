@@ -37,6 +37,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     SeveralFailed,
     StoreError,
     StoreFailed,
+    host_errors,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._lane import lane
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, Clock
@@ -329,7 +330,8 @@ class _Dispatch:
                 return
             name = parcel.backup.name.filename
             try:
-                sent = _Sending(self._request, store, parcel, self._throttle).send()
+                with host_errors():
+                    sent = _Sending(self._request, store, parcel, self._throttle).send()
             except BackupError as error:
                 with self._guard:
                     self._report.failures[name] = error

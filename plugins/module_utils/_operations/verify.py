@@ -39,6 +39,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     PayloadCorrupt,
     StoreFailed,
     VerificationFailed,
+    host_errors,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, Clock, display_time
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import (
@@ -252,8 +253,9 @@ class _Verifier:
         """Return what is found. Whatever the host lacks for it is a finding, too."""
         manifest: Manifest | None = None
         try:
-            manifest = self._manifest_for(backup)
-            return self._examine(backup, manifest)
+            with host_errors():
+                manifest = self._manifest_for(backup)
+                return self._examine(backup, manifest)
         except Interrupted:
             raise
         except _Rotten as rotten:

@@ -177,12 +177,18 @@ def test_a_missing_library_is_named_with_the_python_that_lacks_it(start: Callabl
     assert result["error"] == {"code": "library_missing", "library": "psycopg2"}
 
 
-@pytest.mark.parametrize("greed", ["threading.stack_size(1 << 46); threading.Thread().start()", "bytearray(1 << 60)"])
+@pytest.mark.parametrize("greed", ["threading.stack_size(1 << 48); threading.Thread().start()", "bytearray(1 << 60)"])
 def test_a_host_that_gives_no_thread_and_no_memory_is_no_traceback(start: Callable[..., Module], greed: str) -> None:
     result = start(f"def operation(runner): {greed}").end()
     assert result["error"] == {"code": "host_exhausted"}
     assert result["msg"].startswith("The host gave out: ")
     assert "TasksMax" in result["msg"]
+
+
+def test_another_error_of_python_s_is_not_taken_for_the_host_s(start: Callable[..., Module]) -> None:
+    module = start("def operation(runner): raise RuntimeError('a bug')")
+    _out, err = module.process.communicate(timeout=HANGS_AFTER_SECONDS)
+    assert b"RuntimeError: a bug" in err
 
 
 # In any other option Ansible itself stumbles over it, where it logs what a module was given.

@@ -7,10 +7,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import random
 import signal
+import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +24,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lastgood.database.plugins.module_utils import _process
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleRunner
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
+    HostExhausted,
     ProgramFailed,
     ProgramMissing,
     ProgramTimeout,
@@ -149,6 +152,18 @@ def test_a_program_that_can_not_be_started_is_an_error_that_names_it_and_the_cau
     assert isinstance(caught.value.__cause__, OSError)
     assert unstartable in str(caught.value)
     assert str(caught.value.__cause__.strerror) in str(caught.value)
+
+
+@pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOMEM, errno.EMFILE])
+def test_a_host_that_lets_no_process_start_is_not_taken_for_one_that_lacks_the_program(
+    runner: ModuleRunner, number: int, bounded: Bounded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: Any, **options: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    with pytest.raises(HostExhausted, match=os.strerror(number)):
+        bounded(lambda: run(runner, Command(("/bin/true",))))
 
 
 @every_unstartable
