@@ -232,6 +232,21 @@ def test_a_backup_that_breaks_when_it_is_restored_is_suspect_and_a_look_at_its_s
     assert states(site) == ["suspect"]
 
 
+@pytest.mark.parametrize("form", ["custom", "plain"])
+@pytest.mark.parametrize("name", ["lost_items", "connection was lost", 'role "x" does not exist', "too many clients"])
+def test_a_table_s_name_is_not_taken_for_what_the_server_lacks(site: Site, host: Host, form: str, name: str) -> None:
+    quoted = '"' + name.replace('"', '""') + '"'
+    site.sql(
+        "create function is_fine(n int) returns boolean language sql as 'select true';"
+        f"create table {quoted} (n int check (is_fine(n))); insert into {quoted} values (1);"
+        "create or replace function is_fine(n int) returns boolean language sql as 'select false'"
+    )
+    site.back_up(format=form)
+    done = drill(site, host)
+    assert "violates check constraint" in done.msg
+    assert verdicts(done) == [("restore", "failed", "suspect")]
+
+
 def test_a_backup_with_a_flipped_bit_is_corrupt(site: Site, host: Host) -> None:
     site.back_up()
     path = payload(site.directory)
