@@ -116,7 +116,7 @@ options:
       - Those that would change the file, its format, the number of jobs or the connection are refused. So are those that leave
         no backup of a database, such as V(--schema-only) and V(--data-only), and those with which
         M(lastgood.database.db_restore) could not restore a plain dump, such as V(--clean) and V(--create).
-      - A dump from which they leave some tables or schemas out counts as a backup of the database like any other.
+      - A dump from which they leave some schemas, tables or rows out counts as a backup of the database like any other.
         It becomes the last good one, and lets others be pruned. Give such backups a directory of their own.
     type: list
     elements: str
@@ -129,6 +129,7 @@ options:
     description:
       - How long to wait for locks, which are those on a PostgreSQL database's tables, the lock of whoever writes to an SQLite
         database, and another run's backup of a database of the same name into the same directory.
+      - The lock of the directory itself, which runs hold for moments, is waited for up to ten minutes in any case.
     type: str
     default: 60s
 notes:

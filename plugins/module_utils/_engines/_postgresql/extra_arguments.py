@@ -6,13 +6,15 @@
 
 """Which of a user's arguments for pg_dump are taken.
 
-None that would change what is written where, or to whom we talk. None that leaves out all tables or all their rows: what is
-left is no backup of a database, and would pass for one. None that has a plain dump drop things first, lead to another database
+None that would change what is written where, or to whom we talk. None that says to leave out all tables or all their rows: what
+is left is no backup of a database, and would pass for one. (A pattern, or what a file for --filter says, may still match all
+that there is.) None that has a plain dump drop things first, lead to another database
 or change the session's user: db_restore puts it into a new one, as one user. An archive knows these only when it is restored.
 """
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
@@ -44,6 +46,10 @@ _FOR_RESTORE_SHORT = "cC"
 _SHORT_WITH_VALUE = "eEnNStT"
 _WHOLE_NAMES = ("--schema", "--statistics")  # options of their own, though longer ones begin so
 
+_EXCLUDES_LONG = "--ex"  # as all that leave something out begin
+_EXCLUDES_SHORT = "NT"
+_MATCHES_ALL = re.compile(r'[*."]*\*[*."]*')
+
 _OURS = "the collection's own to set"
 _NO_BACKUP = "and what is left in such a dump is no backup of a database"
 _FOR_RESTORE = "and db_restore always makes a new database, as one user"
@@ -66,7 +72,8 @@ def check_extra_arguments(arguments: t.Sequence[str]) -> None:
         if reason is not None:
             raise ArgumentInvalid(
                 f"extra_args has {argument.partition('=')[0]!r}, {reason}.",
-                "Give each argument as one word with its value, such as --exclude-table=audit; for the rest there are options.",
+                "Give each argument as one word with its value, such as --exclude-table=audit. In place of one that is refused "
+                "there is an option, or a run of pg_dump by hand.",
             )
 
 
@@ -74,14 +81,18 @@ def _refusal(argument: str) -> str | None:
     if len(argument) < 2 or not argument.startswith("-") or argument == "--":
         return "which is not an argument that begins with a dash"
     if argument.startswith("--"):
-        name = argument.partition("=")[0]
+        name, _equals, value = argument.partition("=")
         if name in _WHOLE_NAMES:
             return None
+        if name.startswith(_EXCLUDES_LONG) and _MATCHES_ALL.fullmatch(value):
+            return f"which leaves out all that there is, {_NO_BACKUP}"
         # pg_dump takes any beginning of a name that fits one option only.
         return next((f"which may be {refused}, {why}" for refused, why in _REASONS_LONG if refused.startswith(name)), None)
     for place, letter in enumerate(argument[1:], start=2):
         if letter in _REASONS_SHORT:
             return f"which sets -{letter}, {_REASONS_SHORT[letter]}"
+        if letter in _EXCLUDES_SHORT and _MATCHES_ALL.fullmatch(argument[place:]):
+            return f"which leaves out all that there is, {_NO_BACKUP}"
         if letter in _SHORT_WITH_VALUE:
             return None if argument[place:] else "which lacks its value"
     return None

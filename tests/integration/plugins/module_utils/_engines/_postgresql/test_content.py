@@ -112,7 +112,7 @@ def test_a_dump_without_its_last_lines_is_invalid(engine: Engines, dump: Dump, f
 
 
 def test_a_small_plain_dump_is_looked_at_as_well(engine: Engines, dump: Dump) -> None:
-    options = {"format": "plain", "extra_args": ("--exclude-schema=*",)}
+    options = {"format": "plain", "extra_args": ("--exclude-schema=public",)}
     first, second = (dump(engine(**options)) for _time in range(2))
     assert len(first) < 4096
     assert first != second

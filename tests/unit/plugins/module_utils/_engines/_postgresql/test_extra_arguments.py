@@ -22,6 +22,7 @@ REFUSED_SHORT = "fFjZdhpUWwV?"
 @pytest.mark.parametrize(
     "argument",
     [
+        *("--exclude-table=*_log", "-Ta*", "-N*x", "--table=*", "-n*", "--exclude-table-data=public.*"),
         *("--exclude-table=a", "-Ta", "-T=a", "--exclude-table-data=audit.*", "--exclude-schema=x", "-Nx"),
         *("--table=a", "-ta", "--schema=public", "-npublic", "-n public"),
         *("--no-owner", "-O", "--no-privileges", "-x", "--no-comments"),
@@ -58,6 +59,8 @@ def test_every_spelling_of_a_short_option_of_ours_is_refused(letter: str) -> Non
     [
         *("--schema-only", "--schema-o", "-s", "-vs", "--data-only", "--da", "-a", "-Oa", "--no-data", "--no-schema"),
         *("--section=data", "--sec=pre-data", "--section", "--statistics-only"),
+        *("--exclude-table-data=*", "--exclude-table=*.*", '--exclude-schema="*"', "--exclude-table-data-and-ch=**"),
+        *("-T*", "-N*", "-vT*.*"),
     ],
 )
 def test_what_leaves_no_backup_of_a_database_is_refused(argument: str) -> None:
