@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 ROUNDS = 5
 
 # A virtual machine may have given its free memory back to its host, and whoever is the first to use it again then waits for it:
-# 1.4 s a gigabyte, seen. So this much is used and freed before each run, which takes no longer than a second as a rule.
+# 1.4 s a gigabyte, seen. So this much, if it is free, is used and freed again before each run.
 _USE_MEMORY = "import os; b'x' * min(4 << 30, os.sysconf('SC_AVPHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') // 2)"
 
 # Starts a command and measures it. In a process of its own, and a small one: the largest memory of whoever starts a program

@@ -107,7 +107,8 @@ def pending(
     is_stopped: t.Callable[[], bool] = lambda: False,
     writing: set[str] | None = None,
 ) -> t.Iterator[Pending]:
-    """Claim the next backup of a database. Raises Locked when another run writes one for longer than ``lock_timeout``.
+    """Claim the next backup of a database. Raises Locked when another run writes one of that name for longer than
+    ``lock_timeout``, in seconds, or does not let go of the store.
 
     ``writing`` has the payloads that this run is writing, each of another database, also where their names begin alike; ours
     is among them meanwhile.
@@ -122,8 +123,8 @@ def pending(
             raise Interrupted("The run was ended while it waited for another one.", "Run it again.")
         if time.monotonic() >= deadline:
             raise Locked(
-                f"Another run is writing a backup of a database of the same name, {store.path(claimed)}, "
-                f"and was waited for for {lock_timeout:g} seconds.",
+                f"Another run is still writing a backup of a database of the same name after {lock_timeout:g} seconds: "
+                f"{store.path(claimed)}.",
                 "Wait for it, see what it hangs on, or raise lock_timeout. Where no such run is alive, the file is another "
                 "user's, whose lock can't be seen: remove it.",
             )
@@ -136,7 +137,7 @@ def pending(
 
 
 def _claim(store: LocalStore, label: str, compression: names.Compression, clock: Clock, writing: set[str]) -> Pending | str:
-    """Return the claim, or the name of the partial while somebody else writes a backup of this database."""
+    """Return the claim, or the name of the partial while somebody else writes a backup of a database of that name."""
     with store.lock():
         files = store.names()
         swept, alive = _sweep(store, files)

@@ -11,8 +11,9 @@ from __future__ import annotations
 import typing as t
 from datetime import datetime, timezone
 
-# How long to wait for a store's lock. It is held for moments only, so that whoever is kept for longer has met one that hangs.
-LOCK_SECONDS = 60.0
+# How long to wait for a store's lock. It is held for moments, or for as long as a slow disk takes to delete much: whoever is
+# kept for longer has met a run that hangs.
+LOCK_SECONDS = 600.0
 
 
 class FileFacts(t.NamedTuple):

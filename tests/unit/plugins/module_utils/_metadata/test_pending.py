@@ -256,11 +256,13 @@ class TestClaiming:
 
     def test_without_a_moment_to_wait_for_a_database_it_still_waits_for_the_lock(self, store: LocalStore, tmp_path: Path) -> None:
         with contextlib.ExitStack() as held:
-            held.enter_context(LocalStore(str(tmp_path)).lock(0))
-            letting_go = threading.Timer(0.2, held.close)
-            letting_go.start()
-            assert make(store) == NAME
-            letting_go.join()
+
+            def let_go() -> bool:
+                held.close()
+                return False
+
+            held.enter_context(store.lock(0))
+            assert make(LocalStore(str(tmp_path), is_stopped=let_go)) == NAME  # which it asks while it waits
 
 
 class TestCommitting:
