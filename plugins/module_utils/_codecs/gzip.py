@@ -16,13 +16,14 @@ import zlib
 
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Codec, Decoding, Level
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.inline import (
+    PIECE_BYTES,
     BufferingMember,
     InlineCodec,
     InlineDecoding,
     Member,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.program import ProgramCodec
-from ansible_collections.lastgood.database.plugins.module_utils._process import CHUNK_BYTES, Runner
+from ansible_collections.lastgood.database.plugins.module_utils._process import Runner
 
 _ISAL_LEVELS: dict[Level, int] = {"fast": 1, "balanced": 2, "small": 3}
 # pigz -5 makes what -6 does, to one or two in a hundred, in five sixths of the time or less: that makes up for the digests.
@@ -86,10 +87,10 @@ class _ZlibMember:
     def decode(self, data: memoryview) -> t.Iterator[bytes]:
         decompressor, pending = self._decompressor, data
         while True:
-            piece = decompressor.decompress(pending, CHUNK_BYTES)
+            piece = decompressor.decompress(pending, PIECE_BYTES)
             pending = memoryview(decompressor.unconsumed_tail)
             yield piece
-            if decompressor.eof or (not pending and len(piece) < CHUNK_BYTES):
+            if decompressor.eof or (not pending and len(piece) < PIECE_BYTES):
                 break
         self.ended, self.rest_bytes = decompressor.eof, len(decompressor.unused_data)
 

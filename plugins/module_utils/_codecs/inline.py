@@ -16,8 +16,8 @@ from ansible_collections.lastgood.database.plugins.module_utils._codecs.base imp
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ContentInvalid
 from ansible_collections.lastgood.database.plugins.module_utils._process import CHUNK_BYTES
 
-# Little enough to stay in a processor's cache until it is digested and written.
-_PIECE_BYTES = CHUNK_BYTES // 2
+# How much comes out at a time: little enough to stay in a processor's cache until it is digested and written.
+PIECE_BYTES = CHUNK_BYTES // 2
 # What a member is fed at first, and twice as much each time: what follows its end is copied, and a stream may be made of
 # nothing but ends.
 _FIRST_BYTES = 1024
@@ -85,7 +85,7 @@ class BufferingMember:
     def decode(self, data: memoryview) -> t.Iterator[bytes]:
         decompressor, pending = self._decompressor, data
         while True:
-            yield decompressor.decompress(pending, _PIECE_BYTES)
+            yield decompressor.decompress(pending, PIECE_BYTES)
             pending = memoryview(b"")
             if decompressor.eof or decompressor.needs_input:
                 break

@@ -11,10 +11,15 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Codec, Decoding, Level
-from ansible_collections.lastgood.database.plugins.module_utils._codecs.inline import BufferingMember, InlineCodec, InlineDecoding
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.inline import (
+    PIECE_BYTES,
+    BufferingMember,
+    InlineCodec,
+    InlineDecoding,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.program import ProgramCodec, ProgramDecoding
 from ansible_collections.lastgood.database.plugins.module_utils._errors import LibraryMissing
-from ansible_collections.lastgood.database.plugins.module_utils._process import CHUNK_BYTES, Runner
+from ansible_collections.lastgood.database.plugins.module_utils._process import Runner
 
 _LEVELS: dict[Level, int] = {"fast": 1, "balanced": 3, "small": 12}
 _INSTALL = "Install the package zstd (Debian, Ubuntu, RHEL, SUSE and Alpine call it so)"
@@ -123,7 +128,7 @@ class _SlicedFrame:
             if decompressor.eof:
                 self.ended, self.rest_bytes = True, len(decompressor.unused_data) + len(data[end:])
                 break
-            yield from _taken_from(found, CHUNK_BYTES)
+            yield from _taken_from(found, PIECE_BYTES)
         yield from _taken_from(found, 1)
 
 
@@ -131,6 +136,6 @@ def _taken_from(found: bytearray, least: int) -> t.Iterator[bytes]:
     """Take pieces from the beginning, for as long as there is so much."""
     while len(found) >= least:
         with memoryview(found) as view:
-            piece = bytes(view[:CHUNK_BYTES])
-        del found[:CHUNK_BYTES]
+            piece = bytes(view[:PIECE_BYTES])
+        del found[:PIECE_BYTES]
         yield piece
