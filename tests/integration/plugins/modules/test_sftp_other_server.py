@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import resource
@@ -121,6 +122,34 @@ def test_a_newer_manifest_takes_an_old_one_s_place_and_leaves_nothing_beside(her
     assert upload(here, server).result["refreshed"] == [first.name]
     assert manifest(server.root / first.name)["confirmed_at"] == "2099-01-01T00:00:00Z"
     assert_whole(server.root)
+
+
+def meeting(count: int, writers: set[object]) -> type[asyncssh.SFTPServer]:
+    """A server that takes no payload before so many connections have come with one."""
+    all_here = asyncio.Event()
+
+    class Meeting(asyncssh.SFTPServer):
+        async def open(self, path: bytes, pflags: int, attrs: asyncssh.SFTPAttrs) -> object:
+            if pflags & asyncssh.FXF_WRITE and b"manifest" not in path:
+                writers.add(self.channel.get_connection())
+                if len(writers) == count:
+                    all_here.set()
+                await all_here.wait()
+            return super().open(path, pflags, attrs)
+
+    return Meeting
+
+
+def test_several_backups_go_at_a_time_over_as_many_connections_as_are_asked_for(tmp_path: Path) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    names = [put_backup(here, ago(hours=hours), os.urandom(100_000)) for hours in range(5)]
+    writers: set[object] = set()
+    with other_sftp_server(tmp_path / "server", files=meeting(3, writers)) as server:
+        done = upload(here, server, connections=3, sftp={"timeout": "15s"})
+        assert done.result["uploaded"] == sorted(names)
+        assert (len(writers), server.seen) == (3, ["password"] * 3)
+        assert_whole(server.root)
 
 
 def test_another_payload_without_a_manifest_is_a_conflict(here: Path, server: OtherServer) -> None:
