@@ -124,6 +124,37 @@ def test_a_newer_manifest_takes_an_old_one_s_place_and_leaves_nothing_beside(her
     assert_whole(server.root)
 
 
+def recording(seen: list[tuple[str, bytes]]) -> type[asyncssh.SFTPServer]:
+    """A server that notes which name was taken from a file, and which was given to one."""
+
+    class Recording(asyncssh.SFTPServer):
+        def remove(self, path: bytes) -> Any:
+            seen.append(("remove", path))
+            return super().remove(path)
+
+        def rename(self, oldpath: bytes, newpath: bytes) -> Any:
+            seen.extend([("rename from", oldpath), ("rename to", newpath)])
+            return super().rename(oldpath, newpath)
+
+        def posix_rename(self, oldpath: bytes, newpath: bytes) -> Any:
+            seen.append(("replace", newpath))
+            return super().posix_rename(oldpath, newpath)
+
+    return Recording
+
+
+def test_a_server_that_replaces_files_itself_never_has_a_moment_without_the_manifest(tmp_path: Path, here: Path) -> None:
+    seen: list[tuple[str, bytes]] = []
+    with other_sftp_server(tmp_path / "server", files=recording(seen), posix_rename=True) as server:
+        upload(here, server)
+        seen.clear()
+        [first, _second] = payloads(here)
+        rewrite_manifest(first, confirmed_at="2099-01-01T00:00:00Z")
+        assert upload(here, server).result["refreshed"] == [first.name]
+        assert seen == [("replace", f"/{manifest_path(first).name}".encode())]
+        assert_whole(server.root)
+
+
 def meeting(count: int, writers: set[object]) -> type[asyncssh.SFTPServer]:
     """A server that takes no payload before so many connections have come with one."""
     all_here = asyncio.Event()
