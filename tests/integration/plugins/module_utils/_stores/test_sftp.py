@@ -19,6 +19,7 @@ import pytest
 from ansible_collections.lastgood.database.plugins.module_utils import _errors as errors
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import EVERYTHING, Catalog
 from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.connection import SftpSettings
+from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.packets import Reply, Request
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp import SftpStore
@@ -84,6 +85,37 @@ class TestFiles:
         with (tmp_path / "huge").open("wb") as file:
             file.truncate(2**30)
         assert store.read("huge", 65_537) == bytes(65_537)
+
+    @pytest.mark.parametrize("kind", ["manifests", "facts"])
+    def test_of_many_files_many_are_asked_for_at_a_time(
+        self, store: SftpStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+    ) -> None:
+        names = [str(number) for number in range(200)]
+        for name in names:
+            (tmp_path / name).write_text(name)
+        waiting, most = 0, 0
+        session = store.session
+        send, read = session.send, session.read
+
+        def send_one_more(request: Request) -> int:
+            nonlocal waiting, most
+            waiting += 1
+            most = max(most, waiting)
+            return send(request)
+
+        def read_one_less() -> Reply:
+            nonlocal waiting
+            waiting -= 1
+            return read()
+
+        monkeypatch.setattr(session, "send", send_one_more)
+        monkeypatch.setattr(session, "read", read_one_less)
+        if kind == "manifests":
+            assert list(store.read_many(names, 100)) == [name.encode() for name in names]
+        else:
+            assert [facts.size_bytes for facts in store.facts_of(names) if facts is not None] == [len(name) for name in names]
+        assert waiting == 0
+        assert most >= 32
 
     def test_reading_may_end_early(self, store: SftpStore, tmp_path: Path) -> None:
         (tmp_path / "large").write_bytes(bytes(9_000_000))
