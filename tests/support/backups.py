@@ -65,7 +65,7 @@ def put_backup(folder: Path, created_at: datetime, data: bytes = PAYLOAD, **over
     """Put a good backup into a folder, and return its file name. What is given beside goes into the manifest."""
     manifest = manifest_of(data, **{"created_at": created_at, **over})
     label = label_for("globals" if manifest.kind == "globals" else "database", manifest.database)
-    name = compose(label, created_at, "gzip")
+    name = compose(label, created_at, over.get("compression", "gzip"))
     put_payload(folder, name, data)
     (folder / manifest_name(name)).write_bytes(manifest.to_bytes())
     return name
