@@ -14,7 +14,8 @@ description:
   - A backup gets its name on the server only when all of it is there. An upload that is cut off leaves a partial, and the next
     run goes on from there, after it has compared what lies there.
   - What has the same name and the same digest on the server is not sent again. A backup of the same name with another content
-    is never replaced, unless it fails its own manifest.
+    is never replaced, unless it fails its own manifest, by its size or by a failed verdict of the level V(checksum) that is
+    recorded there; the copy is not read for that.
   - When one backup can't be sent, the others are sent all the same. The task then fails. The local backups are not touched.
   - A copy there that fails its own manifest is replaced, and what an earlier run had begun to send is deleted when it is of no
     use. No other file is ever deleted on the server, see M(lastgood.database.backup_prune) for that.

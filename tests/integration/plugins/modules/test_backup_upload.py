@@ -217,6 +217,36 @@ def test_one_that_fails_its_own_manifest_is_sent_anew(site: Site) -> None:
     site.assert_arrived(name)
 
 
+def test_one_that_rotted_is_sent_anew_once_a_look_at_it_is_on_record(site: Site) -> None:
+    name = site.put()
+    site.upload()
+    rotten = bytearray((site.there / name).read_bytes())
+    rotten[SIZE // 2] ^= 1
+    (site.there / name).write_bytes(rotten)
+    assert site.upload().result["up_to_date"] == [name]  # the copy is not read
+    looked = run_module("backup_verify", sftp=site.server.options(site.there), level="checksum")
+    assert looked.error_code == "verification_failed"
+    assert site.upload(check=True).result["uploaded"] == [name]
+    assert site.upload().result["uploaded"] == [name]
+    site.assert_arrived(name)
+    assert manifest(site.there / name)["verification"] is None
+
+
+@pytest.mark.parametrize("level, replaced", [("checksum", True), ("structure", False), ("restore", False)])
+def test_another_backup_of_the_same_name_is_replaced_only_where_a_failed_checksum_is_on_record(
+    site: Site, level: str, replaced: bool
+) -> None:
+    name = site.put()
+    site.upload()
+    theirs = (site.there / name).read_bytes()
+    failed = {"level": level, "verdict": "failed", "verified_at": "2026-03-01T11:00:00Z", "detail": ""}
+    rewrite_manifest(site.there / name, verification=failed)
+    site.put()  # of the same time, and another content
+    assert site.upload().error_code == (None if replaced else "name_conflict")
+    assert ((site.there / name).read_bytes() == theirs) is not replaced
+    assert_whole(site.there)
+
+
 def test_two_hosts_that_use_one_directory_never_spoil_each_others_backups(site: Site, tmp_path: Path) -> None:
     other = Site(site.server, tmp_path / "other", tmp_path / "unused")
     other.there = site.there
