@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import stat
 from collections.abc import Callable
@@ -75,6 +76,17 @@ def test_each_thing_in_the_way_has_its_step_and_its_code(sftp: SftpServer, tmp_p
     assert found(directory=tmp_path / "file") == ("directory", "not_a_directory")
 
 
+def test_a_server_that_takes_no_connection_is_left_in_time(sftp: SftpServer, tmp_path: Path) -> None:
+    with socket.socket() as full, contextlib.ExitStack() as stack:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for _number in range(5):  # the first one or two fill the queue
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+        assert failure_of(sftp.options(tmp_path, port=full.getsockname()[1], timeout="1s")) == ("connect", "connection_timeout")
+
+
 def test_a_server_without_sftp_and_a_full_disk_are_told_apart(
     sftp: SftpServer, tmp_path: Path, small_disk: Callable[[str], Path]
 ) -> None:
@@ -83,3 +95,9 @@ def test_a_server_without_sftp_and_a_full_disk_are_told_apart(
     disk = small_disk("size=32k")
     assert failure_of(sftp.options(disk)) == ("write", "no_space")
     assert list(disk.iterdir()) == []
+
+
+def test_an_account_that_may_open_no_file_may_not_write(tmp_path: Path) -> None:
+    with sftp_server("Subsystem sftp internal-sftp -P open") as server:
+        assert failure_of(server.options(tmp_path)) == ("write", "directory_not_writable")
+    assert list(tmp_path.iterdir()) == []

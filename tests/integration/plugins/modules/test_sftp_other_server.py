@@ -358,6 +358,14 @@ def test_a_payload_that_reads_otherwise_than_it_was_sent_is_no_success(tmp_path:
         assert payloads(server.root) == []
 
 
+def test_a_check_whose_file_reads_otherwise_than_it_was_written_fails_and_leaves_nothing(tmp_path: Path) -> None:
+    with other_sftp_server(tmp_path / "server", files=Flipping) as server:
+        refused = check_login(server)
+        assert refused.error_code == "read_back_differs"
+        assert refused.result["failed_step"] == "read_back"
+        assert list(server.root.iterdir()) == []
+
+
 class Cutting(asyncssh.SFTPServer):
     """Closes the connection in the middle of a listing."""
 
