@@ -56,15 +56,18 @@ class OtherServer:
 class _Logins(asyncssh.SSHServer):
     """Lets USER in, by the ways that are told."""
 
-    def __init__(self, server: OtherServer, ways: tuple[str, ...], keys: Path | None) -> None:
+    def __init__(self, server: OtherServer, ways: tuple[str, ...], keys: Path | None, decides: bool) -> None:
         self._server = server
         self._ways = ways
         self._keys = keys
+        self._decides = decides
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
         self._connection = conn
 
-    def begin_auth(self, username: str) -> bool:
+    async def begin_auth(self, username: str) -> bool:
+        if not self._decides:
+            await asyncio.Event().wait()  # which never comes
         if self._keys is not None:
             self._connection.set_authorized_keys(str(self._keys))
         return True
@@ -96,11 +99,15 @@ def other_sftp_server(
     *,
     ways: tuple[str, ...] = ("password",),
     keys: Path | None = None,
+    decides: bool = True,
     files: type[asyncssh.SFTPServer] = asyncssh.SFTPServer,
     posix_rename: bool = False,
     **more: Any,
 ) -> Iterator[OtherServer]:
-    """Start a server in a thread, which ends with the ``with``. ``more`` is for asyncssh.listen."""
+    """Start a server in a thread, which ends with the ``with``. ``more`` is for asyncssh.listen.
+
+    One that does not decide lets nobody in, and refuses nobody either.
+    """
     folder.mkdir()
     server = OtherServer(folder / "root", folder)
     server.root.mkdir()
@@ -112,7 +119,7 @@ def other_sftp_server(
             "127.0.0.1",
             0,
             server_host_keys=[str(folder / "host")],
-            server_factory=lambda: _Logins(server, ways, keys),
+            server_factory=lambda: _Logins(server, ways, keys, decides),
             sftp_factory=lambda channel: files(channel, str(server.root).encode()),
             **more,
         )

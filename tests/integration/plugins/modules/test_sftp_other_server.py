@@ -256,6 +256,12 @@ def test_a_server_with_nothing_but_old_algorithms_is_refused(tmp_path: Path, old
         assert "algorithms" in refused.msg
 
 
+def test_a_server_that_never_decides_on_a_login_is_left_before_it_loses_patience(tmp_path: Path) -> None:
+    with other_sftp_server(tmp_path / "server", decides=False, login_timeout=20) as server:
+        left = check_login(server, timeout="1s")
+        assert (left.error_code, left.result["failed_step"]) == ("connection_timeout", "authenticate")
+
+
 # --- Servers that lie -----------------------------------------------------------------------------
 
 
