@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import socket
 import stat
@@ -24,6 +26,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores.base imp
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp import SftpStore
 from ansible_collections.lastgood.database.tests.support.backups import ago, put_backup
+from ansible_collections.lastgood.database.tests.support.other_sftp import other_sftp_server
 from ansible_collections.lastgood.database.tests.support.sftp import PASSPHRASE, SftpServer, make_key, sftp_server
 
 Open = Callable[..., SftpStore]
@@ -265,6 +268,18 @@ class TestLogin:
         (tmp_path / "none").write_text("no key")
         for path in (tmp_path / "none", tmp_path / "missing", tmp_path):
             refusal(lambda path=path: open_store(private_key_file=str(path)).session, errors.KeyUnreadable)  # type: ignore[misc]
+
+    def test_the_library_s_log_stays_silent_whoever_listens(
+        self, open_store: Open, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.DEBUG)
+        with (
+            other_sftp_server(tmp_path / "server") as server,
+            contextlib.closing(open_store(server, "/", timeout=30.0)) as store,
+        ):
+            store.write("one", b"data")
+        assert (server.root / "one").read_bytes() == b"data"
+        assert [record for record in caplog.records if record.name.startswith("paramiko")] == []
 
 
 class TestFaults:
