@@ -262,6 +262,21 @@ def test_a_server_that_never_decides_on_a_login_is_left_before_it_loses_patience
         assert (left.error_code, left.result["failed_step"]) == ("connection_timeout", "authenticate")
 
 
+def test_a_key_that_nobody_checks_is_warned_about_by_every_module(tmp_path: Path, here: Path, server: OtherServer) -> None:
+    sftp = server.options(host_key_policy="off", host_key=None)
+    outcomes = [
+        run_module("sftp_check", sftp),
+        run_module("backup_upload", directory=str(here), sftp=sftp),
+        run_module("backup_facts", sftp=sftp),
+        run_module("backup_verify", sftp=sftp, level="checksum"),
+        run_module("db_restore", engine="sqlite", sftp=sftp, database=str(tmp_path / "app.db"), if_exists="replace"),
+        run_module("backup_prune", sftp=sftp, keep_last=1),
+    ]
+    for outcome in outcomes:
+        assert outcome.status == 0
+        assert ["was not checked" in warning for warning in outcome.warnings] == [True]
+
+
 # --- Servers that lie -----------------------------------------------------------------------------
 
 
