@@ -101,3 +101,8 @@ def test_an_account_that_may_open_no_file_may_not_write(tmp_path: Path) -> None:
     with sftp_server("Subsystem sftp internal-sftp -P open") as server:
         assert failure_of(server.options(tmp_path)) == ("write", "directory_not_writable")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_server_that_signs_by_sha_1_alone_is_refused(tmp_path: Path) -> None:
+    with sftp_server("Subsystem sftp internal-sftp\nHostKeyAlgorithms ssh-rsa") as server:
+        assert failure_of(server.options(tmp_path)) == ("connect", "connection_failed")

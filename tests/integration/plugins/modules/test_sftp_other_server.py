@@ -256,6 +256,13 @@ def test_a_server_with_nothing_but_old_algorithms_is_refused(tmp_path: Path, old
         assert "algorithms" in refused.msg
 
 
+def test_a_server_that_takes_signatures_by_sha_1_alone_is_given_none(tmp_path: Path) -> None:
+    key = make_key(tmp_path / "key", "rsa")
+    with other_sftp_server(tmp_path / "server", ways=(), keys=Path(f"{key}.pub"), signature_algs=["ssh-rsa"]) as server:
+        refused = check_login(server, password=None, private_key_file=str(key))
+        assert (refused.error_code, refused.result["failed_step"]) == ("authentication_failed", "authenticate")
+
+
 def test_a_server_that_never_decides_on_a_login_is_left_before_it_loses_patience(tmp_path: Path) -> None:
     with other_sftp_server(tmp_path / "server", decides=False, login_timeout=20) as server:
         left = check_login(server, timeout="1s")
