@@ -56,18 +56,17 @@ class OtherServer:
 class _Logins(asyncssh.SSHServer):
     """Lets USER in, by the ways that are told."""
 
-    def __init__(self, server: OtherServer, ways: tuple[str, ...], keys: Path | None, decides: bool) -> None:
+    def __init__(self, server: OtherServer, ways: tuple[str, ...], keys: Path | None, hangs_at: str) -> None:
         self._server = server
         self._ways = ways
         self._keys = keys
-        self._decides = decides
+        self._hangs_at = hangs_at
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
         self._connection = conn
 
     async def begin_auth(self, username: str) -> bool:
-        if not self._decides:
-            await asyncio.Event().wait()  # which never comes
+        await self._hang("login")
         if self._keys is not None:
             self._connection.set_authorized_keys(str(self._keys))
         return True
@@ -78,9 +77,14 @@ class _Logins(asyncssh.SSHServer):
     def password_auth_supported(self) -> bool:
         return "password" in self._ways
 
-    def validate_password(self, username: str, password: str) -> bool:
+    async def validate_password(self, username: str, password: str) -> bool:
+        await self._hang("password")
         self._server.seen.append("password")
         return (username, password) == (USER, PASSWORD)
+
+    async def _hang(self, place: str) -> None:
+        if self._hangs_at == place:
+            await asyncio.Event().wait()  # which never comes
 
     def kbdint_auth_supported(self) -> bool:
         return "keyboard-interactive" in self._ways
@@ -99,14 +103,14 @@ def other_sftp_server(
     *,
     ways: tuple[str, ...] = ("password",),
     keys: Path | None = None,
-    decides: bool = True,
+    hangs_at: str = "",
     files: type[asyncssh.SFTPServer] = asyncssh.SFTPServer,
     posix_rename: bool = False,
     **more: Any,
 ) -> Iterator[OtherServer]:
     """Start a server in a thread, which ends with the ``with``. ``more`` is for asyncssh.listen.
 
-    One that does not decide lets nobody in, and refuses nobody either.
+    One that hangs at the login or the password lets nobody in, and refuses nobody either.
     """
     folder.mkdir()
     server = OtherServer(folder / "root", folder)
@@ -119,7 +123,7 @@ def other_sftp_server(
             "127.0.0.1",
             0,
             server_host_keys=[str(folder / "host")],
-            server_factory=lambda: _Logins(server, ways, keys, decides),
+            server_factory=lambda: _Logins(server, ways, keys, hangs_at),
             sftp_factory=lambda channel: files(channel, str(server.root).encode()),
             **more,
         )

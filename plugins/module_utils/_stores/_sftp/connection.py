@@ -216,7 +216,7 @@ class Connection:
                 ):
                     return
         except (library.SSHException, OSError, EOFError) as error:
-            if "timeout" in str(error).lower():
+            if _tells_of_time(error):
                 raise ConnectionTimeout(
                     f"{settings.name} did not decide on the login within {settings.timeout:g} seconds.", "Raise timeout."
                 ) from None
@@ -270,7 +270,7 @@ class Connection:
             raise ConnectionRefused(
                 f"{name} refused the connection.", "See that the server runs, and correct host and port."
             ) from failure
-        if isinstance(failure, socket.timeout):
+        if isinstance(failure, (socket.timeout, TimeoutError)):  # which are one from Python 3.10 on
             raise ConnectionTimeout(
                 f"{name} did not answer within {self.settings.timeout:g} seconds.", "Look at the network and its firewalls."
             ) from failure
@@ -323,8 +323,8 @@ class Connection:
         except self._library.BadAuthenticationType as error:
             self.methods = list(error.allowed_types)
             return False
-        except self._library.AuthenticationException:
-            if not self.transport.is_active():
+        except self._library.AuthenticationException as error:
+            if not self.transport.is_active() or _tells_of_time(error):
                 raise
             return False
         if further:
@@ -353,6 +353,11 @@ class Connection:
             "Correct the user, the key or the password, or have the public key put into the account's authorized_keys.",
             methods=self.methods,
         )
+
+
+def _tells_of_time(error: Exception) -> bool:
+    """Whether the library gave up waiting: it has no class for that."""
+    return "timeout" in str(error).lower()
 
 
 def _those_in(available: t.Sequence[str], wanted: t.Sequence[str]) -> list[str]:

@@ -263,8 +263,9 @@ def test_a_server_that_takes_signatures_by_sha_1_alone_is_given_none(tmp_path: P
         assert (refused.error_code, refused.result["failed_step"]) == ("authentication_failed", "authenticate")
 
 
-def test_a_server_that_never_decides_on_a_login_is_left_before_it_loses_patience(tmp_path: Path) -> None:
-    with other_sftp_server(tmp_path / "server", decides=False, login_timeout=20) as server:
+@pytest.mark.parametrize("place", ["login", "password"])
+def test_a_server_that_never_decides_on_a_login_is_left_before_it_loses_patience(tmp_path: Path, place: str) -> None:
+    with other_sftp_server(tmp_path / "server", hangs_at=place, login_timeout=20) as server:
         left = check_login(server, timeout="1s")
         assert (left.error_code, left.result["failed_step"]) == ("connection_timeout", "authenticate")
 
