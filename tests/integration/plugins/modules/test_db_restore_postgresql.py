@@ -12,6 +12,7 @@ import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -379,6 +380,49 @@ def test_the_time_in_which_clients_find_no_database_is_told(site: Site, terminat
         outcome = restore(site, if_exists="replace", terminate_sessions=terminate)
     assert outcome.changed
     assert 0 < outcome.result["swap_seconds"] <= outcome.result["seconds"]
+
+
+def waits(server: Server, command: str) -> bool:
+    """Whether a session waits for another's lock, or for its transaction, in a command that begins like this."""
+    waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query ilike"
+    return server.psql(f"{waiting} '{command}%'") != "0"
+
+
+def test_the_target_s_name_is_there_through_the_swap(site: Site) -> None:
+    site.back_up()
+
+    def look_when_it_commits() -> list[str]:
+        with looker.cursor() as cursor:
+            cursor.execute("lock table pg_database in share mode")  # which a session that renames has to give back first
+            cursor.execute("select datname from pg_database")
+            return [name for (name,) in cursor.fetchall()]
+
+    with (
+        ThreadPoolExecutor() as threads,
+        connected(site, "postgres") as looker,
+        connected(site, "postgres") as holder,
+        restoring(site, if_exists="replace") as process,
+    ):
+        holder.cursor().execute(f"comment on database {site.database} is 'nobody takes my name away'")
+        wait_until(lambda: waits(site.server, "alter database") or process.ended)
+        seen = threads.submit(look_when_it_commits)
+        wait_until(lambda: waits(site.server, "lock table") or process.ended)
+        holder.rollback()
+        names = seen.result()
+        looker.rollback()
+        assert site.database in names
+        assert any(name.startswith(f"{site.database}_replaced_") for name in names)
+        assert process.wait().changed
+
+
+def test_a_session_that_is_ended_in_the_swap_leaves_all_as_it_was(site: Site) -> None:
+    site.back_up()
+    with as_it_was(site), connected(site, "postgres") as holder, restoring(site, if_exists="replace") as process:
+        # The new database has the name already when the old one gets this row, too: it waits for what becomes of ours.
+        holder.cursor().execute(f"insert into pg_shdescription values ({oid_of(site)}, 'pg_database'::regclass, 'ours')")
+        wait_until(lambda: waits(site.server, "comment on database") or process.ended)
+        site.server.psql("select pg_terminate_backend(pid) from pg_stat_activity where query ilike 'comment on database%'")
+        assert process.wait().error_code == "query_failed"
 
 
 def test_the_database_that_we_are_connected_to_is_refused(site: Site) -> None:
