@@ -913,23 +913,43 @@ def test_a_disk_that_fills_up_while_unpacking_leaves_all_as_it_was(site: Site, s
         assert outcome.error_code == "no_space"
 
 
-@only_root
-@pytest.mark.parametrize("form", ["custom", "plain"])
-def test_a_server_whose_disk_fills_up_keeps_the_database_as_it_was(tmp_path: Path, form: str) -> None:
+@contextlib.contextmanager
+def nearly_full(folder: Path, form: str) -> Iterator[tuple[Site, Path]]:
+    """A database of 30 MB that has a backup, on a server with 25 MB left, and the file that takes up the rest of its disk."""
     with (
         common_disk("200m") as disk,
         Server.start(installation(VERSIONS[-1]), base=disk) as server,
         database_on(server) as database,
     ):
-        site = Site(server, database, tmp_path / "backups")
+        site = Site(server, database, folder / "backups")
         site.grow(30)
         site.back_up(format=form)
         server.psql("vacuum full; checkpoint", database)
-        rewrite_manifest(payload(site.directory), content_bytes=None)  # or it would be told before the start
         free = shutil.disk_usage(disk).free
         ballast = disk / "ballast"
         with ballast.open("wb") as file:
             os.posix_fallocate(file.fileno(), 0, free - 25 * 1024 * 1024)
+        yield site, ballast
+
+
+@only_root
+@pytest.mark.parametrize("form", ["custom", "plain"])
+def test_no_room_for_the_new_database_is_told_before_the_start(tmp_path: Path, form: str) -> None:
+    with nearly_full(tmp_path, form) as (site, ballast):
+        with as_it_was(site):
+            for check in (True, False):
+                outcome = restore(site, if_exists="replace", check=check)
+                assert outcome.error_code == "no_space"
+                assert f"The server's {site.server.data_directory} has" in outcome.msg
+        ballast.unlink()
+        assert restore(site, if_exists="replace").changed
+
+
+@only_root
+@pytest.mark.parametrize("form", ["custom", "plain"])
+def test_a_server_whose_disk_fills_up_keeps_the_database_as_it_was(tmp_path: Path, form: str) -> None:
+    with nearly_full(tmp_path, form) as (site, ballast):
+        rewrite_manifest(payload(site.directory), content_bytes=None)  # or it would be told before the start
         with as_it_was(site):
             outcome = restore(site, if_exists="replace")
             assert outcome.error_code == "program_failed"
