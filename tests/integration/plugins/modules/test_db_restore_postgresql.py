@@ -295,6 +295,19 @@ def test_names_are_data_and_nothing_else(server: Server, tmp_path: Path, form: s
         assert refused.error_code == "name_refused"
 
 
+@pytest.mark.parametrize("over, jobs", [({"jobs": 3}, 3), ({}, 2)], ids=["three", "by default"])
+def test_as_many_jobs_fill_it_as_asked_for(site: Site, tmp_path: Path, over: dict[str, Any], jobs: int) -> None:
+    site.sql(CONTENT)
+    before = dump_of(site.server, site.database)
+    site.back_up()
+    record = 'if any(one.startswith("--dbname") for one in arguments):\n    note("argv", "\\n".join(arguments))\ngo_on()'
+    impostor = Impostor(tmp_path / "fake", site.server.bin_directory, record, program="pg_restore")
+    assert restore(site, if_exists="replace", bin_directory=str(impostor.bin_directory), **over).changed
+    argv = (impostor.notes / "argv").read_text().splitlines()
+    assert [one for one in argv if one.startswith(("-j", "--jobs"))] == [f"--jobs={jobs}"]
+    assert dump_of(site.server, site.database) == before
+
+
 # --- What there is already ------------------------------------------------------------------------
 
 
