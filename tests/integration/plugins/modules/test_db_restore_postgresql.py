@@ -86,11 +86,25 @@ def oid_of(site: Site) -> str:
     return site.server.psql(f"select oid from pg_database where datname = '{site.database}'")
 
 
+def at_work(server: Server) -> set[str]:
+    """Who is connected to a server, and the programs that were started to connect to it."""
+    sessions = "select pid, backend_start, datname, application_name from pg_stat_activity where backend_type = 'client backend'"
+    found = set(server.psql(f"{sessions} and pid <> pg_backend_pid()").splitlines())
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended since
+            command = (process / "cmdline").read_bytes()
+            if os.fsencode(server.socket_directory) in command and b"--dbname=" in command:
+                found.add(f"{process.name} {command!r}")
+    return found
+
+
 @contextlib.contextmanager
 def as_it_was(site: Site) -> Iterator[None]:
-    """The target is the same database with the same content afterwards, nobody is connected, and no other is there."""
+    """The target is the same database with the same content afterwards, nobody has stayed, and no other database is there."""
+    present = at_work(site.server)
     before = oid_of(site), dump_of(site.server, site.database), databases(site.server), contents(site.directory)
     yield
+    wait_until(lambda: at_work(site.server) <= present)  # the server needs a moment to see that a program is gone
     after = oid_of(site), dump_of(site.server, site.database), databases(site.server), contents(site.directory)
     assert after == before
 
