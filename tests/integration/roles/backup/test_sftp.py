@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -19,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.lastgood.database.tests.support.modules import run_module
+from ansible_collections.lastgood.database.tests.support.observe import rewrite_manifest
 from ansible_collections.lastgood.database.tests.support.sftp import PASSPHRASE, SftpServer, make_key
 
 
@@ -103,6 +105,27 @@ def test_an_upload_that_fails_says_that_the_local_backups_are_safe_and_prunes_no
     assert "The backups on this host are safe." in last
     assert len(payloads(tmp_path / "here")) == 3
     assert payloads(tmp_path / "there" / "db7") == there
+
+
+def test_where_one_backup_could_not_be_sent_nothing_is_pruned_there_though_the_server_is_reached(
+    tmp_path: Path, sftp: SftpServer, notes: Path
+) -> None:
+    for _number in range(2):
+        assert play(tmp_path, variables(tmp_path, sftp, notes)).returncode == 0
+        write(notes)
+    there = payloads(tmp_path / "there" / "db7")
+    assert len(there) == 2
+    taken = tmp_path / "there" / "db7" / there[-1]
+    theirs = b"another good backup of this name"
+    taken.write_bytes(theirs)
+    rewrite_manifest(taken, payload_bytes=len(theirs), payload_sha256=hashlib.sha256(theirs).hexdigest())
+    finished = play(tmp_path, variables(tmp_path, sftp, notes, backup_sftp_retention={"keep_last": 1}))
+    assert finished.returncode == 2
+    last = finished.stdout[finished.stdout.rindex("Fail where") :]
+    assert "source 1, upload:" in last
+    assert taken.name in last
+    [new] = set(payloads(tmp_path / "here")) - set(there)
+    assert payloads(tmp_path / "there" / "db7") == [*there, new]
 
 
 def test_retention_on_the_server_is_its_own(tmp_path: Path, sftp: SftpServer, notes: Path) -> None:
