@@ -20,13 +20,28 @@ from ansible_collections.lastgood.database.tests.support.observe import manifest
 from ansible_collections.lastgood.database.tests.support.postgresql import Site, login
 
 
-def drill(folder: Path, inventory: dict[str, dict[str, Any]], **variables: Any) -> subprocess.CompletedProcess[str]:
-    """Run the playbook for several hosts, which are all this one."""
+def run(
+    playbook: str, folder: Path, inventory: dict[str, dict[str, Any]], variables: dict[str, Any]
+) -> subprocess.CompletedProcess[str]:
+    """Run a playbook for several hosts, which are all this one."""
     common = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, **variables}
     file = folder / "inventory.json"
     file.write_text(json.dumps({"all": {"vars": common, "hosts": inventory}}))
-    command = ("ansible-playbook", "lastgood.database.drill", "--inventory", str(file))
+    command = ("ansible-playbook", playbook, "--inventory", str(file))
     return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "ANSIBLE_NOCOLOR": "1"})
+
+
+def drill(folder: Path, inventory: dict[str, dict[str, Any]], **variables: Any) -> subprocess.CompletedProcess[str]:
+    return run("lastgood.database.drill", folder, inventory, variables)
+
+
+def verify(folder: Path, inventory: dict[str, dict[str, Any]], **variables: Any) -> subprocess.CompletedProcess[str]:
+    """Run the role's entry point from a play of one's own."""
+    role = {"name": "lastgood.database.backup", "tasks_from": "verify"}
+    tasks = [{"name": "Look at them", "ansible.builtin.include_role": role}]
+    playbook = folder / "playbook.yml"
+    playbook.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": tasks}]))
+    return run(str(playbook), folder, inventory, variables)
 
 
 def table_of(done: subprocess.CompletedProcess[str]) -> list[list[str]]:
@@ -47,6 +62,42 @@ def host_with_backups(folder: Path, *names: str) -> dict[str, Any]:
         directory = str(folder / "backups")
         run_module("db_backup", directory=directory, engine="sqlite", databases=[str(folder / name)])
     return {"backup_directory": str(folder / "backups"), "backup_sources": sources}
+
+
+def back_up_more(folder: Path, name: str) -> None:
+    """Change a database, and back it up again."""
+    with contextlib.closing(sqlite3.connect(folder / name)) as connection:
+        connection.execute("INSERT INTO note VALUES ('more')")
+        connection.commit()
+    options = {"directory": str(folder / "backups"), "engine": "sqlite", "databases": [str(folder / name)]}
+    assert run_module("db_backup", **options).outcomes == ["created"]
+
+
+def looked_at(folder: Path) -> dict[str, list[bool]]:
+    """Of each database, whether its backups were looked at, from the oldest on."""
+    found: dict[str, list[bool]] = {}
+    for one in sorted(map(manifest, payloads(folder)), key=lambda one: str(one["created_at"])):
+        found.setdefault(one["database"], []).append(one["verification"] is not None)
+    return found
+
+
+def test_the_newest_of_each_database_is_looked_at_or_as_many_and_of_which_ones_is_asked(tmp_path: Path) -> None:
+    host = host_with_backups(tmp_path / "good", "shop.db", "notes.db")
+    for name in ("shop.db", "notes.db") * 2:
+        back_up_more(tmp_path / "good", name)
+    backups = tmp_path / "good" / "backups"
+
+    done = verify(tmp_path, {"good": {**host, "backup_verify_databases": ["notes.db"]}})
+    assert done.returncode == 0, done.stdout
+    assert looked_at(backups) == {"shop.db": [False, False, False], "notes.db": [False, False, True]}
+
+    done = verify(tmp_path, {"good": host})
+    assert done.returncode == 0, done.stdout
+    assert looked_at(backups) == {"shop.db": [False, False, True], "notes.db": [False, False, True]}
+
+    done = verify(tmp_path, {"good": {**host, "backup_verify_newest": 2}})
+    assert done.returncode == 0, done.stdout
+    assert looked_at(backups) == {"shop.db": [False, True, True], "notes.db": [False, True, True]}
 
 
 def test_the_table_has_every_host_and_only_those_with_a_bad_backup_fail(tmp_path: Path) -> None:
