@@ -35,18 +35,24 @@ def drill(folder: Path, inventory: dict[str, dict[str, Any]], **variables: Any) 
     return run("lastgood.database.drill", folder, inventory, variables)
 
 
-def verify(folder: Path, inventory: dict[str, dict[str, Any]], **variables: Any) -> subprocess.CompletedProcess[str]:
+def verify(
+    folder: Path, inventory: dict[str, dict[str, Any]], serial: int | str = "100%", **variables: Any
+) -> subprocess.CompletedProcess[str]:
     """Run the role's entry point from a play of one's own."""
     role = {"name": "lastgood.database.backup", "tasks_from": "verify"}
     tasks = [{"name": "Look at them", "ansible.builtin.include_role": role}]
     playbook = folder / "playbook.yml"
-    playbook.write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": tasks}]))
+    playbook.write_text(json.dumps([{"hosts": "all", "serial": serial, "gather_facts": False, "tasks": tasks}]))
     return run(str(playbook), folder, inventory, variables)
 
 
 def table_of(done: subprocess.CompletedProcess[str]) -> list[list[str]]:
     """The words of each line that was told, as the default callback shows them."""
     return [line.strip().strip('",').split() for line in done.stdout.splitlines()]
+
+
+def tables_in(done: subprocess.CompletedProcess[str]) -> int:
+    return sum(row[:2] == ["host", "database"] for row in table_of(done))
 
 
 def host_with_backups(folder: Path, *names: str) -> dict[str, Any]:
@@ -113,6 +119,7 @@ def test_the_table_has_every_host_and_only_those_with_a_bad_backup_fail(tmp_path
             "ansible_host": "127.0.0.1",
             "ansible_port": 1,
         },
+        "refused": {"backup_directory": "/none", "backup_sources": [{"engin": "sqlite"}]},
     }
     [bad] = payloads(tmp_path / "rotten" / "backups")
     bad.write_bytes(bad.read_bytes()[:-1])
@@ -127,6 +134,8 @@ def test_the_table_has_every_host_and_only_those_with_a_bad_backup_fail(tmp_path
     ):
         assert any(found[: len(row)] == row for found in table), done.stdout + done.stderr
     assert any(row[:1] == ("empty",) and "has no backup." in " ".join(row) for row in table), done.stdout
+    assert any(row[:1] == ("refused",) and "engin." in " ".join(row) for row in table), done.stdout
+    assert tables_in(done) == 1, done.stdout
     recap = {row[0]: dict(word.split("=") for word in row if "=" in word) for row in table if ":" in row and row[0] in inventory}
     assert {host: counts["failed"] for host, counts in recap.items()} == {
         "good": "0",
@@ -134,6 +143,7 @@ def test_the_table_has_every_host_and_only_those_with_a_bad_backup_fail(tmp_path
         "idle": "1",
         "empty": "1",
         "far": "0",
+        "refused": "1",
     }
     assert done.returncode != 0
     assert manifest(bad)["verification"]["verdict"] == "failed"
@@ -176,3 +186,45 @@ def test_a_backup_that_could_not_be_judged_is_not_green(tmp_path: Path, site: Si
     assert {row[0]: row[-4] for row in recap} == {"blind": "failed=1", "good": "failed=0"}, done.stdout
     assert "there is no postgres of version" in done.stdout.rpartition("TASK [Fail")[2]
     assert f"postgresql-{site.server.major} (Debian" in done.stdout
+
+
+def test_a_play_of_ones_own_ends_with_one_table_of_every_host_and_fails_where_a_backup_is_bad(tmp_path: Path) -> None:
+    inventory = {
+        "rotten": host_with_backups(tmp_path / "rotten", "shop.db"),
+        "good": host_with_backups(tmp_path / "good", "shop.db"),
+        "far": {"backup_directory": "/none", "backup_sources": [{}], "ansible_connection": "ssh", "ansible_host": "127.0.0.1"},
+        "lost": {"backup_sources": [{}]},
+    }
+    inventory["far"]["ansible_port"] = 1
+    [bad] = payloads(tmp_path / "rotten" / "backups")
+    bad.write_bytes(bad.read_bytes()[:-1])
+    done = verify(tmp_path, inventory)
+    rows = table_of(done)
+    for expected in (
+        ["rotten", "shop.db", "checksum", "failed"],
+        ["good", "shop.db", "checksum", "passed"],
+        ["far", "unreachable"],
+        ["lost", "Each", "source", "needs"],
+    ):
+        assert sum(row[: len(expected)] == expected for row in rows) == 1, done.stdout + done.stderr
+    assert tables_in(done) == 1, done.stdout
+    recap = {row[0]: row[-4] for row in rows if row[1:2] == [":"]}
+    assert recap == {"rotten": "failed=1", "good": "failed=0", "far": "failed=0", "lost": "failed=1"}, done.stdout
+    assert done.returncode != 0
+
+
+def test_the_table_comes_also_where_every_host_failed_and_not_where_none_is_wanted(tmp_path: Path) -> None:
+    inventory = {"rotten": host_with_backups(tmp_path / "rotten", "shop.db")}
+    [bad] = payloads(tmp_path / "rotten" / "backups")
+    bad.write_bytes(bad.read_bytes()[:-1])
+    for wanted in (True, False):
+        done = verify(tmp_path, inventory, backup_verify_summary=wanted)
+        assert done.returncode != 0
+        assert tables_in(done) == wanted, done.stdout
+
+
+def test_the_table_after_a_batch_has_the_hosts_so_far(tmp_path: Path) -> None:
+    inventory = {name: host_with_backups(tmp_path / name, "shop.db") for name in ("db1", "db2")}
+    done = verify(tmp_path, inventory, serial=1)
+    shown = [row[0] for row in table_of(done) if len(row) > 1 and row[0] in ("host", *inventory) and row[1] != ":"]
+    assert shown == ["host", "db1", "host", "db1", "db2"], done.stdout
