@@ -72,7 +72,7 @@ def test_what_is_not_final_can_be_written_over(descriptor: int, path: Path) -> N
 
 def test_the_disk_is_not_asked_to_flush_for_every_small_file(descriptor: int, flushed: list[int]) -> None:
     with file_output(descriptor, DOING) as output:
-        for _ in range(9):
+        for _time in range(9):
             output.write(bytes(WORTH_A_FLUSH // 3))
             output.mark_final()
         assert output.finish()
