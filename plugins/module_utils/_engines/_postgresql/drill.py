@@ -37,7 +37,10 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines._postgr
     check_room,
     check_version,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.programs import tells_of_the_dump
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.programs import (
+    tells_of_the_dump,
+    without_names,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.sql import quote_identifier
 from ansible_collections.lastgood.database.plugins.module_utils._engines.base import Found, Look
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
@@ -66,8 +69,6 @@ _LACKS = re.compile(
     r"|server closed the connection|connection to (?:the )?server|terminating connection|the database system is"
     r"|canceling statement|could not (?:connect|fork)|SSL (?:error|SYSCALL|connection)|connection .*\blost"
 )
-# Names are anybody's: a table may be called "lost", or after a role that does not exist.
-_NAMES = re.compile(r'"(?:[^"\n]|"")*"|^.*from TOC entry.*$', re.MULTILINE)
 _SPEAKS_ENGLISH = re.compile(r"(?:C|POSIX|en[_.].*|)(?:\..*)?")
 
 # Of a partitioned table, each partition has its rows.
@@ -138,7 +139,7 @@ class _Drill:
                     f"{error.problem} The server does not speak English, so that a lack can't be told from a bad backup.",
                     "Leave the options of the login out for a server of the drill's own, or set lc_messages to C.",
                 ) from error
-            if not tells_of_the_dump(error, self._form) or _LACKS.search(_NAMES.sub('""', error.problem)):
+            if not tells_of_the_dump(error, self._form) or _LACKS.search(without_names(error.problem)):
                 raise
             raise ContentInvalid(error.problem, "Take another backup.") from error
         return self._count()

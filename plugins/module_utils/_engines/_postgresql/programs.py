@@ -36,6 +36,8 @@ _TROUBLE_OF_THE_HOST = re.compile(
     r"|could not create (?:worker process|communication channels)|status 1: pg_restore: error: a worker process died unexpectedly"
     r"|unsupported version|this build does not support"
 )
+# Names are anybody's: a table may be called "lost", or after a role that does not exist.
+_NAMES = re.compile(r'"(?:[^"\n]|"")*"|^.*from TOC entry.*$', re.MULTILINE)
 _VERSION = re.compile(rb"\(PostgreSQL\) ((\d+)[^\s]*)")
 _ANSWER_SECONDS = 30
 
@@ -54,7 +56,14 @@ class Program:
 
 def tells_of_the_dump(failure: ProgramFailed, form: str | None) -> bool:
     """Whether pg_restore or psql failed over the dump of that format which it was given, and not over this host."""
-    return failure.details.get("exit_status") == _OVER_THE_DUMP.get(form) and not _TROUBLE_OF_THE_HOST.search(failure.problem)
+    if failure.details.get("exit_status") != _OVER_THE_DUMP.get(form):
+        return False
+    return _TROUBLE_OF_THE_HOST.search(without_names(failure.problem)) is None
+
+
+def without_names(words: str) -> str:
+    """Return what a program says, less what it quotes: the rest can be searched for what went wrong."""
+    return _NAMES.sub('""', words)
 
 
 def choose_program(runner: Runner, name: str, server_version: str, server_major: int, bin_directory: str | None) -> Program:

@@ -233,7 +233,9 @@ def test_a_backup_that_breaks_when_it_is_restored_is_suspect_and_a_look_at_its_s
 
 
 @pytest.mark.parametrize("form", ["custom", "plain"])
-@pytest.mark.parametrize("name", ["lost_items", "connection was lost", 'role "x" does not exist', "too many clients"])
+@pytest.mark.parametrize(
+    "name", ["lost_items", "connection was lost", 'role "x" does not exist', "too many clients", "out of memory"]
+)
 def test_a_table_s_name_is_not_taken_for_what_the_server_lacks(site: Site, host: Host, form: str, name: str) -> None:
     quoted = '"' + name.replace('"', '""') + '"'
     site.sql(
