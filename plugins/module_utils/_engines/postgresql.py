@@ -18,12 +18,16 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines._postgr
     Login,
     connecting,
     password_file,
-    query,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.content import CustomDigest, PlainDigest
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.extra_arguments import check_extra_arguments
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.programs import Program, choose_program
-from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.sql import quote_identifier
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.survey import (
+    Server,
+    ask,
+    check_dumpable,
+    check_program,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._engines.base import (
     Content,
     ContentDigest,
@@ -34,24 +38,11 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.base im
 )
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     BackupError,
-    DatabaseClosed,
-    DatabaseMissing,
-    NameRefused,
     ProgramFailed,
-    QueryFailed,
     SourceBusy,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._process import Command, Runner, producing
 
-if t.TYPE_CHECKING:
-    import psycopg2.extensions
-
-# As bytes: a name is of whatever encoding its database was made in.
-_DATABASES = """
-SELECT encode(textsend(datname::text), 'hex'), datistemplate, datallowconn, datconnlimit = -2,
-    has_database_privilege(oid, 'CONNECT')
-FROM pg_catalog.pg_database WHERE datname NOT IN ('template0', 'template1') ORDER BY datname
-"""
 # What those who run servers for others keep on them, and let nobody into.
 _PROVIDERS_OWN = ("azure_maintenance", "azure_sys", "cloudsqladmin", "rdsadmin")
 # pg_dump keeps its --lock-wait-timeout by a statement timeout.
@@ -76,29 +67,6 @@ class PostgresqlOptions:
     lock_timeout: float = 60.0
 
 
-@dataclass(frozen=True)
-class _Database:
-    """What a server says of one of its databases."""
-
-    name: str
-    is_template: bool
-    allows_connections: bool
-    half_dropped: bool
-    may_connect: bool
-
-
-@dataclass(frozen=True)
-class _Server:
-    """What a server says of itself."""
-
-    version: str
-    major: int
-    instance: str
-    source: str
-    reads_passwords: bool
-    databases: dict[str, _Database]
-
-
 class PostgresqlEngine:
     """The databases of one server."""
 
@@ -115,13 +83,19 @@ class PostgresqlEngine:
     def survey(self) -> Survey:
         with connecting(self._options.login) as connection:
             self._login = self._options.login.reached(connection)
-            server = _ask(connection)
+            server = ask(connection)
         warnings: list[str] = []
         targets: list[Target] = []
         unavailable: list[Unavailable] = []
         for name in self._wanted(server, warnings):
             try:
-                _check_dumpable(name, server)
+                check_dumpable(name, server)
+            except BackupError as error:
+                unavailable.append(Unavailable(name, error))
+                continue
+            program = self._program("pg_dump", server)  # one that is missing is missing for all
+            try:
+                check_program(program, server, self._login, name)
             except BackupError as error:
                 unavailable.append(Unavailable(name, error))
             else:
@@ -168,7 +142,7 @@ class PostgresqlEngine:
     def content_digest(self, target: Target) -> ContentDigest:
         return CustomDigest() if target.format == "custom" else PlainDigest()
 
-    def _wanted(self, server: _Server, warnings: list[str]) -> list[str]:
+    def _wanted(self, server: Server, warnings: list[str]) -> list[str]:
         """Return the names of the databases to dump, whether they are there or not."""
         options = self._options
         if options.databases is not None:
@@ -187,7 +161,7 @@ class PostgresqlEngine:
         wanted = self._options.include_globals
         return self._options.databases is None if wanted is None else wanted
 
-    def _target(self, kind: t.Literal["database", "globals"], database: str | None, server: _Server) -> Target:
+    def _target(self, kind: t.Literal["database", "globals"], database: str | None, server: Server) -> Target:
         program = self._program("pg_dumpall" if kind == "globals" else "pg_dump", server)
         return Target(
             kind=kind,
@@ -201,7 +175,7 @@ class PostgresqlEngine:
             major_mismatch=program.major != server.major,
         )
 
-    def _program(self, name: str, server: _Server) -> Program:
+    def _program(self, name: str, server: Server) -> Program:
         if name not in self._programs:
             bin_directory = self._options.bin_directory
             self._programs[name] = choose_program(self._runner, name, server.version, server.major, bin_directory)
@@ -234,57 +208,3 @@ class PostgresqlEngine:
     def _role(self) -> list[str]:
         role = self._options.login.session_role
         return [] if role is None else [f"--role={role}"]
-
-
-def _ask(connection: psycopg2.extensions.connection) -> _Server:
-    query(connection, "SELECT set_config('client_encoding', 'SQL_ASCII', false)")  # or names would be converted, or refused
-    databases = [_Database(_decoded(name), *facts) for name, *facts in query(connection, _DATABASES)]
-    [(reads_passwords,)] = query(connection, "SELECT has_table_privilege('pg_catalog.pg_authid', 'SELECT')")
-    source = f"{connection.info.host}:{connection.info.port}"
-    return _Server(
-        version=str(connection.info.parameter_status("server_version")).split()[0],
-        major=connection.server_version // 10000,
-        instance=_instance(connection) or source,
-        source=source,
-        reads_passwords=reads_passwords,
-        databases={database.name: database for database in databases},
-    )
-
-
-def _decoded(name: str) -> str:
-    """Return a name as Python has the arguments of programs: bytes that are no UTF-8 go through unharmed."""
-    return bytes.fromhex(name).decode("utf-8", "surrogateescape")
-
-
-def _instance(connection: psycopg2.extensions.connection) -> str | None:
-    """Return the cluster's system identifier, None where the user may not ask for it."""
-    try:
-        [(identifier,)] = query(connection, "SELECT system_identifier::text FROM pg_catalog.pg_control_system()")
-    except QueryFailed:
-        return None
-    return str(identifier)
-
-
-def _check_dumpable(name: str, server: _Server) -> None:
-    if "\n" in name or "\r" in name:
-        raise NameRefused(
-            f"The database {name!r} has a line break in its name, and PostgreSQL's programs refuse such names.",
-            "Rename it (ALTER DATABASE ... RENAME TO ...).",
-        )
-    database = server.databases.get(name)
-    if database is None:
-        raise DatabaseMissing(f"There is no database {name} on the server.", "Correct the name, or make the database.")
-    if database.half_dropped:
-        raise DatabaseClosed(
-            f"The database {name} is half dropped.", f"End what was begun: DROP DATABASE {quote_identifier(name)}"
-        )
-    if not database.allows_connections:
-        raise DatabaseClosed(
-            f"The database {name} allows no connections.",
-            f"Allow them: ALTER DATABASE {quote_identifier(name)} ALLOW_CONNECTIONS true",
-        )
-    if not database.may_connect:
-        raise DatabaseClosed(
-            f"The user may not connect to the database {name}.",
-            f"Allow it: GRANT CONNECT ON DATABASE {quote_identifier(name)} TO the user",
-        )

@@ -53,6 +53,14 @@ class Program:
     def __str__(self) -> str:
         return f"{os.path.basename(self.path)} {self.version}"
 
+    def knows_all_of(self, server_version: str) -> bool:
+        """Return whether the program is of the server's major version, and its minor version is not older."""
+        return self.major == _numbers(server_version)[0] and _numbers(self.version) >= _numbers(server_version)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", version)[:2])
+
 
 def tells_of_the_dump(failure: ProgramFailed, form: str | None) -> bool:
     """Whether pg_restore or psql failed over the dump of that format which it was given, and not over this host."""
@@ -118,6 +126,12 @@ def _none_fits(
         )
     return ProgramMissing(
         f"The server is PostgreSQL {server_version}, and {told}",
-        f"Install postgresql-client-{major} (Debian, Ubuntu), postgresql{major} (RHEL, Fedora, SUSE) or "
-        f"postgresql{major}-client (Alpine), or say in bin_directory where the programs are.",
+        f"Install {client_packages(major)}, or say in bin_directory where the programs are.",
+    )
+
+
+def client_packages(major: int) -> str:
+    """Return what the distributions call the package with the programs of a version."""
+    return (
+        f"postgresql-client-{major} (Debian, Ubuntu), postgresql{major} (RHEL, Fedora, SUSE) or postgresql{major}-client (Alpine)"
     )

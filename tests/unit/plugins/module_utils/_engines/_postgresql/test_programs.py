@@ -149,3 +149,20 @@ def test_versions_are_read_however_they_are_written(
     found = choose(f"{major}.0")
     assert found == Program(path, version, major)
     assert str(found) == f"pg_dump {version}"
+
+
+@pytest.mark.parametrize(
+    ("program", "server", "expected"),
+    [
+        ("15.20", "15.20", True),
+        ("15.21", "15.9", True),
+        ("15.9", "15.20", False),
+        ("16.1", "15.20", False),
+        ("18beta1", "18beta1", True),
+        ("18.0", "18.0", True),
+    ],
+)
+def test_a_program_knows_all_of_a_server_of_its_major_version_that_is_not_newer(
+    program: str, server: str, expected: bool
+) -> None:
+    assert Program("/bin/pg_dump", program, int(program[:2])).knows_all_of(server) is expected
