@@ -13,9 +13,9 @@ description:
   - Keeps of each database what the rules O(keep_last) to O(keep_within) say, and deletes its other backups, the oldest first.
     What one rule keeps stays, whatever the others say. The last good backup of a database stays in any case.
   - Or deletes just the backups in O(names), and nothing else.
-  - In a O(directory), the newest good backup of a database is read before others of it are deleted. Where it is not as its
-    manifest says any more, nothing of the database is deleted, with a warning, or with O(names) an error. Over SFTP it would go
-    over the network each time, and only its size is looked at; M(lastgood.database.backup_verify) reads it.
+  - In a O(directory), and over SFTP with O(verify_before_delete=true), the newest good backup of a database is read before others
+    of it are deleted. Where it is not as its manifest says any more, nothing of the database is deleted, with a warning, or with
+    O(names) an error.
   - Only good backups count. Each database counts for itself, and databases of one name count apart where they are of different
     hosts, servers, clusters or files.
   - A rule keeps the newest backup of each hour, day, week, month or year that has one, as many as it says. Periods without a
@@ -115,6 +115,13 @@ options:
     description: Whether O(names) may have the last good backup of a database.
     type: bool
     default: false
+  verify_before_delete:
+    description:
+      - Whether to read the newest good backup of a database, and compare its digest with its manifest's, before others of the
+        database are deleted.
+      - Left out, it is read in a O(directory) and not over SFTP, where it would go over the network each time. Then only its size
+        on the server is compared, and the server is trusted for the rest. M(lastgood.database.backup_verify) reads it as well.
+    type: bool
 seealso:
   - module: lastgood.database.backup_facts
   - module: lastgood.database.db_backup
@@ -292,8 +299,9 @@ def delete(module: AnsibleModule) -> ModuleResult:
     params: Params = module.params
     choice = choice_from(params)
     with contextlib.closing(store_from(params, check_mode=module.check_mode)) as store:
-        databases, is_here = list_from(params, "databases"), isinstance(store, LocalStore)
-        request = PruneRequest(store, choice, databases, groups_from(params), reads_newest=is_here)
+        asked: bool | None = params["verify_before_delete"]
+        reads_newest = isinstance(store, LocalStore) if asked is None else asked
+        request = PruneRequest(store, choice, list_from(params, "databases"), groups_from(params), reads_newest=reads_newest)
         report = prune(request, now, check_mode=module.check_mode)
     values = report.values()
     if module._diff:
@@ -310,6 +318,7 @@ def main() -> t.NoReturn:
             "groups": {"type": "list", "elements": "dict"},
             "names": {"type": "list", "elements": "str"},
             "allow_delete_last": {"type": "bool", "default": False},
+            "verify_before_delete": {"type": "bool"},
         },
         mutually_exclusive=[("directory", "sftp"), ("databases", "groups")],
         required_one_of=[("directory", "sftp")],

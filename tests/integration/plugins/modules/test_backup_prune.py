@@ -232,3 +232,15 @@ def test_a_newest_that_has_rotted_keeps_the_others_and_is_told(tmp_path: Path) -
     assert newest in done.warnings[0]
     assert prune(tmp_path, names=[older]).error_code == "last_good_refused"
     assert len(payloads(tmp_path)) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "left"), [({}, 2), ({"verify_before_delete": True}, 2), ({"verify_before_delete": False}, 1)]
+)
+def test_the_newest_is_read_before_others_are_deleted_unless_asked_not_to(
+    tmp_path: Path, options: dict[str, Any], left: int
+) -> None:
+    newest, _older = fill(tmp_path, 2)
+    (tmp_path / newest).write_bytes(bytes(len(PAYLOAD)))  # of the same size, and rotten
+    prune(tmp_path, keep_last=1, **options)
+    assert len(payloads(tmp_path)) == left
