@@ -159,6 +159,12 @@ ansible_facts:
               description: PostgreSQL's system identifier, or the real path of an SQLite file.
               type: str
               sample: '7300000000000000000'
+            source:
+              description:
+                - Where the instance was reached when the backup was made, PostgreSQL's socket directory or address and port, or
+                  the SQLite file. Null where no manifest says it.
+              type: str
+              sample: /var/run/postgresql:5432
             database:
               description: Name of the database. Null for globals.
               type: str
@@ -238,6 +244,9 @@ ansible_facts:
               type: str
             instance:
               description: PostgreSQL's system identifier, or the real path of an SQLite file.
+              type: str
+            source:
+              description: Where the instance was reached for the last good backup, or without one for the newest.
               type: str
             kind:
               description: V(database) or V(globals).

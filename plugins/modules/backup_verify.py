@@ -141,6 +141,9 @@ verified:
     instance:
       description: PostgreSQL's system identifier, or the real path of an SQLite file.
       type: str
+    source:
+      description: Where the instance was reached when the backup was made, such as V(/var/run/postgresql:5432).
+      type: str
     kind:
       description: V(database), or V(globals) for a cluster's roles and tablespaces.
       type: str

@@ -244,6 +244,9 @@ backups:
         - PostgreSQL's system identifier, or the real path of an SQLite file.
         - Where the user may not ask for the identifier, it is the server's host and port.
       type: str
+    source:
+      description: Where the instance was reached, PostgreSQL's socket directory or address and port, or the SQLite file.
+      type: str
     database:
       description: Name of the database. Null for globals.
       type: str

@@ -45,13 +45,25 @@ options:
     description:
       - File name of the backup, without the directory, or V(latest).
       - V(latest) is the newest good backup of O(source_database). Where databases of that name were backed up from several hosts,
-        clusters or files, it is an error that lists them.
+        clusters or files, it is an error that lists them, and O(origin) or O(instance) selects one.
     type: str
     default: latest
   source_database:
     description:
       - Name that the database had when it was backed up. An SQLite database is named by its file without the directory.
       - Left out, V(latest) is of a database that is called as O(database) is, and a backup that is named may be of any.
+    type: str
+  origin:
+    description:
+      - Restore only a backup of this host, by the name that M(lastgood.database.backup_facts) shows as C(origin). The role
+        P(lastgood.database.backup#role) uses the host's name in the inventory.
+    type: str
+  instance:
+    description:
+      - Restore only a backup of this PostgreSQL cluster or SQLite file.
+      - It is given as C(instance) or as C(source) in what M(lastgood.database.backup_facts) shows, such as
+        V(/var/run/postgresql:5433) or V(7300000000000000000). After a major upgrade both clusters have the same source, and only
+        the instance distinguishes them.
     type: str
   engine:
     description: What kind of database it is.
@@ -269,6 +281,8 @@ def restore_database(module: AnsibleModule, runner: ModuleRunner) -> ModuleResul
             decoding_for=lambda compression: decoder_for(compression, runner),
             backup=params["backup"],
             source_database=params["source_database"] or (_source_name(params) if latest else None),
+            origin=params["origin"],
+            instance=params["instance"],
             if_exists=params["if_exists"],
             terminate_sessions=params["terminate_sessions"],
             include_globals=params["include_globals"],
@@ -294,6 +308,8 @@ def main() -> t.NoReturn:
             **LOGIN_SPEC,
             "backup": {"type": "str", "default": LATEST},
             "source_database": {"type": "str"},
+            "origin": {"type": "str"},
+            "instance": {"type": "str"},
             "engine": {"type": "str", "choices": ["postgresql", "sqlite"], "default": "postgresql"},
             "database": {"type": "str", "required": True},
             "if_exists": {"type": "str", "choices": ["fail", "keep", "replace"], "default": "fail"},

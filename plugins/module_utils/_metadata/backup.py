@@ -126,6 +126,7 @@ class Backup(t.NamedTuple):
             "origin": manifest.origin,
             "engine": manifest.engine,
             "instance": manifest.instance,
+            "source": manifest.source,
             "database": self.database,
             "format": manifest.format,
             "compression": self.name.compression,

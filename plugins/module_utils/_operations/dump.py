@@ -370,6 +370,7 @@ def _facts(request: DumpRequest, target: Target | None) -> dict[str, t.Any]:
         "origin": request.origin,
         "engine": request.engine.name,
         "instance": None if target is None else target.instance,
+        "source": None if target is None else target.source,
         "database": None if target is None else target.database,
         "format": None if target is None else target.format,
         "compression": request.compression,

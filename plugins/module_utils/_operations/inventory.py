@@ -72,10 +72,13 @@ class _Summary:
     count: int = 0
     bytes: int = 0
     newest_good: Backup | None = None
+    newest: Backup | None = None
 
     def add(self, backup: Backup, now: datetime) -> None:
         self.count += 1
         self.bytes += backup.size_bytes
+        if self.newest is None or age_order(backup) > age_order(self.newest):
+            self.newest = backup
         newest = self.newest_good
         # Its age first: most are older, and then the rest need not be known.
         if newest is not None and age_order(backup) < age_order(newest):
@@ -85,8 +88,10 @@ class _Summary:
 
     def record(self, group: Group, now: datetime) -> dict[str, t.Any]:
         newest = self.newest_good
+        described = newest or self.newest
         return {
             **group._asdict(),
+            "source": None if described is None else described.manifest.source,
             "count": self.count,
             "newest_good": None if newest is None else newest.name.filename,
             "age_seconds": None if newest is None else newest.age_seconds(now),

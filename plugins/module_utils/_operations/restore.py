@@ -51,7 +51,8 @@ IfExists = t.Literal["fail", "keep", "replace"]
 class RestoreRequest:
     """Which backup is to be restored, and what may become of the database that is there.
 
-    ``staging`` is where the content of a PostgreSQL backup is unpacked.
+    ``staging`` is where the content of a PostgreSQL backup is unpacked. ``origin`` and ``instance`` select among backups of one
+    database name; an instance is given by its identifier or by its source.
     """
 
     engine: RestoreEngine
@@ -60,6 +61,8 @@ class RestoreRequest:
     decoding_for: t.Callable[[Compression], Decoding]
     backup: str = LATEST
     source_database: str | None = None
+    origin: str | None = None
+    instance: str | None = None
     if_exists: IfExists = "fail"
     terminate_sessions: bool = False
     include_globals: bool = False
@@ -149,6 +152,11 @@ def _find(request: RestoreRequest, now: datetime) -> Backup:
             f"{backup.path} is of the database {backup.database}, and source_database is {request.source_database}.",
             "Correct one of the two, or leave source_database out.",
         )
+    if not _is_selected(request, backup):
+        raise ArgumentInvalid(
+            f"{backup.path} is of {_where_from(backup)}, which is not the given origin or instance.",
+            "Correct origin and instance, or leave them out.",
+        )
     return backup
 
 
@@ -164,7 +172,14 @@ def _find_latest(request: RestoreRequest, now: datetime) -> Backup:
         and not backup.name.encrypted
         and backup.manifest.engine == request.engine.name
     )
-    newest = newest_of_each(good, 1, now)
+    of_the_name = newest_of_each(good, 1, now)
+    newest = [backup for backup in of_the_name if _is_selected(request, backup)]
+    if of_the_name and not newest:
+        raise BackupMissing(
+            f"There is no good backup of the {request.engine.name} database {database} of the given origin or instance in "
+            f"{store.location}. The newest of the others: {_listed(of_the_name)}.",
+            "Correct origin and instance.",
+        )
     if not newest:
         others = sorted((backup for backup in found if backup.state != "good"), key=age_order)
         bad = ", ".join(f"{backup.name.filename} ({backup.state})" for backup in others[-_BAD_TOLD:])
@@ -174,14 +189,36 @@ def _find_latest(request: RestoreRequest, now: datetime) -> Backup:
             "See with backup_facts what is there, correct the directory or source_database, or look for another copy.",
         )
     if len(newest) > 1:
-        lines = sorted(
-            f"{backup.name.filename} (origin {backup.group.origin}, instance {backup.group.instance})" for backup in newest
-        )
         raise BackupAmbiguous(
-            f"Backups of several databases of the name {database} are in {request.store.location}: {'; '.join(lines)}.",
-            f"Name the one that is meant in backup; the newest is {max(newest, key=age_order).name.filename}.",
+            f"{store.location} has backups of several databases with the name {database}: {_listed(newest)}.",
+            "Select one with origin or instance (the identifier, or the source where that differs), or give its file name in "
+            f"backup; the newest is {max(newest, key=age_order).name.filename}.",
         )
     return newest[0]
+
+
+def _is_selected(request: RestoreRequest, backup: Backup) -> bool:
+    """Whether a backup is of the origin and the instance that the request gives."""
+    origin, instance = request.origin, request.instance
+    return origin in (None, backup.group.origin) and instance in (None, backup.group.instance, backup.manifest.source)
+
+
+def _listed(backups: t.Iterable[Backup]) -> str:
+    return "; ".join(
+        f"{backup.name.filename} is of {_where_from(backup)}" for backup in sorted(backups, key=age_order, reverse=True)
+    )
+
+
+def _where_from(backup: Backup) -> str:
+    """Return where a backup is from: what a person recognises first, then what distinguishes it for certain."""
+    manifest = backup.manifest
+    parts = [f"origin {manifest.origin}"]
+    if manifest.source not in (None, manifest.instance):
+        parts.append(f"source {manifest.source}")
+    parts.append(f"instance {manifest.instance}")
+    if manifest.engine == "postgresql" and manifest.server_version:
+        parts.append(f"PostgreSQL {manifest.server_version}")
+    return ", ".join(parts)
 
 
 def _check_directory(store: Store) -> None:

@@ -111,6 +111,7 @@ class Judged:
         return {
             "filename": self.after.name.filename,
             **self.after.group._asdict(),
+            "source": self.after.manifest.source,
             "level": self.finding.level,
             "verdict": self.finding.verdict,
             "detail": self.finding.detail,

@@ -34,6 +34,7 @@ RECORD = {
     "origin",
     "engine",
     "instance",
+    "source",
     "database",
     "format",
     "compression",
@@ -48,7 +49,7 @@ RECORD = {
     "payload_sha256",
     "verification",
 }
-GROUP = {"origin", "engine", "instance", "kind", "database", "count", "newest_good", "age_seconds", "bytes"}
+GROUP = {"origin", "engine", "instance", "source", "kind", "database", "count", "newest_good", "age_seconds", "bytes"}
 
 
 def facts_of(directory: Path, **options: Any) -> dict[str, Any]:

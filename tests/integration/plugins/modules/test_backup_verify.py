@@ -37,6 +37,7 @@ RECORD = {
     "origin",
     "engine",
     "instance",
+    "source",
     "kind",
     "database",
     "level",

@@ -96,6 +96,36 @@ def make_notes(folder: Path, journal_mode: str, owner: int | None = None) -> Not
     return one
 
 
+def test_an_origin_selects_among_backups_of_one_name(notes: Notes) -> None:
+    notes.back_up(origin="db7")
+    notes.sql("insert into note values ('third')")
+    notes.back_up(origin="db8")
+    outcome = notes.restore()
+    assert outcome.error_code == "backup_ambiguous"
+    assert "origin db7" in outcome.msg and "origin db8" in outcome.msg
+    assert notes.restore(origin="db7").changed
+    assert notes.read() == [("first",), ("second",)]
+
+
+def test_an_instance_is_selected_by_its_identifier_or_its_source(notes: Notes) -> None:
+    older = payload(notes.directory)
+    rewrite_manifest(older, origin="db7", instance="7300000000000000001", source="/run/postgresql:5432")
+    assert notes.back_up().changed
+    outcome = notes.restore()
+    assert outcome.error_code == "backup_ambiguous"
+    assert f"{older.name} is of origin db7, source /run/postgresql:5432, instance 7300000000000000001" in outcome.msg
+    for instance in ("7300000000000000001", "/run/postgresql:5432"):
+        assert notes.restore(instance=instance).result["restored"]["filename"] == older.name
+
+
+def test_an_origin_or_instance_without_backups_is_an_error_that_says_which_have_some(notes: Notes) -> None:
+    for over in ({"origin": "db9"}, {"instance": "/elsewhere.db"}):
+        outcome = notes.restore(**over)
+        assert outcome.error_code == "backup_missing"
+        assert payload(notes.directory).name in outcome.msg and str(notes.path) in outcome.msg
+        assert notes.restore(backup=payload(notes.directory).name, **over).error_code == "argument_invalid"
+
+
 @contextlib.contextmanager
 def opened(path: Path, code: str = APPLICATION) -> Iterator[subprocess.Popen[str]]:
     """An application that has the database open."""
