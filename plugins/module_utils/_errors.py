@@ -257,6 +257,12 @@ class DatabaseInUse(BackupError):
     code = "database_in_use"
 
 
+class DatabaseLocked(BackupError):
+    """Somebody holds a lock on the database that is to be replaced."""
+
+    code = "database_locked"
+
+
 class ServerTooOld(BackupError):
     """The server is older than the dump."""
 

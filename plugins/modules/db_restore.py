@@ -91,7 +91,7 @@ options:
   terminate_sessions:
     description:
       - Whether to end the sessions that are connected to the PostgreSQL database when it is replaced. They are ended at the
-        very end, when the new database is whole.
+        very end, when the new database is whole and nothing else keeps it from taking the name.
       - Left out, sessions are an error that names them.
     type: bool
     default: false
@@ -114,6 +114,8 @@ options:
     type: int
     default: 2
 notes:
+  - A transaction that has a lock on the PostgreSQL database, such as one that comments on it or grants a right on it, keeps
+    it from being replaced. The module waits 20 seconds for such a transaction, and lets clients in every other second.
   - What belongs to the PostgreSQL database itself, which is its encoding, locale, owner, settings, connection limit, grants,
     comment and security labels, comes from an archive. A plain dump does not have it. It is then taken from the database that is
     replaced, or where there is none the server's defaults hold, and a warning says so.
@@ -230,8 +232,10 @@ error:
   contains:
     code:
       description:
-        - A name for what went wrong that stays the same, such as V(payload_corrupt), V(database_exists), V(database_in_use) or
-          V(roles_missing).
+        - A name for what went wrong that stays the same, such as V(payload_corrupt), V(database_exists), V(database_in_use),
+          V(database_locked) or V(roles_missing).
+        - The code V(connection_lost) says that the connection was lost when the new database was to get its name, and that the
+          server does not answer since. Only then it is not known which database has the name; the message says how to see.
       type: str
     roles:
       description: The roles that are missing.
@@ -243,6 +247,15 @@ error:
       type: list
       elements: str
       returned: for the code V(database_in_use)
+    holders:
+      description: Who has a lock on the database.
+      type: list
+      elements: str
+      returned: for the code V(database_locked)
+    oid:
+      description: The number that the restored database has on the server, whatever its name.
+      type: int
+      returned: for the code V(connection_lost)
 """
 
 import contextlib

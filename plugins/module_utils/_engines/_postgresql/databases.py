@@ -12,6 +12,7 @@ dead run left. Until it has its mark, it lets nobody in.
 
 from __future__ import annotations
 
+import contextlib
 import time
 import typing as t
 import zlib
@@ -19,7 +20,12 @@ from datetime import datetime, timedelta
 
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.connection import execute, query
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.sql import quote_identifier
-from ansible_collections.lastgood.database.plugins.module_utils._errors import BackupError
+from ansible_collections.lastgood.database.plugins.module_utils._errors import (
+    BackupError,
+    DatabaseInUse,
+    DatabaseMissing,
+    QueryFailed,
+)
 
 if t.TYPE_CHECKING:
     import psycopg2.extensions
@@ -40,6 +46,8 @@ _END_SESSIONS = """
 SELECT pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
 WHERE datname = %s AND pid <> pg_backend_pid() AND backend_type IS DISTINCT FROM 'autovacuum worker'
 """
+_OURSELVES = "SELECT pid, backend_start FROM pg_catalog.pg_stat_activity WHERE pid = pg_backend_pid()"
+_END_ONE = "SELECT pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE pid = %s AND backend_start = %s"
 _REMAINS = """
 SELECT datname FROM pg_catalog.pg_database
 WHERE datname ~ '_(restoring|replaced)_[0-9]{8}t[0-9]{6}z$' AND shobj_description(oid, 'pg_database') = %s
@@ -48,13 +56,74 @@ WHERE datname ~ '_(restoring|replaced)_[0-9]{8}t[0-9]{6}z$' AND shobj_descriptio
 _HELD = "SELECT count(*) FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND classid = %s AND objid = %s AND granted"
 
 
+class Session(t.NamedTuple):
+    """A session of the server, by its process and by when it began: the number alone may be another's by now."""
+
+    pid: int
+    began: datetime
+
+
 def exists(connection: psycopg2.extensions.connection, name: str) -> bool:
     return bool(query(connection, "SELECT 1 FROM pg_catalog.pg_database WHERE datname = %s", name))
+
+
+def oid(connection: psycopg2.extensions.connection, name: str) -> int:
+    """Return the number of a database, which stays the same whatever its name."""
+    found = query(connection, "SELECT oid FROM pg_catalog.pg_database WHERE datname = %s", name)
+    if not found:
+        raise DatabaseMissing(f"There is no database {name} on the server any more.", "See who dropped or renamed it.")
+    return int(found[0][0])
+
+
+def commit(connection: psycopg2.extensions.connection) -> None:
+    """Commit, and leave the transaction. After an error only the server knows whether it was done."""
+    import psycopg2
+
+    try:
+        connection.commit()
+    except (psycopg2.Error, UnicodeError) as error:
+        raise QueryFailed(f"The COMMIT did not end well: {str(error).strip()}", "Run it again.") from error
+    connection.autocommit = True
+
+
+def roll_back(connection: psycopg2.extensions.connection) -> None:
+    """Leave a transaction without what it did. The server does that itself where the connection is lost."""
+    import psycopg2
+
+    with contextlib.suppress(psycopg2.Error, UnicodeError, BackupError):
+        connection.rollback()
+        connection.autocommit = True
 
 
 def sessions(connection: psycopg2.extensions.connection, name: str) -> tuple[str, ...]:
     rows = query(connection, _SESSIONS, name)
     return tuple(f"process {pid}, user {user}, {program or 'an unnamed program'}, {host}" for pid, user, program, host in rows)
+
+
+def check_unused(connection: psycopg2.extensions.connection, name: str) -> None:
+    """Raise DatabaseInUse, which names who is connected, unless nobody is."""
+    found = sessions(connection, name)
+    if found:
+        raise DatabaseInUse(
+            f"The database {name} is in use: {'; '.join(found)}.",
+            "End these sessions, or set terminate_sessions; the database is as it was.",
+            sessions=list(found),
+        )
+
+
+def session_of(connection: psycopg2.extensions.connection) -> Session:
+    """Return which session of the server a connection is."""
+    [(pid, began)] = query(connection, _OURSELVES)
+    return Session(pid, began)
+
+
+def end_session(connection: psycopg2.extensions.connection, session: Session) -> None:
+    """End a session of our own, and wait until it has ended: from then on it changes nothing any more."""
+    deadline = time.monotonic() + _SETTLE_SECONDS
+    while query(connection, _END_ONE, session.pid, session.began):
+        if time.monotonic() > deadline:
+            raise QueryFailed(f"The session {session.pid} does not end.", "See in pg_stat_activity what it waits for.")
+        time.sleep(_POLL_SECONDS)
 
 
 def end_sessions(connection: psycopg2.extensions.connection, name: str) -> None:

@@ -150,6 +150,22 @@ class NewDatabase:
         else:
             self._run_pg_restore()
 
+    def settle(self) -> None:
+        """Wait until the sessions of the program that filled it have ended: a name is changed only when there are none."""
+        databases.wait_until_gone(self._control, self.name)
+        databases.end_sessions(self._control, self.name)
+
+    def last_statements(self) -> list[str]:
+        """Return what is done to it when it gets its name, in one transaction with that."""
+        name = quote_identifier(self.name)
+        revoked = [f"REVOKE CONNECT ON DATABASE {name} FROM SESSION_USER"] if self.changes_role() else []
+        return [
+            f"COMMENT ON DATABASE {name} IS NULL",
+            *revoked,
+            f"GRANT CONNECT ON DATABASE {name} TO PUBLIC",
+            *self.properties.others_as(self.name),
+        ]
+
     def give_away(self) -> None:
         """Leave it, and the roles that it needs, to whoever uses it from now on."""
         self._made = False

@@ -7,7 +7,7 @@
 """PostgreSQL: a restore into a new database beside the old one, and a swap of their names.
 
 write, fill   the new database, see new_database
-swap          in one transaction: what belongs to the database itself, and the two names
+swap          in one transaction: what belongs to the database itself, and the two names, see swap
 """
 
 from __future__ import annotations
@@ -15,14 +15,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import threading
-import time
 import typing as t
 from dataclasses import dataclass
 from datetime import datetime
 
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql import databases
-from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.connection import Login, connecting, execute
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.connection import Login, connecting
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.new_database import (
     Filling,
     NewDatabase,
@@ -32,24 +30,20 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines._postgr
     check_room,
     check_version,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.sql import quote_identifier
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.swap import Names, Swap
 from ansible_collections.lastgood.database.plugins.module_utils._engines.base import Situation, Swapped
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     ArgumentInvalid,
     BackupError,
-    DatabaseInUse,
+    ConnectionLost,
     Locked,
     NameRefused,
-    QueryFailed,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
 from ansible_collections.lastgood.database.plugins.module_utils._process import Runner
 
 if t.TYPE_CHECKING:
     import psycopg2.extensions
-
-_IN_USE = "55006"
-_POLL_SECONDS = 0.01
 
 
 @dataclass(frozen=True)
@@ -118,17 +112,21 @@ class PostgresqlRestoration:
         file: int,
     ) -> None:
         self._options = options = dataclasses.replace(options, login=options.login.reached(control))
+        self._runner = runner
         self._control = control
         target = options.database
         if not databases.lock(control, target):
             raise Locked(f"Another run is restoring the database {target}.", "Wait for it, or see in pg_locks who it is.")
         swept = databases.sweep(control)
         text = databases.free_stamp(control, target, stamp)
-        self._restored = databases.derived_name(target, f"_restored_{text}")
-        self._replaced = databases.derived_name(target, f"_replaced_{text}")
+        self._names = Names(
+            restoring=databases.derived_name(target, f"_restoring_{text}"),
+            restored=databases.derived_name(target, f"_restored_{text}"),
+            target=target,
+            replaced=databases.derived_name(target, f"_replaced_{text}"),
+        )
         filling = Filling(options.login, options.no_owner, options.jobs, options.bin_directory)
-        name = databases.derived_name(target, f"_restoring_{text}")
-        self.new = NewDatabase(filling, runner, manifest, control, file, name, properties_of=target)
+        self.new = NewDatabase(filling, runner, manifest, control, file, self._names.restoring, properties_of=target)
         self.new.warnings += swept
 
     def write_globals(self, data: bytes | memoryview) -> None:
@@ -141,105 +139,40 @@ class PostgresqlRestoration:
         self.new.fill()
 
     def swap(self) -> Swapped:
-        control, target = self._control, self._options.database
-        self._wait_until_alone()
-        exists = databases.exists(control, target)
-        control.autocommit = False
+        self.new.settle()
+        options, names = self._options, self._names
+        swap = Swap(
+            control=self._control,
+            login=options.login,
+            runner=self._runner,
+            names=names,
+            properties=self.new.last_statements,
+            terminate_sessions=options.terminate_sessions,
+            keep_old=options.keep_old,
+        )
         try:
-            self._give_properties()
-            self._rename(self.new.name, self._restored)  # nobody can connect to it any more: nothing holds up what follows
-            with self._nobody_on_target() if exists else contextlib.nullcontext(time.monotonic()) as began:
-                if exists:
-                    self._rename(target, self._replaced)
-                self._rename(self._restored, target)
-                if exists and not self._options.keep_old:
-                    databases.mark(control, self._replaced)
-                control.commit()
-            seconds = time.monotonic() - began
-        except BaseException:
-            if not control.closed:
-                control.rollback()
+            done = swap.run()
+        except ConnectionLost:
+            self.new.give_away()  # it may be in use by now, and the roles with it
             raise
-        finally:
-            if not control.closed:
-                control.autocommit = True
         self.new.give_away()
-        if exists and not self._options.keep_old:
+        if done.problem is not None:
+            self.new.warnings.append(f"The database was swapped, though its session was lost: {done.problem}")
+        kept = done.replaced and options.keep_old
+        if done.replaced and not kept:
             self._drop_replaced()
-        kept = self._replaced if exists and self._options.keep_old else None
-        return Swapped(kept, seconds if exists else 0.0, tuple(self.new.warnings))
-
-    def _wait_until_alone(self) -> None:
-        """Wait until the sessions of the program that filled it are gone: a name is changed only when there are none."""
-        databases.wait_until_gone(self._control, self.new.name)
-        databases.end_sessions(self._control, self.new.name)
-
-    def _give_properties(self) -> None:
-        name = quote_identifier(self.new.name)
-        execute(self._control, f"COMMENT ON DATABASE {name} IS NULL")
-        if self.new.changes_role():
-            execute(self._control, f"REVOKE CONNECT ON DATABASE {name} FROM SESSION_USER")
-        execute(self._control, f"GRANT CONNECT ON DATABASE {name} TO PUBLIC")
-        for statement in self.new.properties.others_as(self.new.name):
-            execute(self._control, statement)
-
-    @contextlib.contextmanager
-    def _nobody_on_target(self) -> t.Iterator[float]:
-        """See that nobody is on the target, or end the sessions, those too that come before its name is taken away.
-
-        Give the time from which on clients may notice.
-        """
-        target = self._options.database
-        if not self._options.terminate_sessions:
-            sessions = databases.sessions(self._control, target)
-            if sessions:
-                raise in_use(target, sessions)
-            yield time.monotonic()
-            return
-        with connecting(self._options.login) as connection:
-            began = time.monotonic()
-            databases.end_sessions(connection, target)
-            databases.wait_until_gone(connection, target)  # not by control, whose transaction sees the sessions as they were
-            done = threading.Event()
-
-            def keep_ending() -> None:
-                while not done.wait(_POLL_SECONDS):
-                    with contextlib.suppress(BackupError):  # then the name can't be taken, which says why
-                        databases.end_sessions(connection, target)
-
-            thread = threading.Thread(target=keep_ending, name="sessions", daemon=True)
-            thread.start()
-            try:
-                yield began
-            finally:
-                done.set()
-                thread.join()
-
-    def _rename(self, name: str, new_name: str) -> None:
-        try:
-            execute(self._control, f"ALTER DATABASE {quote_identifier(name)} RENAME TO {quote_identifier(new_name)}")
-        except QueryFailed as error:
-            if error.details.get("sqlstate") != _IN_USE:
-                raise
-            raise DatabaseInUse(
-                f"The database {name} could not be swapped: {error.problem}",
-                "End what is connected to it, or set terminate_sessions; the database is as it was.",
-            ) from error
+        return Swapped(names.replaced if kept else None, done.seconds, tuple(self.new.warnings))
 
     def _drop_replaced(self) -> None:
+        """Drop the old database. It is marked: what can't be dropped now is dropped by the next restore."""
         try:
-            databases.drop(self._control, self._replaced)
+            with contextlib.ExitStack() as stack:
+                control = self._control
+                if not databases.answers(control):
+                    control = stack.enter_context(controlling(self._options.login))
+                databases.drop(control, self._names.replaced)
         except BackupError as error:
-            self.new.warnings.append(f"The old database is still there as {self._replaced}: {error.problem}")
-
-
-def in_use(database: str, sessions: t.Sequence[str]) -> DatabaseInUse:
-    """Return the error that names who is connected."""
-    return DatabaseInUse(
-        f"The database {database} is in use: {'; '.join(sessions)}.",
-        "End these sessions, or set terminate_sessions; the database is as it was.",
-        sessions=list(sessions),
-    )
+            self.new.warnings.append(f"The old database still exists as {self._names.replaced}: {error.problem}")
 
 
 def _check_names(options: PostgresqlRestoreOptions) -> None:
