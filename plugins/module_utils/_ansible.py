@@ -8,13 +8,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import os
 import pwd
 import signal
 import stat
 import threading
-import types
 import typing as t
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -36,13 +36,14 @@ from ansible_collections.lastgood.database.plugins.module_utils._process import 
     family_of,
     signal_family,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._stopping import Stop, ignore_signals, stop_on_signals
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import PRIVATE, FileAttributes
 
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
 _LARGEST_ID = 2**32 - 2  # the one above means: leave it as it is
-_STOPPING_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+_RUN_AGAIN = "Earlier backups are as they were; run it again."
 
 
 @dataclass(frozen=True)
@@ -55,14 +56,19 @@ class ModuleResult:
 
 
 class ModuleRunner:
-    """Starts programs by AnsibleModule.run_command, and can stop all that run."""
+    """Starts programs by AnsibleModule.run_command, and can end all that run."""
 
     def __init__(self, module: AnsibleModule) -> None:
         self._module = module
         module.run_command_environ_update = {"LC_ALL": "C"}  # what programs say is told from in English
         self._guard = threading.Lock()
         self._running: set[Process] = set()
-        self._stopped = False
+        self._stop = Stop()
+
+    @property
+    def signal(self) -> int | None:
+        """The signal that stopped the run, None while there was none."""
+        return self._stop.signal
 
     def find_program(self, name: str) -> str | None:
         path: str | None = self._module.get_bin_path(name)
@@ -83,10 +89,9 @@ class ModuleRunner:
             running.append(process)
             with self._guard:
                 self._running.add(process)
-                stopped = self._stopped
             started(process)
-            if stopped:
-                signal_family(family_of(process), signal.SIGTERM)
+            if self._stop:
+                self._end(running)
 
         try:
             exit_status, stdout, stderr = self._module.run_command(
@@ -106,38 +111,76 @@ class ModuleRunner:
         return Completed(exit_status, stdout, stderr)
 
     def is_stopped(self) -> bool:
-        return self._stopped
+        return bool(self._stop)
 
-    def stop_all(self) -> None:
-        """End every program that runs, and each that is started after this. One that does not end is killed later."""
-        self._stopped = True
-        families = self._families()
-        signal_family(families, signal.SIGTERM)
-        timer = threading.Timer(KILL_AFTER_SECONDS, lambda: signal_family(families | self._families(), signal.SIGKILL))
+    def stopping(self, act: t.Callable[[], object]) -> t.ContextManager[None]:
+        return self._stop.acting(act)
+
+    def note_signal(self, number: int) -> None:
+        self._stop.note(number)
+
+    def stop_all(self, number: int | None = None) -> None:
+        """Stop the run: end every program that runs, and each that is started after this. A second time changes nothing."""
+        if self._stop.begin(number):
+            with self._guard:
+                running = tuple(self._running)
+            self._end(running)
+
+    def _end(self, processes: t.Iterable[Process]) -> None:
+        """Ask programs to end, and kill those that do not."""
+
+        def families() -> set[Pid]:
+            return set().union(*map(family_of, processes))
+
+        asked = families()
+        signal_family(asked, signal.SIGTERM)
+        timer = threading.Timer(KILL_AFTER_SECONDS, lambda: signal_family(asked | families(), signal.SIGKILL))
         timer.daemon = True
-        timer.start()
-
-    def _families(self) -> set[Pid]:
-        return set().union(*map(family_of, tuple(self._running)))
+        with contextlib.suppress(RuntimeError):  # a host without a thread to spare
+            timer.start()
 
 
 def run_module(module: AnsibleModule, operation: t.Callable[[ModuleRunner], ModuleResult]) -> t.NoReturn:
     """Run a module's operation, and end the module by what comes of it."""
     runner = ModuleRunner(module)
-    _stop_on_signals(runner)
-    try:
-        with host_errors():
-            _check_text(module.params)
-            result = operation(runner)
-    except BackupError as error:
-        result = ModuleResult({}, failure=error)
+    result = _result_of(module, runner, operation)
     _stop_no_more()  # what there is to say is known by now
     for warning in result.warnings:
         module.warn(_presentable(warning))
     values, failure = _presentable(result.values), result.failure
     if failure is None:
         module.exit_json(**values)
-    module.fail_json(**_presentable({"msg": _message(failure), "error": failure.as_result()}), **values)
+    module.fail_json(**_presentable(_failure_values(failure, runner.signal)), **values)
+
+
+def _result_of(module: AnsibleModule, runner: ModuleRunner, operation: t.Callable[[ModuleRunner], ModuleResult]) -> ModuleResult:
+    try:
+        with host_errors():
+            _stop_on_signals(runner)
+            _check_text(module.params)
+            return operation(runner)
+    except BackupError as error:
+        return ModuleResult({}, failure=_interrupted_by(error) if runner.is_stopped() else error)
+    except Exception as error:
+        if not runner.is_stopped():
+            raise
+        # A connection or a file was closed under the work, which did not expect it.
+        return ModuleResult({}, failure=Interrupted(f"The run was ended: {error}", _RUN_AGAIN))
+
+
+def _interrupted_by(error: BackupError) -> BackupError:
+    """Return what to end a stopped run with: what fails then fails because of it."""
+    if error.code == Interrupted.code:
+        return error
+    return Interrupted(f"The run was ended: {error.problem}", _RUN_AGAIN)
+
+
+def _failure_values(failure: BackupError, number: int | None) -> dict[str, t.Any]:
+    message, error = _message(failure), failure.as_result()
+    if failure.code == Interrupted.code and number is not None:
+        message = f"{message} ({signal.Signals(number).name})"
+        error["signal"] = number
+    return {"msg": message, "error": error}
 
 
 def _presentable(value: t.Any) -> t.Any:
@@ -166,29 +209,13 @@ def file_attributes(module: AnsibleModule) -> FileAttributes:
 
 
 def _stop_on_signals(runner: ModuleRunner) -> None:
-    """Turn the signals that end a run into an exception, so that nothing is left running or lying about."""
-
-    def stop(number: int, frame: types.FrameType | None) -> t.NoReturn:
-        _stop_no_more()
-        runner.stop_all()
-        raise Interrupted(
-            f"The run was ended by {signal.Signals(number).name}.",
-            "Earlier backups are as they were; run it again.",
-            signal=number,
-        )
-
-    _handle_stopping_signals(stop)
+    """Let the signals that end a run stop the runner, so that nothing is left running or lying about."""
+    stop_on_signals(runner.note_signal, runner.stop_all)
 
 
 def _stop_no_more() -> None:
-    """Let those signals pass. They are not set to be ignored, since the programs that we start would then ignore them too."""
-    _handle_stopping_signals(lambda number, frame: None)
-
-
-def _handle_stopping_signals(handler: t.Callable[[int, types.FrameType | None], t.Any]) -> None:
-    for number in _STOPPING_SIGNALS:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # which nohup sees to
-            signal.signal(number, handler)
+    """Let those signals pass: no program is started any more."""
+    ignore_signals()
 
 
 def _check_text(params: t.Mapping[str, t.Any], within: str = "") -> None:

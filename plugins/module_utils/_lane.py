@@ -61,8 +61,4 @@ def lane(work: t.Callable[[Piece], object]) -> t.Iterator[Lane[Piece]]:
     try:
         yield Lane(work, thread)
     finally:
-        try:
-            thread.shutdown(cancel_futures=True)
-        except BaseException:  # a signal came meanwhile: what the work is done on is about to be closed all the same
-            thread.shutdown()
-            raise
+        thread.shutdown(cancel_futures=True)

@@ -83,7 +83,13 @@ class Runner(t.Protocol):
         """
 
     def is_stopped(self) -> bool:
-        """Return whether the run was told to end: then every program ends, and whoever waits need wait no more."""
+        """Return whether the run was stopped: every program is ended then, and work raises Interrupted at its next step."""
+
+    def stopping(self, act: t.Callable[[], object]) -> t.ContextManager[None]:
+        """Call ``act`` once, from another thread, if the run is stopped while the context is open; at once if it was before.
+
+        For what a program's end does not end: a query, a socket, a copy. Leaving waits for an act that was begun.
+        """
 
 
 @dataclass(frozen=True)
@@ -139,15 +145,10 @@ class RunningProgram:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: types.TracebackType | None) -> None:
         if self._thread.is_alive() and kind is not None:
             self.stop()
-        try:
-            self._thread.join()
-        except BaseException:
-            self.stop()
-            raise
-        finally:
-            if self._output is not None:
-                os.close(self._output)
-                self._output = None
+        self._thread.join()
+        if self._output is not None:
+            os.close(self._output)
+            self._output = None
 
     @property
     def has_ended(self) -> bool:

@@ -188,7 +188,7 @@ def put_together(module: AnsibleModule, runner: ModuleRunner) -> ModuleResult:
     params: Params = module.params
     folder, filename = os.path.split(destination_from(params))
     request = ArchiveRequest(
-        store=LocalStore(directory_from(params)),
+        store=LocalStore(directory_from(params), is_stopped=runner.is_stopped),
         selection=selection_from(params),
         folder=LocalStore(folder, file_attributes(module), runner.is_stopped),
         filename=filename,

@@ -283,7 +283,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleResult, now, run_module
+from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleResult, ModuleRunner, now, run_module
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import (
     SELECTION_SPEC,
     Params,
@@ -296,9 +296,9 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup
 from ansible_collections.lastgood.database.plugins.module_utils._operations.inventory import SORT_BY, InventoryRequest, inventory
 
 
-def gather(params: Params, check_mode: bool) -> ModuleResult:
+def gather(params: Params, check_mode: bool, runner: ModuleRunner) -> ModuleResult:
     """Gather what the module's options ask for."""
-    with contextlib.closing(store_from(params, check_mode=check_mode)) as store:
+    with contextlib.closing(store_from(params, check_mode=check_mode, is_stopped=runner.is_stopped)) as store:
         request = InventoryRequest(
             store=store,
             selection=selection_from(params),
@@ -329,7 +329,7 @@ def main() -> t.NoReturn:
         required_one_of=[("directory", "sftp")],
         supports_check_mode=True,
     )
-    run_module(module, lambda runner: gather(module.params, module.check_mode))
+    run_module(module, lambda runner: gather(module.params, module.check_mode, runner))
 
 
 if __name__ == "__main__":

@@ -269,7 +269,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleResult, now, run_module
+from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleResult, ModuleRunner, now, run_module
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import Params, list_from
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.retention import (
     RETENTION_SPEC,
@@ -294,14 +294,20 @@ def choice_from(params: Params) -> Rules | Named:
     return Named(names, params["allow_delete_last"])
 
 
-def delete(module: AnsibleModule) -> ModuleResult:
+def delete(module: AnsibleModule, runner: ModuleRunner) -> ModuleResult:
     """Delete what the module's options say."""
     params: Params = module.params
     choice = choice_from(params)
-    with contextlib.closing(store_from(params, check_mode=module.check_mode)) as store:
+    with contextlib.closing(store_from(params, check_mode=module.check_mode, is_stopped=runner.is_stopped)) as store:
         asked: bool | None = params["verify_before_delete"]
-        reads_newest = isinstance(store, LocalStore) if asked is None else asked
-        request = PruneRequest(store, choice, list_from(params, "databases"), groups_from(params), reads_newest=reads_newest)
+        request = PruneRequest(
+            store,
+            choice,
+            list_from(params, "databases"),
+            groups_from(params),
+            reads_newest=isinstance(store, LocalStore) if asked is None else asked,
+            is_stopped=runner.is_stopped,
+        )
         report = prune(request, now, check_mode=module.check_mode)
     values = report.values()
     if module._diff:
@@ -324,7 +330,7 @@ def main() -> t.NoReturn:
         required_one_of=[("directory", "sftp")],
         supports_check_mode=True,
     )
-    run_module(module, lambda runner: delete(module))
+    run_module(module, lambda runner: delete(module, runner))
 
 
 if __name__ == "__main__":

@@ -185,7 +185,7 @@ def send(module: AnsibleModule, runner: ModuleRunner) -> ModuleResult:
     params: Params = module.params
     settings = sftp_from(params["sftp"], check_mode=module.check_mode)
     request = UploadRequest(
-        source=LocalStore(directory_from(params)),
+        source=LocalStore(directory_from(params), is_stopped=runner.is_stopped),
         selection=selection_from(params),
         connect=lambda: SftpStore(settings),
         verify=params["verify"],

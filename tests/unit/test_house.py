@@ -30,6 +30,7 @@ FLOORS = [
     "module_utils._archives",
     "module_utils._metadata",
     "module_utils._stores",
+    "module_utils._stopping",
     "module_utils._process",
     "module_utils._lane",
     "module_utils._errors",

@@ -154,6 +154,8 @@ class Step:
 def dump(request: DumpRequest, clock: Clock, *, check_mode: bool) -> Report:
     """Back up what needs it. In check mode nothing is written, and every dump is taken for one that finds a change."""
     survey = request.engine.survey()
+    if request.is_stopped():  # what the survey did not find is then no finding
+        raise Interrupted("The run was ended before a dump.", "Run it again.")
     if check_mode:
         request.store.check()
     else:
@@ -176,22 +178,9 @@ def _apply_all(request: DumpRequest, steps: list[Step], clock: Clock) -> list[Re
         futures = [pool.submit(_apply, request, step, clock, writing) for step in steps]
         try:
             return [future.result() for future in futures]
-        except Interrupted as error:  # raised here, in the main thread, by the signal
-            pool.shutdown(cancel_futures=True)
-            return [_interrupted(request, step, future, error) for step, future in zip(steps, futures)]
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-
-
-def _interrupted(
-    request: DumpRequest, step: Step, future: concurrent.futures.Future[Result], interruption: Interrupted
-) -> Result:
-    """Return what became of a database in a run that was ended."""
-    if future.cancelled():
-        return Result("failed", _facts(request, step.target), error=interruption, reason=step.reason)
-    result = future.result()
-    return replace(result, error=interruption) if isinstance(result.error, Interrupted) else result
 
 
 def _plan(request: DumpRequest, targets: t.Iterable[Target], now: datetime, files: set[str]) -> list[Step]:
@@ -247,11 +236,13 @@ def _apply(request: DumpRequest, step: Step, clock: Clock, writing: set[str]) ->
         return _leave(request, step)
     warnings: list[str] = []
     try:
+        if request.is_stopped():
+            raise Interrupted("The run was ended before it came to this one.", "Run it again.")
         with host_errors():
             return replace(_back_up(request, step, clock, writing, warnings), warnings=tuple(warnings))
     except BackupError as failure:
         error: BackupError = failure
-        if request.is_stopped():  # what fails once the run was told to end fails because of it
+        if request.is_stopped() and not isinstance(error, Interrupted):  # it then fails because of that
             error = Interrupted("The run was ended in the middle of a dump.", "Run it again.")
         return Result("failed", _facts(request, step.target), error=error, reason=step.reason, warnings=tuple(warnings))
 

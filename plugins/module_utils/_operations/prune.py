@@ -77,7 +77,7 @@ class PruneRequest:
     """What is to be deleted from where: what rules don't keep, of all databases or of some, or what is named.
 
     ``groups`` are the only ones that lose anything, None for all. ``reads_newest`` has the backup read on which a group rests
-    from now on, before any other of the group is deleted.
+    from now on, before any other of the group is deleted. ``is_stopped`` tells whether the run was stopped.
     """
 
     store: Store
@@ -85,6 +85,7 @@ class PruneRequest:
     databases: tuple[str, ...] | None = None
     groups: frozenset[Group] | None = None
     reads_newest: bool = True
+    is_stopped: t.Callable[[], bool] = lambda: False
 
     @property
     def selection(self) -> Selection:
@@ -197,7 +198,7 @@ def prune(request: PruneRequest, clock: Clock, *, check_mode: bool) -> Report:
             again = _plan(request, clock())
             again.decision = _without_groups(again.decision, {**_lost_groups(again.decision, plan.decision), **stays})
             if reader.has_read_all(again.decision):
-                report = _apply(store, again, warnings)
+                report = _apply(request, again, warnings)
                 report.unread = reader.unread
                 report.warnings += reader.note_rotten(clock)
                 return report
@@ -362,13 +363,20 @@ def _without_groups(decision: Decision, stays: dict[Group, str]) -> Decision:
     )
 
 
-def _apply(store: Store, plan: Plan, warnings: list[str]) -> Report:
+def _apply(request: PruneRequest, plan: Plan, warnings: list[str]) -> Report:
     """Delete what is planned, each file for itself: one that can't be deleted does not keep the others."""
-    report = Report(plan, warnings=warnings)
+    store, report = request.store, Report(plan, warnings=warnings)
+
+    def check() -> None:
+        if request.is_stopped():
+            raise Interrupted("The run was ended before all was deleted.", "What was deleted is in deleted; run it again.")
+
     try:
         for judged in plan.decision.deleted:
+            check()
             _delete(store, judged, report)
         for leftover in plan.leftovers:
+            check()
             if _remove(store, leftover.filename, report):
                 report.swept.append(leftover)
     except (Interrupted, ConnectionFailed) as error:

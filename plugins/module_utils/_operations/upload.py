@@ -61,6 +61,8 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp imp
 
 Verify = t.Literal["size", "sha256"]
 
+_POLL_SECONDS = 0.2
+
 
 @dataclass(frozen=True)
 class UploadRequest:
@@ -112,6 +114,7 @@ class Report:
     mended: list[str] = field(default_factory=list)
     refreshed: list[str] = field(default_factory=list)
     failures: dict[str, BackupError] = field(default_factory=dict)
+    ended_by: BackupError | None = None  # what kept the run from its end, in the middle of it
     bytes: int = 0
     seconds: float = 0.0
     warnings: tuple[str, ...] = ()
@@ -119,6 +122,8 @@ class Report:
     @property
     def failure(self) -> BackupError | None:
         """What to end with, None where all that could be sent was."""
+        if self.ended_by is not None:
+            return self.ended_by
         failed = dict(sorted(self.failures.items()))
         if not failed:
             return None
@@ -181,8 +186,11 @@ def upload(request: UploadRequest, clock: Clock, *, check_mode: bool) -> Report:
             report.mended = [backup.name.filename for backup in plan.bare]
             report.refreshed = [backup.name.filename for backup, _manifest in plan.stale]
         else:
-            _mend_manifests(remote, report)
-            _send_all(request, remote, report)
+            try:
+                _mend_manifests(remote, report)
+                _send_all(request, remote, report)
+            except BackupError as error:
+                report.ended_by = error if not request.is_stopped() else _interrupted()
         report.warnings = (*report.warnings, *remote.warnings)
     report.seconds = time.monotonic() - began
     return report
@@ -301,14 +309,13 @@ def _send_all(request: UploadRequest, first: SftpStore, report: Report) -> None:
         others = [stack.enter_context(contextlib.closing(request.connect())) for _number in range(count - 1)]
         with concurrent.futures.ThreadPoolExecutor(count) as pool:
             futures = [pool.submit(dispatch.work, store) for store in (first, *others)]
-            try:
-                for future in futures:
-                    future.result()
-            except Interrupted as error:  # raised here, in the main thread, by the signal; the others see it for themselves
-                interruption: Interrupted | None = error
-            else:
-                interruption = None
-    dispatch.finish(interruption)
+            for future in futures:
+                future.result()
+    dispatch.finish()
+
+
+def _interrupted() -> Interrupted:
+    return Interrupted("The run was ended before all of it was sent.", "Run it again: it goes on from there.")
 
 
 class _Dispatch:
@@ -317,7 +324,7 @@ class _Dispatch:
     def __init__(self, request: UploadRequest, report: Report) -> None:
         self._request = request
         self._report = report
-        self._throttle = _Throttle(request.bandwidth_limit)
+        self._throttle = _Throttle(request.bandwidth_limit, request.is_stopped)
         self._rest = iter(report.plan.parcels)
         self._guard = threading.Lock()
 
@@ -334,7 +341,7 @@ class _Dispatch:
                     sent = _Sending(self._request, store, parcel, self._throttle).send()
             except BackupError as error:
                 with self._guard:
-                    self._report.failures[name] = error
+                    self._report.failures[name] = _interrupted() if self._request.is_stopped() else error
                 if isinstance(error, ConnectionFailed):
                     store.close()  # the next parcel opens it anew
             else:
@@ -343,13 +350,10 @@ class _Dispatch:
                     self._report.bytes += sent.bytes
                     self._report.resumed += [name] if sent.resumed else []
 
-    def finish(self, interruption: Interrupted | None) -> None:
+    def finish(self) -> None:
         """Put the report in order, once all threads have ended."""
         report = self._report
-        if interruption is not None:
-            seen = {*report.uploaded, *report.failures}
-            names = (parcel.backup.name.filename for parcel in report.plan.parcels)
-            report.failures.update((name, interruption) for name in names if name not in seen)
+        report.failures.update((parcel.backup.name.filename, _interrupted()) for parcel in self._rest)
         report.uploaded.sort()
         report.resumed.sort()
 
@@ -400,7 +404,7 @@ class _Sending:
         with contextlib.closing(chunks), lane(self._digest.update) as digesting:
             for chunk in chunks:
                 if self._request.is_stopped():
-                    raise Interrupted("The run was ended in the middle of an upload.", "Run it again: it goes on from there.")
+                    raise _interrupted()
                 digesting.give(chunk)  # while it is sent
                 rest = chunk[max(0, offset - place) :]
                 place += len(chunk)
@@ -473,16 +477,18 @@ class _Window:
 class _Throttle:
     """Lets so many bytes a second through, over all who ask."""
 
-    def __init__(self, bytes_per_second: int | None) -> None:
+    def __init__(self, bytes_per_second: int | None, is_stopped: t.Callable[[], bool]) -> None:
         self._rate = bytes_per_second
+        self._is_stopped = is_stopped
         self._guard = threading.Lock()
         self._next = time.monotonic()
 
     def take(self, count: int) -> None:
-        """Wait until ``count`` bytes may go."""
+        """Wait until ``count`` bytes may go, or the run is stopped."""
         if self._rate is None:
             return
         with self._guard:
             begins = max(self._next, time.monotonic())
             self._next = begins + count / self._rate
-        time.sleep(max(0.0, begins - time.monotonic()))
+        while (seconds := begins - time.monotonic()) > 0 and not self._is_stopped():
+            time.sleep(min(seconds, _POLL_SECONDS))

@@ -251,7 +251,22 @@ class _Verifier:
         self._runner = runner
 
     def judge(self, backup: Backup) -> Finding:
-        """Return what is found. Whatever the host lacks for it is a finding, too."""
+        """Return what is found. Whatever the host lacks for it is a finding, too. Raises Interrupted."""
+        self._check_stopped()
+        try:
+            finding = self._judge(backup)
+        except _StoreLost:
+            self._check_stopped()
+            raise
+        if finding.verdict != "passed":
+            self._check_stopped()  # what fails in a stopped run fails because of that, and says nothing of the backup
+        return finding
+
+    def _check_stopped(self) -> None:
+        if self._runner.is_stopped():
+            raise Interrupted("The run was ended before all backups were examined.", "Run it again.")
+
+    def _judge(self, backup: Backup) -> Finding:
         manifest: Manifest | None = None
         try:
             with host_errors():

@@ -62,7 +62,7 @@ class LocalStore:
         attributes: FileAttributes = PRIVATE,
         is_stopped: t.Callable[[], bool] = lambda: False,
     ) -> None:
-        """``is_stopped`` tells whether the run was told to end: then nobody waits for a lock any more."""
+        """``is_stopped`` tells whether the run was stopped: waiting for a lock and reading a payload then end at once."""
         self.location = os.path.normpath(directory)
         self.warnings: list[str] = []
         self._attributes = attributes
@@ -152,6 +152,8 @@ class LocalStore:
             descriptor = self._open_file(name)
             try:
                 while count := read_full(descriptor, buffer):
+                    if self._is_stopped():
+                        raise Interrupted(f"The run was ended while {self.path(name)} was read.", "Run it again.")
                     yield buffer[:count]
             finally:
                 os.close(descriptor)

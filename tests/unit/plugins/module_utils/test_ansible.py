@@ -258,7 +258,7 @@ def test_a_program_that_is_started_after_the_interruption_is_ended_too(start: Ca
 def operation(runner):
     try:
         return stream(runner)
-    except Interrupted:
+    except ProgramFailed:
         try:
             run(runner, Command((sys.executable, "-I", "-S", "-c", "import time; time.sleep(1000)")))
         except ProgramFailed as error:
@@ -282,6 +282,50 @@ def operation(runner):
     module.process.terminate()
     assert module.end()["error"] == {"code": "interrupted", "signal": int(signal.SIGTERM)}
     assert is_gone(pid)
+
+
+@pytest.mark.parametrize("failure", ["ProgramFailed('No pg_dump fits.', 'Install one.')", "ValueError('I/O on a closed file')"])
+def test_what_fails_in_a_stopped_run_fails_because_of_the_signal(start: Callable[..., Module], failure: str) -> None:
+    module = start(f"""
+def operation(runner):
+    os.kill(os.getpid(), signal.SIGTERM)
+    while not runner.is_stopped():
+        pass
+    raise {failure}
+""")
+    result = module.end()
+    assert result["error"] == {"code": "interrupted", "signal": int(signal.SIGTERM)}
+    assert "SIGTERM" in result["msg"]
+    assert failure.split("'")[1].rstrip(".") in result["msg"]
+
+
+def test_work_that_ends_well_all_the_same_is_reported_as_it_ended(start: Callable[..., Module]) -> None:
+    module = start("""
+def operation(runner):
+    os.kill(os.getpid(), signal.SIGTERM)
+    while not runner.is_stopped():
+        pass
+    return ModuleResult({"changed": True})
+""")
+    result = module.end()
+    assert (result.get("failed", False), result["changed"]) == (False, True)
+
+
+def test_a_signal_ends_a_call_of_a_library_that_the_work_gave_a_way_to_end(start: Callable[..., Module]) -> None:
+    # Like psycopg2's, the call starts anew after a signal, so that no handler of Python's would ever run.
+    module = start("""
+import ctypes
+sem, libc = ctypes.create_string_buffer(64), ctypes.CDLL(None, use_errno=True)
+
+def operation(runner):
+    libc.sem_init(sem, 0, 0)
+    with runner.stopping(lambda: libc.sem_post(sem)):
+        os.kill(os.getpid(), signal.SIGTERM)
+        while libc.sem_wait(sem):
+            pass
+    raise Interrupted("The run was ended.", "Run it again.")
+""")
+    assert module.end()["error"]["code"] == "interrupted"
 
 
 def test_a_signal_after_the_operation_does_not_disturb_the_report(start: Callable[..., Module]) -> None:

@@ -6,12 +6,11 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 
 import pytest
 
-from ansible_collections.lastgood.database.plugins.module_utils._errors import Interrupted, NoSpace
+from ansible_collections.lastgood.database.plugins.module_utils._errors import NoSpace
 from ansible_collections.lastgood.database.plugins.module_utils._lane import Lane, lane
 from ansible_collections.lastgood.database.tests.support.processes import HANGS_AFTER_SECONDS as LONG
 
@@ -86,32 +85,6 @@ def test_settling_tells_of_the_failure_of_the_last_piece() -> None:
         working.give(b"piece")
         with pytest.raises(NoSpace):
             working.settle()
-
-
-def test_a_signal_that_comes_while_it_is_left_does_not_leave_its_thread_behind() -> None:
-    done: list[int] = []
-    began, may_go_on = threading.Event(), threading.Event()
-
-    def work(piece: int) -> None:
-        began.set()
-        assert may_go_on.wait(LONG)
-        done.append(piece)
-
-    def interrupt(number: int, frame: object) -> None:
-        threading.Timer(0.2, may_go_on.set).start()
-        raise Interrupted("The run was ended.", "Run it again.")
-
-    before = signal.signal(signal.SIGALRM, interrupt)
-    try:
-        with pytest.raises(Interrupted), lane(work) as working:
-            working.give(1)
-            working.give(2)
-            assert began.wait(LONG)
-            signal.setitimer(signal.ITIMER_REAL, 0.2)
-        assert done == [1]
-        may_go_on.set()
-    finally:
-        signal.signal(signal.SIGALRM, before)
 
 
 def test_its_thread_has_ended_when_it_is_left() -> None:
