@@ -129,6 +129,13 @@ members:
     database:
       description: Name of the database. Null for globals.
       type: str
+    partial:
+      description: Whether arguments of C(pg_dump) left a part of the database out. Such backups are a group of their own.
+      type: bool
+    partial_arguments:
+      description: The arguments that left it out. Empty for a whole backup.
+      type: list
+      elements: str
     manifest:
       description: Its manifest, with filename, bytes and sha256. Null where there is none.
       type: dict

@@ -169,6 +169,13 @@ ansible_facts:
               description: Name of the database. Null for globals.
               type: str
               sample: app
+            partial:
+              description: Whether arguments of C(pg_dump) left a part of the database out. Such backups are a group of their own.
+              type: bool
+            partial_arguments:
+              description: The arguments that left it out. Empty for a whole backup.
+              type: list
+              elements: str
             format:
               description: V(custom) or V(plain).
               type: str
@@ -254,6 +261,13 @@ ansible_facts:
             database:
               description: Name of the database. Null for globals.
               type: str
+            partial:
+              description: Whether arguments of C(pg_dump) left a part of the database out. Such backups are a group of their own.
+              type: bool
+            partial_arguments:
+              description: The arguments that left it out. Empty for a whole backup.
+              type: list
+              elements: str
             count:
               description: How many backups of it are in the list.
               type: int

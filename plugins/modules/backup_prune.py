@@ -60,8 +60,9 @@ options:
   groups:
     description:
       - The only databases that may lose backups, each told from its namesakes by C(origin), C(engine), C(instance), C(kind) and
-        C(database), which are all required. So M(lastgood.database.db_backup) returns them in
-        RV(lastgood.database.db_backup#module:backups), and M(lastgood.database.backup_facts) in
+        C(database), which are all required, and by C(partial_arguments) where it has them. So
+        M(lastgood.database.db_backup) returns them in RV(lastgood.database.db_backup#module:backups), and
+        M(lastgood.database.backup_facts) in
         RV(lastgood.database.backup_facts#module:ansible_facts.database_backups.databases). What else an item has is not looked
         at.
       - Good backups of their namesakes, of other hosts, servers, clusters or files, stay and are told in RV(passed_over).
@@ -198,6 +199,13 @@ deleted:
     database:
       description: Name of the database. Null for globals.
       type: str
+    partial:
+      description: Whether arguments of C(pg_dump) left a part of the database out. Such backups are a group of their own.
+      type: bool
+    partial_arguments:
+      description: The arguments that left it out. Empty for a whole backup.
+      type: list
+      elements: str
     state:
       description: V(good), V(unverified), V(suspect) or V(corrupt).
       type: str

@@ -150,6 +150,13 @@ verified:
     database:
       description: Name of the database. Null for globals.
       type: str
+    partial:
+      description: Whether arguments of C(pg_dump) left a part of the database out. Such backups are a group of their own.
+      type: bool
+    partial_arguments:
+      description: The arguments that left it out. Empty for a whole backup.
+      type: list
+      elements: str
     level:
       description: How deep the look was that decided, V(checksum), V(structure) or V(restore).
       type: str

@@ -116,8 +116,10 @@ options:
       - Those that would change the file, its format, the number of jobs or the connection are refused. So are those that leave
         no backup of a database, such as V(--schema-only) and V(--data-only), and those with which
         M(lastgood.database.db_restore) could not restore a plain dump, such as V(--clean) and V(--create).
-      - A dump from which they leave some schemas, tables or rows out counts as a backup of the database like any other.
-        It becomes the last good one, and lets others be pruned. Give such backups a directory of their own.
+      - A dump from which they leave something out, such as schemas, tables, rows, owners or grants, is a partial backup. Its
+        manifest has the arguments that leave something out, and it belongs to a group of its own with the backups of the same
+        arguments. So it is never the last good backup of the whole database, retention deletes no other backup in favour of
+        it, and V(latest) of M(lastgood.database.db_restore) never selects it.
     type: list
     elements: str
     default: []
@@ -250,6 +252,13 @@ backups:
     database:
       description: Name of the database. Null for globals.
       type: str
+    partial:
+      description: Whether arguments of C(pg_dump) left a part of the database out. Such backups are a group of their own.
+      type: bool
+    partial_arguments:
+      description: The arguments that left it out, see O(extra_args). Empty for a whole backup.
+      type: list
+      elements: str
     format:
       description: V(custom) or V(plain).
       type: str

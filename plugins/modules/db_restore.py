@@ -46,6 +46,7 @@ options:
       - File name of the backup, without the directory, or V(latest).
       - V(latest) is the newest good backup of O(source_database). Where databases of that name were backed up from several hosts,
         clusters or files, it is an error that lists them, and O(origin) or O(instance) selects one.
+      - A partial backup, from which arguments of C(pg_dump) left something out, is restored by its name only, with a warning.
     type: str
     default: latest
   source_database:
@@ -205,6 +206,13 @@ restored:
       description: Name that the database had.
       type: str
       sample: app
+    partial:
+      description: Whether arguments of C(pg_dump) left a part of the database out. Such backups are a group of their own.
+      type: bool
+    partial_arguments:
+      description: The arguments that left it out. Empty for a whole backup.
+      type: list
+      elements: str
     target:
       description: The database that holds it now.
       type: str

@@ -44,6 +44,8 @@ def manifest_of(data: bytes = PAYLOAD, **over: Any) -> Manifest:
         "instance": "7300000000000000001",
         "database": "app",
         "source": "/run/postgresql:5432",
+        "partial": False,
+        "partial_arguments": None,
         "format": "custom",
         "compression": "gzip",
         "compressor": "zlib",

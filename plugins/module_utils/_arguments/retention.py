@@ -30,6 +30,7 @@ RETENTION_SPEC: Spec = {
     "timezone": {"type": "str", "default": "UTC"},
 }
 
+_NAMES = tuple(field for field in Group._fields if field != "partial")
 _MASKS = ("********", "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER")  # in the place of secrets, wherever they occur in a result
 
 
@@ -56,10 +57,13 @@ def groups_from(params: Params) -> frozenset[Group] | None:
 def _group_from(value: dict[str, t.Any]) -> Group:
     """Return the group that a record is of, as modules report them: with whatever else is known of it."""
     remedy = "Give them as db_backup returns them in backups, or backup_facts in databases."
-    missing = [field for field in Group._fields if field not in value]
+    missing = [field for field in _NAMES if field not in value]
     if missing:
         raise ArgumentInvalid(f"groups has an item that does not say its {', '.join(missing)}.", remedy)
-    if any(mask in str(value[field]) for field in Group._fields for mask in _MASKS):
+    partial = value.get("partial_arguments") or []
+    if not isinstance(partial, list):
+        raise ArgumentInvalid(f"groups has an item whose partial_arguments is {partial!r}.", remedy)
+    if any(mask in str(text) for text in (*(value[field] for field in _NAMES), *partial) for mask in _MASKS):
         raise ArgumentInvalid(
             "groups has an item in which Ansible has masked a password that looks like a part of it.",
             "Take another password, or choose by databases.",
@@ -67,7 +71,8 @@ def _group_from(value: dict[str, t.Any]) -> Group:
     if value["kind"] not in t.get_args(Kind):
         raise ArgumentInvalid(f"groups has an item whose kind is {value['kind']!r}.", remedy)
     # An instance may be a number, and is one in YAML without quotes.
-    return Group._make(None if value[field] is None else str(value[field]) for field in Group._fields)
+    names = (None if value[field] is None else str(value[field]) for field in _NAMES)
+    return Group._make((*names, tuple(map(str, partial))))
 
 
 def _time_zone(name: str) -> tzinfo:

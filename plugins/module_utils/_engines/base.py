@@ -23,8 +23,8 @@ Format = t.Literal["custom", "plain"]
 class Target:
     """One thing to back up: what its manifest will say of where it comes from.
 
-    ``instance`` tells databases of one name apart. ``copy_bytes`` is the room that the engine's own copy takes beside the
-    payload while the dump runs.
+    ``instance`` tells databases of one name apart. ``partial`` has the arguments that leave a part of the database out.
+    ``copy_bytes`` is the room that the engine's own copy takes beside the payload while the dump runs.
     """
 
     kind: Kind
@@ -36,6 +36,7 @@ class Target:
     tool: str
     format: Format
     major_mismatch: bool = False
+    partial: tuple[str, ...] = ()
     copy_bytes: int = 0
 
     @property

@@ -20,7 +20,10 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines._postgr
     password_file,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.content import CustomDigest, PlainDigest
-from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.extra_arguments import check_extra_arguments
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.extra_arguments import (
+    check_extra_arguments,
+    partial_arguments,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.programs import Program, choose_program
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.survey import (
     Server,
@@ -173,6 +176,7 @@ class PostgresqlEngine:
             tool=str(program),
             format="plain" if kind == "globals" else self._options.format,
             major_mismatch=program.major != server.major,
+            partial=() if kind == "globals" else partial_arguments(self._options.extra_args),
         )
 
     def _program(self, name: str, server: Server) -> Program:

@@ -22,19 +22,29 @@ STATES: tuple[State, ...] = t.get_args(State)
 # A clock may be a little off; more than that, and the time in a name is no time to count on.
 FUTURE_TOLERANCE = timedelta(hours=1)
 
+_UNKNOWN_ARGUMENTS = ("unknown",)
+
 # A name has the second of its backup, or the first after it that no other one has.
 _EARLIEST_STAMP = timedelta(seconds=-1)
 _LATEST_STAMP = timedelta(hours=1)
 
 
 class Group(t.NamedTuple):
-    """The backups that may stand for each other: retention, idempotence and "the latest" never look across groups."""
+    """The backups that may stand for each other: retention, idempotence and "the latest" never look across groups.
+
+    ``partial`` has the arguments by which a dump leaves a part of the database out; those of a whole dump are none.
+    """
 
     origin: str | None
     engine: str | None
     instance: str | None
     kind: str
     database: str | None
+    partial: tuple[str, ...] = ()
+
+    def facts(self) -> dict[str, t.Any]:
+        """Return the group as modules report it."""
+        return {**self._asdict(), "partial": bool(self.partial), "partial_arguments": list(self.partial)}
 
 
 class Backup(t.NamedTuple):
@@ -71,7 +81,13 @@ class Backup(t.NamedTuple):
     @property
     def group(self) -> Group:
         manifest = self.manifest
-        return Group(manifest.origin, manifest.engine, manifest.instance, self.name.kind, self.database)
+        return Group(manifest.origin, manifest.engine, manifest.instance, self.name.kind, self.database, self._partial)
+
+    @property
+    def _partial(self) -> tuple[str, ...]:
+        """What leaves a part out. One whose manifest says only that something does must not pass for a whole one either."""
+        arguments = self.manifest.partial_arguments or ()
+        return arguments or _UNKNOWN_ARGUMENTS if self.manifest.partial else ()
 
     @property
     def database(self) -> str | None:
@@ -122,12 +138,8 @@ class Backup(t.NamedTuple):
         return {
             "filename": self.name.filename,
             "path": self.path,
-            "kind": self.name.kind,
-            "origin": manifest.origin,
-            "engine": manifest.engine,
-            "instance": manifest.instance,
+            **self.group.facts(),
             "source": manifest.source,
-            "database": self.database,
             "format": manifest.format,
             "compression": self.name.compression,
             "encrypted": self.name.encrypted,

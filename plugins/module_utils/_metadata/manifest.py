@@ -50,6 +50,8 @@ class Manifest(t.NamedTuple):
     instance: str | None = None
     database: str | None = None
     source: str | None = None
+    partial: bool | None = None
+    partial_arguments: tuple[str, ...] | None = None
     format: str | None = None
     compression: str | None = None
     compressor: str | None = None
@@ -147,6 +149,10 @@ def _digest(text: str | None) -> str | None:
     return text if text is not None and _SHA256.fullmatch(text) else None
 
 
+def _texts(value: list[t.Any] | None) -> tuple[str, ...] | None:
+    return tuple(value) if value is not None and all(isinstance(text, str) for text in value) else None
+
+
 def _verification(value: dict[str, t.Any] | None) -> Verification | None:
     if value is None:
         return None
@@ -163,12 +169,15 @@ def _verification(value: dict[str, t.Any] | None) -> Verification | None:
 # Python's own reader takes more forms, and more of them with every version.
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}Z")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_FLAGS = ("major_mismatch", "encrypted")
+_FLAGS = ("major_mismatch", "encrypted", "partial")
 _COUNTS = ("manifest_version", "payload_bytes", "content_bytes")
-_TYPES = tuple(
-    (name, bool if name in _FLAGS else int if name in _COUNTS else dict if name == "verification" else str)
-    for name in Manifest._fields
-)
+_OTHERS: dict[str, type] = {
+    **dict.fromkeys(_FLAGS, bool),
+    **dict.fromkeys(_COUNTS, int),
+    "partial_arguments": list,
+    "verification": dict,
+}
+_TYPES = tuple((name, _OTHERS.get(name, str)) for name in Manifest._fields)
 _READERS: tuple[tuple[int, t.Callable[[t.Any], t.Any]], ...] = tuple(
     (Manifest._fields.index(name), read)
     for name, read in (
@@ -177,10 +186,11 @@ _READERS: tuple[tuple[int, t.Callable[[t.Any], t.Any]], ...] = tuple(
         ("confirmed_at", _time),
         ("payload_sha256", _digest),
         ("content_sha256", _digest),
+        ("partial_arguments", _texts),
         ("verification", _verification),
     )
 )
-_ALWAYS_NULL = ("encryption", "verification")  # in a manifest that we have just written
+_ALWAYS_NULL = ("encryption", "partial_arguments", "verification")  # in most manifests that we have just written
 
 
 def _pattern(name: str) -> str:

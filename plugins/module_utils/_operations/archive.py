@@ -233,7 +233,7 @@ def _manifest_item(store: Store, backup: Backup) -> Item | None:
 def _record(backup: Backup, payload: Item, manifest: Item | None) -> Record:
     return {
         **payload.record(),
-        **backup.group._asdict(),
+        **backup.group.facts(),
         "state": backup.state,
         "created_at": display_time(backup.created_at),
         "manifest": None if manifest is None else manifest.record(),

@@ -184,9 +184,13 @@ def _apply_all(request: DumpRequest, steps: list[Step], clock: Clock) -> list[Re
 
 
 def _plan(request: DumpRequest, targets: t.Iterable[Target], now: datetime, files: set[str]) -> list[Step]:
-    groups = {Group(request.origin, one.engine, one.instance, one.kind, one.database): one for one in targets}
+    groups = {_group(request, target): target for target in targets}
     newest = Catalog(request.store).newest_good(groups, now, files)
     return [_step(request, target, group, newest.get(group), now) for group, target in groups.items()]
+
+
+def _group(request: DumpRequest, target: Target) -> Group:
+    return Group(request.origin, target.engine, target.instance, target.kind, target.database, target.partial)
 
 
 def _warnings_of_a_clock(store: LocalStore, targets: t.Iterable[Target], now: datetime, files: set[str]) -> list[str]:
@@ -340,6 +344,8 @@ def _manifest(
         instance=target.instance,
         database=target.database,
         source=target.source,
+        partial=bool(target.partial),
+        partial_arguments=target.partial or None,
         format=target.format,
         compression=request.compression,
         compressor=request.codec.compressor,
@@ -363,6 +369,8 @@ def _facts(request: DumpRequest, target: Target | None) -> dict[str, t.Any]:
         "instance": None if target is None else target.instance,
         "source": None if target is None else target.source,
         "database": None if target is None else target.database,
+        "partial": target is not None and bool(target.partial),
+        "partial_arguments": [] if target is None else list(target.partial),
         "format": None if target is None else target.format,
         "compression": request.compression,
         "encrypted": False,

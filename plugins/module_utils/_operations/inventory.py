@@ -90,7 +90,7 @@ class _Summary:
         newest = self.newest_good
         described = newest or self.newest
         return {
-            **group._asdict(),
+            **group.facts(),
             "source": None if described is None else described.manifest.source,
             "count": self.count,
             "newest_good": None if newest is None else newest.name.filename,
@@ -177,4 +177,4 @@ def _page(lines: list[_Line], request: InventoryRequest) -> list[_Line]:
 
 
 def _group_order(group: Group) -> tuple[str, ...]:
-    return tuple(text or "" for text in (group.database, group.kind, group.engine, group.instance, group.origin))
+    return tuple(text or "" for text in (group.database, group.kind, group.engine, group.instance, group.origin, *group.partial))

@@ -409,7 +409,7 @@ def _record(judged: Judged) -> dict[str, t.Any]:
     backup = judged.backup
     return {
         "filename": backup.filename,
-        **backup.group._asdict(),
+        **backup.group.facts(),
         "state": backup.state,
         "created_at": display_time(backup.created_at),
         "size_bytes": backup.size_bytes,

@@ -112,8 +112,9 @@ def restore(request: RestoreRequest, clock: Clock, *, check_mode: bool) -> Resto
     _check_target(request, situation)
     _check_room(request.staging, backup)
     globals_backup = _find_globals(request, backup, clock()) if request.include_globals else None
+    warnings = _warnings_of(backup)
     if check_mode:
-        return Restored(True, backup, situation)
+        return Restored(True, backup, situation, warnings=warnings)
     began = time.monotonic()
     with request.engine.restoring(backup.manifest, clock(), request.staging.unnamed_file) as restoration:
         if globals_backup is not None:
@@ -121,7 +122,17 @@ def restore(request: RestoreRequest, clock: Clock, *, check_mode: bool) -> Resto
         _read(request, backup, restoration.write)
         restoration.fill()
         swapped = restoration.swap()
-    return Restored(True, backup, situation, time.monotonic() - began, swapped, swapped.warnings)
+    return Restored(True, backup, situation, time.monotonic() - began, swapped, (*warnings, *swapped.warnings))
+
+
+def _warnings_of(backup: Backup) -> tuple[str, ...]:
+    partial = backup.group.partial
+    if not partial:
+        return ()
+    return (
+        f"{backup.name.filename} is a partial backup, made with {' '.join(partial)}: the restored database lacks what these "
+        "arguments left out.",
+    )
 
 
 def _find(request: RestoreRequest, now: datetime) -> Backup:
@@ -171,6 +182,7 @@ def _find_latest(request: RestoreRequest, now: datetime) -> Backup:
         and backup.name.kind == "database"
         and not backup.name.encrypted
         and backup.manifest.engine == request.engine.name
+        and not backup.group.partial
     )
     of_the_name = newest_of_each(good, 1, now)
     newest = [backup for backup in of_the_name if _is_selected(request, backup)]
@@ -181,8 +193,8 @@ def _find_latest(request: RestoreRequest, now: datetime) -> Backup:
             "Correct origin and instance.",
         )
     if not newest:
-        others = sorted((backup for backup in found if backup.state != "good"), key=age_order)
-        bad = ", ".join(f"{backup.name.filename} ({backup.state})" for backup in others[-_BAD_TOLD:])
+        others = sorted((backup for backup in found if backup.state != "good" or backup.group.partial), key=age_order)
+        bad = ", ".join(f"{backup.name.filename} ({_state_of(backup)})" for backup in others[-_BAD_TOLD:])
         raise BackupMissing(
             f"There is no good backup of the {request.engine.name} database {database} in {store.location}"
             f"{': there is ' + bad if bad else ''}.",
@@ -219,6 +231,10 @@ def _where_from(backup: Backup) -> str:
     if manifest.engine == "postgresql" and manifest.server_version:
         parts.append(f"PostgreSQL {manifest.server_version}")
     return ", ".join(parts)
+
+
+def _state_of(backup: Backup) -> str:
+    return "partial" if backup.state == "good" else backup.state
 
 
 def _check_directory(store: Store) -> None:

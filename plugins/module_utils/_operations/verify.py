@@ -110,7 +110,7 @@ class Judged:
         """Return the verdict as the module returns it."""
         return {
             "filename": self.after.name.filename,
-            **self.after.group._asdict(),
+            **self.after.group.facts(),
             "source": self.after.manifest.source,
             "level": self.finding.level,
             "verdict": self.finding.verdict,

@@ -46,6 +46,39 @@ _FOR_RESTORE_SHORT = "cC"
 _SHORT_WITH_VALUE = "eEnNStT"
 _WHOLE_NAMES = ("--schema", "--statistics")  # options of their own, though longer ones begin so
 
+# What changes how a dump is written, and not what of the database is in it.
+_WHOLE_LONG = (
+    "--attribute-inserts",
+    "--blobs",
+    "--column-inserts",
+    "--disable-dollar-quoting",
+    "--disable-triggers",
+    "--encoding",
+    "--extra-float-digits",
+    "--include-foreign-data",
+    "--inserts",
+    "--large-objects",
+    "--load-via-partition-root",
+    "--no-statistics",  # ANALYZE makes them anew
+    "--no-synchronized-snapshots",
+    "--no-table-access-method",
+    "--no-tablespaces",
+    "--no-toast-compression",
+    "--on-conflict-do-nothing",
+    "--quote-all-identifiers",
+    "--rows-per-insert",
+    "--sequence-data",
+    "--serializable-deferrable",
+    "--snapshot",
+    "--statistics",
+    "--strict-names",
+    "--superuser",
+    "--sync-method",
+    "--verbose",
+    "--with-statistics",
+)
+_WHOLE_SHORT = "bERSv"
+
 _EXCLUDES_LONG = "--ex"  # as all that leave something out begin
 _EXCLUDES_SHORT = "NT"
 _MATCHES_ALL = re.compile(r'[*."]*\*[*."]*')
@@ -75,6 +108,26 @@ def check_extra_arguments(arguments: t.Sequence[str]) -> None:
                 "Give each argument as one word with its value, such as --exclude-table=audit. In place of one that is refused "
                 "there is an option, or a run of pg_dump by hand.",
             )
+
+
+def partial_arguments(arguments: t.Sequence[str]) -> tuple[str, ...]:
+    """Return the arguments that leave a part of the database out of its dump, in an order of their own.
+
+    An argument that is not known to leave nothing out counts as one that does.
+    """
+    return tuple(sorted({argument for argument in arguments if not _leaves_nothing_out(argument)}))
+
+
+def _leaves_nothing_out(argument: str) -> bool:
+    if argument.startswith("--"):
+        name = argument.partition("=")[0]
+        return any(whole.startswith(name) for whole in _WHOLE_LONG)  # pg_dump refuses what may be two options
+    for letter in argument[1:]:
+        if letter not in _WHOLE_SHORT:
+            return False
+        if letter in _SHORT_WITH_VALUE:
+            return True
+    return True
 
 
 def _refusal(argument: str) -> str | None:

@@ -56,6 +56,14 @@ def test_groups_are_what_modules_report_whatever_else_they_say() -> None:
     }
 
 
+def test_a_group_of_partial_backups_is_another_one() -> None:
+    [whole] = groups_from({"groups": [{**APP, "partial": False, "partial_arguments": []}]}) or ()
+    [partial] = groups_from({"groups": [{**APP, "partial": True, "partial_arguments": ["-Taudit"]}]}) or ()
+    assert (whole.partial, partial) == ((), whole._replace(partial=("-Taudit",)))
+    with pytest.raises(ArgumentInvalid, match="partial_arguments"):
+        groups_from({"groups": [{**APP, "partial_arguments": "-Taudit"}]})
+
+
 def test_groups_without_any_are_refused() -> None:
     with pytest.raises(ArgumentInvalid, match="groups is an empty list"):
         groups_from({"groups": []})

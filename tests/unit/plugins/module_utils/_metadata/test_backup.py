@@ -223,6 +223,16 @@ def test_a_confirmation_from_the_future_does_not_make_it_the_futures() -> None:
     assert not backup(manifest_of(confirmed_at=ago(days=-1))).from_future(NOW)
 
 
+def test_partial_backups_of_the_same_arguments_are_a_group() -> None:
+    whole, partial = backup(manifest_of()), backup(manifest_of(partial=True, partial_arguments=("-Taudit",)))
+    assert partial.group == whole.group._replace(partial=("-Taudit",))
+    assert (partial.record(NOW)["partial"], partial.record(NOW)["partial_arguments"]) == (True, ["-Taudit"])
+
+
+def test_a_backup_that_is_partial_for_unknown_reasons_does_not_pass_for_a_whole_one() -> None:
+    assert backup(manifest_of(partial=True)).group != backup(manifest_of()).group
+
+
 def test_a_record_says_all_there_is_to_know() -> None:
     manifest = manifest_of(
         created_at=ago(days=1),
@@ -238,6 +248,8 @@ def test_a_record_says_all_there_is_to_know() -> None:
         "instance": "7300000000000000001",
         "source": "/run/postgresql:5432",
         "database": "app",
+        "partial": False,
+        "partial_arguments": [],
         "format": "custom",
         "compression": "gzip",
         "encrypted": False,
@@ -268,6 +280,8 @@ def test_a_record_without_a_manifest_says_what_the_name_and_the_file_do() -> Non
         "instance": None,
         "source": None,
         "database": None,
+        "partial": False,
+        "partial_arguments": [],
         "format": None,
         "compression": "zstd",
         "encrypted": True,

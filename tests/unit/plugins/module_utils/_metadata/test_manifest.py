@@ -43,7 +43,7 @@ TEXTS = (
     "encryption",
 )
 COUNTS = ("manifest_version", "payload_bytes", "content_bytes")
-FLAGS = ("major_mismatch", "encrypted")
+FLAGS = ("major_mismatch", "encrypted", "partial")
 TIMES = ("created_at", "finished_at", "confirmed_at")
 DIGESTS = ("payload_sha256", "content_sha256")
 NEEDED = ("manifest_version", "kind", "origin", "engine", "instance", "created_at", "payload_bytes", "payload_sha256")
@@ -63,6 +63,7 @@ any_fields: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
         **{name: st.none() | st.booleans() for name in FLAGS},
         **{name: st.none() | any_time for name in TIMES},
         **{name: st.none() | any_digest for name in DIGESTS},
+        "partial_arguments": st.none() | st.lists(any_text, max_size=3).map(tuple),
         "verification": st.none() | any_verification,
     }
 )
@@ -87,7 +88,7 @@ def read(**over: Any) -> Manifest:
 
 
 def test_all_fields_of_a_manifest_are_tried_here() -> None:
-    assert sorted((*TEXTS, *COUNTS, *FLAGS, *TIMES, *DIGESTS, "verification")) == sorted(Manifest._fields)
+    assert sorted((*TEXTS, *COUNTS, *FLAGS, *TIMES, *DIGESTS, "partial_arguments", "verification")) == sorted(Manifest._fields)
 
 
 @given(any_manifest)
@@ -129,6 +130,8 @@ def test_the_file_says_what_the_contract_says_it_does() -> None:
         "server_version": "16.4",
         "tool": "pg_dump 16.4",
         "major_mismatch": False,
+        "partial": False,
+        "partial_arguments": None,
         "instance": "7300000000000000001",
         "database": "app",
         "source": "/run/postgresql:5432",
@@ -272,6 +275,7 @@ WRONG: dict[str, list[Any]] = {
         for name in TIMES
     },
     **{name: ["", "0" * 63, "0" * 65, "g" * 64, "A" * 64, "0" * 64 + "\n", 0, [], {}, "\u0660" * 64] for name in DIGESTS},
+    "partial_arguments": ["-Taudit", True, 1, {}, [1], ["-Taudit", None]],
     "verification": [
         "passed",
         True,

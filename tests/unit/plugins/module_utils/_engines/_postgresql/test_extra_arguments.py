@@ -8,6 +8,7 @@ import pytest
 
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.extra_arguments import (
     check_extra_arguments,
+    partial_arguments,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
 
@@ -104,3 +105,34 @@ def test_the_value_of_a_refused_argument_is_not_repeated(argument: str) -> None:
 
 def test_no_arguments_are_fine() -> None:
     check_extra_arguments([])
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        *("--exclude-table-data=audit", "--exclude-table=audit", "-Taudit", "-vTaudit", "--exclude-schema=old", "-Nold"),
+        *("--table=item", "-titem", "--schema=app", "-napp", "--extension=hstore", "-ehstore", "--exclude-extension=hstore"),
+        *("--filter=/etc/filter", "--no-blobs", "--no-large-objects", "-B", "--enable-row-security", "--no-comments"),
+        *("--no-owner", "-O", "--no-privileges", "-x", "-Ox", "--no-publications", "--no-subscriptions", "--no-policies"),
+        *("--no-unlogged-table-data", "--exclude-table-data-and-children=audit", "--an-option-of-tomorrow"),
+    ],
+)
+def test_what_leaves_something_out_makes_a_partial_backup(argument: str) -> None:
+    check_extra_arguments([argument])
+    assert partial_arguments(["--verbose", argument]) == (argument,)
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        *("--verbose", "-v", "--inserts", "--rows-per-insert=10", "--serializable-deferrable", "--large-objects", "-b", "-vb"),
+        *("--quote-all", "--encoding=LATIN1", "-ELATIN1", "--include-foreign-data=far", "--no-tablespaces", "--no-statistics"),
+    ],
+)
+def test_what_changes_only_how_a_dump_is_written_makes_a_whole_one(argument: str) -> None:
+    check_extra_arguments([argument])
+    assert partial_arguments([argument]) == ()
+
+
+def test_the_order_of_arguments_makes_no_difference() -> None:
+    assert partial_arguments(["-Tb", "-Ta", "-Tb"]) == partial_arguments(["-Ta", "-v", "-Tb"]) == ("-Ta", "-Tb")
