@@ -11,7 +11,7 @@ PYTEST := $(RUN) python -m pytest -p ansible_collections.lastgood.database.tests
 SETUP := python3 -B tools/setup.py $(if $(PYTHON),--python $(PYTHON))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lint types sanity unit integration molecule quick test bench build clean .demo .dev
+.PHONY: help setup demo lint types sanity unit integration molecule matrix quick test bench build clean .demo .dev
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ integration: .dev ## tests against real databases
 
 molecule: .dev ## the role's scenario
 	@$(RUN) molecule test -s default
+
+matrix: .dev ## unit tests, sanity and the scenario under each ansible-core, 2.16 to 2.21; CORES=2.16 for one
+	@$(RUN) python tools/matrix.py $(CORES)
 
 quick: lint types unit ## what to run before a commit
 

@@ -50,7 +50,8 @@ class Process(t.Protocol):
     pid: int
     stdout: t.Any
 
-    def poll(self) -> int | None: ...
+    def poll(self) -> int | None:
+        """Return the exit status, None while the program runs."""
 
 
 @dataclass(frozen=True)

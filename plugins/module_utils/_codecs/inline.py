@@ -28,9 +28,11 @@ _DAMAGED = "Take another backup, or another copy of this one."
 class Compressor(t.Protocol):
     """What zlib, python-isal and the zstd libraries call a compressor object."""
 
-    def compress(self, data: memoryview, /) -> bytes: ...
+    def compress(self, data: memoryview, /) -> bytes:
+        """Return the compressed bytes that are ready, which may be none."""
 
-    def flush(self) -> bytes: ...
+    def flush(self) -> bytes:
+        """Return the last compressed bytes."""
 
 
 @dataclass(frozen=True)

@@ -44,11 +44,14 @@ _CONVERSATIONS = 64  # at a time, as OpenSSH's own client has it
 class Channel(t.Protocol):
     """What we use of paramiko's channel."""
 
-    def sendall(self, data: bytes) -> object: ...
+    def sendall(self, data: bytes) -> object:
+        """Send all of the data."""
 
-    def recv(self, count: int) -> bytes: ...
+    def recv(self, count: int) -> bytes:
+        """Return at most ``count`` bytes, none at the end of the stream."""
 
-    def close(self) -> object: ...
+    def close(self) -> object:
+        """Close the channel."""
 
 
 class Session:

@@ -17,9 +17,9 @@ from typing import Any, TypeVar
 
 import pytest
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleRunner
+from tests.support.arguments import patch_module_args
 
 Result = TypeVar("Result")
 

@@ -21,7 +21,6 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import (
     ModuleRunner,
@@ -33,6 +32,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._arguments.commo
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid, ProgramFailed
 from ansible_collections.lastgood.database.plugins.module_utils._process import Command, run
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import FileAttributes
+from tests.support.arguments import patch_module_args
 
 HANGS_AFTER_SECONDS = 120
 
@@ -41,7 +41,7 @@ BEGIN = """
 import json, os, signal, sys, threading
 from concurrent.futures import ThreadPoolExecutor
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.testing import patch_module_args
+from tests.support.arguments import patch_module_args
 from ansible_collections.lastgood.database.plugins.module_utils import _ansible, _process
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleResult, run_module
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (

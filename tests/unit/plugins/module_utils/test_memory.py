@@ -22,7 +22,7 @@ for library, names in {"isal": "isal", "zstandard": "zstandard", "compression": 
 
 import os
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.testing import patch_module_args
+from tests.support.arguments import patch_module_args
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleRunner
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.registry import codec_for
 from ansible_collections.lastgood.database.plugins.module_utils._process import CHUNK_BYTES, Command, producing

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleRunner
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.connection import Login
@@ -19,6 +18,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.postgre
     PostgresqlEngine,
     PostgresqlOptions,
 )
+from tests.support.arguments import patch_module_args
 from tools.throwaway_postgresql import Installation, Server, find_installations
 
 INSTALLATIONS = find_installations()
