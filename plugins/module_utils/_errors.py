@@ -263,6 +263,12 @@ class DatabaseLocked(BackupError):
     code = "database_locked"
 
 
+class ServerReadOnly(BackupError):
+    """The server takes no changes."""
+
+    code = "server_read_only"
+
+
 class ServerTooOld(BackupError):
     """The server is older than the dump."""
 

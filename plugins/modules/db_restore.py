@@ -115,6 +115,9 @@ options:
     type: int
     default: 2
 notes:
+  - Timeouts and read-only transactions that are set for a role, a database or the cluster do not apply to a restore.
+  - An old PostgreSQL database is dropped with its subscriptions, whose slots stay on the other server for the new one. A
+    database that an earlier restore left and that the user may not drop is a warning.
   - A transaction that has a lock on the PostgreSQL database, such as one that comments on it or grants a right on it, keeps
     it from being replaced. The module waits 20 seconds for such a transaction, and lets clients in every other second.
   - What belongs to the PostgreSQL database itself, which is its encoding, locale, owner, settings, connection limit, grants,
@@ -241,7 +244,7 @@ error:
     code:
       description:
         - A name for what went wrong that stays the same, such as V(payload_corrupt), V(database_exists), V(database_in_use),
-          V(database_locked) or V(roles_missing).
+          V(database_locked), V(server_read_only) or V(roles_missing).
         - The code V(connection_lost) says that the connection was lost when the new database was to get its name, and that the
           server does not answer since. Only then it is not known which database has the name; the message says how to see.
       type: str
@@ -255,6 +258,11 @@ error:
       type: list
       elements: str
       returned: for the code V(database_in_use)
+    prepared:
+      description: The prepared transactions of the database.
+      type: list
+      elements: str
+      returned: for the code V(database_in_use), where it has some
     holders:
       description: Who has a lock on the database.
       type: list

@@ -103,3 +103,12 @@ def held(
 
 def remains(site: Site) -> list[str]:
     return [name for name in databases(site.server) if name.startswith(f"{site.database}_restoring_")]
+
+
+@contextlib.contextmanager
+def locked(site: Site) -> Iterator[Any]:
+    """A transaction of a session on another database that has a lock on the target."""
+    with connected(site, "postgres") as holder:
+        holder.cursor().execute(f"comment on database {site.database} is 'nobody takes my name away'")
+        yield holder
+        holder.rollback()

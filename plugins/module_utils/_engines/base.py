@@ -137,10 +137,11 @@ class Engine(t.Protocol):
 
 @dataclass(frozen=True)
 class Situation:
-    """What there is where a backup is to go: whether the database exists, and who is connected to it."""
+    """The target of a restore: whether the database exists, who is connected to it, and its prepared transactions."""
 
     exists: bool
     sessions: tuple[str, ...] = ()
+    prepared: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

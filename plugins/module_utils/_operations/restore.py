@@ -266,6 +266,12 @@ def _check_target(request: RestoreRequest, situation: Situation) -> None:
             f"The database {database} is there already.",
             "Set if_exists=replace to replace it, with keep_old to keep it beside, or restore under another name.",
         )
+    if situation.prepared:
+        raise DatabaseInUse(
+            f"The database {database} has prepared transactions: {'; '.join(situation.prepared)}.",
+            "End each one by COMMIT PREPARED or ROLLBACK PREPARED; the database is as it was.",
+            prepared=list(situation.prepared),
+        )
     if situation.sessions and not request.terminate_sessions:
         raise DatabaseInUse(
             f"The database {database} is in use: {'; '.join(situation.sessions)}.",

@@ -75,29 +75,51 @@ def oid(connection: psycopg2.extensions.connection, name: str) -> int:
     return int(found[0][0])
 
 
+def begin(connection: psycopg2.extensions.connection) -> None:
+    """Begin a transaction. Not psycopg2's: that takes back what the session's default is to be."""
+    execute(connection, "BEGIN READ WRITE")
+
+
 def commit(connection: psycopg2.extensions.connection) -> None:
-    """Commit, and leave the transaction. After an error only the server knows whether it was done."""
+    """Commit. After an error only the server knows whether it was done."""
     import psycopg2
 
     try:
-        connection.commit()
+        with connection.cursor() as cursor:
+            cursor.execute("COMMIT")
+            status = cursor.statusmessage
     except (psycopg2.Error, UnicodeError) as error:
         raise QueryFailed(f"The COMMIT did not end well: {str(error).strip()}", "Run it again.") from error
-    connection.autocommit = True
+    if status != "COMMIT":
+        raise QueryFailed(f"The COMMIT did not end well: the server answered {status}.", "Run it again.")
 
 
 def roll_back(connection: psycopg2.extensions.connection) -> None:
     """Leave a transaction without what it did. The server does that itself where the connection is lost."""
-    import psycopg2
+    with contextlib.suppress(BackupError):
+        execute(connection, "ROLLBACK")
 
-    with contextlib.suppress(psycopg2.Error, UnicodeError, BackupError):
-        connection.rollback()
-        connection.autocommit = True
+
+@contextlib.contextmanager
+def changing(connection: psycopg2.extensions.connection) -> t.Iterator[None]:
+    """Do all of it, or nothing."""
+    begin(connection)
+    try:
+        yield
+    except BaseException:
+        roll_back(connection)
+        raise
+    commit(connection)
 
 
 def sessions(connection: psycopg2.extensions.connection, name: str) -> tuple[str, ...]:
     rows = query(connection, _SESSIONS, name)
     return tuple(f"process {pid}, user {user}, {program or 'an unnamed program'}, {host}" for pid, user, program, host in rows)
+
+
+def prepared_transactions(connection: psycopg2.extensions.connection, name: str) -> tuple[str, ...]:
+    found = query(connection, "SELECT gid, owner FROM pg_catalog.pg_prepared_xacts WHERE database = %s ORDER BY prepared", name)
+    return tuple(f"{gid}, of {owner}" for gid, owner in found)
 
 
 def check_unused(connection: psycopg2.extensions.connection, name: str) -> None:
@@ -158,14 +180,9 @@ def mark(connection: psycopg2.extensions.connection, name: str) -> None:
     execute(connection, f"COMMENT ON DATABASE {quote_identifier(name)} IS '{_MARK}'")
 
 
-def sweep(connection: psycopg2.extensions.connection) -> list[str]:
-    """Drop what dead runs left. Return what to say of it."""
-    said = []
-    for (name,) in query(connection, _REMAINS, _MARK):
-        if not _is_held(connection, name):
-            drop(connection, name)
-            said.append(f"Removed the database {name}, which an interrupted restore left.")
-    return said
+def remains(connection: psycopg2.extensions.connection) -> list[str]:
+    """Return the databases that dead runs left."""
+    return [name for (name,) in query(connection, _REMAINS, _MARK) if not _is_held(connection, name)]
 
 
 def drop(connection: psycopg2.extensions.connection, name: str) -> None:

@@ -41,6 +41,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines._postgr
     tells_of_the_dump,
     without_names,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.remains import sweep
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.sql import quote_identifier
 from ansible_collections.lastgood.database.plugins.module_utils._engines.base import Found, Look
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
@@ -89,7 +90,7 @@ def drilling(
         check_version(control, manifest)
         check_room(control, manifest)
         speaks_english = _speaks_english(control)
-        databases.sweep(control)
+        sweep(control, login)
         folder = temporary_directory()
         with store_errors(f"Making a file in {folder}"):
             file = stack.enter_context(tempfile.TemporaryFile(prefix="lastgood-drill-", dir=folder))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import typing as t
 
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql import databases
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.connection import execute, query
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.sql import (
     NAME,
@@ -45,16 +46,9 @@ class Globals:
         self._statements.finish()
         roles = {name for (name,) in query(connection, "SELECT rolname FROM pg_catalog.pg_roles")}
         made = self._missing(_OF_ROLE, roles)
-        connection.autocommit = False
-        try:
+        with databases.changing(connection):
             for statement in (*made, *self._missing(_MEMBERSHIP, roles)):
                 execute(connection, statement)
-            connection.commit()
-        except BaseException:
-            connection.rollback()
-            raise
-        finally:
-            connection.autocommit = True
         names = (unquote_identifier(match[1]) for match in map(_OF_ROLE.fullmatch, made) if match is not None)
         return list(dict.fromkeys(names))
 

@@ -19,7 +19,7 @@ import secrets
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql import databases
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql import databases, remains
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.connection import (
     Login,
     connecting,
@@ -31,6 +31,10 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines._postgr
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.globals import Globals
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.programs import Program, choose_program
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.properties import Properties
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.protections import (
+    program_environment,
+    protect_session,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.sql import Statements, quote_identifier
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     BackupError,
@@ -64,12 +68,6 @@ _TELLABLE = re.compile(
 _REFUSED_COMMAND = re.compile(r"error: (?:backslash commands are restricted|\\unrestrict: wrong key)")
 _CLOSED = "ALLOW_CONNECTIONS = false"  # until it bears its mark: what is killed in between is known by it
 
-# The session waits for the program that fills the new database, however long that takes. A server before 14 has fewer of these.
-_PATIENCE = """
-SELECT set_config(name, '0', false) FROM pg_catalog.pg_settings
-WHERE name IN ('statement_timeout', 'lock_timeout', 'idle_session_timeout', 'idle_in_transaction_session_timeout')
-"""
-
 
 @dataclass(frozen=True)
 class Filling:
@@ -90,9 +88,7 @@ def controlling(login: Login) -> t.Iterator[psycopg2.extensions.connection]:
     """Connect as the session that makes the new database, and waits for whoever fills it."""
     with connecting(login, readonly=False) as control:
         control.set_client_encoding("UTF8")
-        execute(control, _PATIENCE)
-        # A server that is set to commit without waiting could lose the mark, or the swap itself.
-        execute(control, "SET synchronous_commit = on")
+        protect_session(control)
         yield control
 
 
@@ -181,9 +177,9 @@ class NewDatabase:
             with contextlib.ExitStack() as stack:
                 control = self._control
                 if control.closed or not databases.answers(control):
-                    control = stack.enter_context(connecting(self._filling.login, readonly=False))
+                    control = stack.enter_context(controlling(self._filling.login))
                 if self._made:
-                    databases.drop(control, self.name)
+                    remains.remove(control, self._filling.login, self.name)
                 for space in self._new_tablespaces:  # each belongs to a role
                     execute(control, f"DROP TABLESPACE IF EXISTS {quote_identifier(space)}")
                 for role in self._new_roles:
@@ -355,12 +351,13 @@ class NewDatabase:
 
     @contextlib.contextmanager
     def _password(self) -> t.Iterator[tuple[dict[str, str], tuple[int, ...]]]:
-        """Give the environment and the descriptors that a program needs to log in."""
+        """Give the environment and the descriptors that a program needs to log in, and to work undisturbed."""
+        protections = program_environment(self._control)
         with password_file(self._filling.login) as password:
             if password is None:
-                yield {}, ()
+                yield protections, ()
             else:
-                yield {"PGPASSFILE": f"/dev/fd/{password}", "PGPASSWORD": ""}, (password,)
+                yield {**protections, "PGPASSFILE": f"/dev/fd/{password}", "PGPASSWORD": ""}, (password,)
 
 
 def _without_sql(words: str) -> str:

@@ -13,11 +13,25 @@ import re
 import typing as t
 
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.connection import query
-from ansible_collections.lastgood.database.plugins.module_utils._errors import BackupError, NoSpace, ServerTooOld
+from ansible_collections.lastgood.database.plugins.module_utils._errors import (
+    BackupError,
+    NoSpace,
+    ServerReadOnly,
+    ServerTooOld,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
 
 if t.TYPE_CHECKING:
     import psycopg2.extensions
+
+
+def check_writable(connection: psycopg2.extensions.connection) -> None:
+    [(is_standby,)] = query(connection, "SELECT pg_is_in_recovery()")
+    if is_standby:
+        raise ServerReadOnly(
+            "The server is a standby, or recovers: nothing can be restored to it.",
+            "Restore to its primary, from where it comes here; or wait until it is promoted.",
+        )
 
 
 def check_version(connection: psycopg2.extensions.connection, manifest: Manifest) -> None:

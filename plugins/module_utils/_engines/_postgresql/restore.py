@@ -19,7 +19,7 @@ import typing as t
 from dataclasses import dataclass
 from datetime import datetime
 
-from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql import databases
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql import databases, remains
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.connection import Login, connecting
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.new_database import (
     Filling,
@@ -29,6 +29,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines._postgr
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.preconditions import (
     check_room,
     check_version,
+    check_writable,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.swap import Names, Swap
 from ansible_collections.lastgood.database.plugins.module_utils._engines.base import Situation, Swapped
@@ -77,9 +78,15 @@ class PostgresqlRestoreEngine:
                 "Leave it out; include_globals restores the roles that are missing.",
             )
         with connecting(self._options.login) as connection:
+            connection.set_client_encoding("UTF8")  # or a name could not be sent to a database in SQL_ASCII
+            check_writable(connection)
             check_version(connection, manifest)
             check_room(connection, manifest)
-            return Situation(databases.exists(connection, self.database), databases.sessions(connection, self.database))
+            return Situation(
+                exists=databases.exists(connection, self.database),
+                sessions=databases.sessions(connection, self.database),
+                prepared=databases.prepared_transactions(connection, self.database),
+            )
 
     @contextlib.contextmanager
     def restoring(self, manifest: Manifest, stamp: datetime, make_file: t.Callable[[], int]) -> t.Iterator[PostgresqlRestoration]:
@@ -117,7 +124,7 @@ class PostgresqlRestoration:
         target = options.database
         if not databases.lock(control, target):
             raise Locked(f"Another run is restoring the database {target}.", "Wait for it, or see in pg_locks who it is.")
-        swept = databases.sweep(control)
+        swept = remains.sweep(control, options.login)
         text = databases.free_stamp(control, target, stamp)
         self._names = Names(
             restoring=databases.derived_name(target, f"_restoring_{text}"),
@@ -170,7 +177,7 @@ class PostgresqlRestoration:
                 control = self._control
                 if not databases.answers(control):
                     control = stack.enter_context(controlling(self._options.login))
-                databases.drop(control, self._names.replaced)
+                remains.remove(control, self._options.login, self._names.replaced)
         except BackupError as error:
             self.new.warnings.append(f"The old database still exists as {self._names.replaced}: {error.problem}")
 

@@ -115,7 +115,7 @@ class Swap:
         names = self.names
         if watch is not None and self.terminate_sessions:
             watch.end_sessions()
-        self.control.autocommit = False
+        databases.begin(self.control)
         try:
             execute(self.control, f"SET LOCAL lock_timeout = {_LOCK_WAIT_MILLISECONDS}")
             execute(self.control, f"SET LOCAL idle_in_transaction_session_timeout = {_IDLE_MILLISECONDS}")

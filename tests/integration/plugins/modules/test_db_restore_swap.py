@@ -10,7 +10,6 @@ import contextlib
 import signal
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import psycopg2
 import pytest
@@ -23,6 +22,7 @@ from ansible_collections.lastgood.database.tests.support.restores import (
     as_it_was,
     connected,
     databases,
+    locked,
     nothing_else_left,
     restore,
     restoring,
@@ -33,15 +33,6 @@ from ansible_collections.lastgood.database.tests.support.restores import (
 def nothing_else(site: Site) -> Iterator[None]:
     with nothing_else_left(site):
         yield
-
-
-@contextlib.contextmanager
-def locked(site: Site) -> Iterator[Any]:
-    """A transaction of a session on another database that has a lock on the target."""
-    with connected(site, "postgres") as holder:
-        holder.cursor().execute(f"comment on database {site.database} is 'nobody takes my name away'")
-        yield holder
-        holder.rollback()
 
 
 def waits(site: Site) -> bool:
