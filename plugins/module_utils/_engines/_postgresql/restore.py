@@ -143,7 +143,8 @@ class PostgresqlRestoration:
         self.new.write(data)
 
     def fill(self) -> None:
-        self.new.fill()
+        with self._runner.stopping(self._control.cancel):
+            self.new.fill()
 
     def swap(self) -> Swapped:
         self.new.settle()
@@ -158,7 +159,8 @@ class PostgresqlRestoration:
             keep_old=options.keep_old,
         )
         try:
-            done = swap.run()
+            with self._runner.stopping(self._control.cancel):
+                done = swap.run()
         except ConnectionLost:
             self.new.give_away()  # it may be in use by now, and the roles with it
             raise

@@ -17,7 +17,7 @@ import pytest
 from ansible_collections.lastgood.database.tests.support.commit_proxy import Fault, commit_proxy
 from ansible_collections.lastgood.database.tests.support.modules import ModuleProcess
 from ansible_collections.lastgood.database.tests.support.observe import wait_until
-from ansible_collections.lastgood.database.tests.support.postgresql import Site, database_on
+from ansible_collections.lastgood.database.tests.support.postgresql import Site, database_on, drop
 from ansible_collections.lastgood.database.tests.support.restores import (
     as_it_was,
     connected,
@@ -137,3 +137,31 @@ def test_a_connection_that_is_lost_before_the_commit_is_an_error_and_all_is_as_i
         assert proxy.fired.is_set()
         assert outcome.error_code == "query_failed"
         assert "COMMIT" in outcome.msg
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_at_the_commit_comes_too_late_to_take_anything_back(site: Site, number: signal.Signals) -> None:
+    site.server.psql(f"create role keeper; create role person login; alter database {site.database} owner to keeper")
+    site.sql("alter table t owner to keeper")
+    site.back_up(include_globals=True)
+    drop(site.server, site.database)
+    site.server.psql("drop role keeper; drop role person; ")
+    process: ModuleProcess
+
+    def stop() -> None:
+        process.send_signal(number)
+        time.sleep(0.3)
+
+    try:
+        with (
+            commit_proxy(site.server, "none", stop) as proxy,
+            restoring(site, include_globals=True, login_unix_socket=str(proxy.directory)) as process,
+        ):
+            outcome = process.wait()
+        assert proxy.fired.is_set()
+        assert outcome.changed
+        assert site.sql("select n from t") == "1"
+        assert site.server.psql("select count(*) from pg_roles where rolname in ('keeper', 'person')") == "2"
+    finally:
+        drop(site.server, site.database)
+        site.server.psql("drop role if exists keeper; drop role if exists person")
