@@ -152,7 +152,7 @@ def run_drill(variables: Path) -> None:
     if not rows:
         sys.exit(f"The drill showed no table:\n{output}")
     for row in itertools.takewhile(bool, rows):
-        print(f"   {row[31:]}")
+        print(f"   {row}")
 
 
 def run_module(name: str, options: dict[str, t.Any]) -> None:

@@ -18,7 +18,7 @@ def test_it_goes_to_its_end_and_what_it_shows_is_so() -> None:
     done = subprocess.run((sys.executable, "-m", "demo.run"), cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "changed=0" in done.stdout
-    assert re.search(r"^ +database +level +verdict", done.stdout, re.MULTILINE)
-    assert re.search(r"^ +shop +restore +passed +3 +20580 ", done.stdout, re.MULTILINE)
+    assert re.search(r"^ +host +database +source +level +verdict", done.stdout, re.MULTILINE)
+    assert re.search(r"^ +demo +shop +\S+ +restore +passed +3 +20580 ", done.stdout, re.MULTILINE)
     assert done.stdout.count("customer 500 rows, product 80 rows, purchase 20000 rows") >= 3
     assert not (ROOT / ".cache" / "demo").exists()

@@ -95,10 +95,9 @@ def test_a_source_that_fails_lets_the_others_go_on_and_fails_the_host_at_the_end
     assert recap(finished)["failed"] == 1
     assert len(payloads(tmp_path / "own")) == 1
     last = finished.stdout[finished.stdout.rindex("Fail where") :]
-    assert "source 1" in last
-    assert "missing.db" in last
-    assert "source 3" in last
-    assert "source 2" not in last
+    assert f"sqlite in {tmp_path / 'b'}: " in last
+    assert "missing.db" in last and "gone.db" in last
+    assert "notes.db" not in last
 
 
 def test_facts_that_cannot_be_gathered_do_not_hide_what_failed_before(tmp_path: Path, notes: Path) -> None:
@@ -107,7 +106,7 @@ def test_facts_that_cannot_be_gathered_do_not_hide_what_failed_before(tmp_path: 
     finished = play(tmp_path, {"backup_directory": str(tmp_path / "b"), "backup_sources": sources})
     last = finished.stdout[finished.stdout.rindex("Fail where") :]
     assert finished.returncode == 2
-    for part in ("source 1", "source 2", "gone.db", "facts: ", "is not a directory"):
+    for part in (f"sqlite in {tmp_path / 'file'}: ", f"sqlite in {tmp_path / 'b'}: ", "gone.db", "facts: ", "is not a directory"):
         assert part in last
 
 
@@ -227,7 +226,7 @@ def test_a_retention_that_fails_is_told_at_the_end_and_the_facts_are_gathered(tm
     finished = play(tmp_path, variables)
     assert finished.returncode == 2
     last = finished.stdout[finished.stdout.rindex("Fail where") :]
-    assert "source 1, retention" in last and "Atlantis" in last
+    assert f"sqlite in {tmp_path / 'b'}, retention" in last and "Atlantis" in last
     assert "Gather facts about the backups" in finished.stdout
 
 

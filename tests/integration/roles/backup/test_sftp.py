@@ -100,7 +100,7 @@ def test_an_upload_that_fails_says_that_the_local_backups_are_safe_and_prunes_no
     finished = play(tmp_path, down)
     assert finished.returncode == 2
     last = finished.stdout[finished.stdout.rindex("Fail where") :]
-    assert "source 1, upload:" in last
+    assert f"sqlite in {tmp_path / 'here'}, upload:" in last
     assert "is not known" in last
     assert "The backups on this host are safe." in last
     assert len(payloads(tmp_path / "here")) == 3
@@ -122,7 +122,7 @@ def test_where_one_backup_could_not_be_sent_nothing_is_pruned_there_though_the_s
     finished = play(tmp_path, variables(tmp_path, sftp, notes, backup_sftp_retention={"keep_last": 1}))
     assert finished.returncode == 2
     last = finished.stdout[finished.stdout.rindex("Fail where") :]
-    assert "source 1, upload:" in last
+    assert f"sqlite in {tmp_path / 'here'}, upload:" in last
     assert taken.name in last
     [new] = set(payloads(tmp_path / "here")) - set(there)
     assert payloads(tmp_path / "there" / "db7") == [*there, new]

@@ -47,8 +47,9 @@ def verify(
 
 
 def table_of(done: subprocess.CompletedProcess[str]) -> list[list[str]]:
-    """The words of each line that was told, as the default callback shows them."""
-    return [line.strip().strip('",').split() for line in done.stdout.splitlines()]
+    """The words of each line that was shown, as the default callback shows them, without the source of a database."""
+    rows = [line.strip().strip('",').split() for line in done.stdout.splitlines()]
+    return [row[:2] + row[3:] if len(row) > 6 and (row[2].startswith("/") or row[0] == "host") else row for row in rows]
 
 
 def tables_in(done: subprocess.CompletedProcess[str]) -> int:
@@ -130,7 +131,7 @@ def test_the_table_has_every_host_and_only_those_with_a_bad_backup_fail(tmp_path
         ("good", "notes.db", "structure", "passed"),
         ("rotten", "shop.db", "checksum", "failed"),
         ("far", "unreachable"),
-        ("idle", "nothing", "was", "looked", "at"),
+        ("idle", "nothing", "was", "verified"),
     ):
         assert any(found[: len(row)] == row for found in table), done.stdout + done.stderr
     assert any(row[:1] == ("empty",) and "has no backup." in " ".join(row) for row in table), done.stdout

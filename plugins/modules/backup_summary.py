@@ -1,0 +1,94 @@
+#!/usr/bin/python
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: backup_summary
+short_description: Show one table of what a run of the role did on all hosts
+version_added: 0.1.0
+description:
+  - Shows what the role P(lastgood.database.backup#role) left in the variables of the hosts. The role ends with it, and its tasks
+    run it once, by C(run_once).
+  - It runs on the controller and connects to no host.
+  - The table has the hosts of the play that have a result, and those that failed or were unreachable. With C(serial) it has the
+    hosts so far.
+  - With the strategies C(free) and C(host_pinned) the hosts do not finish together. Each host then shows its own lines. Ansible
+    warns that it ignores C(run_once), which is true and does no harm.
+author:
+  - The lastgood.database contributors (@lastgood)
+extends_documentation_fragment:
+  - lastgood.database._attributes
+attributes:
+  action:
+    description: Runs on the controller.
+    support: full
+  check_mode:
+    support: full
+    details:
+      - This action does not modify state.
+  diff_mode:
+    support: N/A
+    details:
+      - This action does not modify state.
+  idempotent:
+    support: full
+    details:
+      - This action does not modify state.
+options:
+  table:
+    description:
+      - V(backup) has a line for each database of C(backup_runs), with the outcome, the size and the age of its last good backup,
+        and whether that is on the SFTP server.
+      - V(verify) has a line for each backup of C(backup_verified), with the verdict.
+    type: str
+    choices: [backup, verify]
+    required: true
+seealso:
+  - module: lastgood.database.backup_facts
+"""
+
+EXAMPLES = r"""
+---
+- name: Show what was backed up
+  lastgood.database.backup_summary:
+    table: backup
+  run_once: true
+"""
+
+RETURN = r"""
+msg:
+  description: The lines of the table.
+  returned: success
+  type: list
+  elements: str
+error:
+  description: What went wrong, for programs.
+  returned: failure
+  type: dict
+  contains:
+    code:
+      description: A name for what went wrong that stays the same.
+      type: str
+"""
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+
+def main() -> t.NoReturn:
+    """Fail: the work is done by the action plugin of the same name, and only another program runs this one on a host."""
+    module = AnsibleModule(
+        argument_spec={"table": {"type": "str", "choices": ["backup", "verify"], "required": True}}, supports_check_mode=True
+    )
+    module.fail_json(
+        "backup_summary runs on the controller, and was run on a host. Use it as a task of a playbook.",
+        error={"code": "not_on_a_host"},
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,205 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""The tables at the end of the role's runs, from the results that its tasks registered."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+Values = t.Mapping[str, t.Any]
+Row = dict[str, str]
+
+_LONGEST_NOTE = 160  # characters: about a line of a wide terminal
+_UNITS = ((86400, "day"), (3600, "hour"), (60, "minute"))
+_RIGHT = ("size", "tables", "rows", "seconds")
+_WOULD = {"created": "would create", "unchanged": "unchanged", "fresh": "fresh", "failed": "failed"}
+
+
+class Table(t.NamedTuple):
+    """Which columns a table has, in which variable of a host its results are, and how it makes rows of a host's variables."""
+
+    variable: str
+    columns: tuple[str, ...]
+    rows_of: t.Callable[[Values, bool], list[Row]]
+
+
+def lines_of(table: Table, hosts: t.Mapping[str, Values], *, check_mode: bool = False) -> list[str]:
+    """Return the lines of one table for these hosts. ``hosts`` has the variables of each, in the order to show them.
+
+    A row without any of the table's columns but ``note`` is shown as the host and the note alone.
+    """
+    rows = [
+        {"host": host, **row}
+        for host, variables in hosts.items()
+        for row in table.rows_of(variables, check_mode) or [{"note": "nothing to show"}]
+    ]
+    columns = [name for name in ("host", *table.columns) if name != "source" or _needs_source(table, rows)]
+    columns = [name for name in columns if name != "sent" or any(row.get("sent") for row in rows)]
+    whole = [row for row in rows if row.keys() - {"host", "note"}]
+    width = {name: max(len(name), *(len(row.get(name, "")) for row in whole), 0) for name in columns}
+    width["host"] = max(len("host"), *(len(row["host"]) for row in rows), 0)
+    lines = [_line({name: name for name in columns}, columns, width)]
+    for row in rows:
+        note = row.get("note", "")
+        if row.keys() - {"host", "note"}:
+            lines.append(_line(row, columns, width))
+            lines += [f"{'':{width['host']}}    {note}"] if note else []
+        else:
+            lines.append(f"{row['host']:{width['host']}}  {note}")
+    return lines
+
+
+def _needs_source(table: Table, rows: list[Row]) -> bool:
+    """Whether the source is shown: always after a verification, else where a host has several databases of one name."""
+    if table is VERIFIED:
+        return True
+    seen: dict[tuple[str, str], str] = {}
+    return any(
+        seen.setdefault((row["host"], row.get("database", "")), row.get("source", "")) != row.get("source", "") for row in rows
+    )
+
+
+def _line(row: Row, columns: list[str], width: dict[str, int]) -> str:
+    cells = (f"{row.get(name, ''):{'>' if name in _RIGHT else '<'}{width[name]}}" for name in columns)
+    return "  ".join(cells).rstrip()
+
+
+# --- The nightly run --------------------------------------------------------------------------------------------
+
+
+def _backed_up(variables: Values, check_mode: bool) -> list[Row]:
+    """Return a row for each database of a host, and one for each source without any result."""
+    runs = variables.get("backup_runs") or []
+    ages = _ages_of_last_good(variables)
+    rows: list[Row] = []
+    for run in runs:
+        dumped, uploaded = run.get("dumped") or {}, run.get("uploaded") or {}
+        records = dumped.get("backups") or []
+        rows += [_backup_row(record, uploaded, ages, check_mode) for record in records]
+        if not records:
+            failed = dumped.get("failed", False)
+            rows.append({"database": f"({run['title']})", "outcome": "failed" if failed else "nothing to back up"})
+    if len(runs) < max(1, len(variables.get("backup_sources") or [])):
+        rows.append({"note": "unreachable, or failed before the backup"})
+    return rows
+
+
+def _backup_row(record: Values, uploaded: Values, ages: dict[tuple[str, ...], int | None], check_mode: bool) -> Row:
+    outcome = record["outcome"]
+    size, age = record.get("size_bytes"), record.get("age_seconds")
+    if outcome == "failed":
+        size, age = None, ages.get(_group_of(record))
+    row = {
+        "database": _title(record),
+        "source": str(record.get("source") or ""),
+        "outcome": _WOULD[outcome] if check_mode else outcome,
+        "size": "" if size is None else size_in_words(size),
+        "age": _age(outcome, age),
+    }
+    if "uploaded" in uploaded or uploaded.get("failed"):
+        sent = [*uploaded.get("uploaded", []), *uploaded.get("up_to_date", [])]
+        failed = [one["filename"] for one in uploaded.get("failed_uploads", [])]
+        row["sent"] = "yes" if record.get("filename") in sent and record.get("filename") not in failed else "no"
+    return row
+
+
+def _age(outcome: str, age: int | None) -> str:
+    """Return how old the last good backup is. Check mode does not know it of one that it would create."""
+    if age is None:
+        return "" if outcome == "created" else "NONE"
+    return age_in_words(age)
+
+
+def _ages_of_last_good(variables: Values) -> dict[tuple[str, ...], int | None]:
+    """Return how old the last good backup of each group is, as the facts at the end of the run say."""
+    results = (variables.get("backup_inventory") or {}).get("results") or []
+    found = [result["ansible_facts"]["database_backups"]["databases"] for result in results if "ansible_facts" in result]
+    return {_group_of(one): one["age_seconds"] for databases in found for one in databases}
+
+
+def _group_of(record: Values) -> tuple[str, ...]:
+    return tuple(str(record.get(key)) for key in ("origin", "engine", "instance", "kind", "database"))
+
+
+# --- Verification -----------------------------------------------------------------------------------------------
+
+
+def _verified(variables: Values, check_mode: bool) -> list[Row]:
+    """Return a row for each backup of a host that was verified, and one for each directory without a verdict."""
+    verified = variables.get("backup_verified")
+    if verified is None:
+        return [{"note": "unreachable, or failed before"}]
+    rows: list[Row] = []
+    results = verified.get("results") or []
+    for result in results:
+        if "verified" in result:
+            rows += [_verdict_row(one) for one in result["verified"]]
+        else:
+            rows.append(
+                {"note": "unreachable" if result.get("unreachable") else _note(result.get("msg", "nothing was verified"))}
+            )
+    if not results:
+        rows.append({"note": _note(verified["msg"]) if verified.get("failed") else "nothing was verified"})
+    return rows
+
+
+def _verdict_row(one: Values) -> Row:
+    row = {
+        "database": _title(one),
+        "source": str(one.get("source") or ""),
+        "level": one["level"],
+        "verdict": one["verdict"],
+        "tables": _number(one["tables"]),
+        "rows": _number(one["rows"]),
+        "seconds": _number(one["seconds"]),
+        "backup": one["filename"],
+    }
+    return row if one["verdict"] == "passed" else {**row, "note": _note(one["detail"])}
+
+
+# --- Words ------------------------------------------------------------------------------------------------------
+
+
+def age_in_words(seconds: int) -> str:
+    """Return how old something is, as a person says it: its largest unit."""
+    for length, unit in _UNITS:
+        count = seconds // length
+        if count:
+            return f"{count} {unit}{'s' if count > 1 else ''}"
+    return "just now"
+
+
+def size_in_words(size: int) -> str:
+    """Return a size in bytes with the unit that fits it."""
+    if size < 1024:
+        return f"{size} B"
+    number = float(size)
+    for unit in ("KiB", "MiB", "GiB"):
+        number /= 1024
+        if number < 1024:
+            return f"{number:.1f} {unit}"
+    return f"{number / 1024:.1f} TiB"
+
+
+def _title(record: Values) -> str:
+    return " ".join(str(record.get("database") or record.get("kind")).split()) or "?"
+
+
+def _number(value: t.Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _note(text: t.Any) -> str:
+    """Return words in one line, cut where they would fill several."""
+    words = re.sub(r"\s+", " ", str(text)).strip()
+    return words if len(words) <= _LONGEST_NOTE else f"{words[: _LONGEST_NOTE - 1]}…"
+
+
+BACKED_UP = Table("backup_runs", ("database", "source", "outcome", "size", "age", "sent"), _backed_up)
+VERIFIED = Table("backup_verified", ("database", "source", "level", "verdict", "tables", "rows", "seconds", "backup"), _verified)
+TABLES = {"backup": BACKED_UP, "verify": VERIFIED}

@@ -1,0 +1,78 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The tables of the role: words, columns and notes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.lastgood.database.plugins.plugin_utils._summary import (
+    BACKED_UP,
+    VERIFIED,
+    age_in_words,
+    lines_of,
+    size_in_words,
+)
+
+
+def verified(**over: Any) -> dict[str, Any]:
+    one = {"database": "app", "kind": "database", "source": "/run/postgresql:5432", "level": "restore", "verdict": "passed"}
+    one |= {"tables": 3, "rows": 1000, "seconds": 1.5, "filename": "backup_app", "detail": "all came back", **over}
+    return {"backup_verified": {"results": [{"verified": [one]}]}}
+
+
+def backed_up(*records: dict[str, Any], **uploaded: Any) -> dict[str, Any]:
+    usual = {"kind": "database", "database": "app", "outcome": "created", "size_bytes": 2048, "age_seconds": 0, "filename": "a"}
+    run = {"title": "postgresql in /b", "dumped": {"backups": [{**usual, **one} for one in records]}, "uploaded": uploaded}
+    return {"backup_sources": [{}], "backup_runs": [run]}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0, "just now"), (59, "just now"), (60, "1 minute"), (7199, "1 hour"), (7200, "2 hours"), (3 * 86400, "3 days")],
+)
+def test_an_age_is_its_largest_unit(seconds: int, words: str) -> None:
+    assert age_in_words(seconds) == words
+
+
+@pytest.mark.parametrize(("size", "words"), [(0, "0 B"), (1536, "1.5 KiB"), (5 * 1024**3, "5.0 GiB"), (3 * 1024**4, "3.0 TiB")])
+def test_a_size_has_the_unit_that_fits(size: int, words: str) -> None:
+    assert size_in_words(size) == words
+
+
+def test_columns_are_as_wide_as_their_widest_word_and_numbers_end_below_each_other() -> None:
+    assert lines_of(BACKED_UP, {"db1": backed_up({}, {"database": "warehouse", "size_bytes": 10})}) == [
+        "host  database   outcome     size  age",
+        "db1   app        created  2.0 KiB  just now",
+        "db1   warehouse  created     10 B  just now",
+    ]
+
+
+def test_the_verdicts_have_the_source_and_words_of_several_lines_are_shown_in_one() -> None:
+    assert lines_of(VERIFIED, {"db1": verified(verdict="failed", tables=None, rows=None, detail="first\n\tsecond  third")}) == [
+        "host  database  source                level    verdict  tables  rows  seconds  backup",
+        "db1   app       /run/postgresql:5432  restore  failed                     1.5  backup_app",
+        "        first second third",
+    ]
+
+
+def test_long_words_are_cut() -> None:
+    [*_others, note] = lines_of(VERIFIED, {"db1": verified(verdict="failed", detail="x" * 1000)})
+    assert len(note) < 200 and note.endswith("…")
+
+
+def test_what_was_sent_is_shown_where_there_is_a_server() -> None:
+    records = ({"database": "a", "filename": "a"}, {"database": "b", "filename": "b"}, {"database": "c", "filename": "c"})
+    lines = lines_of(
+        BACKED_UP, {"db1": backed_up(*records, uploaded=["a", "c"], up_to_date=["b"], failed_uploads=[{"filename": "c"}])}
+    )
+    assert [line.split()[-1] for line in lines] == ["sent", "yes", "yes", "no"]
+
+
+def test_a_host_that_was_lost_between_two_sources_has_a_line_that_says_so() -> None:
+    lines = lines_of(BACKED_UP, {"db1": {**backed_up({}), "backup_sources": [{}, {}]}})
+    assert lines[-1] == "db1   unreachable, or failed before the backup"
