@@ -134,8 +134,8 @@ def connecting(login: Login, *, readonly: bool = True) -> t.Iterator[psycopg2.ex
             conninfo += f" password='' passfile=/dev/fd/{password}"  # empty, or PGPASSWORD would win over the file
         try:
             connection = psycopg2.connect(conninfo)
-        except psycopg2.Error as error:
-            raise _connection_error(login, str(error).strip()) from error
+        except (psycopg2.Error, UnicodeError) as error:
+            raise _connection_error(login, _words(error)) from error
     # Only from here on: while it connects, libpq keeps its own time, for each of several hosts.
     before = psycopg2.extensions.get_wait_callback()
     psycopg2.extensions.set_wait_callback(_wait_for_answer)
@@ -180,7 +180,8 @@ def query(connection: psycopg2.extensions.connection, sql: str, *values: t.Any) 
         ) from error
     except UnicodeError as error:
         raise QueryFailed(
-            f"The server has a name that is no UTF-8: {error}.", "Connect to a database in UTF8 (login_db), or rename it."
+            f"A question or the server's answer has characters of another encoding: {_words(error)}",
+            "Connect to a database in UTF8 (login_db), or rename it.",
         ) from error
 
 
@@ -194,6 +195,11 @@ def execute(connection: psycopg2.extensions.connection, sql: str) -> None:
     try:
         with patiently(), connection.cursor() as cursor:
             cursor.execute(sql)
+    except UnicodeError as error:
+        raise QueryFailed(
+            f"A command or the server's answer has characters of another encoding: {_words(error)}",
+            "Connect to a database in UTF8 (login_db).",
+        ) from error
     except psycopg2.Error as error:
         said = [error.diag.message_primary or str(error).strip(), error.diag.message_detail]
         raise QueryFailed(
@@ -226,6 +232,16 @@ def _connection_error(login: Login, words: str) -> ConnectionFailed:
         f"The connection to the server failed: {words}",
         "See whether it runs, and correct login_host, login_port, login_unix_socket, login_user or login_db.",
     )
+
+
+def _words(error: Exception) -> str:
+    """Return what an error says; what psycopg2 could not decode, as far as it is ASCII.
+
+    A server speaks in the encoding of the database, and before it has one, in any.
+    """
+    if isinstance(error, UnicodeDecodeError):
+        return error.object.decode("ascii", "replace").strip()
+    return str(error).strip()
 
 
 def _quote(value: str) -> str:

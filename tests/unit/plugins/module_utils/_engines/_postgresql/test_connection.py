@@ -11,6 +11,7 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 import types
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -214,3 +215,26 @@ def test_a_missing_library_is_found_out_only_when_it_is_needed(
     assert Login(host="h").conninfo("app")
     with pytest.raises(LibraryMissing), connecting(Login(host="h")):
         pass
+
+
+def test_a_server_that_refuses_the_login_in_latin1_is_an_error(tmp_path: Path) -> None:
+    said = "Datenbank \u00bbnirgends\u00ab existiert nicht, f\u00fcr Sie".encode("latin-1")
+    fields = b"SFATAL\0VFATAL\0C3D000\0M" + said + b"\0\0"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / ".s.PGSQL.5432"))
+        listener.listen()
+
+        def refuse() -> None:
+            client, _address = listener.accept()
+            with client:
+                client.recv(65536)
+                client.sendall(b"E" + (len(fields) + 4).to_bytes(4, "big") + fields)
+
+        thread = threading.Thread(target=refuse)
+        thread.start()
+        try:
+            login = Login(unix_socket=str(tmp_path), port=5432, user="postgres")
+            with pytest.raises(ConnectionFailed, match=r"nirgends.* existiert nicht"), connecting(login):
+                pass
+        finally:
+            thread.join()
