@@ -35,7 +35,7 @@ class Examiner:
         """Return what examines a backup, by the words of its manifest; None where these are not known here."""
         if manifest.engine == PostgresqlEngine.name:
             return PostgresqlExamination(self._options, manifest, self._runner, self._servers, self._clock)
-        return SqliteExamination() if manifest.engine == SqliteEngine.name else None
+        return SqliteExamination(self._runner.is_stopped) if manifest.engine == SqliteEngine.name else None
 
     def close(self) -> None:
         self._servers.close()

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import typing as t
 
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.restore import (
@@ -23,4 +24,6 @@ RestoreOptions = t.Union[PostgresqlRestoreOptions, SqliteRestoreEngine]
 
 def restore_engine_for(options: RestoreOptions, runner: Runner) -> RestoreEngine:
     """Return what restores the database whose options these are."""
-    return PostgresqlRestoreEngine(options, runner) if isinstance(options, PostgresqlRestoreOptions) else options
+    if isinstance(options, PostgresqlRestoreOptions):
+        return PostgresqlRestoreEngine(options, runner)
+    return dataclasses.replace(options, is_stopped=runner.is_stopped)

@@ -24,9 +24,11 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.lastgood.database.plugins.module_utils._engines._sqlite.opening import (
-    acting_as,
+    Opened,
     connect,
-    look_at_file,
+    descriptors_of,
+    find_file,
+    opened,
     unopened,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._engines.base import (
@@ -86,11 +88,11 @@ class SqliteEngine:
     def dumping(self, target: Target, make_copy_file: t.Callable[[], str]) -> t.Iterator[Content]:
         copy = make_copy_file()
         identity = _identity(copy)
-        self._copy(target.source, copy, identity)
+        self._copy(target, copy, identity)
         with store_errors(f"Reading {copy}"):
             descriptor = os.open(copy, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            if _identity_of(os.fstat(descriptor)) != identity:
+            if not os.path.samestat(os.fstat(descriptor), identity):
                 raise _led_astray(copy)
             yield _Copy(descriptor)
         finally:
@@ -99,11 +101,12 @@ class SqliteEngine:
     def content_digest(self, target: Target) -> ContentDigest:
         return FileDigest()
 
-    def _copy(self, path: str, copy: str, identity: tuple[int, int]) -> None:
+    def _copy(self, target: Target, copy: str, identity: os.stat_result) -> None:
+        path = target.source
         try:
-            with self._reading(path) as source, contextlib.closing(connect(copy)) as destination:
+            with self._reading(target) as source, contextlib.closing(connect(copy)) as destination:
                 # SQLite opens by name. In a directory of somebody else's the name may lead elsewhere by now.
-                if _times_open(identity) < 2:  # once by whoever made the copy's file, once by SQLite
+                if len(descriptors_of(identity)) < 2:  # once by whoever made the copy's file, once by SQLite
                     raise _led_astray(copy)
                 destination.execute("PRAGMA journal_mode=OFF")
                 destination.execute("PRAGMA synchronous=OFF")
@@ -112,26 +115,27 @@ class SqliteEngine:
             raise _translate(path, error) from error
 
     @contextlib.contextmanager
-    def _reading(self, path: str) -> t.Iterator[sqlite3.Connection]:
+    def _reading(self, target: Target) -> t.Iterator[sqlite3.Connection]:
         """Open a database and begin to read it, which brings in all that SQLite opens by name."""
-        real = os.path.realpath(path)
-        owner = look_at_file(real)
-        with acting_as(owner):
-            source = connect(real)
-        try:
-            self._begin(path, owner, source)
-            yield source
-        finally:
-            with acting_as(owner):
-                source.close()
+        file = find_file(target.instance)
+        if file.path != target.instance:
+            raise SourceInvalid(
+                f"{target.source} was replaced by a link since the run began.",
+                "See who may write to its folder, and run it again.",
+            )
+        with opened(file) as database:
+            self._begin(target.source, database)
+            yield database.connection
+        database.check_unchanged()
 
-    def _begin(self, path: str, owner: os.stat_result, source: sqlite3.Connection) -> None:
+    def _begin(self, path: str, database: Opened) -> None:
         deadline = time.monotonic() + self.options.lock_timeout
+        source = database.connection
         source.execute("BEGIN")
         while True:
             try:
-                with acting_as(owner):
-                    source.execute("PRAGMA schema_version").fetchall()  # reads no schema, which may be of a newer SQLite
+                # Reads no schema, which may be of a newer SQLite.
+                database.file.as_owner(lambda: source.execute("PRAGMA schema_version").fetchall())
                 return
             except sqlite3.OperationalError as error:
                 if "locked" not in str(error):
@@ -184,40 +188,27 @@ class FileDigest:
 def _target(path: str) -> Target:
     if not os.path.isabs(path):
         raise SourceInvalid(f"{path} is not an absolute path.", "Name the SQLite database by its whole path.")
-    facts = look_at_file(os.path.realpath(path))
+    file = find_file(path)
     return Target(
         kind="database",
         database=os.path.basename(path),
         engine=SqliteEngine.name,
-        instance=os.path.realpath(path),
+        instance=file.path,
         source=path,
         server_version=sqlite3.sqlite_version,
         tool=f"sqlite {sqlite3.sqlite_version}",
         format="custom",
-        copy_bytes=facts.st_size,
+        copy_bytes=file.facts.st_size,
     )
 
 
-def _identity(copy: str) -> tuple[int, int]:
+def _identity(copy: str) -> os.stat_result:
     """Return which file the copy's is. Raises StoreFailed unless it is the empty one that was just made for it."""
     with store_errors(f"Looking at {copy}"):
         facts = os.lstat(copy)
     if not stat.S_ISREG(facts.st_mode) or facts.st_size or facts.st_nlink != 1 or facts.st_uid != os.geteuid():
         raise _led_astray(copy)
-    return _identity_of(facts)
-
-
-def _identity_of(facts: os.stat_result) -> tuple[int, int]:
-    return facts.st_dev, facts.st_ino
-
-
-def _times_open(identity: tuple[int, int]) -> int:
-    """Return how many of our descriptors are of that file."""
-    count = 0
-    for descriptor in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(OSError):  # the listing's own is gone by now
-            count += _identity_of(os.fstat(int(descriptor))) == identity
-    return count
+    return facts
 
 
 def _led_astray(copy: str) -> StoreFailed:

@@ -4,30 +4,32 @@
 
 # Private to this collection: it may change at any time. Playbooks use the modules and the role.
 
-"""Look at a backup of an SQLite database: SQLite's own check, on a private copy that is gone afterwards."""
+"""Examine a backup of an SQLite database: SQLite's own check, on a private copy that is removed afterwards."""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
-import re
-import sqlite3
 import tempfile
 import typing as t
-import urllib.parse
 from dataclasses import dataclass
 
-from ansible_collections.lastgood.database.plugins.module_utils._engines._sqlite.opening import is_lacking
+from ansible_collections.lastgood.database.plugins.module_utils._engines._sqlite.inspection import inspecting
 from ansible_collections.lastgood.database.plugins.module_utils._engines.base import WHOLE, Found, Look
-from ansible_collections.lastgood.database.plugins.module_utils._errors import ContentInvalid, Inconclusive, store_errors
+from ansible_collections.lastgood.database.plugins.module_utils._errors import Inconclusive, store_errors
 from ansible_collections.lastgood.database.plugins.module_utils._process import temporary_directory, write_all
 
-_TABLES = "SELECT name, sql FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
-_VIRTUAL = re.compile("CREATE VIRTUAL ", re.IGNORECASE)
+_PREFIX = "lastgood-look-"
+_COPY = "copy.db"
+_FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
+@dataclass(frozen=True)
 class SqliteExamination:
     """The content of one backup."""
+
+    is_stopped: t.Callable[[], bool] = lambda: False
 
     def looking(self) -> t.ContextManager[Look]:
         return self._looking(counts=False)
@@ -38,15 +40,16 @@ class SqliteExamination:
     @contextlib.contextmanager
     def _looking(self, *, counts: bool) -> t.Iterator[Look]:
         # A file without a name would do, but SQLite opens by name.
-        with contextlib.ExitStack() as stack:
-            parent = temporary_directory()
-            with store_errors(f"Making a folder in {parent}"):
-                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="lastgood-look-", dir=parent))
-            path = os.path.join(folder, "copy.db")
+        parent = temporary_directory()
+        _sweep(parent)
+        with _folder(parent) as folder:
+            path = os.path.join(folder, _COPY)
             with store_errors(f"Making {path}"):
-                descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            stack.callback(os.close, descriptor)
-            yield _CopyLook(path, descriptor, counts)
+                descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            try:
+                yield _CopyLook(path, descriptor, counts, self.is_stopped)
+            finally:
+                os.close(descriptor)
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ class _CopyLook:
     path: str
     descriptor: int
     counts: bool
+    is_stopped: t.Callable[[], bool]
 
     def write(self, data: bytes | memoryview) -> None:
         try:
@@ -67,35 +71,65 @@ class _CopyLook:
             ) from error
 
     def finish(self) -> Found:
-        said = self._ask("PRAGMA integrity_check(3)")
-        if said != [("ok",)]:
-            raise ContentInvalid(
-                f"SQLite's integrity check says: {'; '.join(str(row[0]) for row in said)}.", "Take another backup."
-            )
-        return self._count() if self.counts else WHOLE
-
-    def _count(self) -> Found:
-        """Count the rows of the tables that are SQLite's own: a virtual one is its module's."""
-        tables = [name for name, sql in self._ask(_TABLES) if not _VIRTUAL.match(sql or "")]
-        counts = [self._ask(f"SELECT count(*) FROM main.{_quote(name)}")[0][0] for name in tables]
-        return Found(f"It was restored: {len(tables)} tables with {sum(counts)} rows.", len(tables), sum(counts))
-
-    def _ask(self, sql: str) -> list[tuple[t.Any, ...]]:
-        # Nobody else writes: without locks and journals, whatever mode the database was in.
-        uri = f"file:{urllib.parse.quote(os.fsencode(self.path))}?mode=ro&immutable=1"
-        try:
-            with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
-                connection.execute("PRAGMA trusted_schema=OFF")
-                return connection.execute(sql).fetchall()
-        except sqlite3.Error as error:
-            if is_lacking(error):
-                raise Inconclusive(
-                    f"This host's SQLite, {sqlite3.sqlite_version}, lacks what the database uses: {error}.",
-                    "Look at it with the application that has it.",
-                ) from error
-            raise ContentInvalid(f"SQLite says of the database: {error}.", "Take another backup.") from error
+        with inspecting(self.path, self.descriptor, self.is_stopped) as inspection:
+            remark = inspection.check()
+            tables, rows = inspection.count() if self.counts else (None, None)
+        found = f"It was restored: {tables} tables with {rows} rows." if self.counts else WHOLE.detail
+        # Such rows are the source's own: a restore brings back what the application has.
+        return Found(f"{found} {remark}." if remark else found, tables, rows)
 
 
-def _quote(name: str) -> str:
-    escaped = name.replace('"', '""')
-    return f'"{escaped}"'
+@contextlib.contextmanager
+def _folder(parent: str) -> t.Iterator[str]:
+    """Make a folder, lock it, so that it is known to be in use, and remove it in the end."""
+    with store_errors(f"Making a folder in {parent}"):
+        path, descriptor = _claim(parent)
+    try:
+        yield path
+    finally:
+        _clear(path, descriptor)
+        os.close(descriptor)
+
+
+def _claim(parent: str) -> tuple[str, int]:
+    """Make a folder, and lock it. One that another run's sweep removed in between is made anew."""
+    while True:
+        path = tempfile.mkdtemp(prefix=_PREFIX, dir=parent)
+        with contextlib.suppress(FileNotFoundError, BlockingIOError):
+            descriptor = os.open(path, _FOLDER_FLAGS)
+            if _lock(path, descriptor):
+                return path, descriptor
+
+
+def _lock(path: str, descriptor: int) -> bool:
+    """Lock a folder of ours for as long as its descriptor is open; close that where it is not ours or not free."""
+    facts = os.fstat(descriptor)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if facts.st_uid == os.geteuid() and os.path.samestat(os.lstat(path), facts):
+            return True
+    except OSError:  # another run has it, or removed it
+        pass
+    os.close(descriptor)
+    return False
+
+
+def _sweep(parent: str) -> None:
+    """Remove what dead runs left: a copy of a database is a secret, and takes room. What can't be removed stays."""
+    with contextlib.suppress(OSError):
+        for name in os.listdir(parent):
+            if not name.startswith(_PREFIX):
+                continue
+            path = os.path.join(parent, name)
+            with contextlib.suppress(OSError):
+                descriptor = os.open(path, _FOLDER_FLAGS)
+                if _lock(path, descriptor):
+                    _clear(path, descriptor)
+                    os.close(descriptor)
+
+
+def _clear(path: str, descriptor: int) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(_COPY, dir_fd=descriptor)
+    with contextlib.suppress(OSError):
+        os.rmdir(path)

@@ -7,48 +7,75 @@
 """SQLite: a database file is opened as the application opens it, by the file's owner.
 
 SQLite opens, makes and removes journals by name, beside the database, and does what they say: one can name any file on the
-host to be removed. So root gets at files as the owner would for as long as SQLite does that, and opens a database of root's own
-only where nobody else can put anything in its place or beside it.
+host to be removed. So root opens a database with the rights of its owner alone, sees afterwards that SQLite has the file that
+was examined, and opens a database of root's own only where nobody else can put anything in its place or beside it.
 https://www.sqlite.org/lockingv3.html#hot_journals, https://www.sqlite.org/tempfiles.html#super_journal_files
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
-import pwd
-import re
 import sqlite3
 import stat
 import threading
 import typing as t
 import urllib.parse
+from dataclasses import dataclass
 
-from ansible_collections.lastgood.database.plugins.module_utils._errors import DatabaseMissing, NotOwner, SourceInvalid
-
-# What an application brings to SQLite, or another version of it has, and this one does not.
-_LACKS = re.compile(
-    r"no such (?:collation sequence|function|module)|unknown (?:function|tokenizer)|unsafe use of|unsupported file format"
+from ansible_collections.lastgood.database.plugins.module_utils._engines._sqlite.owner import Answer, as_owner
+from ansible_collections.lastgood.database.plugins.module_utils._engines._sqlite.paths import Walk, walking
+from ansible_collections.lastgood.database.plugins.module_utils._errors import (
+    DatabaseMissing,
+    NotOwner,
+    SourceBusy,
+    SourceInvalid,
 )
-_one_at_a_time = threading.Lock()
-# https://github.com/torvalds/linux/blob/master/include/uapi/linux/capability.h
-_CAPABILITIES_VERSION_3 = 0x20080522
-_DAC_READ_SEARCH = 1 << 2
+
+JOURNALS = ("-wal", "-shm", "-journal")
+_WAL_VERSION = 2  # https://www.sqlite.org/fileformat2.html, section 1.3.3
+_READ_VERSION_AT = 19
+_opening = threading.Lock()
 
 
-def look_at_file(path: str) -> os.stat_result:
-    """Return what the file system says of a database file. Never opens it: closing it would end SQLite's own locks.
+@dataclass(frozen=True)
+class DatabaseFile:
+    """A file that is to be opened as a database: its path, which has no link in it, and what the file system says of it."""
 
-    The path is to lead through no link, which may lead elsewhere a moment later.
+    path: str
+    facts: os.stat_result
+
+    @property
+    def folder(self) -> str:
+        return os.path.dirname(self.path)
+
+    def as_owner(self, work: t.Callable[[], Answer]) -> Answer:
+        """Do work with the rights of the file's owner."""
+        return as_owner(self.facts, self.folder, work)
+
+
+def find_file(path: str) -> DatabaseFile:
+    """Return the file that an absolute path leads to, if we may open it as a database. It is not opened.
+
+    Raises DatabaseMissing, NotOwner or SourceInvalid.
     """
     try:
-        facts = os.lstat(path)
+        with walking(path) as walk:
+            check_walk(path, walk)
+            return DatabaseFile(walk.path, walk.end.facts)
     except FileNotFoundError as error:
         raise DatabaseMissing(f"There is no file {path}.", "Correct the path; a missing database is never created.") from error
     except OSError as error:
         raise SourceInvalid(f"{path} can't be looked at: {error.strerror}.", "Run as the file's owner (become_user).") from error
+
+
+def check_walk(path: str, walk: Walk) -> None:
+    """Raise NotOwner or SourceInvalid unless the end of the walk is a database file that we may open."""
+    facts = walk.end.facts
     if not stat.S_ISREG(facts.st_mode):
         raise SourceInvalid(f"{path} is not a regular file.", "Name the file of an SQLite database.")
+    walk.check_links(path)
     if os.geteuid() not in (0, facts.st_uid):
         raise NotOwner(
             f"{path} belongs to the user with id {facts.st_uid}, and this is the user with id {os.geteuid()}.",
@@ -56,19 +83,41 @@ def look_at_file(path: str) -> os.stat_result:
             "behind that lock the application out.",
         )
     if os.geteuid() == facts.st_uid == 0:
-        _check_that_root_s_own(path)
-    return facts
+        _check_that_root_s_own(walk)
+    if os.geteuid() == 0 and facts.st_nlink > 1:
+        _check_other_names(path, walk)
 
 
-def connect(path: str) -> sqlite3.Connection:
-    """Connect to a database; to somebody else's as its owner, see ``acting_as``.
-
-    Nothing waits for a lock, and no transaction begins by itself.
-    """
-    # rw, not ro: as the application itself would, so that what a crash left is recovered, and nothing is left behind.
-    uri = f"file:{urllib.parse.quote(os.fsencode(path))}?mode=rw"
+@contextlib.contextmanager
+def opened(file: DatabaseFile) -> t.Iterator[Opened]:
+    """Connect to a database as its owner. Nothing waits for a lock, and no transaction begins by itself."""
+    database = file.as_owner(lambda: _open(file))
     try:
-        return sqlite3.connect(uri, uri=True, timeout=0, isolation_level=None)
+        yield database
+    finally:
+        file.as_owner(database.connection.close)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A database that is open. An ``immutable`` one is read as it lies on the disk, without locks and journals."""
+
+    file: DatabaseFile
+    connection: sqlite3.Connection
+    immutable: bool = False
+
+    def check_unchanged(self) -> None:
+        """Raise SourceBusy where somebody wrote to a file that was read without a lock."""
+        if self.immutable and (_stamp(os.lstat(self.file.path)) != _stamp(self.file.facts) or _has_log(self.file)):
+            raise SourceBusy(f"{self.file.path} was changed while it was read.", "Run it again.")
+
+
+def connect(path: str, parameters: str = "mode=rw") -> sqlite3.Connection:
+    """Connect to a database. Nothing waits for a lock, and no transaction begins by itself."""
+    uri = f"file:{urllib.parse.quote(os.fsencode(path))}?{parameters}"
+    try:
+        # One thread after the other uses it: those that act as the owner, and ours.
+        return sqlite3.connect(uri, uri=True, timeout=0, isolation_level=None, check_same_thread=False)
     except sqlite3.Error as error:
         raise unopened(path, error) from error
 
@@ -81,101 +130,92 @@ def unopened(path: str, error: sqlite3.Error) -> SourceInvalid:
     )
 
 
-def is_lacking(error: sqlite3.Error) -> bool:
-    """Whether SQLite could not look at a database for want of something, which says nothing of the database."""
-    return _LACKS.search(str(error)) is not None
+def descriptors_of(facts: os.stat_result) -> list[int]:
+    """Return our descriptors of a file."""
+    found = []
+    for number in map(int, os.listdir("/proc/self/fd")):
+        with contextlib.suppress(OSError):  # the listing's own is closed by now
+            if os.path.samestat(os.fstat(number), facts):
+                found.append(number)
+    return found
 
 
-@contextlib.contextmanager
-def acting_as(owner: os.stat_result) -> t.Iterator[None]:
-    """Get at files as the owner of one would, with the groups of a login of theirs, if we are root.
-
-    For the calls that need it, no longer, and in this thread alone, but for the groups: others write backups meanwhile. Raises
-    NotOwner where we can't. https://man7.org/linux/man-pages/man2/setfsuid.2.html
-    """
-    if os.geteuid() == owner.st_uid:
-        yield
-        return
-    with _one_at_a_time:
-        groups = os.getgroups()
-        try:
-            # Of the whole process: whoever else is in it is root, and needs no group.
-            os.setgroups(_groups_of(owner))
-        except PermissionError as error:
-            raise _not_owner(owner) from error
-        try:
-            _set_file_ids(owner.st_uid, owner.st_gid)
-            if _file_uid() != owner.st_uid:
-                raise _not_owner(owner)
-            yield
-        finally:
-            _set_file_ids(os.geteuid(), os.getegid())
-            os.setgroups(groups)
+def _open(file: DatabaseFile) -> Opened:
+    # rw, not ro: as the application itself would, so that what a crash left is recovered, and nothing is left behind.
+    connection, descriptor = _connect_to(file, "mode=rw")
+    if not _would_leave_journals(file, descriptor):
+        return Opened(file, connection)
+    connection.close()
+    connection, _descriptor = _connect_to(file, "mode=ro&immutable=1")
+    return Opened(file, connection, immutable=True)
 
 
-def _set_file_ids(uid: int, gid: int) -> None:
-    library = _c_library()
-    library.setfsgid(gid)
-    library.setfsuid(uid)
-    if uid:
-        _keep_reading(library)
-
-
-def _file_uid() -> int:
-    return int(_c_library().setfsuid(-1)) & 0xFFFFFFFF  # which is nobody's, and so changes nothing
-
-
-def _keep_reading(library: t.Any) -> None:
-    """Take back, of root's rights, that to go through any folder: a container's data lies where its owner may not look.
-
-    Where that is refused we do without, as the owner would. https://man7.org/linux/man-pages/man2/capset.2.html
-    """
-    import ctypes
-
-    header, data = (ctypes.c_uint32 * 2)(_CAPABILITIES_VERSION_3, 0), (ctypes.c_uint32 * 6)()
-    if library.capget(header, data) == 0:
-        data[0] |= data[1] & _DAC_READ_SEARCH  # of the permitted, into the effective
-        library.capset(header, data)
-
-
-def _c_library() -> t.Any:
-    import ctypes
-
-    return ctypes.CDLL(None)
-
-
-def _not_owner(owner: os.stat_result) -> NotOwner:
-    return NotOwner(
-        f"Root may not become the user with id {owner.st_uid} here, whose database it is.", "Run as that user (become_user)."
+def _connect_to(file: DatabaseFile, parameters: str) -> tuple[sqlite3.Connection, int]:
+    """Connect to a database, and return SQLite's own descriptor of it as well. Raises SourceInvalid if that is another file."""
+    with _opening:
+        before = descriptors_of(file.facts)
+        connection = connect(file.path, parameters)
+        new = [number for number in descriptors_of(file.facts) if number not in before]
+    if new:
+        return connection, new[0]
+    connection.close()
+    raise SourceInvalid(
+        f"{file.path} was replaced by another file while it was being opened.",
+        "See who may write to its folder, and run it again.",
     )
 
 
-def _groups_of(owner: os.stat_result) -> list[int]:
-    try:
-        entry = pwd.getpwuid(owner.st_uid)
-    except KeyError:  # a container's user, say
-        return [owner.st_gid]
-    return os.getgrouplist(entry.pw_name, entry.pw_gid)
+def _would_leave_journals(file: DatabaseFile, descriptor: int) -> bool:
+    """Whether SQLite would make a log that it can't remove: it has the mode of a database that its owner may not write.
+
+    The application could not write to such a log later.
+    """
+    is_read_only = fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY
+    header = os.pread(descriptor, _READ_VERSION_AT + 1, 0)
+    return is_read_only and header[_READ_VERSION_AT:] == bytes([_WAL_VERSION]) and not _has_log(file)
 
 
-def _check_that_root_s_own(path: str) -> None:
+def _has_log(file: DatabaseFile) -> bool:
+    return os.path.lexists(f"{file.path}-wal")
+
+
+def _stamp(facts: os.stat_result) -> tuple[int, ...]:
+    return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
+
+
+def _check_that_root_s_own(walk: Walk) -> None:
     """Raise SourceInvalid where somebody else could put a file in the place of root's, or write a journal of it."""
-    for journal in (f"{path}-journal", f"{path}-wal", f"{path}-shm"):
+    path = walk.path
+    for journal in (f"{path}{ending}" for ending in JOURNALS):
         if os.path.lexists(journal):
             _check(path, journal, os.lstat(journal))
+    _check(path, os.path.dirname(path), walk.folder.facts)
     folder = os.path.dirname(path)
-    _check(path, folder, os.lstat(folder))
-    while folder != "/":
+    for step in reversed(walk.steps[:-2]):
         folder = os.path.dirname(folder)
-        facts = os.lstat(folder)
-        if facts.st_uid != 0 or not facts.st_mode & stat.S_ISVTX:  # in a sticky one, others can't rename what is root's
-            _check(path, folder, facts)
+        if step.facts.st_uid != 0 or not step.facts.st_mode & stat.S_ISVTX:  # in a sticky one, others can't rename what is root's
+            _check(path, folder, step.facts)
 
 
 def _check(path: str, name: str, facts: os.stat_result) -> None:
-    by_group = facts.st_mode & stat.S_IWGRP and facts.st_gid != 0
-    if facts.st_uid != 0 or by_group or facts.st_mode & stat.S_IWOTH:
+    if _others_may_write(facts, 0):
         raise SourceInvalid(
             f"{path} is root's, but somebody else may write to {name}, and SQLite, run by root, would do what a journal says.",
             "Give the database to the user whose it is, or take from others the right to write there.",
         )
+
+
+def _check_other_names(path: str, walk: Walk) -> None:
+    """Raise SourceInvalid where somebody else may have given the owner's file its name in this folder (a hard link)."""
+    facts, folder = walk.end.facts, walk.folder.facts
+    if folder.st_uid not in (0, facts.st_uid) or _others_may_write(folder, folder.st_uid):
+        raise SourceInvalid(
+            f"{path} has other names (hard links), belongs to the user with id {facts.st_uid}, and lies in a folder that "
+            "somebody else may write to, who can have put it there.",
+            "Name the file by its own path, or copy it so that it has one name.",
+        )
+
+
+def _others_may_write(facts: os.stat_result, owner: int) -> bool:
+    by_group = facts.st_mode & stat.S_IWGRP and facts.st_gid != 0
+    return bool(facts.st_uid != owner or by_group or facts.st_mode & stat.S_IWOTH)

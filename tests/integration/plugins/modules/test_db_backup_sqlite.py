@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from ansible_collections.lastgood.database.plugins.module_utils._engines import sqlite
-from ansible_collections.lastgood.database.plugins.module_utils._engines._sqlite.opening import acting_as
+from ansible_collections.lastgood.database.plugins.module_utils._engines._sqlite import owner as owner_rights
+from ansible_collections.lastgood.database.plugins.module_utils._engines._sqlite.opening import DatabaseFile
 from ansible_collections.lastgood.database.plugins.module_utils._engines.base import Target
 from ansible_collections.lastgood.database.plugins.module_utils._errors import Interrupted, NotOwner, StoreFailed
 from ansible_collections.lastgood.database.tests.support.interpreters import (
@@ -560,7 +561,7 @@ def test_a_root_that_may_become_nobody_else_is_told_so(open_folder: Path, monkey
 
     monkeypatch.setattr(os, "setgroups", refuse)
     with pytest.raises(NotOwner, match="become_user"):
-        acting_as(open_folder.stat()).__enter__()
+        owner_rights.as_owner(open_folder.stat(), str(open_folder), lambda: None)
 
 
 def test_files_of_one_name_do_not_wait_for_each_other(tmp_path: Path) -> None:
@@ -664,17 +665,17 @@ def test_a_link_to_a_database_is_followed_once(tmp_path: Path, monkeypatch: pyte
     other.sql("insert into t values (3, 'another')")
     link = tmp_path / "link.db"
     link.symlink_to(app.path)
-    real = sqlite.look_at_file
+    real = sqlite.find_file
 
-    def look_and_swap(path: str) -> os.stat_result:
-        facts = real(path)
+    def find_and_swap(path: str) -> DatabaseFile:
+        file = real(path)
         link.unlink()
         link.symlink_to(other.path)
-        return facts
+        return file
 
     engine = sqlite.SqliteEngine(sqlite.SqliteOptions((str(link),)))
     [target] = engine.survey().targets
-    monkeypatch.setattr(sqlite, "look_at_file", look_and_swap)
+    monkeypatch.setattr(sqlite, "find_file", find_and_swap)
     copy = tmp_path / "copy"
     make_copy(engine, target, copy)
     assert text_of(copy) == text_of(app.path)
@@ -750,7 +751,7 @@ def test_a_copy_that_is_swapped_for_a_link_is_not_written(tmp_path: Path, monkey
     victim.write_bytes(b"")
     look = sqlite._identity
 
-    def look_and_swap(path: str) -> tuple[int, int]:
+    def look_and_swap(path: str) -> os.stat_result:
         identity = look(path)
         copy.unlink()
         copy.symlink_to(victim)

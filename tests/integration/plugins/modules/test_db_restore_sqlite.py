@@ -267,10 +267,10 @@ def test_a_name_that_is_refused_leaves_all_as_it_was(
 ) -> None:
     real = os.rename
 
-    def refuse(name: str, new_name: str) -> None:
+    def refuse(name: str, new_name: str, **folders: int) -> None:
         if "_restoring_" in name:
             raise OSError(errno.EIO, "Input/output error")
-        real(name, new_name)
+        real(name, new_name, **folders)
 
     if broken:
         notes.path.write_bytes(b"no database at all" * 1000)
