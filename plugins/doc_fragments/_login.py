@@ -16,6 +16,10 @@ options:
       - Host name or address of the PostgreSQL server.
       - Left out, PostgreSQL's own rules hold, so that usually the socket of the local server is taken. The environment
         variables that PostgreSQL's programs know, such as E(PGSERVICE), are honoured.
+      - A connection pooler that hands a session from client to client between transactions, such as PgBouncer with
+        C(pool_mode=transaction), is refused with the code V(connection_pooled), also in check mode. The settings of C(pg_dump)
+        and C(pg_restore) would reach the application. Go around it with the server's own address and O(login_port), or
+        with O(login_unix_socket).
     type: str
   login_port:
     description: Port of the server. Left out, PostgreSQL's own rules hold, usually 5432.

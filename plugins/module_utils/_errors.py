@@ -119,6 +119,12 @@ class ConnectionLost(ConnectionFailed):
     code = "connection_lost"
 
 
+class ConnectionPooled(ConnectionFailed):
+    """A pooler hands the server's sessions on to others between transactions."""
+
+    code = "connection_pooled"
+
+
 class BannerMissing(ConnectionFailed):
     """Whoever listens at the address does not speak SSH."""
 

@@ -24,6 +24,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines._postgr
     check_extra_arguments,
     partial_arguments,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.pooler import check_sessions, is_direct
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.programs import Program, choose_program
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.survey import (
     Server,
@@ -86,7 +87,9 @@ class PostgresqlEngine:
     def survey(self) -> Survey:
         with connecting(self._options.login) as connection:
             self._login = self._options.login.reached(connection)
-            server = ask(connection)
+            server, direct = ask(connection), is_direct(connection)
+        if not direct:
+            check_sessions(self._login, self._login.database)
         warnings: list[str] = []
         targets: list[Target] = []
         unavailable: list[Unavailable] = []
@@ -98,6 +101,8 @@ class PostgresqlEngine:
                 continue
             program = self._program("pg_dump", server)  # one that is missing is missing for all
             try:
+                if not direct:
+                    check_sessions(self._login, name)
                 check_program(program, server, self._login, name)
             except BackupError as error:
                 unavailable.append(Unavailable(name, error))

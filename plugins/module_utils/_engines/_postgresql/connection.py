@@ -24,6 +24,7 @@ from dataclasses import dataclass
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     AuthenticationFailed,
+    BackupError,
     ConnectionFailed,
     LibraryMissing,
     QueryFailed,
@@ -116,8 +117,15 @@ def secret_file(text: str) -> t.Iterator[int]:
 
 
 @contextlib.contextmanager
-def connecting(login: Login, *, readonly: bool = True) -> t.Iterator[psycopg2.extensions.connection]:
-    """Connect to the server's ``login.database``, unless told otherwise only to ask: nothing can be changed then."""
+def connecting(
+    login: Login, *, readonly: bool = True, seconds: float | None = None
+) -> t.Iterator[psycopg2.extensions.connection]:
+    """Connect to the server's ``login.database``.
+
+    With ``readonly`` each query has a read-only transaction of its own, and no setting outlives it: behind a pooler, somebody
+    else gets the session next. Without it, the session is ours, and is reset in the end. ``seconds`` is how long an answer may
+    take.
+    """
     try:
         import psycopg2
     except ImportError as error:
@@ -133,33 +141,55 @@ def connecting(login: Login, *, readonly: bool = True) -> t.Iterator[psycopg2.ex
         if password is not None:
             conninfo += f" password='' passfile=/dev/fd/{password}"  # empty, or PGPASSWORD would win over the file
         try:
-            connection = psycopg2.connect(conninfo)
+            connection = psycopg2.connect(conninfo, connection_factory=_connection_class(login.session_role))
         except (psycopg2.Error, UnicodeError) as error:
             raise _connection_error(login, _words(error)) from error
     # Only from here on: while it connects, libpq keeps its own time, for each of several hosts.
     before = psycopg2.extensions.get_wait_callback()
-    psycopg2.extensions.set_wait_callback(_wait_for_answer)
+    psycopg2.extensions.set_wait_callback(lambda connection: _wait_for_answer(connection, seconds or _ANSWER_SECONDS))
     try:
-        connection.set_session(readonly=readonly, autocommit=True)
-        if login.session_role is not None:
-            query(connection, "SELECT set_config('role', %s, false)", login.session_role)
-        yield connection
+        if readonly:
+            connection.set_session(readonly=True)
+            yield connection
+        else:
+            connection.autocommit = True
+            if login.session_role is not None:
+                query(connection, "SELECT set_config('role', %s, false)", login.session_role)
+            yield connection
+            _reset(connection)
     finally:
         psycopg2.extensions.set_wait_callback(before)
         connection.close()
 
 
-def _wait_for_answer(connection: psycopg2.extensions.connection) -> None:
+def _connection_class(session_role: str | None) -> t.Any:
+    """Return a class for connections that have the role of each transaction."""
+    import psycopg2.extensions
+
+    return type("Connection", (psycopg2.extensions.connection,), {"session_role": session_role})
+
+
+def _reset(connection: psycopg2.extensions.connection) -> None:
+    """Leave nothing of ours in the session: a pooler may keep it for the next client."""
+    import psycopg2
+
+    with contextlib.suppress(psycopg2.Error, BackupError):
+        connection.rollback()
+        connection.autocommit = True
+        execute(connection, "DISCARD ALL")
+
+
+def _wait_for_answer(connection: psycopg2.extensions.connection, seconds: float) -> None:
     """Wait as psycopg2 would, but not for ever. https://www.psycopg.org/docs/advanced.html#green-support"""
     from psycopg2.extensions import POLL_OK, POLL_READ
 
-    deadline = time.monotonic() + _ANSWER_SECONDS
+    deadline = time.monotonic() + seconds
     while (state := connection.poll()) != POLL_OK:
         descriptors = [connection.fileno()]
         reading, writing = (descriptors, []) if state == POLL_READ else ([], descriptors)
         if not any(select.select(reading, writing, [], max(0.0, deadline - time.monotonic()))):
             raise ConnectionFailed(
-                f"The server has not answered for {_ANSWER_SECONDS:g} seconds.",
+                f"The server has not answered for {seconds:g} seconds.",
                 "See whether it hangs, or whether the network in between lost the connection.",
             )
 
@@ -169,7 +199,7 @@ def query(connection: psycopg2.extensions.connection, sql: str, *values: t.Any) 
     import psycopg2
 
     try:
-        with connection.cursor() as cursor:
+        with _transaction(connection), connection.cursor() as cursor:
             cursor.execute(sql, values)
             return cursor.fetchall()
     except psycopg2.Error as error:
@@ -183,6 +213,25 @@ def query(connection: psycopg2.extensions.connection, sql: str, *values: t.Any) 
             f"A question or the server's answer has characters of another encoding: {_words(error)}",
             "Connect to a database in UTF8 (login_db), or rename it.",
         ) from error
+
+
+@contextlib.contextmanager
+def _transaction(connection: psycopg2.extensions.connection) -> t.Iterator[None]:
+    """Where the connection is read-only, end the transaction that a query begins, and with it the role that it had."""
+    if not connection.readonly:
+        yield
+        return
+    import psycopg2
+
+    try:
+        role = getattr(connection, "session_role", None)
+        if role is not None:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_catalog.set_config('role', %s, true)", (role,))
+        yield
+    finally:
+        with contextlib.suppress(psycopg2.Error):
+            connection.rollback()
 
 
 def execute(connection: psycopg2.extensions.connection, sql: str) -> None:

@@ -29,6 +29,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines._postgr
 )
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.content import take_out_restriction
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.globals import Globals
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.pooler import check_pooling
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.programs import Program, choose_program
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.properties import Properties
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.protections import (
@@ -86,6 +87,7 @@ class Filling:
 @contextlib.contextmanager
 def controlling(login: Login) -> t.Iterator[psycopg2.extensions.connection]:
     """Connect as the session that makes the new database, and waits for whoever fills it."""
+    check_pooling(login)
     with connecting(login, readonly=False) as control:
         control.set_client_encoding("UTF8")
         protect_session(control)

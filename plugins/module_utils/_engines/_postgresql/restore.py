@@ -26,6 +26,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines._postgr
     NewDatabase,
     controlling,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.pooler import check_pooling
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.preconditions import (
     check_room,
     check_version,
@@ -77,6 +78,7 @@ class PostgresqlRestoreEngine:
                 "no_owner is not for plain dumps, whose owners and grants are among the rest of the SQL.",
                 "Leave it out; include_globals restores the roles that are missing.",
             )
+        check_pooling(self._options.login)
         with connecting(self._options.login) as connection:
             connection.set_client_encoding("UTF8")  # or a name could not be sent to a database in SQL_ASCII
             check_writable(connection)

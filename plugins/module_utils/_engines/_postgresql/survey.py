@@ -33,8 +33,9 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
 if t.TYPE_CHECKING:
     import psycopg2.extensions
 
-# As bytes: a name is of whatever encoding its database was made in.
+# As bytes, without a conversion, which might be refused: a name is of whatever encoding its database was made in.
 _DATABASES = """
+SELECT pg_catalog.set_config('client_encoding', 'SQL_ASCII', true);
 SELECT encode(textsend(datname::text), 'hex'), datistemplate, datallowconn, datconnlimit = -2,
     has_database_privilege(oid, 'CONNECT')
 FROM pg_catalog.pg_database WHERE datname NOT IN ('template0', 'template1') ORDER BY datname
@@ -78,7 +79,6 @@ class Server:
 
 
 def ask(connection: psycopg2.extensions.connection) -> Server:
-    query(connection, "SELECT set_config('client_encoding', 'SQL_ASCII', false)")  # or names would be converted, or refused
     databases = [Database(_decoded(name), *facts) for name, *facts in query(connection, _DATABASES)]
     [(reads_passwords,)] = query(connection, "SELECT has_table_privilege('pg_catalog.pg_authid', 'SELECT')")
     source = f"{connection.info.host}:{connection.info.port}"
