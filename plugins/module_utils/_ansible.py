@@ -15,6 +15,7 @@ import pwd
 import signal
 import stat
 import threading
+import traceback
 import typing as t
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -26,6 +27,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     BackupError,
     Interrupted,
     LibraryMissing,
+    Unexpected,
     host_errors,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._process import (
@@ -38,11 +40,17 @@ from ansible_collections.lastgood.database.plugins.module_utils._process import 
 )
 from ansible_collections.lastgood.database.plugins.module_utils._stopping import Stop, ignore_signals, stop_on_signals
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import PRIVATE, FileAttributes
+from ansible_collections.lastgood.database.plugins.module_utils._text import escaped, lines, one_line, unescaped
 
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
 _LARGEST_ID = 2**32 - 2  # the one above means: leave it as it is
+# Of a result: texts for people, and those that have several lines.
+_ONE_LINE = {"msg", "detail", "reason", "warnings"}
+_LINES = {"before", "after", "stderr", "exception"}
+# Options that take a name from another module's result.
+_NAMES = {"databases", "exclude_databases", "database", "source_database", "origin", "instance", "groups"}
 _RUN_AGAIN = "Earlier backups are as they were; run it again."
 
 
@@ -146,7 +154,7 @@ def run_module(module: AnsibleModule, operation: t.Callable[[ModuleRunner], Modu
     result = _result_of(module, runner, operation)
     _stop_no_more()  # what there is to say is known by now
     for warning in result.warnings:
-        module.warn(_presentable(warning))
+        module.warn(one_line(warning))
     values, failure = _presentable(result.values), result.failure
     if failure is None:
         module.exit_json(**values)
@@ -157,15 +165,18 @@ def _result_of(module: AnsibleModule, runner: ModuleRunner, operation: t.Callabl
     try:
         with host_errors():
             _stop_on_signals(runner)
+            _read_names(module.params)
             _check_text(module.params)
             return operation(runner)
     except BackupError as error:
         return ModuleResult({}, failure=_interrupted_by(error) if runner.is_stopped() else error)
     except Exception as error:
-        if not runner.is_stopped():
-            raise
-        # A connection or a file was closed under the work, which did not expect it.
-        return ModuleResult({}, failure=Interrupted(f"The run was ended: {error}", _RUN_AGAIN))
+        words = f"{type(error).__name__}: {error}"
+        if runner.is_stopped():  # a connection or a file was closed under the work, which did not expect it
+            return ModuleResult({}, failure=Interrupted(f"The run was ended: {words}", _RUN_AGAIN))
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{os.path.basename(place.filename)}:{place.lineno}"
+        return ModuleResult({"exception": traceback.format_exc()}, failure=Unexpected(words, where))
 
 
 def _interrupted_by(error: BackupError) -> BackupError:
@@ -183,14 +194,34 @@ def _failure_values(failure: BackupError, number: int | None) -> dict[str, t.Any
     return {"msg": message, "error": error}
 
 
-def _presentable(value: t.Any) -> t.Any:
-    """Return a result with every text in it as UTF-8 has it: for a name that is none, Ansible would refuse all of it."""
+def _presentable(value: t.Any, key: str = "") -> t.Any:
+    """Return a result with every control character in it visible: whoever chose a name there must not move a terminal's cursor.
+
+    Texts for people become one line; a diff and a program's words have several. Everything else may be a name, and is
+    written so that ``_read_names`` reads it back.
+    """
     if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode()
+        return one_line(value) if key in _ONE_LINE else lines(value) if key in _LINES else escaped(value)
     if isinstance(value, t.Mapping):
-        return {key: _presentable(item) for key, item in value.items()}
+        return {escaped(name): _presentable(item, name) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_presentable(item) for item in value]
+        return [_presentable(item, key) for item in value]
+    return value
+
+
+def _read_names(params: dict[str, t.Any]) -> None:
+    """Read the names in a module's options as results write them."""
+    for option in _NAMES & params.keys():
+        params[option] = _unescaped(params[option])
+
+
+def _unescaped(value: t.Any) -> t.Any:
+    if isinstance(value, str):
+        return unescaped(value)
+    if isinstance(value, dict):
+        return {key: _unescaped(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_unescaped(item) for item in value]
     return value
 
 

@@ -40,6 +40,20 @@ class ArgumentInvalid(BackupError):
     code = "argument_invalid"
 
 
+class Unexpected(BackupError):
+    """Something happened that the collection does not know."""
+
+    code = "unexpected"
+
+    def __init__(self, words: str, where: str) -> None:
+        super().__init__(
+            f"Something happened that this collection does not know, in {where}: {words}",
+            "Earlier backups are as they were. Report it, with the traceback (ANSIBLE_DISPLAY_TRACEBACK=error, or -vvv before "
+            "ansible-core 2.19).",
+            where=where,
+        )
+
+
 class Interrupted(BackupError):
     """The run was told to stop by a signal."""
 
@@ -315,6 +329,12 @@ class NoSpace(StoreError):
     """There is no room left where the backups live."""
 
     code = "no_space"
+
+
+class LocksUnavailable(StoreError):
+    """The file system takes no locks."""
+
+    code = "locks_unavailable"
 
 
 class DirectoryUnusable(StoreError):

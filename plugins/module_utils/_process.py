@@ -31,6 +31,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     ProgramTimeout,
     store_errors,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._text import bounded
 
 CHUNK_BYTES = 1024 * 1024
 _EXHAUSTED = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
@@ -41,7 +42,6 @@ _POLL_SECONDS = 0.02
 
 _F_SETPIPE_SZ = 1031  # Linux; fcntl names it from Python 3.10 on
 _SHORT_READ_BYTES = CHUNK_BYTES // 8
-_WORDS_KEPT = 4000  # characters of a program's standard error in a message
 
 
 class Process(t.Protocol):
@@ -439,10 +439,7 @@ def temporary_directory() -> str:
 def failure(command: Command, completed: Completed) -> ProgramFailed:
     """Return the error that a program's end is, with its own words."""
     program = command.program
-    words = command.tellable(completed.stderr.decode("utf-8", "replace")).strip()
-    if len(words) > _WORDS_KEPT:  # what it says first is often the cause, what it says last the end that it came to
-        half = _WORDS_KEPT // 2 - 3
-        words = f"{words[:half]} ... {words[-half:]}"
+    words = bounded(command.tellable(completed.stderr.decode("utf-8", "replace")).strip())
     status = completed.exit_status
     ended = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
     return ProgramFailed(

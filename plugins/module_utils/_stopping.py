@@ -96,6 +96,11 @@ class _Acting:
             self._act()
 
 
+def hold_signals() -> None:
+    """Let the signals that end a run wait until ``stop_on_signals``: what comes before it could not answer them."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING_SIGNALS)
+
+
 def stop_on_signals(note: t.Callable[[int], object], stop: t.Callable[[int], object]) -> None:
     """Call ``note`` in the main thread and ``stop`` in another with the number of each signal that ends a run.
 
@@ -106,6 +111,7 @@ def stop_on_signals(note: t.Callable[[int], object], stop: t.Callable[[int], obj
     threading.Thread(target=_watch, args=(reading, stop), name="signals", daemon=True).start()
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     _handle(lambda number, frame: note(number))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING_SIGNALS)
 
 
 def ignore_signals() -> None:

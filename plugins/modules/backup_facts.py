@@ -295,6 +295,11 @@ error:
 import contextlib
 import typing as t
 
+from ansible_collections.lastgood.database.plugins.module_utils._stopping import hold_signals
+
+if __name__ == "__main__":
+    hold_signals()  # while the rest is imported
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleResult, ModuleRunner, now, run_module
@@ -328,6 +333,7 @@ def gather(params: Params, check_mode: bool, runner: ModuleRunner) -> ModuleResu
 
 
 def main() -> t.NoReturn:
+    hold_signals()
     module = AnsibleModule(
         argument_spec={
             **STORE_SPEC,

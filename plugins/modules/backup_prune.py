@@ -275,6 +275,11 @@ error:
 import contextlib
 import typing as t
 
+from ansible_collections.lastgood.database.plugins.module_utils._stopping import hold_signals
+
+if __name__ == "__main__":
+    hold_signals()  # while the rest is imported
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleResult, ModuleRunner, now, run_module
@@ -324,6 +329,7 @@ def delete(module: AnsibleModule, runner: ModuleRunner) -> ModuleResult:
 
 
 def main() -> t.NoReturn:
+    hold_signals()
     module = AnsibleModule(
         argument_spec={
             **STORE_SPEC,

@@ -321,6 +321,11 @@ error:
 import platform
 import typing as t
 
+from ansible_collections.lastgood.database.plugins.module_utils._stopping import hold_signals
+
+if __name__ == "__main__":
+    hold_signals()  # while the rest is imported
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import (
@@ -371,6 +376,7 @@ def back_up(module: AnsibleModule, runner: ModuleRunner) -> ModuleResult:
 
 
 def main() -> t.NoReturn:
+    hold_signals()
     module = AnsibleModule(
         argument_spec={
             **DIRECTORY_SPEC,

@@ -278,6 +278,11 @@ import contextlib
 import os
 import typing as t
 
+from ansible_collections.lastgood.database.plugins.module_utils._stopping import hold_signals
+
+if __name__ == "__main__":
+    hold_signals()  # while the rest is imported
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import (
@@ -331,6 +336,7 @@ def _source_name(params: Params) -> str:
 
 
 def main() -> t.NoReturn:
+    hold_signals()
     module = AnsibleModule(
         argument_spec={
             **STORE_SPEC,

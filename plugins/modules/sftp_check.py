@@ -171,6 +171,11 @@ error:
 
 import typing as t
 
+from ansible_collections.lastgood.database.plugins.module_utils._stopping import hold_signals
+
+if __name__ == "__main__":
+    hold_signals()  # while the rest is imported
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleResult, run_module
@@ -196,6 +201,7 @@ def check(params: Params, check_mode: bool) -> ModuleResult:
 
 
 def main() -> t.NoReturn:
+    hold_signals()
     module = AnsibleModule(
         argument_spec={
             **SFTP_SPEC,

@@ -34,6 +34,7 @@ FLOORS = [
     "module_utils._process",
     "module_utils._lane",
     "module_utils._errors",
+    "module_utils._text",
 ]
 KNOW_ANSIBLE = {"modules", "module_utils._ansible"}
 LAZY = {"psycopg2", "isal", "zstandard", "compression", "paramiko", "cryptography"}

@@ -25,6 +25,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     DirectoryUnusable,
     Interrupted,
     Locked,
+    LocksUnavailable,
     StoreFailed,
     store_errors,
 )
@@ -383,12 +384,23 @@ def _apply_owner(descriptor: int, attributes: FileAttributes) -> None:
 def wait_for_lock(descriptor: int, seconds: float, is_stopped: t.Callable[[], bool] = lambda: False) -> bool:
     """Take the lock of an open file, and return whether it was to be had within ``seconds``, or until the run is stopped."""
     deadline = time.monotonic() + seconds
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= deadline or is_stopped():
-                return False
-            time.sleep(_POLL_SECONDS)
-        else:
-            return True
+    while not try_lock(descriptor):
+        if time.monotonic() >= deadline or is_stopped():
+            return False
+        time.sleep(_POLL_SECONDS)
+    return True
+
+
+def try_lock(descriptor: int) -> bool:
+    """Take the lock of an open file, and return False if another process holds it. Raises LocksUnavailable."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:  # ENOLCK of NFS without its lock service; EOPNOTSUPP, ENOSYS or EINVAL of a FUSE file system
+        raise LocksUnavailable(
+            f"The file system takes no lock (flock: {error.strerror}) on {os.readlink(f'/proc/self/fd/{descriptor}')}.",
+            "Locks tell a run that is alive from a dead one: mount NFS with locks (not nolock; rpc.statd on both sides), FUSE "
+            "with flock, or use a local directory and copy with backup_upload. Earlier backups are as they were.",
+        ) from error
+    return True

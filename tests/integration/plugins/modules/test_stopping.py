@@ -46,6 +46,7 @@ def signalled(tmp_path: Path) -> Callable[..., Host]:
     return make
 
 
+HOLDER = "ansible_collections.lastgood.database.plugins.module_utils._stopping"
 SIGNALS = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT], ids=lambda number: number.name)
 
 
@@ -93,3 +94,23 @@ def test_an_archive_that_has_its_name_is_made(tmp_path: Path, signalled: Callabl
     outcome = run_module("backup_archive", directory=str(folder), dest=str(archive), host=signalled("rename", 1))
     assert outcome.changed
     assert archive.exists()
+
+
+@SIGNALS
+@pytest.mark.parametrize(
+    "imported",
+    ["ansible.module_utils.basic", "hashlib", "ansible_collections.lastgood.database.plugins.module_utils._stores.base"],
+)
+def test_a_signal_while_a_module_is_imported_ends_in_a_result(tmp_path: Path, number: signal.Signals, imported: str) -> None:
+    put_backup(tmp_path, ago(days=1))
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(f"""
+import os, sys
+def see(event, arguments):
+    if event == "import" and arguments[0] == {imported!r} and {HOLDER!r} in sys.modules:
+        os.kill(os.getpid(), {int(number)})
+sys.addaudithook(see)
+""")
+    outcome = run_module("backup_facts", directory=str(tmp_path), host=Host(search_path=(site, collections_path())))
+    assert outcome.status == 0 or outcome.error_code == "interrupted"

@@ -42,7 +42,7 @@ import json, os, signal, sys, threading
 from concurrent.futures import ThreadPoolExecutor
 from ansible.module_utils.basic import AnsibleModule
 from tests.support.arguments import patch_module_args
-from ansible_collections.lastgood.database.plugins.module_utils import _ansible, _process
+from ansible_collections.lastgood.database.plugins.module_utils import _ansible, _process, _stopping
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleResult, run_module
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     BackupError, Interrupted, LibraryMissing, NoSpace, ProgramFailed,
@@ -73,6 +73,7 @@ END = """
 with patch_module_args(ARGUMENTS):
     spec = {
         "words": {"type": "list", "elements": "str"},
+        "databases": {"type": "list", "elements": "str"},
         "secret": {"type": "str", "no_log": True},
         "inner": {"type": "dict", "options": {"secret": {"type": "str", "no_log": True}}},
     }
@@ -185,10 +186,14 @@ def test_a_host_that_gives_no_thread_and_no_memory_is_no_traceback(start: Callab
     assert "TasksMax" in result["msg"]
 
 
-def test_another_error_of_python_s_is_not_taken_for_the_host_s(start: Callable[..., Module]) -> None:
+def test_an_error_that_nobody_expected_is_json_with_a_code_and_its_place(start: Callable[..., Module]) -> None:
     module = start("def operation(runner): raise RuntimeError('a bug')")
-    _out, err = module.process.communicate(timeout=HANGS_AFTER_SECONDS)
-    assert b"RuntimeError: a bug" in err
+    out, err = module.process.communicate(timeout=HANGS_AFTER_SECONDS)
+    result = json.loads(out)
+    assert result["error"]["code"] == "unexpected"
+    assert result["error"]["where"].startswith("module.py:")
+    assert "RuntimeError: a bug" in result["msg"]
+    assert b"Traceback" not in err
 
 
 # In any other option Ansible itself stumbles over it, where it logs what a module was given.
@@ -328,6 +333,17 @@ def operation(runner):
     assert module.end()["error"]["code"] == "interrupted"
 
 
+def test_a_signal_that_came_before_the_run_could_answer_stops_it(start: Callable[..., Module]) -> None:
+    module = start("""
+_stopping.hold_signals()
+os.kill(os.getpid(), signal.SIGINT)
+
+def operation(runner):
+    raise Interrupted("It sees it.", "Run again.") if runner.is_stopped() else AssertionError
+""")
+    assert module.end()["error"] == {"code": "interrupted", "signal": int(signal.SIGINT)}
+
+
 def test_a_signal_after_the_operation_does_not_disturb_the_report(start: Callable[..., Module]) -> None:
     module = start("""
 class Warnings(list):
@@ -412,6 +428,44 @@ def test_owner_and_group_are_names_or_numbers() -> None:
 def test_an_unknown_owner_or_group_is_refused(option: str, name: str) -> None:
     with pytest.raises(ArgumentInvalid, match=f"{option} is '{name}', and the host knows no such {option}"):
         attributes_of(**{option: name})
+
+
+EVIL = "a\x1b[2K\x9b\u202etxt.exe\nhost | SUCCESS"
+
+
+def test_no_control_character_leaves_a_module_whoever_wrote_it(start: Callable[..., Module]) -> None:
+    module = start(f"""
+EVIL = {EVIL!r}
+operation = lambda runner: ModuleResult(
+    {{"backups": [{{"database": EVIL, "reason": EVIL, EVIL: [EVIL]}}], "diff": {{"before": EVIL, "before_header": EVIL}}}},
+    [EVIL],
+    ProgramFailed(EVIL, EVIL, stderr=EVIL, sessions=[EVIL]),
+)
+""")
+    result = module.end()
+    assert not {"\x1b", "\x9b", "\u202e"} & set("".join(flat(result)))
+    name, text = r"a\x1b[2K\x9b\u202etxt.exe\x0ahost | SUCCESS", r"a\x1b[2K\x9b\u202etxt.exe | host | SUCCESS"
+    assert result["backups"] == [{"database": name, "reason": text, name: [name]}]
+    assert result["msg"] == f"{text}. {text}"
+    assert result["error"]["sessions"] == [name]
+    assert result["error"]["stderr"] == result["diff"]["before"] == text.replace(" | host", "\nhost")
+    assert result["diff"]["before_header"] == name
+    assert text in flat(result["warnings"])
+
+
+def flat(value: Any) -> list[str]:
+    """Return every text of a result."""
+    if isinstance(value, dict):
+        return [text for item in value.items() for text in flat(list(item))]
+    return [text for item in value for text in flat(item)] if isinstance(value, list) else [str(value)]
+
+
+def test_a_name_of_a_result_is_read_back_by_an_option(start: Callable[..., Module]) -> None:
+    module = start(
+        "operation = lambda runner: ModuleResult({'read': module.params['databases'] == ['a\\x1b', 'b']})",
+        databases=[r"a\x1b", "b"],
+    )
+    assert module.end()["read"] is True
 
 
 def test_a_name_that_is_no_utf_8_does_not_spoil_the_rest_of_a_result() -> None:

@@ -48,6 +48,8 @@ CODES = {
     "HostKeyUnknown": "host_key_unknown",
     "HostNotFound": "host_not_found",
     "Interrupted": "interrupted",
+    "LocksUnavailable": "locks_unavailable",
+    "Unexpected": "unexpected",
     "KeyUnreadable": "key_unreadable",
     "LastGoodRefused": "last_good_refused",
     "LibraryMissing": "library_missing",

@@ -30,6 +30,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     DirectoryUnusable,
     Interrupted,
     Locked,
+    LocksUnavailable,
     NoSpace,
     StoreFailed,
 )
@@ -739,6 +740,31 @@ class TestLocking:
         assert not store.is_held(NAME)
         assert wait_for_lock(descriptor, 0)
         os.close(descriptor)
+
+
+class TestAFileSystemWithoutLocks:
+    """NFS whose lock service is missing, and file systems in user space that never heard of locks."""
+
+    @pytest.fixture(params=[errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EIO], ids=errno.errorcode.get)
+    def words(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+        def refuse(descriptor: int, operation: int) -> None:
+            raise OSError(request.param, os.strerror(request.param))
+
+        monkeypatch.setattr(fcntl, "flock", refuse)
+        return os.strerror(request.param)
+
+    def test_says_so_wherever_a_lock_is_taken(self, store: LocalStore, tmp_path: Path, words: str) -> None:
+        put(store, "file")
+        for work in (
+            store.lock().__enter__,
+            lambda: store.is_held("file"),
+            lambda: store.claim("file"),
+            lambda: store.claim("new"),
+        ):
+            said = refusal(work, LocksUnavailable)
+            assert f"flock: {words}" in said
+            assert str(tmp_path) in said
+            assert "mount NFS with locks" in said
 
 
 class TestRoom:
