@@ -76,7 +76,7 @@ class SqliteRestoreEngine:
         name = os.path.basename(self.database)
         with open_folder(self.database) as folder:
             swept = sweep(folder, name)
-            while folder.has(replaced_name(name, stamp)):
+            while folder.has(replaced_name(name, stamp)) or folder.has(scratch_name(name, stamp)):
                 stamp += timedelta(seconds=1)
             scratch = scratch_name(name, stamp)
             with store_errors(f"Making {folder.path_of(scratch)}"):
