@@ -9,13 +9,15 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-Failure = Literal["close", "stall"]
+Failure = Literal["close", "stall", "drip"]
 
 _PIECE = 16384
+_DRIP_SECONDS = 0.2
 
 
 @dataclass
@@ -53,17 +55,27 @@ class Proxy:
                     self.failed.set()
                     if self.failure == "close":
                         self.close()
+                    if self.failure == "drip":
+                        sink.sendall(data[:left])
+                        self._drip(source, sink, data[left:])
                     return  # or else both ends stay open, and nothing comes any more
                 left -= len(data)
                 sink.sendall(data)
             sink.shutdown(socket.SHUT_WR)
+
+    def _drip(self, source: socket.socket, sink: socket.socket, data: bytes) -> None:
+        while data:
+            for byte in data:
+                sink.sendall(bytes([byte]))
+                time.sleep(_DRIP_SECONDS)
+            data = source.recv(_PIECE)
 
 
 @contextlib.contextmanager
 def failing_network(
     to: int, limit: int, direction: Literal["from server", "to server"] = "from server", failure: Failure = "close"
 ) -> Iterator[Proxy]:
-    """Carry ``limit`` bytes of each connection in a direction, and then close it, or carry no more."""
+    """Carry ``limit`` bytes of each connection in a direction, and then close it, carry no more, or one byte now and then."""
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         listener.bind(("127.0.0.1", 0))

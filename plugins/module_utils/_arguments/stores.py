@@ -16,7 +16,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import A
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 
 if t.TYPE_CHECKING:
-    from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.connection import SftpSettings
+    from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.settings import SftpSettings
     from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp import SftpStore
 
 SFTP_SPEC: Spec = {
@@ -77,7 +77,7 @@ def sftp_from(params: Params, *, check_mode: bool) -> SftpSettings:
     timeout = duration_of("timeout", params["timeout"]).total_seconds()
     if not timeout:
         raise ArgumentInvalid("timeout is 0, and no server answers in no time.", "Give a longer one, such as 30s.")
-    from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.connection import SftpSettings
+    from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.settings import SftpSettings
 
     return SftpSettings(
         **{option: params[option] for option in SFTP_SPEC if option != "timeout"},

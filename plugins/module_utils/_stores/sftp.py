@@ -21,13 +21,15 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     Interrupted,
     NoSpace,
     NotADirectory,
+    ReadBackDiffers,
     StoreError,
     StoreFailed,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp import conversations, packets
-from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.connection import Connection, SftpSettings
+from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.connection import Connection, Stopping
 from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.packets import StatusError
 from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.session import Conversation, Session
+from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.settings import SftpSettings
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import LOCK_SECONDS, FileFacts
 
 _POSIX_RENAME = b"posix-rename@openssh.com"
@@ -36,17 +38,23 @@ _STATVFS = b"statvfs@openssh.com"
 # As the local file system has it.
 _CAUSES: dict[int, type[OSError]] = {
     packets.PERMISSION_DENIED: PermissionError,
-    packets.NO_SUCH_FILE: FileNotFoundError,
+    **dict.fromkeys(packets.MISSING, FileNotFoundError),
 }
+_NEW_FILE = packets.FOR_WRITING | packets.CREATE | packets.EXCLUSIVE
+_LISTING_TIMES = 10  # how many times the timeout a listing may take as a whole
 
 Result = t.TypeVar("Result")
 
 
 class SftpStore:
-    """A directory far away. Its methods are those of the store's protocol, and what an upload needs."""
+    """A directory far away. Its methods are those of the store's protocol, and what an upload needs.
 
-    def __init__(self, settings: SftpSettings) -> None:
+    ``stopping`` calls what it is given when the run is stopped, as Runner.stopping does.
+    """
+
+    def __init__(self, settings: SftpSettings, stopping: Stopping = lambda act: contextlib.nullcontext()) -> None:
         self._settings = settings
+        self._stopping = stopping
         self._connection: Connection | None = None
         self._opened: Session | None = None
         self._directory = settings.remote_directory.rstrip("/") or "/"
@@ -60,7 +68,7 @@ class SftpStore:
 
     def steps(self) -> t.Iterator[tuple[str, t.Callable[[], None]]]:
         """Yield what has to be done one after the other to open the session."""
-        self._connection = connection = Connection(self._settings)
+        self._connection = connection = Connection(self._settings, self._stopping)
         yield "resolve", connection.resolve
         yield "connect", connection.connect
         yield "host_key", self._check_host_key
@@ -88,8 +96,8 @@ class SftpStore:
         return self._connection
 
     def exists(self) -> bool:
-        found = self._do(f"Looking at {self.location}", conversations.look(self._directory, follow=True))
-        if found is not None and not found.is_directory:
+        found = self._do(f"Looking at {self.location}", conversations.is_directory(self._directory))
+        if found is False:
             raise NotADirectory(f"{self.location} is not a directory.", "Name a directory.")
         return found is not None
 
@@ -98,7 +106,7 @@ class SftpStore:
         missing = [self._directory] if not self.exists() else []
         while missing and "/" in missing[-1].rstrip("/").lstrip("/"):
             above = missing[-1].rpartition("/")[0]
-            if self._do(f"Looking at {above}", conversations.look(above, follow=True)) is not None:
+            if self._do(f"Looking at {above}", conversations.is_directory(above)) is not None:
                 break
             missing.append(above)
         for path in reversed(missing):
@@ -113,9 +121,10 @@ class SftpStore:
 
     def names(self) -> list[str]:
         try:
-            return self.session.converse(conversations.list_directory(self._directory))
+            seconds = _LISTING_TIMES * self._settings.timeout
+            return self.session.converse(conversations.list_directory(self._directory, seconds))
         except StatusError as error:
-            if error.code == packets.NO_SUCH_FILE:
+            if error.code in packets.MISSING:
                 raise DirectoryMissing(f"The directory {self.location} does not exist.", "Make it, or name another.") from error
             raise DirectoryUnusable(
                 f"The directory {self.location} can't be listed: {error.words}.", "Look at its owner and its mode."
@@ -125,8 +134,11 @@ class SftpStore:
         return next(self.facts_of([name]))
 
     def facts_of(self, names: t.Iterable[str]) -> t.Iterator[FileFacts | None]:
-        found = self.session.converse_all(_look_leniently(self._at(name)) for name in names)
-        return (facts.facts if facts is not None and facts.is_file else None for facts in found)
+        doing = f"Looking at files in {self.location}"
+        try:
+            return iter(self.session.converse_all(conversations.facts_of_file(self._at(name)) for name in names))
+        except StatusError as error:
+            raise self._refused(doing, error, None) from error
 
     def read(self, name: str, limit: int) -> bytes | None:
         return next(self.read_many([name], limit))
@@ -138,8 +150,10 @@ class SftpStore:
         path = self.path(name)
         handle = self._do(f"Reading {path}", conversations.open_file(self._at(name), packets.FOR_READING))
         try:
-            size = self._do(f"Reading {path}", conversations.size_of_open(handle))
-            with contextlib.closing(conversations.read_all(self.session, path, handle, size)) as pieces:
+            facts = self.facts(name)
+            if facts is None:
+                raise StoreFailed(f"Reading {path}: it is no regular file.", "Look at it on the server.")
+            with contextlib.closing(conversations.read_all(self.session, path, handle, facts.size_bytes)) as pieces:
                 for data in pieces:
                     yield memoryview(data)
         except (StoreFailed, GeneratorExit):
@@ -161,15 +175,25 @@ class SftpStore:
     def add(self, name: str, data: bytes) -> None:
         """Write a small file whole. Raises StoreFailed where the name is taken."""
         with self._partial(name, data) as partial:
-            self.rename(partial, name)
+            self.publish(partial, name, len(data))
 
     def replace(self, name: str, data: bytes, like: str | None = None) -> None:
-        if _POSIX_RENAME not in self.session.extensions:
+        if not self._replaces(name, data):
             self._exchange(name, data)
-            return
+        self._check_size(name, len(data))
+
+    def _replaces(self, name: str, data: bytes) -> bool:
+        """Replace a file in one step, and return whether the server does that: some say so, and refuse it each time."""
+        if _POSIX_RENAME not in self.session.extensions:
+            return False
         with self._partial(name, data) as partial:
             names = packets.path_bytes(self._at(partial)) + packets.path_bytes(self._at(name))
-            self._do(f"Writing {self.path(name)}", conversations.extended(_POSIX_RENAME, names))
+            try:
+                self.session.converse(conversations.extended(_POSIX_RENAME, names))
+            except StatusError:
+                self.remove(partial)
+                return False
+        return True
 
     def _exchange(self, name: str, data: bytes) -> None:
         """Replace a file on a server that does not do so itself: the old one goes aside, and only then away."""
@@ -186,6 +210,23 @@ class SftpStore:
                 raise
         self.remove(aside)
 
+    def publish(self, partial: str, name: str, size: int) -> None:
+        """Give a whole file its final name, and see that it has it. Raises StoreFailed where the name is taken."""
+        if self.taken(name):  # not every server refuses to replace a file
+            raise StoreFailed(f"{self.path(name)} is there already.", "See who else writes to this directory.")
+        self.rename(partial, name)
+        self._check_size(name, size)
+
+    def _check_size(self, name: str, size: int) -> None:
+        """See that the server shows a file under its final name, with its size."""
+        facts = self.facts(name)
+        if facts is None or facts.size_bytes != size:
+            shown = "shows no such file" if facts is None else f"shows {facts.size_bytes} bytes of {size}"
+            raise ReadBackDiffers(
+                f"{self.path(name)} was given its name without an error, and the server {shown}.",
+                "See what moves, collects or deletes files on the server, and run again.",
+            )
+
     @contextlib.contextmanager
     def _partial(self, name: str, data: bytes) -> t.Iterator[str]:
         """Write a small file under a name that nobody else has; whoever asks gives it its own. It is gone where that fails."""
@@ -201,8 +242,7 @@ class SftpStore:
     def write(self, name: str, data: bytes) -> None:
         """Write a small file that was not there."""
         doing = f"Writing {self.path(name)}"
-        flags = packets.FOR_WRITING | packets.CREATE | packets.EXCLUSIVE
-        handle = self._do(doing, conversations.open_file(self._at(name), flags), len(data))
+        handle = self._do(doing, conversations.open_file(self._at(name), _NEW_FILE), len(data))
         size = packets.SAFE_REQUEST_BYTES
         try:
             for offset in range(0, len(data), size):
@@ -218,8 +258,9 @@ class SftpStore:
         try:
             written = conversations.write_all(self.session, handle, offset, chunks)
         except StatusError as error:
+            refusal = self._refused(doing, error, self.session.write_bytes)  # while what was written takes its room
             self._close_quietly(handle)
-            raise self._refused(doing, error, self.session.write_bytes) from error
+            raise refusal from error
         except (ConnectionFailed, Interrupted):
             raise
         except BackupError:  # of whom the chunks come from
@@ -252,6 +293,10 @@ class SftpStore:
 
     def free_bytes(self) -> int | None:
         """Return how much room there is for us, None where the server does not tell."""
+        free = self._free()
+        return None if free is None else free.bytes
+
+    def _free(self) -> _Free | None:
         if _STATVFS not in self.session.extensions:
             return None
         arguments = packets.path_bytes(self._directory)
@@ -259,8 +304,10 @@ class SftpStore:
             reply = self.session.converse(conversations.extended(_STATVFS, arguments, packets.EXTENDED_REPLY))
         except StatusError:
             return None
-        _block, fragment, _blocks, _free, available = (reply.long() for _field in range(5))
-        return int(fragment * available)
+        _block, fragment, _blocks, _free, available, files, _unused, free_files, _id, _flags, _longest = (
+            reply.long() for _field in range(11)
+        )
+        return _Free(fragment * available, free_files if files else None)
 
     def _check_host_key(self) -> None:
         warning = self.connection.check_host_key()
@@ -281,29 +328,65 @@ class SftpStore:
             raise self._refused(doing, error, needed) from (error if cause is None else cause(error.words))
 
     def _refused(self, doing: str, error: StatusError, needed: int | None) -> BackupError:
-        """Return what a refusal means. Of a full disk SFTP says no more than "failure": what is free tells."""
+        """Return what a refusal means; ``needed`` is how many bytes were to be written, None where none were."""
         if error.code == packets.PERMISSION_DENIED:
             kind = DirectoryNotWritable if needed is not None else StoreFailed
             return kind(f"{doing}: {error.words}.", "Look at owner and mode on the server.")
-        free = self.free_bytes() if needed is not None else None
-        if free is not None and free < max(needed or 0, 1):
-            return NoSpace(
-                f"{doing}: {error.words}; {free} bytes are free.", "Make room on the server; earlier backups are as they were."
-            )
+        if needed is not None and (why := self._why_full(error, max(needed, 1))) is not None:
+            return NoSpace(f"{doing}: {error.words}; {why}.", "Make room on the server; earlier backups are as they were.")
         return StoreFailed(f"{doing}: {error.words}.", "Look at the directory on the server; earlier backups are as they were.")
+
+    def _why_full(self, error: StatusError, needed: int) -> str | None:
+        """Return how we know that there is no room, None where there is.
+
+        Of a full disk or a quota that is used up most servers say no more than "failure", and what is free does not count
+        quotas. A file that can be made and not be filled shows either.
+        """
+        if error.code in packets.FULL:
+            return "the disk is full, or the account's quota is used up"
+        if error.code != packets.FAILURE:
+            return None
+        free = self._free()
+        if free is not None and free.bytes < needed:
+            return f"{free.bytes} bytes are free"
+        if free is not None and free.files == 0:
+            return "no more files fit there"
+        if not self._takes_a_small_file():
+            return "nor does it take a small file, so that the disk is full, or the account's quota is used up"
+        return None
+
+    def _takes_a_small_file(self) -> bool:
+        """Make a small file, and return False where it can be made, but not filled."""
+        name = _partial_name("lastgood-trial")
+        try:
+            handle = self.session.converse(conversations.open_file(self._at(name), _NEW_FILE))
+        except StatusError:
+            return True  # for another reason
+        steps = [conversations.plain(packets.write_request(handle, 0, memoryview(bytes(self.session.write_bytes))))]
+        if conversations.FSYNC in self.session.extensions:
+            steps.append(conversations.plain(conversations.flush_request(handle)))
+        try:
+            for step in steps:
+                self.session.converse(step)
+            return True
+        except StatusError as error:
+            return error.code not in (packets.FAILURE, *packets.FULL)
+        finally:
+            self._close_quietly(handle)
+            with contextlib.suppress(StatusError, ConnectionFailed):
+                self.session.converse(conversations.remove_file(self._at(name)))
+
+
+class _Free(t.NamedTuple):
+    """What a server says is free: bytes, and how many files can be made, None where it does not count them."""
+
+    bytes: int
+    files: int | None
 
 
 def _partial_name(name: str) -> str:
     """Return a name of a file's own: without locks, another host may be writing the same file."""
     return f".{name}.{os.urandom(8).hex()}.partial"
-
-
-def _look_leniently(path: str) -> Conversation[packets.Attributes | None]:
-    """Look at a file; of what can't be looked at nothing is known."""
-    try:
-        return (yield from conversations.look(path))
-    except StatusError:
-        return None
 
 
 def _location(settings: SftpSettings, directory: str) -> str:

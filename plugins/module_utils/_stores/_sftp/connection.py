@@ -11,29 +11,32 @@ from __future__ import annotations
 import base64
 import contextlib
 import logging
-import os
 import socket
 import sys
+import time
 import typing as t
 import warnings
-from dataclasses import dataclass, field
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
-    AuthenticationFailed,
+    BackupError,
     BannerMissing,
     ConnectionFailed,
     ConnectionLost,
     ConnectionRefused,
     ConnectionTimeout,
+    HostKeyChanged,
     HostKeyUnknown,
     HostNotFound,
+    Interrupted,
     LibraryMissing,
     SftpUnavailable,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp import host_keys
 from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.host_keys import HostKey
-from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.keys import read_key, read_key_file
+from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.login import Login, tells_of_time
+from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.patience import Patience
 from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.session import Session
+from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.settings import SftpSettings
 
 if t.TYPE_CHECKING:
     import paramiko
@@ -52,51 +55,41 @@ _KEY_EXCHANGES = (
     "diffie-hellman-group-exchange-sha256",
     "diffie-hellman-group14-sha256",
 )
-_HOST_KEYS = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "rsa-sha2-512", "rsa-sha2-256")
+# By the key that they need; a server has one of each kind at most. What an RSA key is called itself comes last.
+_HOST_KEY_KINDS = (
+    ("ssh-ed25519",),
+    ("ecdsa-sha2-nistp256",),
+    ("ecdsa-sha2-nistp384",),
+    ("ecdsa-sha2-nistp521",),
+    ("rsa-sha2-512", "rsa-sha2-256", "ssh-rsa"),
+)
+_HOST_KEYS = [name for names in _HOST_KEY_KINDS for name in names if name != "ssh-rsa"]
 _NO_LONGER = ["ssh-rsa", "ssh-dss", "ssh-rsa-cert-v01@openssh.com"]
 _WINDOW_BYTES = 8 * 1024 * 1024  # what may be on its way to us: 100 MB/s where an answer takes 80 ms
+_SHORTEST_WAIT = 0.1
 _LARGEST_NUMBER = 2**31 - 1  # that an option of a socket takes
-_USER_KEYS = ("~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa")
 
-AuthMethod = t.Literal["auto", "password", "ssh_key"]
-HostKeyPolicy = t.Literal["strict", "accept_new", "pinned", "off"]
-
-
-@dataclass(frozen=True)
-class SftpSettings:
-    """Where the server is, how we know it, and who we are there. ``timeout`` is in seconds, for each step."""
-
-    host: str
-    user: str
-    remote_directory: str
-    port: int = 22
-    auth_method: AuthMethod = "auto"
-    password: str | None = field(default=None, repr=False)
-    private_key: str | None = field(default=None, repr=False)
-    private_key_file: str | None = None
-    key_passphrase: str | None = field(default=None, repr=False)
-    create_directory: bool = False
-    host_key_policy: HostKeyPolicy = "strict"
-    host_key: str | None = None
-    known_hosts_file: str | None = None
-    timeout: float = 30.0
-    remembers: bool = True  # whether accept_new may write to the file
-
-    @property
-    def name(self) -> str:
-        return f"{self.host}:{self.port}"
+Stopping = t.Callable[[t.Callable[[], object]], t.ContextManager[None]]
 
 
 class Connection:
-    """A connection in the making: ``resolve``, ``connect``, ``check_host_key``, ``authenticate``, ``open_sftp``."""
+    """A connection in the making: ``resolve``, ``connect``, ``check_host_key``, ``authenticate``, ``open_sftp``.
 
-    def __init__(self, settings: SftpSettings) -> None:
+    Each step may take ``timeout``, whatever the server sends meanwhile. ``stopping`` calls what it is given when the run is
+    stopped, as Runner.stopping does.
+    """
+
+    def __init__(self, settings: SftpSettings, stopping: Stopping) -> None:
         self.settings = settings
-        self.methods: list[str] = []
         self.remembered = False  # whether accept_new met a key that was not known
         self._library = _import_paramiko()
         self._addresses: list[t.Any] = []
         self._transport: paramiko.Transport | None = None
+        self._host_key_kinds = self._known_first()
+        self._patience = Patience(settings.timeout, self._hang_up)
+        self._open_contexts = contextlib.ExitStack()
+        self._open_contexts.callback(self._patience.close)
+        self._open_contexts.enter_context(stopping(self._patience.stop))
 
     @property
     def transport(self) -> paramiko.Transport:
@@ -115,8 +108,37 @@ class Connection:
         return HostKey(key.get_name(), base64.b64decode(key.get_base64()))
 
     def close(self) -> None:
+        self._open_contexts.close()
+        self._hang_up()
+
+    def _hang_up(self) -> None:
         if self._transport is not None:
             self._transport.close()
+
+    @contextlib.contextmanager
+    def _step(self, doing: str) -> t.Iterator[None]:
+        """Limit a step, and raise every error of the library as one of ours: it passes on whatever it meets in bad data."""
+        settings = self.settings
+        self._patience.begin()
+        try:
+            with self._patience:
+                yield
+        except Exception as error:
+            if self._patience.is_stopped:
+                raise Interrupted("The run was ended while it connected.", "Run it again.") from error
+            if isinstance(error, BannerMissing):
+                raise
+            if self._patience.has_run_out or (not isinstance(error, BackupError) and tells_of_time(error)):
+                raise ConnectionTimeout(
+                    f"{settings.name} took longer than {settings.timeout:g} seconds {doing}.",
+                    "See what holds it up, or raise timeout.",
+                ) from None
+            if isinstance(error, BackupError):
+                raise
+            raise ConnectionLost(
+                f"{settings.name} closed the connection {doing}, or sent what can't be read: {error or type(error).__name__}.",
+                "See the server's log.",
+            ) from None
 
     def resolve(self) -> None:
         """Look up the host's addresses."""
@@ -130,6 +152,11 @@ class Connection:
 
     def connect(self) -> None:
         """Connect, and agree on keys. Whoever it is has not been checked yet."""
+        with self._step("to agree on keys"):
+            self._connect()
+
+    def _connect(self) -> None:
+        self._hang_up()
         stream = self._open_stream()
         settings, seconds = self.settings, self.settings.timeout
         try:
@@ -144,11 +171,11 @@ class Connection:
         options.ciphers = _those_in(options.ciphers, _CIPHERS)
         options.digests = _those_in(options.digests, _MACS)
         options.kex = _those_in(options.kex, _KEY_EXCHANGES)
-        options.key_types = _those_in(options.key_types, self._host_key_types())
+        options.key_types = _those_in(options.key_types, self._host_key_kinds)
         problem = f"{settings.name} can't be spoken to"
         try:
             transport.start_client(timeout=seconds)
-        except (self._library.SSHException, OSError, EOFError) as error:
+        except Exception as error:  # of any class: the library raises again what its thread met
             if not transport.remote_version:
                 raise BannerMissing(
                     f"{settings.name} answers, but not as an SSH server does within {seconds:g} seconds.",
@@ -159,7 +186,7 @@ class Connection:
             ) from error
         if not transport.remote_version:
             raise BannerMissing(
-                f"{settings.name} said nothing for {seconds:g} seconds, where an SSH server says who it is.",
+                f"{settings.name} did not say within {seconds:g} seconds that it is an SSH server.",
                 "See what listens there, and correct host and port.",
             )
         if not transport.initial_kex_done:
@@ -169,16 +196,17 @@ class Connection:
 
     def check_host_key(self) -> str | None:
         """See that the server is the right one. Return a warning where nobody looks."""
-        settings, key = self.settings, self.host_key
+        settings = self.settings
         name = host_keys.host_name(settings.host, settings.port)
+        if settings.host_key_policy == "pinned":
+            self._check_pinned(name)
+            return None
+        key = self.host_key
         if settings.host_key_policy == "off":
             return (
                 f"The host key of {name}, {host_keys.describe(key)}, was not checked: whoever is between can read and change"
                 " what is sent. Set host_key_policy to strict, or to pinned with this key as host_key."
             )
-        if settings.host_key_policy == "pinned":
-            host_keys.check_pinned(settings.host_key or "", name, key)
-            return None
         try:
             host_keys.read_known_hosts(self._files(), name).check(name, key)
         except HostKeyUnknown:
@@ -189,61 +217,60 @@ class Connection:
                 host_keys.remember(settings.known_hosts_file or host_keys.USER_FILE, name, key)
         return None
 
+    def _check_pinned(self, name: str) -> None:
+        """See that the server has the pinned key. A fingerprint says nothing of its kind: all kinds are asked for in turn."""
+        pinned = self.settings.host_key or ""
+        try:
+            host_keys.check_pinned(pinned, name, self.host_key)
+        except HostKeyChanged:
+            if not host_keys.is_fingerprint(pinned) or not self._finds_key_of_other_kind(pinned, name):
+                raise
+
+    def _finds_key_of_other_kind(self, pinned: str, name: str) -> bool:
+        tried = {self.host_key.kind}
+        for kinds in _HOST_KEY_KINDS:
+            if tried.intersection(kinds):
+                continue
+            self._host_key_kinds = list(kinds)
+            try:
+                self.connect()
+                host_keys.check_pinned(pinned, name, self.host_key)
+            except ConnectionFailed:  # another key, or none of that kind
+                if self._patience.has_run_out:
+                    raise
+                continue
+            return True
+        return False
+
     def authenticate(self) -> None:
         """Log in by what is given, in the order that the server offers a chance."""
-        settings, library = self.settings, self._library
-        keys = self._keys() if settings.auth_method != "password" else iter(())
-        password = settings.password if settings.auth_method != "ssh_key" else None
-        given = next(keys, None)  # a key that can't be read is told of before the server is asked
-        try:
-            self.methods = self._offered()
-            if self.transport.is_authenticated():
-                return
-            while given is not None and "publickey" in self.methods:
-                if self._passed(lambda given=given: self.transport.auth_publickey(settings.user, given)):  # type: ignore[misc]
-                    return
-                given = next(keys, None)
-            if password is not None and "password" in self.methods:
-                secret = password
-                if self._passed(lambda: self.transport.auth_password(settings.user, secret, fallback=False)):
-                    return
-            if password is not None and "keyboard-interactive" in self.methods:
-                answer = password
-                if self._passed(
-                    lambda: self.transport.auth_interactive(
-                        settings.user, lambda _title, _words, asked: ["" if echo else answer for _prompt, echo in asked]
-                    )
-                ):
-                    return
-        except (library.SSHException, OSError, EOFError) as error:
-            if _tells_of_time(error):
-                raise ConnectionTimeout(
-                    f"{settings.name} did not decide on the login within {settings.timeout:g} seconds.", "Raise timeout."
-                ) from None
-            if isinstance(error, library.AuthenticationException):
-                raise self._refusal(str(error)) from None
-            raise ConnectionLost(f"{settings.name} closed the connection during the login.", "See the server's log.") from None
-        raise self._refusal("")
+        with self._step("to decide on the login"):
+            Login(self.settings, self._library, lambda: self.transport, self._connect_again).log_in()
+
+    def _connect_again(self) -> None:
+        self._connect()
+        self.check_host_key()
 
     def open_sftp(self) -> Session:
         """Begin to speak SFTP."""
         settings = self.settings
         problem, remedy = f"{settings.user} at {settings.name} has no SFTP", "See the server's Subsystem sftp, and its log."
+        with self._step("to open a session"):
+            try:
+                channel = self.transport.open_session(window_size=_WINDOW_BYTES, timeout=settings.timeout)
+                channel.invoke_subsystem("sftp")
+            except (self._library.SSHException, OSError, EOFError) as error:
+                if tells_of_time(error):
+                    raise
+                raise SftpUnavailable(f"{problem}: {error}.", remedy) from error
+        self._patience.begin()
         try:
-            channel = self.transport.open_session(window_size=_WINDOW_BYTES, timeout=settings.timeout)
-            channel.settimeout(settings.timeout)
-            channel.invoke_subsystem("sftp")
-        except socket.timeout as error:
-            raise ConnectionTimeout(f"{settings.name} opened no session in time.", "Raise timeout.") from error
-        except (self._library.SSHException, OSError, EOFError) as error:
-            raise SftpUnavailable(f"{problem}: {error}.", remedy) from error
-        try:
-            return Session(channel, settings.timeout, settings.name)
+            return Session(channel, self._patience, settings.name)
         except ConnectionLost as error:
             raise SftpUnavailable(f"{problem}: the session ended at once.", remedy) from error
 
-    def _tune(self, stream: socket.socket) -> None:
-        stream.settimeout(self.settings.timeout)
+    def _tune(self, stream: socket.socket, seconds: float) -> None:
+        stream.settimeout(seconds)
         stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # or small requests wait for answers, 40 ms each
         if hasattr(socket, "TCP_USER_TIMEOUT"):  # on Linux; the library goes on trying for ever to send what nobody takes
             milliseconds = min(max(1, int(self.settings.timeout * 1000)), _LARGEST_NUMBER)
@@ -251,14 +278,16 @@ class Connection:
 
     def _open_stream(self) -> socket.socket:
         failure: OSError = OSError("no address")
+        ends, left = time.monotonic() + self.settings.timeout, len(self._addresses)
         for family, kind, protocol, _name, address in self._addresses:
+            share, left = max(_SHORTEST_WAIT, (ends - time.monotonic()) / left), left - 1
             try:
                 stream = socket.socket(family, kind, protocol)
             except OSError as error:  # a family that the host has switched off
                 failure = error
                 continue
             try:
-                self._tune(stream)
+                self._tune(stream, share)
                 stream.connect(address)
             except OSError as error:
                 stream.close()
@@ -280,7 +309,7 @@ class Connection:
         file = self.settings.known_hosts_file
         return [host_keys.USER_FILE, host_keys.SYSTEM_FILE] if file is None else [file]
 
-    def _host_key_types(self) -> list[str]:
+    def _known_first(self) -> list[str]:
         """Return the algorithms in our order, those of the keys that are known first."""
         settings, known = self.settings, set()
         if settings.host_key_policy in ("strict", "accept_new"):
@@ -291,73 +320,6 @@ class Connection:
         if "ssh-rsa" in known:
             known |= {"rsa-sha2-512", "rsa-sha2-256"}
         return sorted(_HOST_KEYS, key=lambda kind: kind not in known)
-
-    def _keys(self) -> t.Iterator[paramiko.PKey]:
-        settings = self.settings
-        if settings.private_key is not None:
-            yield read_key(settings.private_key.encode(), "private_key", settings.key_passphrase)
-        elif settings.private_key_file is not None:
-            yield read_key_file(settings.private_key_file, settings.key_passphrase)
-        elif settings.auth_method == "ssh_key" or settings.password is None:
-            agent = self._library.Agent()
-            try:
-                yield from agent.get_keys()
-            finally:
-                agent.close()
-            for path in map(os.path.expanduser, _USER_KEYS):
-                if os.path.exists(path):
-                    yield read_key_file(path, settings.key_passphrase)
-
-    def _offered(self) -> list[str]:
-        """Return the methods by which the server lets one log in."""
-        try:
-            self.transport.auth_none(self.settings.user)
-        except self._library.BadAuthenticationType as error:
-            return list(error.allowed_types)
-        return []
-
-    def _passed(self, attempt: t.Callable[[], list[str]]) -> bool:
-        """Make an attempt, and return whether that was all the server asked for."""
-        try:
-            further = self._again_where_hung_up(attempt)
-        except self._library.BadAuthenticationType as error:
-            self.methods = list(error.allowed_types)
-            return False
-        except self._library.AuthenticationException as error:
-            if not self.transport.is_active() or _tells_of_time(error):
-                raise
-            return False
-        if further:
-            self.methods = list(further)
-        return self.transport.is_authenticated()
-
-    def _again_where_hung_up(self, attempt: t.Callable[[], list[str]]) -> list[str]:
-        """Make an attempt, on a new connection where the server does not bear a second one: the library asks anew each time."""
-        try:
-            return attempt()
-        except self._library.BadAuthenticationType:
-            raise
-        except self._library.AuthenticationException:
-            if self.transport.is_active():
-                raise
-        self.close()
-        self.connect()
-        self.check_host_key()
-        return attempt()
-
-    def _refusal(self, words: str) -> AuthenticationFailed:
-        settings = self.settings
-        methods = ", ".join(self.methods) or "no method"
-        return AuthenticationFailed(
-            f"{settings.name} does not let {settings.user} in{f': {words}' if words else ''}; it offers {methods}.",
-            "Correct the user, the key or the password, or have the public key put into the account's authorized_keys.",
-            methods=self.methods,
-        )
-
-
-def _tells_of_time(error: Exception) -> bool:
-    """Whether the library gave up waiting: it has no class for that."""
-    return "timeout" in str(error).lower()
 
 
 def _those_in(available: t.Sequence[str], wanted: t.Sequence[str]) -> list[str]:

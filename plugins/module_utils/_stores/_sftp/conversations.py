@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import collections
 import struct
+import time
 import typing as t
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     BackupError,
     ConnectionFailed,
     Interrupted,
+    ServerInvalid,
     StoreFailed,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.packets import (
@@ -26,14 +28,15 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.pa
     DIRECTORY_MODE,
     END_OF_FILE,
     EXTENDED,
+    FAILURE,
     FILE_MODE,
     FOR_READING,
     FSTAT,
     HANDLE,
     LSTAT,
+    MISSING,
     MKDIR,
     NAME,
-    NO_SUCH_FILE,
     OPEN,
     OPENDIR,
     READDIR,
@@ -48,6 +51,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.pa
     StatusError,
     checked,
     data_of,
+    handle_of,
     invalid,
     path_bytes,
     read_request,
@@ -55,6 +59,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.pa
     write_request,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.session import Conversation, Session, ask
+from ansible_collections.lastgood.database.plugins.module_utils._stores.base import FileFacts
 
 FSYNC = b"fsync@openssh.com"
 
@@ -62,7 +67,8 @@ _LARGEST_LISTING = 1_000_000  # names; nobody keeps that many, and a server coul
 _LONGEST_NAME = 255  # so that those of a listing have room in memory
 _UNDER_WAY = 32  # reads or writes of one file at a time
 _FLUSH_BYTES = 256 * 1024 * 1024  # or a slow disk would keep the server silent at the end for longer than we wait
-_SHORT_READS = 64  # of one small file; more, and it is not worth waiting for
+_TINY_READ = 512  # bytes; a file that comes in such pieces would never end
+_SHORT_READS = 64  # of one file; more, and it is not worth waiting for
 
 
 def look(path: str, *, follow: bool = False) -> Conversation[Attributes | None]:
@@ -70,17 +76,45 @@ def look(path: str, *, follow: bool = False) -> Conversation[Attributes | None]:
     try:
         reply = yield from ask(Request(STAT if follow else LSTAT, path_bytes(path)), ATTRS)
     except StatusError as error:
-        if error.code == NO_SUCH_FILE:
+        if error.code in MISSING:
             return None
         raise
     return reply.attributes()
+
+
+def facts_of_file(path: str) -> Conversation[FileFacts | None]:
+    """Return size and time of a regular file, None when there is none of that name."""
+    found = yield from look(path)
+    if found is None or not found.is_file:
+        return None
+    size = found.size
+    if size is None:  # some servers say it of open files alone
+        handle = yield from open_file(path, FOR_READING)
+        size = (yield from ask(Request(FSTAT, handle), ATTRS)).attributes().size
+        yield from close_handle(handle)
+    if size is None:
+        raise ServerInvalid(f"The server does not tell the size of {path}.", "Use a server that tells the sizes of files.")
+    return FileFacts(size, found.modified)
+
+
+def is_directory(path: str) -> Conversation[bool | None]:
+    """Return whether a path leads to a directory, None when there is nothing. Where the server tells no type, it is opened."""
+    found = yield from look(path, follow=True)
+    if found is None or found.has_type:
+        return None if found is None else found.is_directory
+    try:
+        reply = yield from ask(Request(OPENDIR, path_bytes(path)), HANDLE)
+    except StatusError:
+        return False
+    yield from close_handle(handle_of(reply))
+    return True
 
 
 def open_file(path: str, flags: int) -> Conversation[bytes]:
     """Open a file, and return its handle. One that is created is for its owner alone."""
     attributes = struct.pack(">II", 0x4, FILE_MODE) if flags & CREATE else struct.pack(">I", 0)
     reply = yield from ask(Request(OPEN, path_bytes(path) + struct.pack(">I", flags) + attributes), HANDLE)
-    return text(reply.text())
+    return handle_of(reply)
 
 
 def close_handle(handle: bytes) -> Conversation[None]:
@@ -118,32 +152,31 @@ def read_start(path: str, limit: int) -> Conversation[bytes | None]:
     return found
 
 
-def size_of_open(handle: bytes) -> Conversation[int]:
-    """Return what the server says an open file's size is."""
-    return (yield from ask(Request(FSTAT, handle), ATTRS)).attributes().size
+def list_directory(path: str, seconds: float) -> Conversation[list[str]]:
+    """Return the names of the regular files in a directory. One request at a time: not every server bears more.
 
-
-def list_directory(path: str) -> Conversation[list[str]]:
-    """Return the names of the regular files in a directory. One request at a time: not every server bears more."""
+    Raises ServerInvalid after ``seconds``: a server could go on for ever, name by name.
+    """
     reply = yield from ask(Request(OPENDIR, path_bytes(path)), HANDLE)
-    handle, found, seen = text(reply.text()), [], 0
+    handle, seen, ends = handle_of(reply), 0, time.monotonic() + seconds
+    found: dict[str, None] = {}  # a listing of a directory that changes may have a name twice
     try:
         while True:
             reply = yield from ask(Request(READDIR, handle), NAME)
             count = reply.number()
             seen += count
-            if not count or seen > _LARGEST_LISTING:
+            if not count or seen > _LARGEST_LISTING or time.monotonic() > ends:
                 raise invalid("a listing without an end")
             for _number in range(count):
                 name = reply.text()
                 reply.text()  # as `ls -l` has it
                 if reply.attributes().is_file and _is_name(name):
-                    found.append(name.decode("utf-8", "surrogateescape"))
+                    found[name.decode("utf-8", "surrogateescape")] = None
     except StatusError as error:
         if error.code != END_OF_FILE:
             raise
     yield from close_handle(handle)
-    return found
+    return list(found)
 
 
 def _is_name(name: bytes) -> bool:
@@ -152,18 +185,25 @@ def _is_name(name: bytes) -> bool:
 
 
 def remove_file(path: str) -> Conversation[bool]:
-    """Delete a file, and return whether it was there."""
+    """Delete a file, and return whether it was there. Raises StatusError too where it is there still."""
     try:
         yield from ask(Request(REMOVE, path_bytes(path)), STATUS)
     except StatusError as error:
-        if error.code == NO_SUCH_FILE:
+        if error.code in MISSING:
             return False
         raise
+    if (yield from look(path)) is not None:
+        raise StatusError(FAILURE, "the server says that it is deleted, and still has it")
     return True
 
 
 def make_directory(path: str) -> Conversation[None]:
-    yield from ask(Request(MKDIR, path_bytes(path) + struct.pack(">II", 0x4, DIRECTORY_MODE)), STATUS)
+    """Make a directory. That another host has just made it is fine."""
+    try:
+        yield from ask(Request(MKDIR, path_bytes(path) + struct.pack(">II", 0x4, DIRECTORY_MODE)), STATUS)
+    except StatusError:
+        if not (yield from is_directory(path)):
+            raise
 
 
 def rename_file(path: str, new_path: str) -> Conversation[None]:
@@ -188,9 +228,11 @@ def read_all(session: Session, path: str, handle: bytes, size: int) -> t.Generat
     """
     asked: collections.deque[tuple[int, int, int]] = collections.deque()  # number, offset, count
     early: dict[int, Reply | StatusError] = {}
-    offset, ended = 0, False
+    offset, ended, tiny = 0, False, 0
     try:
         while True:
+            if session.patience.is_stopped:
+                raise Interrupted(f"The run was ended while {path} was read.", "Run it again.")
             while not ended and offset < size and len(asked) < _UNDER_WAY:
                 count = min(session.read_bytes, size - offset)
                 asked.append((session.send(read_request(handle, offset, count)), offset, count))
@@ -210,6 +252,9 @@ def read_all(session: Session, path: str, handle: bytes, size: int) -> t.Generat
                 start, count = start + len(data), count - len(data)
                 if not count:
                     break
+                tiny += len(data) < _TINY_READ
+                if tiny > _SHORT_READS:
+                    raise invalid("a file in countless pieces")
                 reply = _reply_to(session, session.send(read_request(handle, start, count)), early)
     finally:
         for number, _start, _count in asked:

@@ -103,10 +103,14 @@ def read_known_hosts(files: t.Iterable[str], name: str) -> KnownHosts:
     return KnownHosts(tuple(dict.fromkeys(keys)), tuple(revoked), by_authority)
 
 
+def is_fingerprint(pinned: str) -> bool:
+    return pinned.strip().startswith("SHA256:")
+
+
 def check_pinned(pinned: str, name: str, key: HostKey) -> None:
     """Raise HostKeyChanged unless the key is the one that is pinned, as ``type base64`` or as ``SHA256:...``."""
     known = pinned.strip()
-    if not known.startswith("SHA256:"):
+    if not is_fingerprint(known):
         found = _key(*known.split()[:2]) if len(known.split()) >= 2 else None
         if found is None:
             raise KeyUnreadable("host_key is no public key.", "Give it as `ssh-ed25519 AAAA...`, or as SHA256:...")

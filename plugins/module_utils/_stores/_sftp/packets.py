@@ -13,7 +13,6 @@ import struct
 import typing as t
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ServerInvalid
-from ansible_collections.lastgood.database.plugins.module_utils._stores.base import FileFacts
 
 # Kinds of packets, in the protocol's own terms.
 INIT, VERSION, OPEN, CLOSE, READ, WRITE, LSTAT, FSTAT = 1, 2, 3, 4, 5, 6, 7, 8
@@ -22,12 +21,19 @@ STATUS, HANDLE, DATA, NAME, ATTRS = 101, 102, 103, 104, 105
 EXTENDED, EXTENDED_REPLY = 200, 201
 
 OK, END_OF_FILE, NO_SUCH_FILE, PERMISSION_DENIED, FAILURE = 0, 1, 2, 3, 4
+# Of later versions of the protocol; some servers send them in this one.
+NO_SUCH_PATH, NO_SPACE_ON_FILESYSTEM, QUOTA_EXCEEDED = 10, 14, 15
+MISSING = (NO_SUCH_FILE, NO_SUCH_PATH)
+FULL = (NO_SPACE_ON_FILESYSTEM, QUOTA_EXCEEDED)
 
 FOR_READING, FOR_WRITING, CREATE, EXCLUSIVE = 0x01, 0x02, 0x08, 0x20
 
 FILE_MODE = 0o600
 DIRECTORY_MODE = 0o700
 SAFE_REQUEST_BYTES = 32 * 1024  # what every server takes
+_LARGEST_FILE = 2**60  # a size above it is a lie, or was a negative number
+_LONGEST_HANDLE = 256
+_LONGEST_WORDS = 300  # of a server's own, in a message
 
 NO_DATA = memoryview(b"")
 
@@ -74,7 +80,9 @@ class Reply:
 
     def attributes(self) -> Attributes:
         flags = self.number()
-        size = self.long() if flags & 0x1 else 0
+        size = self.long() if flags & 0x1 else None
+        if size is not None and size > _LARGEST_FILE:
+            raise invalid(f"a file's size of {size} bytes")
         if flags & 0x2:
             self.long()  # user and group
         mode = self.number() if flags & 0x4 else 0
@@ -98,9 +106,9 @@ class Reply:
 
 
 class Attributes(t.NamedTuple):
-    """What the server says of a file; a type that it does not say is that of a regular file."""
+    """What the server says of a file: a size of None and a mode of 0 are not said. A type that is not said may be any."""
 
-    size: int
+    size: int | None
     mode: int
     modified: int
 
@@ -113,8 +121,8 @@ class Attributes(t.NamedTuple):
         return stat.S_ISDIR(self.mode)
 
     @property
-    def facts(self) -> FileFacts:
-        return FileFacts(self.size, self.modified)
+    def has_type(self) -> bool:
+        return stat.S_IFMT(self.mode) != 0
 
 
 def checked(reply: Reply) -> Reply:
@@ -122,8 +130,8 @@ def checked(reply: Reply) -> Reply:
     if reply.kind == STATUS:
         code = reply.number()
         if code != OK:
-            words = "" if reply.at_end else reply.text().decode("utf-8", "replace")
-            raise StatusError(code, words)
+            words = "" if reply.at_end else reply.text().decode("utf-8", "replace").strip()
+            raise StatusError(code, words if len(words) <= _LONGEST_WORDS else f"{words[:_LONGEST_WORDS]}...")
     return reply
 
 
@@ -138,6 +146,14 @@ def text(data: bytes) -> bytes:
 
 def path_bytes(path: str) -> bytes:
     return text(path.encode("utf-8", "surrogateescape"))
+
+
+def handle_of(reply: Reply) -> bytes:
+    """Return the handle that a reply is, as requests have it."""
+    handle = reply.text()
+    if len(handle) > _LONGEST_HANDLE:
+        raise invalid(f"a handle of {len(handle)} bytes")
+    return text(handle)
 
 
 def read_request(handle: bytes, offset: int, count: int) -> Request:

@@ -12,12 +12,17 @@ a network's delay is paid once and not once for each file.
 
 from __future__ import annotations
 
-import socket
 import struct
 import typing as t
 
-from ansible_collections.lastgood.database.plugins.module_utils._errors import ConnectionLost, ConnectionTimeout
+from ansible_collections.lastgood.database.plugins.module_utils._errors import (
+    BackupError,
+    ConnectionLost,
+    ConnectionTimeout,
+    Interrupted,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.packets import (
+    DATA,
     EXTENDED,
     EXTENDED_REPLY,
     INIT,
@@ -31,6 +36,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.pa
     invalid,
     text,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.patience import Patience
 
 Result = t.TypeVar("Result")
 Conversation = t.Generator[Request, Reply, Result]
@@ -44,8 +50,8 @@ _CONVERSATIONS = 64  # at a time, as OpenSSH's own client has it
 class Channel(t.Protocol):
     """What we use of paramiko's channel."""
 
-    def sendall(self, data: bytes) -> object:
-        """Send all of the data."""
+    def send(self, data: bytes) -> int:
+        """Send at least one byte, and return how many were sent; 0 when the channel is closed."""
 
     def recv(self, count: int) -> bytes:
         """Return at most ``count`` bytes, none at the end of the stream."""
@@ -57,11 +63,11 @@ class Channel(t.Protocol):
 class Session:
     """An SFTP session. For one thread at a time."""
 
-    def __init__(self, channel: Channel, seconds: float, server: str) -> None:
-        """Begin to speak SFTP. For messages: ``seconds`` is how long the channel waits, ``server`` its name."""
+    def __init__(self, channel: Channel, patience: Patience, server: str) -> None:
+        """Begin to speak SFTP. ``server`` is its name, for messages."""
+        self.patience = patience
         self._channel = channel
-        self._seconds = seconds
-        self._server = server
+        self._guard = _ChannelErrors(patience, server)
         self._last = 0
         self._write(INIT, struct.pack(">I", 3))
         reply = self.read()
@@ -131,62 +137,83 @@ class Session:
         return self._last
 
     def _ask_limits(self) -> None:
-        reply = self.converse(ask(Request(EXTENDED, text(b"limits@openssh.com")), EXTENDED_REPLY))
+        try:
+            reply = self.converse(ask(Request(EXTENDED, text(b"limits@openssh.com")), EXTENDED_REPLY))
+        except StatusError:
+            return
         reply.long()  # the largest packet
-        largest_read, largest_write = reply.long(), reply.long()
-        # With room in a packet for what goes before the data.
-        self.read_bytes = min(largest_read, 255 * 1024) or SAFE_REQUEST_BYTES
-        self.write_bytes = min(largest_write, 255 * 1024) or SAFE_REQUEST_BYTES
+        self.read_bytes, self.write_bytes = _request_bytes(reply.long()), _request_bytes(reply.long())
 
     def _write(self, kind: int, body: bytes, data: memoryview = NO_DATA) -> None:
         head = struct.pack(">IB", 1 + len(body) + len(data), kind) + body
         room = max(0, _SSH_PACKET_BYTES - len(head))
-        with self._errors():
-            self._channel.sendall(head + data[:room])
-            for start in range(room, len(data), _SSH_PACKET_BYTES):
-                self._channel.sendall(bytes(data[start : start + _SSH_PACKET_BYTES]))
+        self._send(head + data[:room])
+        for start in range(room, len(data), _SSH_PACKET_BYTES):
+            self._send(bytes(data[start : start + _SSH_PACKET_BYTES]))
+
+    def _send(self, data: bytes) -> None:
+        while data:
+            with self._guard:
+                count = self._channel.send(data)
+                if not count:
+                    raise EOFError("the server closed the session")
+            self.patience.progress(count)
+            data = data[count:]
 
     def read(self) -> Reply:
         length, kind = struct.unpack(">IB", self._read_exactly(5))
         if not 1 <= length <= _LARGEST_REPLY:
             raise invalid(f"a packet of {length} bytes")
-        return Reply(kind, self._read_exactly(length - 1))
+        body = self._read_exactly(length - 1)
+        if kind != DATA:  # of data the bytes count: a server could send them one by one
+            self.patience.answered()
+        return Reply(kind, body)
 
     def _read_exactly(self, count: int) -> bytes:
         pieces = []
-        with self._errors():
-            while count:
+        while count:
+            with self._guard:
                 piece = self._channel.recv(count)
                 if not piece:
                     raise EOFError("the server closed the session")
-                pieces.append(piece)
-                count -= len(piece)
+            self.patience.progress(len(piece))
+            pieces.append(piece)
+            count -= len(piece)
         return b"".join(pieces)
-
-    def _errors(self) -> _ChannelErrors:
-        return _ChannelErrors(self._seconds, self._server)
 
 
 class _ChannelErrors:
-    """Raises what the channel says as an error of ours. A class, since it is entered for every packet."""
+    """Waits with patience, and raises the channel's errors as ours. A class, since it is entered for every packet."""
 
-    def __init__(self, seconds: float, server: str) -> None:
-        self._seconds = seconds
+    def __init__(self, patience: Patience, server: str) -> None:
+        self._patience = patience
         self._server = server
 
     def __enter__(self) -> None:
-        return None
+        self._patience.__enter__()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, socket.timeout):
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: t.Any) -> None:
+        self._patience.__exit__(kind, error, trace)
+        if error is None or not isinstance(error, Exception) or isinstance(error, BackupError):
+            return
+        if self._patience.is_stopped:
+            raise Interrupted(
+                f"The run was ended before {self._server} answered; the last request may have been carried out.", "Run it again."
+            ) from error
+        if self._patience.has_run_out or isinstance(error, TimeoutError):
             raise ConnectionTimeout(
-                f"{self._server} said nothing for {self._seconds:g} seconds.", "See what holds it up, or raise timeout."
+                f"{self._server} did not answer within {self._patience.seconds:g} seconds, or too slowly.",
+                "Check the server and the network, or raise timeout.",
             ) from error
-        if isinstance(error, (OSError, EOFError)):
-            raise ConnectionLost(
-                f"The connection to {self._server} was cut: {str(error) or 'it was closed'}.",
-                "Run it again; what is stored is as it was.",
-            ) from error
+        raise ConnectionLost(
+            f"The connection to {self._server} was cut: {str(error) or 'it was closed'}.",
+            "Run it again; what is stored is as it was.",
+        ) from error
+
+
+def _request_bytes(largest: int) -> int:
+    """Return how much to read or write at once. Every server takes 32 KiB; a packet has room for a little less than 256."""
+    return max(SAFE_REQUEST_BYTES, min(largest, 255 * 1024))
 
 
 def _step(conversation: Conversation[Result], reply: Reply) -> t.Callable[[], Request]:

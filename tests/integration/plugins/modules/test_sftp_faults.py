@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import pytest
 from ansible_collections.lastgood.database.tests.support.backups import ago, put_backup
 from ansible_collections.lastgood.database.tests.support.modules import Outcome, run_module, running_module
 from ansible_collections.lastgood.database.tests.support.observe import MANIFEST, assert_whole, contents, payloads, wait_until
+from ansible_collections.lastgood.database.tests.support.proxy import failing_network
 from ansible_collections.lastgood.database.tests.support.sftp import SftpServer, make_key, sftp_server
 
 
@@ -114,3 +116,30 @@ def test_a_server_whose_key_changed_between_two_runs_is_sent_nothing(here: Path,
             assert refused.msg.count("SHA256:") == 2
         assert (known.read_text(), contents(there)) == before
     assert_whole(there)
+
+
+@pytest.mark.parametrize(
+    ("limit", "step", "code"),
+    [
+        (0, "connect", "no_ssh_banner"),
+        (300, "connect", "connection_timeout"),
+        (2000, None, "connection_timeout"),
+        (6000, None, "connection_timeout"),
+    ],
+    ids=["banner", "key exchange", "after it", "session"],
+)
+def test_a_server_that_sends_a_byte_now_and_then_is_left_in_time(
+    sftp: SftpServer, here: Path, tmp_path: Path, limit: int, step: str | None, code: str
+) -> None:
+    for minutes in range(100):  # so that there is something to list
+        put_backup(tmp_path, ago(minutes=minutes), b"content")
+    with failing_network(sftp.port, limit, failure="drip") as network:
+        known = sftp.host_key()
+        options = sftp.options(tmp_path, port=network.port, host_key_policy="pinned", host_key=known, timeout="1s")
+        began = time.monotonic()
+        outcomes = [upload(here, options), run_module("backup_facts", sftp=options)]
+        assert time.monotonic() - began < 20
+        assert network.failed.is_set()
+        assert [outcome.error_code for outcome in outcomes] == [code] * 2
+        if step is not None:
+            assert run_module("sftp_check", options).result["failed_step"] == step

@@ -20,8 +20,8 @@ import pytest
 
 from ansible_collections.lastgood.database.plugins.module_utils import _errors as errors
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import EVERYTHING, Catalog
-from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.connection import SftpSettings
 from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.packets import Reply, Request
+from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.settings import SftpSettings
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp import SftpStore

@@ -12,7 +12,8 @@ from collections.abc import Callable
 import pytest
 
 from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.packets import INIT, VERSION
-from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.session import Session
+from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.patience import Patience
+from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.session import Channel, Session
 
 Answer = Callable[[int, bytes], "tuple[int, bytes]"]
 Talk = Callable[[Answer], Session]
@@ -26,12 +27,12 @@ class Memory:
         self._coming = b""
         self._sent = b""
 
-    def sendall(self, data: bytes) -> object:
+    def send(self, data: bytes) -> int:
         self._sent += data
         while len(self._sent) >= 4 and len(self._sent) >= (end := 4 + struct.unpack_from(">I", self._sent)[0]):
             self._receive(self._sent[4:end])
             self._sent = self._sent[end:]
-        return None
+        return len(data)
 
     def _receive(self, request: bytes) -> None:
         if request[0] == INIT:
@@ -55,8 +56,8 @@ class Recorded:
     def __init__(self, coming: bytes) -> None:
         self._coming = coming
 
-    def sendall(self, data: bytes) -> object:
-        return None
+    def send(self, data: bytes) -> int:
+        return len(data)
 
     def recv(self, count: int) -> bytes:
         taken, self._coming = self._coming[:count], self._coming[count:]
@@ -70,13 +71,24 @@ def packet(kind: int, body: bytes) -> bytes:
     return struct.pack(">IB", len(body) + 1, kind) + body
 
 
+class Unwatched(Patience):
+    """Patience without a thread: nothing waits in memory."""
+
+    def _watch(self) -> None:
+        return None
+
+
+def _session(channel: Channel) -> Session:
+    return Session(channel, Unwatched(1.0, channel.close), "server:22")
+
+
 @pytest.fixture
 def talk() -> Talk:
     """Begin a session with a server that answers so."""
-    return lambda answer: Session(Memory(answer), 1.0, "server:22")
+    return lambda answer: _session(Memory(answer))
 
 
 @pytest.fixture
 def hear() -> Callable[[bytes], Session]:
     """Begin a session with a server that sends these bytes, whatever is asked."""
-    return lambda coming: Session(Recorded(packet(VERSION, struct.pack(">I", 3)) + coming), 1.0, "server:22")
+    return lambda coming: _session(Recorded(packet(VERSION, struct.pack(">I", 3)) + coming))

@@ -16,25 +16,35 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import P
 from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp import conversations
 from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.conversations import (
     FSYNC,
+    facts_of_file,
+    is_directory,
     list_directory,
     look,
+    make_directory,
     read_all,
     read_start,
     remove_file,
     write_all,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.packets import (
+    ATTRS,
     CLOSE,
     DATA,
     END_OF_FILE,
     FAILURE,
+    FSTAT,
     HANDLE,
+    LSTAT,
+    MKDIR,
     NAME,
     NO_SUCH_FILE,
+    NO_SUCH_PATH,
     OK,
     OPEN,
     OPENDIR,
     READ,
+    REMOVE,
+    STAT,
     STATUS,
     WRITE,
     Reply,
@@ -94,11 +104,11 @@ HANDLE_BYTES = text(b"h")
     "name", [b"../x", b"/etc/passwd", b"a/b", b".", b"..", b"", b"a\0b", b"n" * 256], ids=lambda name: repr(name)[:12]
 )
 def test_a_name_that_no_file_here_can_have_is_passed_over(talk: Talk, name: bytes) -> None:
-    assert talk(listing(b"before", name, b"after")).converse(list_directory("/")) == ["before", "after"]
+    assert talk(listing(b"before", name, b"after")).converse(list_directory("/", 60.0)) == ["before", "after"]
 
 
 def test_a_name_with_a_line_break_or_of_no_text_is_listed_as_it_is(talk: Talk) -> None:
-    assert talk(listing(b"a\nb", b"\xff", b"n" * 255)).converse(list_directory("/")) == ["a\nb", "\udcff", "n" * 255]
+    assert talk(listing(b"a\nb", b"\xff", b"n" * 255)).converse(list_directory("/", 60.0)) == ["a\nb", "\udcff", "n" * 255]
 
 
 @pytest.mark.parametrize("count", [0, 1_000_001, 2**32 - 1])
@@ -107,7 +117,7 @@ def test_a_listing_without_an_end_is_refused(talk: Talk, count: int) -> None:
         return (HANDLE, text(b"h")) if kind == OPENDIR else (NAME, struct.pack(">I", count))
 
     with pytest.raises(ServerInvalid, match="without an end"):
-        talk(answer).converse(list_directory("/"))
+        talk(answer).converse(list_directory("/", 60.0))
 
 
 @pytest.mark.parametrize("most", [1000, 2**32], ids=["short reads", "whole reads"])
@@ -211,6 +221,71 @@ def test_writing_brings_to_the_disk_now_and_then_what_a_slow_one_could_not_all_a
     assert flushed == flushes
 
 
-def test_what_is_gone_already_is_no_error_to_delete(talk: Talk) -> None:
-    assert talk(lambda _kind, _body: status(NO_SUCH_FILE)).converse(remove_file("x")) is False
-    assert talk(lambda _kind, _body: status(OK)).converse(remove_file("x")) is True
+@pytest.mark.parametrize("code", [NO_SUCH_FILE, NO_SUCH_PATH])
+def test_what_is_gone_already_is_no_error_to_delete(talk: Talk, code: int) -> None:
+    assert talk(lambda _kind, _body: status(code)).converse(remove_file("x")) is False
+
+
+def answers(by_kind: dict[int, tuple[int, bytes]]) -> Answer:
+    """A server that has one answer to each kind of request."""
+    return lambda kind, _body: by_kind[kind]
+
+
+def attributes(mode: int | None, size: int | None = 0) -> tuple[int, bytes]:
+    flags = (0 if size is None else 0x1) | (0 if mode is None else 0x4)
+    sized = b"" if size is None else struct.pack(">Q", size)
+    return ATTRS, struct.pack(">I", flags) + sized + (b"" if mode is None else struct.pack(">I", mode))
+
+
+def test_a_file_is_deleted_when_the_server_shows_it_no_longer(talk: Talk) -> None:
+    deleted = {REMOVE: status(OK), LSTAT: status(NO_SUCH_FILE)}
+    assert talk(answers(deleted)).converse(remove_file("x")) is True
+    with pytest.raises(StatusError, match="still has it"):
+        talk(answers({**deleted, LSTAT: attributes(0o100600)})).converse(remove_file("x"))
+
+
+def test_a_directory_that_another_host_has_just_made_is_as_good_as_made(talk: Talk) -> None:
+    refused = {MKDIR: status(FAILURE, b"Failure")}
+    talk(answers({**refused, STAT: attributes(0o40700)})).converse(make_directory("x"))
+    for there in (status(NO_SUCH_FILE), attributes(0o100600)):
+        with pytest.raises(StatusError, match="Failure"):
+            talk(answers({**refused, STAT: there})).converse(make_directory("x"))
+
+
+@pytest.mark.parametrize(
+    ("by_kind", "expected"),
+    [
+        ({STAT: status(NO_SUCH_PATH)}, None),
+        ({STAT: attributes(0o40755)}, True),
+        ({STAT: attributes(0o100600)}, False),
+        ({STAT: attributes(None), OPENDIR: (HANDLE, text(b"h")), CLOSE: status(OK)}, True),
+        ({STAT: attributes(None), OPENDIR: status(FAILURE)}, False),
+    ],
+    ids=["missing", "directory", "file", "directory of no type", "file of no type"],
+)
+def test_a_directory_is_known_by_its_type_or_by_opening_it(
+    talk: Talk, by_kind: dict[int, tuple[int, bytes]], expected: bool | None
+) -> None:
+    assert talk(answers(by_kind)).converse(is_directory("x")) is expected
+
+
+def test_a_size_is_asked_of_the_open_file_where_a_look_does_not_give_it(talk: Talk) -> None:
+    unsized = {LSTAT: attributes(0o100600, None), OPEN: (HANDLE, text(b"h")), CLOSE: status(OK)}
+    found = talk(answers({**unsized, FSTAT: attributes(0o100600, 7)})).converse(facts_of_file("x"))
+    assert found is not None and found.size_bytes == 7
+    with pytest.raises(ServerInvalid, match="size of x"):
+        talk(answers({**unsized, FSTAT: attributes(None, None)})).converse(facts_of_file("x"))
+
+
+def test_a_file_of_which_each_byte_has_to_be_asked_for_is_not_read_to_its_end(talk: Talk) -> None:
+    with pytest.raises(ServerInvalid, match="countless"):
+        b"".join(read_all(talk(file_of(bytes(100_000), most=1)), "x", HANDLE_BYTES, 100_000))
+
+
+def test_a_listing_that_takes_too_long_is_refused(talk: Talk) -> None:
+    with pytest.raises(ServerInvalid, match="without an end"):
+        talk(listing(*[b"x"] * 1000)).converse(list_directory("/", 0.0))
+
+
+def test_a_name_that_comes_twice_is_listed_once(talk: Talk) -> None:
+    assert talk(listing(b"x", b"y", b"x")).converse(list_directory("/", 60.0)) == ["x", "y"]

@@ -17,6 +17,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import S
 from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.packets import (
     DATA,
     FAILURE,
+    HANDLE,
     OK,
     STATUS,
     Attributes,
@@ -24,6 +25,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.pa
     StatusError,
     checked,
     data_of,
+    handle_of,
     path_bytes,
     text,
 )
@@ -35,7 +37,7 @@ def test_whatever_bytes_come_are_attributes_or_are_refused(body: bytes) -> None:
         found = Reply(0, body).attributes()
     except ServerInvalid:
         return
-    assert 0 <= found.size < 2**64
+    assert found.size is None or 0 <= found.size <= 2**60
     assert not (found.is_file and found.is_directory)
 
 
@@ -57,7 +59,7 @@ def test_texts_are_read_as_they_were_written(texts: list[bytes]) -> None:
     assert reply.at_end
 
 
-@given(st.integers(0, 2**64 - 1), st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1))
+@given(st.integers(0, 2**60), st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1))
 def test_size_mode_and_time_are_read_with_what_is_between_and_behind_them(size: int, mode: int, modified: int) -> None:
     more = struct.pack(">I", 1) + text(b"name") + text(b"value")
     body = struct.pack(">IQIIIII", 0x8000000F, size, 1000, 1000, mode, 0, modified) + more
@@ -112,3 +114,24 @@ def test_a_status_that_is_not_ok_is_raised_in_the_server_s_words() -> None:
 @given(st.binary(max_size=50))
 def test_a_name_that_is_no_text_goes_back_as_it_came(name: bytes) -> None:
     assert path_bytes(name.decode("utf-8", "surrogateescape")) == text(name)
+
+
+@pytest.mark.parametrize("size", [2**60 + 1, 2**63 - 1, 2**63, 2**64 - 1])
+def test_a_size_that_no_file_has_is_refused(size: int) -> None:
+    with pytest.raises(ServerInvalid, match="size"):
+        Reply(0, struct.pack(">IQ", 0x1, size)).attributes()
+
+
+def test_a_size_that_is_not_given_is_unknown_and_not_zero() -> None:
+    assert Reply(0, struct.pack(">I", 0)).attributes() == Attributes(None, 0, 0)
+
+
+def test_a_server_s_words_are_cut_where_a_message_would_be_nothing_else() -> None:
+    with pytest.raises(StatusError) as caught:
+        checked(Reply(STATUS, struct.pack(">I", 4) + text(b"w" * 250_000)))
+    assert len(caught.value.words) < 400
+
+
+def test_a_handle_that_is_too_long_for_the_protocol_is_refused() -> None:
+    with pytest.raises(ServerInvalid, match="handle"):
+        handle_of(Reply(HANDLE, text(b"h" * 257)))

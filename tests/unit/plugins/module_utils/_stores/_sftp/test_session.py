@@ -83,7 +83,7 @@ def test_whatever_bytes_come_end_in_a_result_or_a_clean_error(hear: Hear, coming
     if framed:  # as a packet that answers the first question, whatever it says
         body = struct.pack(">I", 1) + coming[1:]
         coming = struct.pack(">IB", len(body) + 1, coming[0] if coming else ATTRS) + body
-    for ask in (lambda: look("x"), lambda: read_start("x", 100), lambda: list_directory("x")):
+    for ask in (lambda: look("x"), lambda: read_start("x", 100), lambda: list_directory("x", 60.0)):
         try:
             hear(coming).converse(ask())  # type: ignore[arg-type]
         except (BackupError, StatusError):
