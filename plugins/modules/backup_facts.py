@@ -317,7 +317,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._operations.inve
 
 def gather(params: Params, check_mode: bool, runner: ModuleRunner) -> ModuleResult:
     """Gather what the module's options ask for."""
-    with contextlib.closing(store_from(params, check_mode=check_mode, is_stopped=runner.is_stopped)) as store:
+    with contextlib.closing(store_from(params, check_mode=check_mode, runner=runner)) as store:
         request = InventoryRequest(
             store=store,
             selection=selection_from(params),

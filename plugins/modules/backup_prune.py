@@ -311,7 +311,7 @@ def delete(module: AnsibleModule, runner: ModuleRunner) -> ModuleResult:
     """Delete what the module's options say."""
     params: Params = module.params
     choice = choice_from(params)
-    with contextlib.closing(store_from(params, check_mode=module.check_mode, is_stopped=runner.is_stopped)) as store:
+    with contextlib.closing(store_from(params, check_mode=module.check_mode, runner=runner)) as store:
         asked: bool | None = params["verify_before_delete"]
         request = PruneRequest(
             store,

@@ -192,7 +192,7 @@ def send(module: AnsibleModule, runner: ModuleRunner) -> ModuleResult:
     request = UploadRequest(
         source=LocalStore(directory_from(params), is_stopped=runner.is_stopped),
         selection=selection_from(params),
-        connect=lambda: SftpStore(settings),
+        connect=lambda: SftpStore(settings, runner.stopping),
         verify=params["verify"],
         connections=at_least(params, "connections", 1),
         bandwidth_limit=bandwidth_from(params),

@@ -219,7 +219,7 @@ def look(module: AnsibleModule, runner: ModuleRunner) -> ModuleResult:
     params: Params = module.params
     selection = selection_from(params)
     options = ExaminationOptions(params["bin_directory"], given_login_from(params), module.check_mode)
-    with contextlib.closing(store_from(params, check_mode=module.check_mode, is_stopped=runner.is_stopped)) as store:
+    with contextlib.closing(store_from(params, check_mode=module.check_mode, runner=runner)) as store:
         request = VerifyRequest(store, selection, params["level"], options)
         report = verify(request, runner, now, check_mode=module.check_mode)
     values = report.values()

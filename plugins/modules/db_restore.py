@@ -307,7 +307,7 @@ def restore_database(module: AnsibleModule, runner: ModuleRunner) -> ModuleResul
     params: Params = module.params
     latest = params["backup"] == LATEST
     options = restore_options_from(params)
-    with contextlib.closing(store_from(params, check_mode=module.check_mode, is_stopped=runner.is_stopped)) as store:
+    with contextlib.closing(store_from(params, check_mode=module.check_mode, runner=runner)) as store:
         request = RestoreRequest(
             engine=restore_engine_for(options, runner),
             store=store,

@@ -12,8 +12,9 @@ version_added: 0.1.0
 description:
   - Goes the whole way that a backup goes, step by step, and says how long each step took. Where one fails, it says which one it
     is and why.
-  - In the end a small file is written, read back and removed. Nothing is left behind. Where the account may delete nothing, that
-    is a warning, and no file is written.
+  - In the end a small file is written, read back, renamed and removed, and so is one beside it in the place of a manifest, by the
+    same requests as M(lastgood.database.backup_upload) and M(lastgood.database.backup_prune) send. Nothing is left behind. Where
+    the account may delete nothing, that is a warning, and no file is written.
 author:
   - The lastgood.database contributors (@lastgood)
 extends_documentation_fragment:
@@ -92,7 +93,7 @@ options:
     type: bool
     default: false
   write_probe:
-    description: Whether to write a small file, read it back and remove it.
+    description: Whether to write a small file, read it back, rename it and remove it.
     type: bool
     default: true
 requirements:
@@ -122,7 +123,8 @@ steps:
   contains:
     name:
       description:
-        - V(resolve), V(connect), V(host_key), V(authenticate), V(open_sftp), V(directory), V(write), V(read_back) or V(remove).
+        - V(resolve), V(connect), V(host_key), V(authenticate), V(open_sftp), V(directory), V(write), V(read_back), V(rename) or
+          V(remove).
       type: str
       sample: connect
     ok:
@@ -178,16 +180,16 @@ if __name__ == "__main__":
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleResult, run_module
+from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleResult, ModuleRunner, run_module
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import Params
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.stores import SFTP_SPEC, sftp_from
 from ansible_collections.lastgood.database.plugins.module_utils._operations.probe import probe
 from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp import SftpStore
 
 
-def check(params: Params, check_mode: bool) -> ModuleResult:
+def check(params: Params, check_mode: bool, runner: ModuleRunner) -> ModuleResult:
     """Go the way that the module's options describe."""
-    store = SftpStore(sftp_from(params, check_mode=check_mode))
+    store = SftpStore(sftp_from(params, check_mode=check_mode), runner.stopping)
     try:
         report = probe(
             store,
@@ -209,7 +211,7 @@ def main() -> t.NoReturn:
         },
         supports_check_mode=True,
     )
-    run_module(module, lambda runner: check(module.params, module.check_mode))
+    run_module(module, lambda runner: check(module.params, module.check_mode, runner))
 
 
 if __name__ == "__main__":

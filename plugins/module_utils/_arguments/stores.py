@@ -13,6 +13,7 @@ import typing as t
 
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import Params, Spec, directory_from, duration_of
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
+from ansible_collections.lastgood.database.plugins.module_utils._process import Runner
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 
 if t.TYPE_CHECKING:
@@ -48,15 +49,15 @@ _AMOUNT = re.compile(r"([0-9]{1,9})([KMG])")
 _AMOUNTS = {"K": 1024, "M": 1024**2, "G": 1024**3}
 
 
-def store_from(params: Params, *, check_mode: bool, is_stopped: t.Callable[[], bool] = lambda: False) -> LocalStore | SftpStore:
-    """Return the store that is meant by ``directory`` or by ``sftp``."""
+def store_from(params: Params, *, check_mode: bool, runner: Runner) -> LocalStore | SftpStore:
+    """Return the store that ``directory`` or ``sftp`` names. The runner ends waits in it when the run is stopped."""
     if params["sftp"] is None:
-        return LocalStore(directory_from(params), is_stopped=is_stopped)
+        return LocalStore(directory_from(params), is_stopped=runner.is_stopped)
     from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp import (
         SftpStore,
     )  # loaded only where one is asked for
 
-    return SftpStore(sftp_from(params["sftp"], check_mode=check_mode))
+    return SftpStore(sftp_from(params["sftp"], check_mode=check_mode), runner.stopping)
 
 
 def sftp_from(params: Params, *, check_mode: bool) -> SftpSettings:
@@ -72,18 +73,32 @@ def sftp_from(params: Params, *, check_mode: bool) -> SftpSettings:
         )
     if params["auth_method"] == "password" and params["password"] is None:
         raise ArgumentInvalid("auth_method is password, and there is no password.", "Give it, or take another method.")
-    if not params["remote_directory"]:
-        raise ArgumentInvalid("remote_directory is empty.", "Name a directory; a dot is the one after the login.")
+    directory = _remote_directory(params["remote_directory"])
     timeout = duration_of("timeout", params["timeout"]).total_seconds()
     if not timeout:
         raise ArgumentInvalid("timeout is 0, and no server answers in no time.", "Give a longer one, such as 30s.")
     from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.settings import SftpSettings
 
     return SftpSettings(
-        **{option: params[option] for option in SFTP_SPEC if option != "timeout"},
+        **{option: params[option] for option in SFTP_SPEC if option not in ("timeout", "remote_directory")},
         timeout=timeout,
+        remote_directory=directory,
         remembers=not check_mode,
     )
+
+
+def _remote_directory(text: str) -> str:
+    """Return the directory as SFTP has it: a relative path begins in the account's home, which no server calls ``~``."""
+    if not text:
+        raise ArgumentInvalid("remote_directory is empty.", "Name a directory; a dot is the one after the login.")
+    if not text.startswith("~"):
+        return text
+    home, _slash, below = text.partition("/")
+    if home != "~":
+        raise ArgumentInvalid(
+            f"remote_directory is {text!r}, and SFTP knows the home of no other account.", "Give an absolute path."
+        )
+    return below.lstrip("/") or "."
 
 
 def bandwidth_from(params: Params) -> int | None:

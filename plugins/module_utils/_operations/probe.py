@@ -22,6 +22,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
 from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp import SftpStore
 
 _PROBE_BYTES = 64 * 1024
+_MANIFEST = b"{}\n"  # stands for one
 
 
 @dataclass
@@ -91,28 +92,46 @@ def _probe(store: SftpStore, report: Report, create_directory: bool, write_probe
 
 
 def _write_and_read(store: SftpStore, report: Report) -> None:
+    """Do with a small file what an upload does with a backup, and a prune after it, by the same methods of the store."""
     # Hidden, and no backup by its name, should we be killed in between.
     name, data = f".lastgood-probe-{os.urandom(8).hex()}", os.urandom(_PROBE_BYTES)
+    partial, sidecar, half = f"{name}.partial", f"{name}.json", len(data) // 2
+
+    def write() -> None:
+        if store.facts(partial) is not None or store.taken(name):  # what does not exist has to be known as such
+            raise StoreFailed(f"{store.path(partial)} can't exist, and the server says that it does.", "Use another server.")
+        store.write_from(partial, 0, [memoryview(data)[:half]])
+        store.write_from(partial, half, [memoryview(data)[half:]])  # as an upload goes on that was cut off
+        store.check_size(partial, len(data))
 
     def read_back() -> None:
-        if store.read(name, len(data) + 1) != data:
+        if b"".join(map(bytes, store.chunks(partial))) != data or store.read(partial, len(data) + 1) != data:
             raise ReadBackDiffers(
-                f"What was written to {store.path(name)} is read back as something else.",
+                f"What was written to {store.path(partial)} is read back as something else.",
                 "Look at the server's disk, and at what stands between.",
             )
+
+    def rename() -> None:
+        store.add(sidecar, _MANIFEST)
+        store.publish(partial, name, len(data))
+        store.replace(sidecar, _MANIFEST * 2)
+        if store.read(sidecar, len(_MANIFEST) * 3) != _MANIFEST * 2:
+            raise ReadBackDiffers(f"{store.path(sidecar)} was replaced, and has not changed.", "Look at the server's disk.")
 
     if (problem := _why_not_removed(store, name)) is not None:
         store.warnings.append(f"No file was written to see whether that works, for the account may delete none: {problem}")
         return
     report.values["writable"] = False
     try:
-        report.take("write", lambda: store.write(name, data))
+        report.take("write", write)
         report.values["writable"] = True
         report.take("read_back", read_back)
+        report.take("rename", rename)
+        report.take("remove", lambda: _remove(store, name, sidecar))
     except BackupError:
-        _remove_quietly(store, name)
+        for each in (name, sidecar, partial):
+            _remove_quietly(store, each)
         raise
-    report.take("remove", lambda: _remove(store, name))
 
 
 def _why_not_removed(store: SftpStore, name: str) -> str | None:
@@ -124,8 +143,12 @@ def _why_not_removed(store: SftpStore, name: str) -> str | None:
     return None
 
 
-def _remove(store: SftpStore, name: str) -> None:
-    store.remove(name)
+def _remove(store: SftpStore, *names: str) -> None:
+    for name in names:
+        if not store.remove(name):
+            raise StoreFailed(
+                f"{store.path(name)} was deleted by something else.", "See what moves, collects or deletes files on the server."
+            )
 
 
 def _remove_quietly(store: SftpStore, name: str) -> None:

@@ -451,10 +451,14 @@ class _Sending:
             store.remove(sidecar)
         there = store.read(sidecar, LARGEST_MANIFEST + 1)
         if there is None:
-            store.add(sidecar, _for_a_copy(self._backup).to_bytes())
+            there = _for_a_copy(self._backup).to_bytes()
+            store.add(sidecar, there)
         elif from_bytes(there).payload_sha256 != self._backup.manifest.payload_sha256:
             raise _conflict(store.path(self._name))
-        store.rename(self._partial, self._name)
+        if store.taken(self._name):
+            raise _conflict(store.path(self._name))
+        store.publish(self._partial, self._name, self._backup.size_bytes)
+        store.check_size(sidecar, len(there))  # after the payload has its name, something may still have taken it
 
 
 class _Window:

@@ -180,7 +180,7 @@ class SftpStore:
     def replace(self, name: str, data: bytes, like: str | None = None) -> None:
         if not self._replaces(name, data):
             self._exchange(name, data)
-        self._check_size(name, len(data))
+        self.check_size(name, len(data))
 
     def _replaces(self, name: str, data: bytes) -> bool:
         """Replace a file in one step, and return whether the server does that: some say so, and refuse it each time."""
@@ -213,11 +213,11 @@ class SftpStore:
     def publish(self, partial: str, name: str, size: int) -> None:
         """Give a whole file its final name, and see that it has it. Raises StoreFailed where the name is taken."""
         if self.taken(name):  # not every server refuses to replace a file
-            raise StoreFailed(f"{self.path(name)} is there already.", "See who else writes to this directory.")
+            raise StoreFailed(f"{self.path(name)} exists already.", "Find out who else writes to this directory.")
         self.rename(partial, name)
-        self._check_size(name, size)
+        self.check_size(name, size)
 
-    def _check_size(self, name: str, size: int) -> None:
+    def check_size(self, name: str, size: int) -> None:
         """See that the server shows a file under its final name, with its size."""
         facts = self.facts(name)
         if facts is None or facts.size_bytes != size:

@@ -17,7 +17,7 @@ from ansible_collections.lastgood.database.tests.support.modules import Outcome,
 from ansible_collections.lastgood.database.tests.support.sftp import PASSPHRASE, SftpServer, make_key, sftp_server
 
 CONNECTING = ["resolve", "connect", "host_key", "authenticate", "open_sftp"]
-ALL = [*CONNECTING, "directory", "write", "read_back", "remove"]
+ALL = [*CONNECTING, "directory", "write", "read_back", "rename", "remove"]
 
 
 def steps_of(outcome: Outcome) -> list[str]:
