@@ -69,6 +69,11 @@ class SftpServer:
         """Its public key, as ``type base64``."""
         return " ".join((self.folder / f"host_{kind}.pub").read_text().split()[:2])
 
+    def fingerprint(self, kind: str) -> str:
+        """Its public key, as ``SHA256:...``."""
+        told = subprocess.run(("ssh-keygen", "-lf", self.folder / f"host_{kind}.pub"), check=True, capture_output=True, text=True)
+        return told.stdout.split()[1]
+
     def options(self, directory: Path | str, **over: Any) -> dict[str, Any]:
         return {
             "host": "127.0.0.1",
