@@ -190,6 +190,21 @@ class RunningProgram:
         with self._guard:
             signal_family(family | self._family(), signal.SIGKILL)
 
+    def kill(self) -> None:
+        """End the program at once, and wait until it has ended.
+
+        What it started is ended first: the first process of a PID namespace takes all others with it, and whoever waits for it
+        ends after them.
+        """
+        deadline = time.monotonic() + KILL_AFTER_SECONDS
+        while self._thread.is_alive():
+            with self._guard:
+                self._stopped = True
+                family = self._family()
+                started = {pid for pid in family if self._process is not None and pid.number != self._process.pid}
+                signal_family(started if started and time.monotonic() < deadline else family, signal.SIGKILL)
+            self._thread.join(_POLL_SECONDS)
+
     def _ask_to_end(self) -> set[Pid]:
         family = self._family()
         signal_family(family, signal.SIGTERM)
@@ -273,25 +288,6 @@ def signal_family(family: t.Iterable[Pid], number: int) -> None:
         if found is not None and found[1] == pid:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid.number, number)
-
-
-def end_processes_in(directory: str, uid: int) -> None:
-    """End the processes of a user that work in a directory, or below it, whoever started them. One that stays is killed."""
-    deadline = time.monotonic() + KILL_AFTER_SECONDS
-    signal_family(_working_in(directory, uid), signal.SIGQUIT)
-    while (family := _working_in(directory, uid)) and time.monotonic() < deadline:
-        time.sleep(_POLL_SECONDS)
-    signal_family(family, signal.SIGKILL)
-
-
-def _working_in(directory: str, uid: int) -> set[Pid]:
-    found = set()
-    for number in map(int, filter(str.isdecimal, os.listdir("/proc"))):
-        with contextlib.suppress(OSError):
-            place = os.readlink(f"/proc/{number}/cwd")
-            if f"{place}/".startswith(f"{directory}/") and os.stat(f"/proc/{number}").st_uid == uid:
-                found |= {pid for _parent, pid in filter(None, [_look_at(number)])}
-    return found
 
 
 def _look_at(number: int) -> tuple[int, Pid] | None:

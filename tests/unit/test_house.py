@@ -31,6 +31,7 @@ FLOORS = [
     "module_utils._metadata",
     "module_utils._stores",
     "module_utils._stopping",
+    "module_utils._sandbox",
     "module_utils._process",
     "module_utils._lane",
     "module_utils._errors",

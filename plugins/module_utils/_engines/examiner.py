@@ -23,7 +23,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._process import 
 
 
 class Examiner:
-    """Makes the examinations of one run. What they share, such as a server to restore into, ends with ``close``."""
+    """Makes the examinations of one run."""
 
     def __init__(self, options: ExaminationOptions, runner: Runner, clock: Clock) -> None:
         self._options = options
@@ -36,6 +36,3 @@ class Examiner:
         if manifest.engine == PostgresqlEngine.name:
             return PostgresqlExamination(self._options, manifest, self._runner, self._servers, self._clock)
         return SqliteExamination(self._runner.is_stopped) if manifest.engine == SqliteEngine.name else None
-
-    def close(self) -> None:
-        self._servers.close()

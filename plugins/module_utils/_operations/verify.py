@@ -169,28 +169,27 @@ class Report:
 def verify(request: VerifyRequest, runner: Runner, clock: Clock, *, check_mode: bool) -> Report:
     """Look at each backup, the oldest first, and write down what was found. In check mode nothing is written."""
     report = Report()
-    with contextlib.closing(Examiner(request.options, runner, clock)) as examiner:
-        verifier = _Verifier(request, runner, examiner)
-        for backup in sorted(_selected(request, clock()), key=age_order):
-            began = time.monotonic()
-            try:
-                finding = verifier.judge(backup)
-            except Interrupted as error:
-                report.ended_by = error
-                break
-            except _StoreLost as lost:
-                report.judged.append(Judged(backup, backup, Finding(request.level, "inconclusive", str(lost.error))))
-                report.ended_by = lost.error
-                break
-            seconds = time.monotonic() - began
-            try:
-                judged = _note(request.store, backup, finding, clock(), check_mode=check_mode)
-            except BackupError as error:
-                judged = Judged(backup, backup, finding)
-                report.ended_by = error
-            report.judged.append(dataclasses.replace(judged, seconds=seconds))
-            if report.ended_by is not None:
-                break
+    verifier = _Verifier(request, runner, Examiner(request.options, runner, clock))
+    for backup in sorted(_selected(request, clock()), key=age_order):
+        began = time.monotonic()
+        try:
+            finding = verifier.judge(backup)
+        except Interrupted as error:
+            report.ended_by = error
+            break
+        except _StoreLost as lost:
+            report.judged.append(Judged(backup, backup, Finding(request.level, "inconclusive", str(lost.error))))
+            report.ended_by = lost.error
+            break
+        seconds = time.monotonic() - began
+        try:
+            judged = _note(request.store, backup, finding, clock(), check_mode=check_mode)
+        except BackupError as error:
+            judged = Judged(backup, backup, finding)
+            report.ended_by = error
+        report.judged.append(dataclasses.replace(judged, seconds=seconds))
+        if report.ended_by is not None:
+            break
     return report
 
 

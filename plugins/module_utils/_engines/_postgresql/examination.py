@@ -89,17 +89,17 @@ class PostgresqlExamination:
                 "In check mode nothing is restored into a server that others use.",
                 "Run it without, or leave the options of the login out for a server of the drill's own.",
             )
-        throwaway = login is None
-        if login is None:
-            postgres = choose_program(self._runner, SERVER, *self._dump_version(), bin_directory)
-            login, bin_directory = self._servers.login(postgres), os.path.dirname(postgres.path)
-        drill = (
-            drilling_globals(login)
-            if is_globals
-            else drilling(login, self._runner, self._manifest, self._clock(), bin_directory, throwaway=throwaway)
-        )
-        with drill as look:
-            yield look
+        with contextlib.ExitStack() as stack:
+            throwaway = login is None
+            if login is None:
+                postgres = choose_program(self._runner, SERVER, *self._dump_version(), bin_directory)
+                login, bin_directory = stack.enter_context(self._servers.started(postgres)), os.path.dirname(postgres.path)
+            drill = (
+                drilling_globals(login)
+                if is_globals
+                else drilling(login, self._runner, self._manifest, self._clock(), bin_directory, throwaway=throwaway)
+            )
+            yield stack.enter_context(drill)
 
     def _dump_version(self) -> tuple[str, int]:
         """Return the version whose programs can read the dump, and its major: the server's or pg_dump's, which is newer."""
