@@ -11,7 +11,7 @@ PYTEST := $(RUN) python -m pytest -p ansible_collections.lastgood.database.tests
 SETUP := python3 -B tools/setup.py $(if $(PYTHON),--python $(PYTHON))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lint types sanity unit integration molecule matrix quick test bench build clean .demo .dev
+.PHONY: help setup demo lint types sanity unit integration sweep molecule matrix quick test bench build clean .demo .dev
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,7 +34,10 @@ unit: .dev ## unit tests
 	@$(PYTEST) -n auto tests/unit
 
 integration: .dev ## tests against real databases
-	@$(PYTEST) -n auto tests/integration
+	@$(PYTEST) -n auto tests/integration tests/sweep
+
+sweep: .dev ## make every call of every operation fail, fall short, or bring a signal: hours
+	@SWEEP=all $(PYTEST) -n auto -rP tests/sweep
 
 molecule: .dev ## the role's scenario
 	@$(RUN) molecule test -s default

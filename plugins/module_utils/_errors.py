@@ -397,9 +397,13 @@ class StoreFailed(StoreError):
     code = "store_failed"
 
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_EXHAUSTED = (errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+
+
 @contextlib.contextmanager
 def host_errors() -> t.Iterator[None]:
-    """Raise what Python says of a host without memory or threads as HostExhausted."""
+    """Raise what Python says of a host without memory or threads as HostExhausted, and a failed system call as StoreFailed."""
     try:
         yield
     except MemoryError as error:
@@ -408,9 +412,11 @@ def host_errors() -> t.Iterator[None]:
         if "start new thread" not in str(error):
             raise
         raise HostExhausted(str(error)) from error
-
-
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    except OSError as error:
+        if error.errno in _EXHAUSTED:
+            raise HostExhausted(str(error)) from error
+        with store_errors("A call of the operating system failed" if error.filename is None else f"Using {error.filename!r}"):
+            raise
 
 
 @contextlib.contextmanager

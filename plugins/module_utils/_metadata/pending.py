@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import time
 import typing as t
 from datetime import datetime, timedelta
@@ -28,7 +27,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
 from ansible_collections.lastgood.database.plugins.module_utils._process import write_all
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
-from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore, wait_for_lock
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore, close_quietly, wait_for_lock
 
 _POLL_SECONDS = 0.2
 
@@ -93,7 +92,7 @@ class Pending:
         with contextlib.ExitStack() as stack:
             for name, descriptor in ((self._partial, self._descriptor), (self._copy, self._copy_descriptor)):
                 if descriptor is not None:
-                    stack.callback(os.close, descriptor)
+                    stack.callback(close_quietly, descriptor)
                     stack.callback(self._store.remove, name)
 
 

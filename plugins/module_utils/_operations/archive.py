@@ -44,7 +44,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalo
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import LARGEST_MANIFEST
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import PARTIAL_SUFFIX, is_reserved, manifest_name
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
-from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore, close_quietly
 
 INDEX_NAME = "index.json"
 INDEX_VERSION = 1
@@ -314,7 +314,7 @@ def _apply(request: ArchiveRequest, plan: Plan, size: int) -> str:
     finally:
         if not committed and folder.taken(partial):
             folder.remove(partial)
-        os.close(descriptor)
+        close_quietly(descriptor)
 
 
 def _payload(store: Store, item: Item) -> t.Iterator[Chunk]:

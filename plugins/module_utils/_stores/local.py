@@ -72,7 +72,7 @@ class LocalStore:
 
     def close(self) -> None:
         if self._descriptor is not None:
-            os.close(self._descriptor)
+            close_quietly(self._descriptor)
             self._descriptor = None
 
     def exists(self) -> bool:
@@ -113,7 +113,7 @@ class LocalStore:
                 with os.scandir(descriptor) as entries:
                     return [entry.name for entry in entries if entry.is_file(follow_symlinks=False)]
             finally:
-                os.close(descriptor)
+                close_quietly(descriptor)
 
     def facts(self, name: str) -> FileFacts | None:
         try:
@@ -139,7 +139,7 @@ class LocalStore:
         except OSError:
             return None
         finally:
-            os.close(descriptor)
+            close_quietly(descriptor)
 
     def facts_of(self, names: t.Iterable[str]) -> t.Iterator[FileFacts | None]:
         return map(self.facts, names)
@@ -157,7 +157,7 @@ class LocalStore:
                         raise Interrupted(f"The run was ended while {self.path(name)} was read.", "Run it again.")
                     yield buffer[:count]
             finally:
-                os.close(descriptor)
+                close_quietly(descriptor)
 
     @contextlib.contextmanager
     def lock(self, seconds: float = LOCK_SECONDS) -> t.Iterator[None]:
@@ -173,7 +173,7 @@ class LocalStore:
                 )
             yield
         finally:
-            os.close(descriptor)
+            close_quietly(descriptor)
 
     def _open_lock(self) -> int:
         """Open the lock's file, and make it where there is none, for whoever owns the backups: they must be able to take it."""
@@ -194,7 +194,7 @@ class LocalStore:
             if found.st_uid == os.geteuid() and not found.st_size:  # of an empty file there is nothing to give away
                 self._give_lock_away(descriptor)
             return descriptor
-        os.close(descriptor)
+        close_quietly(descriptor)
         raise StoreFailed(
             f"{self.path(LOCK_NAME)} is no lock file of ours: it is no regular file, or has another name as well.",
             "See who put it there, and remove it.",
@@ -221,7 +221,7 @@ class LocalStore:
                 self.remove(partial)
                 raise
             finally:
-                os.close(descriptor)
+                close_quietly(descriptor)
 
     def remove(self, name: str) -> bool:
         with store_errors(f"Deleting {self.path(name)}"):
@@ -248,7 +248,7 @@ class LocalStore:
             # Between the two somebody may have taken it for a dead run's.
             if wait_for_lock(descriptor, 0) and os.fstat(descriptor).st_nlink:
                 return descriptor
-            os.close(descriptor)
+            close_quietly(descriptor)
             return None
 
     def unnamed_file(self) -> int:
@@ -298,7 +298,7 @@ class LocalStore:
         try:
             return not wait_for_lock(descriptor, 0)
         finally:
-            os.close(descriptor)
+            close_quietly(descriptor)
 
     def free_bytes(self) -> int:
         """Return how much room there is for us."""
@@ -319,7 +319,7 @@ class LocalStore:
             os.unlink(name, dir_fd=self._directory())
             return True
         finally:
-            os.close(descriptor)
+            close_quietly(descriptor)
 
     def _is(self, name: str, descriptor: int) -> bool:
         try:
@@ -331,7 +331,7 @@ class LocalStore:
         """Open a regular file for reading, and nothing else: from a fifo one would get what is not stored."""
         descriptor = os.open(name, _READ_FLAGS, dir_fd=self._directory())
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            os.close(descriptor)
+            close_quietly(descriptor)
             raise OSError(errno.EINVAL, "not a regular file")
         return descriptor
 
@@ -368,7 +368,7 @@ class LocalStore:
             try:
                 _apply_owner(descriptor, self._attributes)
             finally:
-                os.close(descriptor)
+                close_quietly(descriptor)
 
     def _attributes_of(self, name: str) -> FileAttributes:
         found = os.stat(name, dir_fd=self._directory(), follow_symlinks=False)
@@ -379,6 +379,12 @@ def _apply_owner(descriptor: int, attributes: FileAttributes) -> None:
     uid, gid = attributes.uid, attributes.gid
     if uid is not None or gid is not None:
         os.fchown(descriptor, -1 if uid is None else uid, -1 if gid is None else gid)
+
+
+def close_quietly(descriptor: int) -> None:
+    """Close a descriptor that has nothing to lose: what was written through it is on the disk, or was given up."""
+    with contextlib.suppress(OSError):
+        os.close(descriptor)
 
 
 def wait_for_lock(descriptor: int, seconds: float, is_stopped: t.Callable[[], bool] = lambda: False) -> bool:

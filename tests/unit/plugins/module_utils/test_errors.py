@@ -15,9 +15,11 @@ from ansible_collections.lastgood.database.plugins.module_utils import _errors
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     BackupError,
     ConnectionFailed,
+    HostExhausted,
     NoSpace,
     SeveralFailed,
     StoreFailed,
+    host_errors,
     store_errors,
 )
 
@@ -127,6 +129,14 @@ def test_whatever_else_the_system_says_is_an_error_of_the_store(tmp_path: Path) 
 def test_an_error_without_a_number_has_its_own_words() -> None:
     with pytest.raises(StoreFailed, match=r"^Reading x: it went wrong\."), store_errors("Reading x"):
         raise OSError("it went wrong")
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"), [(errno.EIO, StoreFailed), (errno.ENOSPC, NoSpace), (errno.EMFILE, HostExhausted)], ids=str
+)
+def test_a_call_of_the_system_that_nobody_foresaw_has_a_code_as_well(number: int, kind: type[BackupError]) -> None:
+    with pytest.raises(kind, match=os.strerror(number)), host_errors():
+        raise OSError(number, os.strerror(number))
 
 
 @pytest.mark.parametrize("error", [NoSpace("Full.", "Make room."), KeyError("x"), ValueError("x")])

@@ -1,0 +1,204 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Whatever goes wrong in an operation: the last good backup survives, and what is said is so.
+
+SWEEP=all tries every fault, which takes hours; without it a share of them, the same ones each time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.lastgood.database.tests.support.modules import run_module
+from ansible_collections.lastgood.database.tests.support.postgresql import VERSIONS, login
+from tests.sweep.sweep import Laboratory, Outcome, Scenario, laboratory, payloads, sweep
+from tools.throwaway_postgresql import Server, installation
+
+SHARE = None if os.environ.get("SWEEP") == "all" else 12
+DATABASE = "app"
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laboratory]:
+    with laboratory(tmp_path_factory.mktemp("shim")) as running:
+        yield running
+
+
+def assert_clean(lab: Laboratory, scenario: Scenario) -> None:
+    figures = sweep(lab, scenario, share=SHARE)
+    print(figures)
+    assert not figures.violations, "\n".join(figures.violations)
+
+
+# --- SQLite ----------------------------------------------------------------------------------------
+
+
+def fill(path: Path, rows: int) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as database, database:
+        database.execute("create table if not exists t (n integer primary key, body text)")
+        database.executemany("insert or replace into t values (?, ?)", [(n, "x" * 100) for n in range(rows)])
+
+
+def rows(path: Path) -> int | None:
+    """How many rows a database has, None where it is none."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+            return int(database.execute("select count(*) from t").fetchone()[0])
+    except sqlite3.Error:
+        return None
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three backups of an SQLite database, which has changed since."""
+    folder = tmp_path / "place"
+    folder.mkdir()
+    for count in (10, 20, 30):
+        fill(folder / "app.db", count)
+        assert run_module("db_backup", **dumping(folder)).changed
+    fill(folder / "app.db", 40)
+    return folder
+
+
+def dumping(folder: Path) -> dict[str, object]:
+    return {
+        "engine": "sqlite",
+        "directory": str(folder / "backups"),
+        "databases": [str(folder / "app.db")],
+        "origin": "db1",
+    }
+
+
+def test_a_dump_of_sqlite(lab: Laboratory, folder: Path) -> None:
+    assert_clean(lab, Scenario("dump, sqlite", folder, "db_backup", dumping(folder)))
+
+
+def test_a_dump_of_sqlite_that_finds_no_change(lab: Laboratory, folder: Path) -> None:
+    run_module("db_backup", **dumping(folder))
+    assert_clean(lab, Scenario("dump of the same, sqlite", folder, "db_backup", dumping(folder)))
+
+
+def test_a_prune(lab: Laboratory, folder: Path) -> None:
+    oldest = frozenset(sorted(payloads(folder / "backups"))[:-1])
+    options = {"directory": str(folder / "backups"), "keep_last": 1}
+    assert_clean(lab, Scenario("prune", folder, "backup_prune", options, may_delete=oldest))
+
+
+def test_an_archive(lab: Laboratory, folder: Path) -> None:
+    options = {"directory": str(folder / "backups"), "dest": str(folder / "all.zip")}
+    assert_clean(lab, Scenario("archive", folder, "backup_archive", options))
+
+
+@pytest.mark.parametrize("level", ["checksum", "structure"])
+def test_a_verify_of_sqlite(lab: Laboratory, folder: Path, level: str) -> None:
+    options = {"directory": str(folder / "backups"), "level": level}
+    assert_clean(lab, Scenario(f"verify {level}, sqlite", folder, "backup_verify", options))
+
+
+def test_facts(lab: Laboratory, folder: Path) -> None:
+    options = {"directory": str(folder / "backups"), "checksum": True}
+    assert_clean(lab, Scenario("facts", folder, "backup_facts", options))
+
+
+def test_a_restore_of_sqlite(lab: Laboratory, folder: Path) -> None:
+    path = folder / "app.db"
+
+    def leaves(outcome: Outcome) -> list[str]:
+        found = rows(path)
+        wrong = [] if found in (30, 40) else [f"the database has {found} rows"]
+        if not outcome.killed and bool(outcome.result.get("changed")) != (found == 30):
+            wrong.append(f"changed is {outcome.result.get('changed')} with {found} rows; {outcome.stdout[-300:]}")
+        return wrong
+
+    options = {
+        "engine": "sqlite",
+        "directory": str(folder / "backups"),
+        "database": str(path),
+        "source_database": "app.db",
+        "if_exists": "replace",
+    }
+    assert_clean(lab, Scenario("restore, sqlite", folder, "db_restore", options, leaves=leaves))
+
+
+# --- PostgreSQL ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    if not VERSIONS:
+        pytest.skip("no PostgreSQL server on this machine")
+    with Server.start(installation(VERSIONS[-1])) as running:
+        running.create_database(DATABASE)
+        running.psql("create table t as select n from generate_series(1, 10) n", DATABASE)
+        yield running
+
+
+@pytest.fixture
+def site(server: Server, tmp_path: Path) -> Path:
+    """Two backups of a PostgreSQL database, which has changed since."""
+    folder = tmp_path / "place"
+    folder.mkdir()
+    for _number in range(2):
+        server.psql("insert into t values (0)", DATABASE)
+        assert run_module("db_backup", **backing_up(server, folder)).changed
+    server.psql("insert into t values (0)", DATABASE)
+    return folder
+
+
+def backing_up(server: Server, folder: Path) -> dict[str, object]:
+    return {"directory": str(folder / "backups"), "databases": [DATABASE], "origin": "db1", **login(server)}
+
+
+def databases(server: Server) -> set[str]:
+    return set(server.psql("select datname from pg_database").split())
+
+
+@pytest.mark.parametrize("form", ["custom", "plain"])
+def test_a_dump_of_postgresql(lab: Laboratory, server: Server, site: Path, form: str) -> None:
+    options = {**backing_up(server, site), "format": form, "include_globals": True}
+    assert_clean(lab, Scenario(f"dump {form}, postgresql", site, "db_backup", options))
+
+
+def test_a_restore_of_postgresql(lab: Laboratory, server: Server, site: Path) -> None:
+    def count() -> int:
+        return int(server.psql("select count(*) from t", DATABASE))
+
+    backed_up = count() - 1
+
+    def reset() -> None:
+        if count() == backed_up:
+            server.psql("insert into t values (0)", DATABASE)
+
+    def leaves(outcome: Outcome) -> list[str]:
+        found = count()
+        wrong = [] if found in (backed_up, backed_up + 1) else [f"the database has {found} rows"]
+        if not outcome.killed:
+            if bool(outcome.result.get("changed")) != (found == backed_up):
+                wrong.append(f"changed is {outcome.result.get('changed')} with {found} rows; {outcome.stdout[-300:]}")
+            wrong += [f"the database {name} is left" for name in databases(server) - there]
+        return wrong
+
+    there = databases(server)
+    options = {
+        "directory": str(site / "backups"),
+        "database": DATABASE,
+        "if_exists": "replace",
+        "terminate_sessions": True,
+        **login(server),
+    }
+    scenario = Scenario("restore, postgresql", site, "db_restore", options, reset=reset, leaves=leaves)
+    assert_clean(lab, scenario)
+    assert databases(server) == there
+
+
+def test_a_verify_of_postgresql(lab: Laboratory, server: Server, site: Path) -> None:
+    options = {"directory": str(site / "backups"), "level": "structure", "bin_directory": login(server)["bin_directory"]}
+    assert_clean(lab, Scenario("verify structure, postgresql", site, "backup_verify", options))
