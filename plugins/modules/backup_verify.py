@@ -56,6 +56,9 @@ options:
         block, without a server. A plain dump has to end with its trailer. Of an SQLite database, C(PRAGMA integrity_check)
         looks at a private copy, which needs room in the directory for temporary files (E(TMPDIR)). From an SFTP server each
         payload is read as it is with V(checksum), and nothing of it is kept.
+      - The check of an SQLite database gets 64 MiB of memory, and 60 seconds with one more for each MiB. A database that needs
+        more, or that uses what the host's SQLite does not have, is V(inconclusive). Values that break a rule of their table, such
+        as C(NOT NULL), are named in the detail, and the backup passes, because the database that was backed up has them too.
       - With V(structure) a backup without a manifest that is found whole gets one, and counts as good from then on. Nobody knows
         where it is from, so its origin and its instance are V(unknown). It never stands for a backup that
         M(lastgood.database.db_backup) made, and counts apart in retention.

@@ -137,8 +137,9 @@ options:
 notes:
   - Run it as a user who may read the database, with C(become_user). For a local PostgreSQL server that is usually V(postgres).
     For an SQLite file it must be the file's owner or V(root), since a stranger who reads a database in WAL mode leaves files
-    behind that lock the application out. V(root) opens it as its owner, who must be able to get at it. A file of V(root)'s own
-    is opened only where V(root) alone may write to its folder and those above.
+    behind that lock the application out. V(root) opens it with the rights of its owner alone, who must be able to get at it. A
+    file of V(root)'s own is opened only where V(root) alone may write to its folder and those above. V(root) follows a
+    symbolic link only if the link and its folder belong to V(root) or to the owner of the database.
   - The dump of an SQLite database first makes a copy of the file, so that for a while both have to fit into the directory.
 seealso:
   - module: lastgood.database.backup_facts

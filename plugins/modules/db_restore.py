@@ -127,8 +127,13 @@ notes:
     you trust, as a user who may do no more than he needs.
   - Stop the application before you restore an SQLite database. A process that has the file open is an error. Those of other
     users are seen by V(root) only.
-  - The file of an SQLite database keeps the owner and the mode that it has. A new one is V(0600) and belongs to the user who
-    restores.
+  - The file of an SQLite database keeps the owner, the group, the mode, the access control list and the extended attributes that
+    it has. A warning names an attribute that can't be kept. A new file is V(0600) and belongs to the user who restores.
+  - A symbolic link to the folder of an SQLite database is followed by V(root) only if the link and its folder belong to V(root)
+    or to the owner of the folder that it leads to.
+  - Where the host's SQLite can't check the restored database, since it is older than the application's or lacks one of its
+    functions, or since the check takes too much memory or time, the database is restored with a warning. So it is where
+    values break a rule of their table, such as C(NOT NULL), because the database that was backed up has them too.
 requirements:
   - pg_restore, and for plain dumps psql of August 2025 or later and pg_dump, of the server's major version, for PostgreSQL
 seealso:
