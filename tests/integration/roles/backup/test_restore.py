@@ -18,6 +18,8 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.lastgood.database.tests.support.modules import run_module
+from ansible_collections.lastgood.database.tests.support.postgresql import Site
+from ansible_collections.lastgood.database.tests.support.sftp import SftpServer
 
 PASSWORD = "c0rrect-horse"
 PLAY = """
@@ -93,3 +95,97 @@ def test_a_password_is_not_shown_however_much_is(tmp_path: Path, notes: Path) ->
     finished = play(tmp_path, {"backup_directory": str(tmp_path / "b"), "backup_restores": [down]}, "-vvv")
     assert finished.returncode == 2
     assert PASSWORD not in finished.stdout + finished.stderr
+
+
+# --- Another host's backups, and everything in one go ---------------------------------------------------------------
+
+
+def make_database(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE note (text TEXT)")
+        connection.execute("INSERT INTO note VALUES (?)", (text,))
+        connection.commit()
+
+
+def text_in(path: Path) -> str:
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        return str(connection.execute("SELECT text FROM note").fetchone()[0])
+
+
+def back_up(directory: Path, path: Path, **over: t.Any) -> None:
+    options = {"engine": "sqlite", "directory": str(directory), "databases": [str(path)], "origin": "db7", **over}
+    assert run_module("db_backup", **options).outcomes == ["created"]
+
+
+def test_another_hosts_backup_is_restored_from_a_shared_directory(tmp_path: Path) -> None:
+    for host in ("old", "db7"):
+        make_database(tmp_path / host / "shop.db", host)
+        back_up(tmp_path / "b", tmp_path / host / "shop.db", origin=host)
+    restores = [{"engine": "sqlite", "database": str(tmp_path / "new" / "shop.db")}]
+    (tmp_path / "new").mkdir()
+    variables = {"backup_directory": str(tmp_path / "b"), "backup_restores": restores}
+    assert play(tmp_path, variables).returncode == 2  # ambiguous
+    finished = play(tmp_path, {**variables, "backup_from_host": "old"})
+    assert finished.returncode == 0, finished.stdout
+    assert text_in(tmp_path / "new" / "shop.db") == "old"
+
+
+def test_another_hosts_backup_is_restored_from_its_directory_on_the_server(tmp_path: Path, sftp: SftpServer) -> None:
+    make_database(tmp_path / "shop.db", "of old")
+    back_up(tmp_path / "there" / "old", tmp_path / "shop.db", origin="by another name")
+    variables = {
+        "backup_read_from": "sftp",
+        "backup_sftp": sftp.options(tmp_path / "there"),
+        "backup_from_host": "old",
+        "backup_restores": [{"engine": "sqlite", "database": str(tmp_path / "new.db"), "source_database": "shop.db"}],
+    }
+    finished = play(tmp_path, variables)
+    assert finished.returncode == 0, finished.stdout
+    assert text_in(tmp_path / "new.db") == "of old"
+
+
+def test_all_restores_every_database_of_the_sources_and_leaves_what_exists(tmp_path: Path) -> None:
+    names = ("shop.db", "notes.db", "kept.db")
+    for name in names:
+        make_database(tmp_path / name, f"backup of {name}")
+        back_up(tmp_path / "b", tmp_path / name)
+    for name in names[:2]:
+        (tmp_path / name).unlink()
+    with contextlib.closing(sqlite3.connect(tmp_path / "kept.db")) as connection:
+        connection.execute("UPDATE note SET text = 'newer'")
+        connection.commit()
+    sources = [{"engine": "sqlite", "databases": [str(tmp_path / name) for name in names]}]
+    variables = {"backup_directory": str(tmp_path / "b"), "backup_restores": "all", "backup_sources": sources}
+    predicted = play(tmp_path, variables, "--check")
+    assert predicted.returncode == 0 and not (tmp_path / "shop.db").exists(), predicted.stdout
+    assert "would be restored from backup_shop.db_" in predicted.stdout
+    finished = play(tmp_path, variables)
+    assert finished.returncode == 0, finished.stdout
+    assert [text_in(tmp_path / name) for name in names] == ["backup of shop.db", "backup of notes.db", "newer"]
+    replacing = {"backup_restore_defaults": {"if_exists": "replace", "keep_old": True, "terminate_sessions": True}}
+    finished = play(tmp_path, {**variables, **replacing})
+    assert finished.returncode == 0, finished.stdout
+    assert text_in(tmp_path / "kept.db") == "backup of kept.db"
+    assert f"the old one is {tmp_path / 'kept.db'}" in finished.stdout
+
+
+def test_all_restores_a_cluster_with_its_roles(tmp_path: Path, site: Site) -> None:
+    site.sql("create table more (n int)")
+    assert site.back_up(include_globals=True, origin="db7").changed
+    site.server.psql(f'drop database "{site.database}"')
+    login = {"login_unix_socket": str(site.server.socket_directory), "login_port": site.server.port}
+    source = {**login, "login_user": site.server.user, "bin_directory": str(site.server.bin_directory)}
+    variables = {"backup_directory": str(site.directory), "backup_restores": "all", "backup_sources": [source]}
+    finished = play(tmp_path, variables)
+    assert finished.returncode == 0, finished.stdout
+    assert site.sql("select count(*) from more") == "0"
+
+
+def test_a_word_other_than_all_and_nothing_to_restore_are_errors(tmp_path: Path) -> None:
+    sources = [{"engine": "sqlite", "databases": ["/none.db"]}]
+    variables = {"backup_directory": str(tmp_path / "b"), "backup_sources": sources}
+    for restores, words in (("everything", "backup_restores"), ("all", "There is no good backup of any database")):
+        finished = play(tmp_path, {**variables, "backup_restores": restores})
+        assert finished.returncode == 2
+        assert words in finished.stdout
