@@ -54,6 +54,7 @@ class Login:
     ssl_cert: str | None = None
     ssl_key: str | None = None
     session_role: str | None = None
+    options: str | None = None
 
     def __repr__(self) -> str:
         """Return a text without the password."""
@@ -81,6 +82,7 @@ class Login:
             "sslrootcert": self.ca_cert,
             "sslcert": self.ssl_cert,
             "sslkey": self.ssl_key,
+            "options": self.options,
             "connect_timeout": _CONNECT_SECONDS,
             "fallback_application_name": _APPLICATION,
         }

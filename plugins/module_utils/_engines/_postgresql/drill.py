@@ -41,6 +41,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines._postgr
     tells_of_the_dump,
     without_names,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.protections import protected
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.remains import sweep
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.sql import quote_identifier
 from ansible_collections.lastgood.database.plugins.module_utils._engines.base import Found, Look
@@ -86,7 +87,7 @@ def drilling(
     """Restore a database's backup on a server; on one that is thrown away, with all the roles that it needs."""
     with contextlib.ExitStack() as stack:
         control = stack.enter_context(controlling(login))
-        login = login.reached(control)
+        login = protected(login.reached(control), control)
         check_version(control, manifest)
         check_room(control, manifest)
         speaks_english = _speaks_english(control)

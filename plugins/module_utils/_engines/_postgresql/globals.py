@@ -12,18 +12,25 @@ import re
 import typing as t
 
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql import databases
-from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.connection import execute, query
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.connection import execute
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.inside import (
+    role_names,
+    tablespace_names,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.sql import (
     NAME,
     Statements,
+    codec_of,
     unquote_identifier,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._errors import QueryFailed
 
 if t.TYPE_CHECKING:
     import psycopg2.extensions
 
 _OF_ROLE = re.compile(rf"(?:CREATE|ALTER|COMMENT ON|SECURITY LABEL FOR \S+ ON) ROLE ({NAME})(?! IN DATABASE)(?: .*)?", re.DOTALL)
 _MEMBERSHIP = re.compile(rf"GRANT {NAME} TO ({NAME})(?: .*)?", re.DOTALL)
+_GRANTED_BY = re.compile(rf" GRANTED BY {NAME}$")
 _TABLESPACE = re.compile(rf"(?:CREATE|ALTER|COMMENT ON|(?:GRANT|REVOKE) .* ON) TABLESPACE ({NAME}) .*", re.DOTALL)
 
 
@@ -31,6 +38,7 @@ class Globals:
     """Takes in what pg_dumpall wrote, and makes what a server lacks of it."""
 
     def __init__(self) -> None:
+        self.warnings: list[str] = []
         self._found: list[str] = []
         self._statements = Statements(self._found.append)
 
@@ -44,24 +52,57 @@ class Globals:
         A role that is there keeps its password, its attributes and its memberships.
         """
         self._statements.finish()
-        roles = {name for (name,) in query(connection, "SELECT rolname FROM pg_catalog.pg_roles")}
-        made = self._missing(_OF_ROLE, roles)
+        roles = role_names(connection)
+        made = [statement for statement in self._missing(_OF_ROLE, roles) if self._can_be_said(statement)]
+        memberships = [statement for statement in self._missing(_MEMBERSHIP, roles) if self._can_be_said(statement)]
         with databases.changing(connection):
-            for statement in (*made, *self._missing(_MEMBERSHIP, roles)):
+            for statement in made:
                 execute(connection, statement)
+            for statement in memberships:
+                self._grant(connection, statement)
         names = (unquote_identifier(match[1]) for match in map(_OF_ROLE.fullmatch, made) if match is not None)
         return list(dict.fromkeys(names))
 
+    def _can_be_said(self, statement: str) -> bool:
+        """Whether a statement is in the encoding that the dump has. Roles were made in databases of any."""
+        if not any("\ud800" <= character <= "\udfff" for character in statement):
+            return True
+        match = _OF_ROLE.fullmatch(statement) or _MEMBERSHIP.fullmatch(statement)
+        name = unquote_identifier(match[1]) if match is not None else ""
+        warning = f"The role {name} was left out: its name is in another encoding than the backup of the globals."
+        if warning not in self.warnings:
+            self.warnings.append(warning)
+        return False
+
+    def _grant(self, connection: psycopg2.extensions.connection, statement: str) -> None:
+        """Make a membership. Its grantor may be a role that the server has already, without the right to grant it."""
+        execute(connection, "SAVEPOINT membership")
+        try:
+            execute(connection, statement)
+        except QueryFailed as error:
+            without, count = _GRANTED_BY.subn("", statement)
+            if not count:
+                raise
+            execute(connection, "ROLLBACK TO SAVEPOINT membership")
+            execute(connection, without)
+            self.warnings.append(f"A membership has another grantor than it had ({statement}): {error.problem}")
+        execute(connection, "RELEASE SAVEPOINT membership")
+
     def apply_tablespaces(self, connection: psycopg2.extensions.connection, made: list[str]) -> None:
         """Make the tablespaces that are missing, and note in ``made`` which. The roles that they belong to come first."""
-        there = {name for (name,) in query(connection, "SELECT spcname FROM pg_catalog.pg_tablespace")}
+        there = tablespace_names(connection)
         for statement in self._missing(_TABLESPACE, there):
             execute(connection, statement)
             match = _TABLESPACE.fullmatch(statement)
             if statement.startswith("CREATE") and match is not None:
                 made.append(unquote_identifier(match[1]))
 
-    def _missing(self, pattern: re.Pattern[str], there: set[str]) -> list[str]:
-        """Return the statements about one that is not there."""
+    def _missing(self, pattern: re.Pattern[str], existing: set[bytes]) -> list[str]:
+        """Return the statements about one that does not exist."""
+        codec = codec_of(self._statements.encoding)
         matches = ((statement, pattern.fullmatch(statement)) for statement in self._found)
-        return [statement for statement, match in matches if match is not None and unquote_identifier(match[1]) not in there]
+        return [
+            statement
+            for statement, match in matches
+            if match is not None and unquote_identifier(match[1]).encode(codec, "surrogateescape") not in existing
+        ]

@@ -20,6 +20,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql import databases, remains
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.catalog_properties import properties_of
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.connection import (
     Login,
     connecting,
@@ -29,20 +30,27 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines._postgr
 )
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.content import take_out_restriction
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.globals import Globals
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.inside import (
+    can_say,
+    inside,
+    role_names,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.pooler import check_pooling
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.programs import Program, choose_program
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.properties import Properties
-from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.protections import (
-    program_environment,
-    protect_session,
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.protections import protect_session
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.sql import (
+    Statements,
+    codec_of,
+    quote_identifier,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.sql import Statements, quote_identifier
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     BackupError,
     ContentInvalid,
     Locked,
     ProgramFailed,
     ProgramMissing,
+    QueryFailed,
     RolesMissing,
     store_errors,
 )
@@ -59,7 +67,6 @@ from ansible_collections.lastgood.database.plugins.module_utils._process import 
 if t.TYPE_CHECKING:
     import psycopg2.extensions
 
-_LOCK_WAIT = "--lock-wait-timeout=60000"  # milliseconds
 _LACKS_PROPERTIES = "A plain dump does not say what belongs to the database itself, such as its settings and grants on it"
 # The lines by which a program tells of an error. Those after them repeat SQL and rows, and can hold passwords: of
 # subscriptions, foreign servers, users.
@@ -122,6 +129,7 @@ class NewDatabase:
         self._statements = Statements(self._look_at) if manifest.format == "plain" else None
         self._leads_out: str | None = None
         self._made = False
+        self._roles: dict[bytes, str] = {}  # that owners and grants need
         self._new_roles: list[str] = []
         self._new_tablespaces: list[str] = []
 
@@ -139,6 +147,7 @@ class NewDatabase:
     def fill(self) -> None:
         """Make it, and restore into it what was taken in."""
         self._new_roles = self._globals.apply_roles(self._control)
+        self.warnings += self._globals.warnings
         self._globals.apply_tablespaces(self._control, self._new_tablespaces)
         self._read_statements()
         self._check_roles()
@@ -149,20 +158,46 @@ class NewDatabase:
             self._run_pg_restore()
 
     def settle(self) -> None:
-        """Wait until the sessions of the program that filled it have ended: a name is changed only when there are none."""
+        """Do what can't be done when it gets its name, and wait until nobody is connected to it: only then it can get one."""
+        if not self._control_can_say(self._rest()):
+            with self._inside(self.name) as say:
+                for statement in self._rest():
+                    say(statement)
         databases.wait_until_gone(self._control, self.name)
         databases.end_sessions(self._control, self.name)
 
     def last_statements(self) -> list[str]:
         """Return what is done to it when it gets its name, in one transaction with that."""
+        no_mark = f"COMMENT ON DATABASE {quote_identifier(self.name)} IS NULL"
+        rest = self._rest() if self._control_can_say(self._rest()) else []
+        comment = self.properties.comment_as(self.name)
+        return [no_mark, *rest, *(comment if self._control_can_say(comment) else [])]
+
+    def finish(self, name: str) -> None:
+        """Do what takes a session on it, now that it has its name."""
+        comment = self.properties.comment_as(name)
+        if self._control_can_say(comment):
+            return
+        try:
+            with self._inside(name) as say:
+                for statement in comment:
+                    say(statement)
+        except BackupError as error:
+            self.warnings.append(f"The database {name} is restored without its comment: {error.problem}")
+
+    def _rest(self) -> list[str]:
+        """Return the statements for all that belongs to it but owner and comment."""
         name = quote_identifier(self.name)
+        comment = self.properties.comment_as(self.name)
         revoked = [f"REVOKE CONNECT ON DATABASE {name} FROM SESSION_USER"] if self.changes_role() else []
-        return [
-            f"COMMENT ON DATABASE {name} IS NULL",
-            *revoked,
-            f"GRANT CONNECT ON DATABASE {name} TO PUBLIC",
-            *self.properties.others_as(self.name),
-        ]
+        others = [statement for statement in self.properties.others_as(self.name) if statement not in comment]
+        return [*revoked, f"GRANT CONNECT ON DATABASE {name} TO PUBLIC", *others]
+
+    def _control_can_say(self, statements: t.Iterable[str]) -> bool:
+        return all(can_say(self._control, statement, self.properties.encoding) for statement in statements)
+
+    def _inside(self, name: str) -> t.ContextManager[t.Callable[[str], None]]:
+        return inside(self._filling.login, name, self.properties.encoding)
 
     def give_away(self) -> None:
         """Leave it, and the roles that it needs, to whoever uses it from now on."""
@@ -200,7 +235,8 @@ class NewDatabase:
     def _read_statements(self) -> None:
         """Find out what belongs to the database itself, and which roles are needed."""
         if self._statements is None:
-            self._read_script("pg_restore", ["--format=custom", *self._owner_arguments()], f"/dev/fd/{self._file}")
+            self._read_archive()
+            self._need_roles(self.properties.roles, self.properties.encoding)
             return
         self._statements.finish()
         if self._leads_out is not None:
@@ -208,45 +244,51 @@ class NewDatabase:
                 f"The dump has psql's command {self._leads_out}, which leads out of the database that is being restored.",
                 "Such a dump was made with --create: restore it by hand, on a server where that does no harm.",
             )
-        roles, source = self.properties.roles, self._properties_of
+        self._need_roles(self.properties.roles, self._statements.encoding)
+        self.properties = self._properties_of_target()
+        self._need_roles(self.properties.roles, self.properties.encoding)
+
+    def _properties_of_target(self) -> Properties:
+        """Return the properties of the database that a plain dump replaces: the dump has none."""
+        source = self._properties_of
         if source is None or not databases.exists(self._control, source):
             self.warnings.append(f"{_LACKS_PROPERTIES}: the new one has the server's defaults.")
-            return
-        # The one that is replaced has them.
-        self.properties = Properties()
-        self._read_script(
-            "pg_dump", [*self._role(), f"--dbname={self._conninfo(source)}", "--no-password", "--no-sync", _LOCK_WAIT]
-        )
-        self.properties.roles = roles | self.properties.database_roles
+            return Properties()
+        try:
+            properties = properties_of(self._control, source)
+        except QueryFailed as error:
+            self.warnings.append(f"{_LACKS_PROPERTIES}: the new one has the server's defaults, since {error.problem}")
+            return Properties()
         self.warnings.append(f"{_LACKS_PROPERTIES}: that was taken from the database {source} as it was.")
+        return properties
 
-    def _read_script(self, name: str, arguments: list[str], *operands: str) -> None:
-        program = self._program(name)
+    def _need_roles(self, roles: t.Iterable[str], encoding: str) -> None:
+        self._roles.update({role.encode(codec_of(encoding), "surrogateescape"): role for role in roles})
+
+    def _read_archive(self) -> None:
+        program = self._program("pg_restore")
         statements = Statements(self.properties.take)
-        with self._password() as (environment, descriptors):
 
-            def command_for(path: str, descriptor: int) -> Command:
-                return Command(
-                    (program.path, "--create", "--schema-only", f"--file={path}", *arguments, *operands),
-                    environment=environment,
-                    descriptors=(descriptor, self._file, *descriptors),
-                )
+        def command_for(path: str, descriptor: int) -> Command:
+            what = ("--format=custom", "--create", "--schema-only", f"--file={path}", *self._owner_arguments())
+            return Command((program.path, *what, f"/dev/fd/{self._file}"), descriptors=(descriptor, self._file))
 
-            os.lseek(self._file, 0, os.SEEK_SET)
-            buffer = memoryview(bytearray(CHUNK_BYTES))
-            with producing(self._runner, command_for) as producer:
-                while count := producer.readinto(buffer):
-                    statements.update(buffer[:count])
-                producer.finish()
+        os.lseek(self._file, 0, os.SEEK_SET)
+        buffer = memoryview(bytearray(CHUNK_BYTES))
+        with producing(self._runner, command_for) as producer:
+            while count := producer.readinto(buffer):
+                statements.update(buffer[:count])
+            producer.finish()
         statements.finish()
+        self.properties.encoding = statements.encoding
+
+    def _missing_roles(self) -> list[str]:
+        existing = role_names(self._control)
+        return sorted(role for name, role in self._roles.items() if name not in existing)
 
     def _check_roles(self) -> None:
-        there = {name for (name,) in query(self._control, "SELECT rolname FROM pg_catalog.pg_roles")}
-        missing = sorted(self.properties.roles - there)
-        if missing and self._filling.make_roles:
-            for role in missing:
-                execute(self._control, f"CREATE ROLE {quote_identifier(role)}")
-        elif missing:
+        missing = self._missing_roles()
+        if missing and not self._filling.make_roles:
             raise RolesMissing(
                 f"The backup's owners and grants need roles that the server lacks: {', '.join(missing)}.",
                 "Make them, restore them with include_globals, or leave owners and grants out with no_owner.",
@@ -266,8 +308,15 @@ class NewDatabase:
         if self.changes_role():
             execute(self._control, f"GRANT CONNECT ON DATABASE {name} TO SESSION_USER")
         execute(self._control, f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
-        for statement in self.properties.owner_as(self.name):
-            execute(self._control, statement)
+        made = [f"CREATE ROLE {quote_identifier(role)}" for role in self._missing_roles()]
+        statements = [*made, *self.properties.owner_as(self.name)]
+        if self._control_can_say(statements):
+            for statement in statements:
+                execute(self._control, statement)
+            return
+        with self._inside(self.name) as say:
+            for statement in statements:
+                say(statement)
 
     def _run_pg_restore(self) -> None:
         program = self._program("pg_restore")
@@ -353,13 +402,12 @@ class NewDatabase:
 
     @contextlib.contextmanager
     def _password(self) -> t.Iterator[tuple[dict[str, str], tuple[int, ...]]]:
-        """Give the environment and the descriptors that a program needs to log in, and to work undisturbed."""
-        protections = program_environment(self._control)
+        """Give the environment and the descriptors that a program needs to log in."""
         with password_file(self._filling.login) as password:
             if password is None:
-                yield protections, ()
+                yield {}, ()
             else:
-                yield {**protections, "PGPASSFILE": f"/dev/fd/{password}", "PGPASSWORD": ""}, (password,)
+                yield {"PGPASSFILE": f"/dev/fd/{password}", "PGPASSWORD": ""}, (password,)
 
 
 def _without_sql(words: str) -> str:

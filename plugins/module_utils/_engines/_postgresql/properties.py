@@ -27,6 +27,7 @@ class Properties:
     """Collects them from the statements of a dump, and gives them for a database of another name."""
 
     def __init__(self) -> None:
+        self.encoding = "UTF8"  # of the dump that the statements are from
         self.roles: set[str] = set()
         self.database_roles: set[str] = set()
         self.create: tuple[str, str] | None = None
@@ -68,6 +69,10 @@ class Properties:
     def others_as(self, name: str) -> list[str]:
         """Return the statements that give it all the rest."""
         return [parts if isinstance(parts, str) else _named(parts, name) for parts in self._others]
+
+    def comment_as(self, name: str) -> list[str]:
+        """Return the statement that gives it its comment, if it has one; it is among the rest, too."""
+        return [statement for statement in self.others_as(name) if statement.startswith("COMMENT ON DATABASE ")]
 
 
 def _named(parts: tuple[str, str], name: str) -> str:

@@ -13,11 +13,12 @@ What a session asks for when it starts wins over all of them.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import typing as t
 
-from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.connection import query
-from ansible_collections.lastgood.database.plugins.module_utils._errors import QueryFailed
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.connection import Login, connecting, query
+from ansible_collections.lastgood.database.plugins.module_utils._errors import ConnectionFailed, QueryFailed
 
 if t.TYPE_CHECKING:
     import psycopg2.extensions
@@ -57,17 +58,23 @@ def protect_session(connection: psycopg2.extensions.connection) -> None:
             _set(connection, name, value)
 
 
-def program_environment(connection: psycopg2.extensions.connection) -> dict[str, str]:
-    """Return the environment by which PostgreSQL's programs protect their sessions on the same server.
+def protected(login: Login, connection: psycopg2.extensions.connection) -> Login:
+    """Return the login by which other sessions on the same server, and PostgreSQL's programs, are protected, too.
 
-    Where the user may choose it, the server speaks English to them, so that what they say can be understood.
+    Where the user may choose it, the server speaks English to them, so that what they say can be understood. Many a pooler takes
+    no such options; then nothing is protected.
     """
     settings = _known(connection, _SETTINGS)
     [(is_superuser,)] = query(connection, _IS_SUPERUSER)
     if is_superuser:
         settings["lc_messages"] = "C"
     options = [os.environ.get("PGOPTIONS", ""), *(f"-c {name}={value}" for name, value in settings.items())]
-    return {"PGOPTIONS": " ".join(filter(None, options))}
+    result = dataclasses.replace(login, options=" ".join(filter(None, options)))
+    try:
+        with connecting(result):
+            return result
+    except ConnectionFailed:
+        return login
 
 
 def _known(connection: psycopg2.extensions.connection, settings: dict[str, str]) -> dict[str, str]:

@@ -32,6 +32,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines._postgr
     check_version,
     check_writable,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.protections import protected
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.swap import Names, Swap
 from ansible_collections.lastgood.database.plugins.module_utils._engines.base import Situation, Swapped
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
@@ -120,7 +121,8 @@ class PostgresqlRestoration:
         stamp: datetime,
         file: int,
     ) -> None:
-        self._options = options = dataclasses.replace(options, login=options.login.reached(control))
+        login = protected(options.login.reached(control), control)
+        self._options = options = dataclasses.replace(options, login=login)
         self._runner = runner
         self._control = control
         target = options.database
@@ -169,6 +171,7 @@ class PostgresqlRestoration:
         self.new.give_away()
         if done.problem is not None:
             self.new.warnings.append(f"The database was swapped, though its session was lost: {done.problem}")
+        self.new.finish(names.target)
         kept = done.replaced and options.keep_old
         if done.replaced and not kept:
             self._drop_replaced()

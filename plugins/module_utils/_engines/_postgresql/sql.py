@@ -18,6 +18,7 @@ _LONGEST_KEPT = 1024 * 1024  # bytes of a statement; those that are looked at ar
 _OPENINGS = re.compile(rb"'|\"|\$[A-Za-z_0-9]*\$|--|/\*|;|^\\[^\n]*", re.MULTILINE)
 _CLOSINGS = {b"--": b"\n", b"/*": b"*/"}
 _COPY = re.compile(rb"COPY .* FROM stdin$", re.DOTALL)
+_ENCODING = re.compile(rb"SET client_encoding = '([A-Za-z0-9_]+)'")
 _END_OF_ROWS = b"\n\\.\n"
 _NOT_KEPT = (_END_OF_ROWS, *_CLOSINGS.values())
 
@@ -32,7 +33,7 @@ _ROLES = [
         rf"ALTER DEFAULT PRIVILEGES FOR ROLE ({NAME}) .* (?:TO|FROM) ({NAME})(?: WITH GRANT OPTION)?",
         rf"ALTER ROLE ({NAME}) IN DATABASE .*",
         rf"SET SESSION AUTHORIZATION ({NAME})",
-        rf"CREATE POLICY {NAME} ON [^(]* TO ({_NAMES})(?: (?:USING|WITH CHECK) .*)?",
+        rf"CREATE POLICY {NAME} ON (?:{NAME}\.)?{NAME}(?: AS [A-Z]+)?(?: FOR [A-Z]+)? TO ({_NAMES})(?: (?:USING|WITH CHECK) .*)?",
         rf"CREATE USER MAPPING FOR ({NAME}) SERVER .*",
     )
 ]
@@ -45,18 +46,35 @@ def quote_identifier(name: str) -> str:
     return f'"{escaped}"'
 
 
+def quote_literal(text: str) -> str:
+    """Return a text as SQL has it."""
+    escaped = text.replace("'", "''")
+    return f"'{escaped}'" if "\\" not in text else "E'" + escaped.replace("\\", "\\\\") + "'"
+
+
 def unquote_identifier(text: str) -> str:
     """Return the name that an identifier in SQL is."""
     return text[1:-1].replace('""', '"') if text.startswith('"') else text
 
 
+def codec_of(encoding: str) -> str:
+    """Return Python's name for an encoding of PostgreSQL's. SQL_ASCII is any: its bytes go through as UTF-8's do."""
+    import psycopg2.extensions
+
+    known: dict[str, str] = psycopg2.extensions.encodings
+    return "utf-8" if encoding == "SQL_ASCII" else known.get(encoding, "utf-8")
+
+
 class Statements:
     """Splits a stream of SQL. Each statement goes to ``take`` without its semicolon, rows between them are passed over.
 
-    What psql itself would obey, a line that begins with a backslash, goes to ``take`` as well.
+    What psql itself would obey, a line that begins with a backslash, goes to ``take`` as well. ``encoding`` is the one that the
+    SQL says it has; bytes that are none of it go through as surrogates.
     """
 
     def __init__(self, take: t.Callable[[str], None]) -> None:
+        self.encoding = "UTF8"
+        self._codec = "utf-8"
         self._take = take
         self._buffer = b""
         self._statement = b""
@@ -95,7 +113,7 @@ class Statements:
         if found.startswith(b"\\"):
             self._keep(place, match.start())
             if not self._statement.strip():
-                self._take(found.decode("utf-8", "surrogateescape"))
+                self._take(found.decode(self._codec, "surrogateescape"))
             return match.end()
         self._closing = _CLOSINGS.get(found, found)
         self._keep(place, match.start() if found in _CLOSINGS else match.end())
@@ -103,7 +121,11 @@ class Statements:
 
     def _end_statement(self, place: int) -> int:
         statement, self._statement = self._statement.strip(), b""
-        self._take(statement.decode("utf-8", "surrogateescape"))
+        match = _ENCODING.fullmatch(statement)
+        if match is not None:
+            self.encoding = match[1].decode("ascii")
+            self._codec = codec_of(self.encoding)
+        self._take(statement.decode(self._codec, "surrogateescape"))
         if _COPY.match(statement) is None:
             return place
         self._closing = _END_OF_ROWS

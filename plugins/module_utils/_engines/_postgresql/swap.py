@@ -185,6 +185,7 @@ class Swap:
         while True:
             try:
                 with connecting(self.login) as connection:
+                    connection.set_client_encoding("UTF8")
                     databases.end_session(connection, session)
                     return databases.oid(connection, self.names.target) == new
             except BackupError as error:

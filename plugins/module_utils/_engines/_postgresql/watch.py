@@ -48,6 +48,7 @@ def watching(control: psycopg2.extensions.connection, login: Login, database: st
         connection = None
         with contextlib.nullcontext() if terminate else contextlib.suppress(BackupError):
             connection = stack.enter_context(connecting(login))
+            connection.set_client_encoding("UTF8")
         yield Watch(connection, control.info.backend_pid, database, databases.oid(control, database), terminate)
 
 

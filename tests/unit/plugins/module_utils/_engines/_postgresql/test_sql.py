@@ -81,6 +81,25 @@ def test_a_comment_and_what_rows_say_are_in_no_statement(pieces: int) -> None:
     assert not any("semicolon" in one or "odd" in one or "a comment; */" in one for one in split(DUMP, pieces))
 
 
+@pytest.mark.parametrize(("encoding", "codec"), [("LATIN1", "latin-1"), ("EUC_JP", "euc_jp"), ("UTF8", "utf-8")])
+def test_statements_are_in_the_encoding_that_the_dump_says(encoding: str, codec: str) -> None:
+    found: list[str] = []
+    name = {"LATIN1": "j\u00fcrgen"}.get(encoding, "\u65e5\u672c")
+    statements = Statements(found.append)
+    statements.update(f"SET client_encoding = '{encoding}';\nALTER TABLE t OWNER TO \"{name}\";\n".encode(codec))
+    statements.finish()
+    assert found[1] == f'ALTER TABLE t OWNER TO "{name}"'
+    assert statements.encoding == encoding
+
+
+def test_bytes_of_another_encoding_come_through() -> None:
+    found: list[str] = []
+    statements = Statements(found.append)
+    statements.update(b"SET client_encoding = 'UTF8';\nALTER TABLE t OWNER TO \"j\xfcrgen\";\n")
+    statements.finish()
+    assert found[1].encode("utf-8", "surrogateescape") == b'ALTER TABLE t OWNER TO "j\xfcrgen"'
+
+
 def test_a_row_of_many_megabytes_is_not_kept() -> None:
     found = split(b"INSERT INTO t VALUES ('" + b"x;y" * 3_000_000 + b"');\nGRANT a TO b;\n", 1 << 20)
     assert [len(found[0]) <= 1 << 20, *found[1:]] == [True, "GRANT a TO b"]
@@ -102,6 +121,8 @@ def test_a_row_of_many_megabytes_is_not_kept() -> None:
         ("CREATE POLICY p ON public.t TO carol USING (true)", {"carol"}),
         ("CREATE POLICY p ON public.t AS RESTRICTIVE FOR SELECT TO carol, bob WITH CHECK ((n > 1))", {"carol", "bob"}),
         ("CREATE POLICY p ON public.t USING ((a TO b))", set()),
+        ('CREATE POLICY p ON public."t (old)" FOR SELECT TO carol USING (true)', {"carol"}),
+        ('CREATE POLICY p ON "a (b".t TO "c (d", bob USING ((x TO y))', {"c (d", "bob"}),
         ("CREATE USER MAPPING FOR carol SERVER s OPTIONS (password 'x')", {"carol"}),
         ("CREATE USER MAPPING FOR public SERVER s", set()),
         ("COMMENT ON TABLE t IS 'ALTER TABLE x OWNER TO bob'", set()),
