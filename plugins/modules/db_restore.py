@@ -135,7 +135,7 @@ notes:
     functions, or since the check takes too much memory or time, the database is restored with a warning. So it is where
     values break a rule of their table, such as C(NOT NULL), because the database that was backed up has them too.
 requirements:
-  - pg_restore, and for plain dumps psql of August 2025 or later and pg_dump, of the server's major version, for PostgreSQL
+  - pg_restore, and for plain dumps psql of August 2025 or later, of the server's major version, for PostgreSQL
 seealso:
   - module: lastgood.database.db_backup
   - module: lastgood.database.backup_facts

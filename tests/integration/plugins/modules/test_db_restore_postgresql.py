@@ -182,6 +182,19 @@ def strip(dump: str) -> str:
     return "\n".join(line for line in dump.splitlines() if not line.startswith(("\\restrict", "\\unrestrict")))
 
 
+@pytest.mark.parametrize("form", ["custom", "plain"])
+@pytest.mark.parametrize("state", ["closed", "broken"])
+def test_a_database_that_nobody_can_connect_to_or_dump_is_replaced(site: Site, form: str, state: str) -> None:
+    site.server.psql(f"alter database {site.database} set work_mem to '7MB'")
+    site.back_up(format=form)
+    if state == "closed":
+        site.server.psql(f"alter database {site.database} allow_connections false")
+    else:
+        site.sql("delete from pg_namespace where nspname = 'public'")
+    assert restore(site, if_exists="replace").changed
+    assert site.sql("select n from t; show work_mem").split() == ["1", "7MB"]
+
+
 def test_encoding_and_locale_are_the_archives(site: Site) -> None:
     drop(site.server, site.database)
     site.server.psql(f"create database {site.database} template template0 encoding 'LATIN1' locale 'C'")
@@ -548,6 +561,22 @@ def test_globals_bring_the_roles_that_are_missing_and_leave_the_others(owned: Si
     assert owned.server.psql("select rolcanlogin, rolpassword from pg_authid where rolname = 'reader'") == reader
     assert owned.sql("select tableowner from pg_tables where tablename = 't'") == "keeper"
     assert "SCRAM" not in outcome.stdout + outcome.stderr
+
+
+@pytest.mark.parametrize("server", VERSIONS[-1:], indirect=True)
+def test_a_membership_whose_grantor_may_not_grant_it_on_this_server_is_made_by_us(owned: Site) -> None:
+    owned.server.psql("create role granter; grant reader to granter with admin option; revoke reader from keeper")
+    owned.server.psql("set role granter; grant reader to keeper")
+    owned.back_up(include_globals=True)
+    drop(owned.server, owned.database)
+    owned.server.psql("revoke reader from granter cascade; drop role keeper; drop role reader")
+    try:
+        outcome = restore(owned, include_globals=True)
+        assert outcome.changed
+        assert owned.server.psql("select pg_has_role('keeper', 'reader', 'member')") == "t"
+        assert any("another grantor" in warning for warning in outcome.warnings)
+    finally:
+        owned.server.psql("drop role granter")
 
 
 def test_roles_that_were_made_go_when_the_restore_fails(owned: Site) -> None:
