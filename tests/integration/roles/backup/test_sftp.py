@@ -80,6 +80,19 @@ def test_backups_are_sent_to_a_directory_of_the_hosts_own_and_a_second_run_chang
     assert (second.returncode, changed(second)) == (0, 0), second.stdout
 
 
+@pytest.mark.parametrize("entry", ["main", "check"])
+def test_a_host_opts_out_with_an_empty_server_and_half_a_server_is_an_error(
+    tmp_path: Path, sftp: SftpServer, notes: Path, entry: str
+) -> None:
+    for server in ({}, None):
+        finished = play(tmp_path, variables(tmp_path, sftp, notes, backup_sftp=server), entry=entry)
+        assert finished.returncode == 0, finished.stdout
+    assert not (tmp_path / "there").exists()
+    finished = play(tmp_path, variables(tmp_path, sftp, notes, backup_sftp={"host": "backup.example.org"}), entry=entry)
+    assert finished.returncode == 2
+    assert "backup_sftp lacks user and remote_directory." in finished.stdout
+
+
 def test_good_backups_are_sent_though_another_source_failed(tmp_path: Path, sftp: SftpServer, notes: Path) -> None:
     finished = play(tmp_path, variables(tmp_path, sftp, tmp_path / "missing.db", notes))
     assert finished.returncode == 2
