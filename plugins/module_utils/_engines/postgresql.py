@@ -9,8 +9,10 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import fnmatch
-import re
+import functools
+import time
 import typing as t
 from dataclasses import dataclass
 
@@ -20,6 +22,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines._postgr
     password_file,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.content import CustomDigest, PlainDigest
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.dump_failure import explained
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.extra_arguments import (
     check_extra_arguments,
     partial_arguments,
@@ -31,6 +34,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines._postgr
     ask,
     check_dumpable,
     check_program,
+    warnings_of_standby,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._engines.base import (
     Content,
@@ -42,15 +46,13 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.base im
 )
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     BackupError,
+    Interrupted,
     ProgramFailed,
-    SourceBusy,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._process import Command, Runner, producing
 
 # What those who run servers for others keep on them, and let nobody into.
 _PROVIDERS_OWN = ("azure_maintenance", "azure_sys", "cloudsqladmin", "rdsadmin")
-# pg_dump keeps its --lock-wait-timeout by a statement timeout.
-_WAITED_FOR_LOCK = re.compile("statement timeout.*LOCK TABLE", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -81,15 +83,16 @@ class PostgresqlEngine:
         self._options = options
         self._runner = runner
         self._login = options.login
+        self._connecting = functools.partial(connecting, is_stopped=runner.is_stopped)
         self._programs: dict[str, Program] = {}
         self._reads_passwords = True
 
     def survey(self) -> Survey:
-        with connecting(self._options.login) as connection:
+        with self._connecting(self._options.login) as connection:
             self._login = self._options.login.reached(connection)
             server, direct = ask(connection), is_direct(connection)
         if not direct:
-            check_sessions(self._login, self._login.database)
+            check_sessions(self._login, self._login.database, self._connecting)
         warnings: list[str] = []
         targets: list[Target] = []
         unavailable: list[Unavailable] = []
@@ -102,8 +105,13 @@ class PostgresqlEngine:
             program = self._program("pg_dump", server)  # one that is missing is missing for all
             try:
                 if not direct:
-                    check_sessions(self._login, name)
-                check_program(program, server, self._login, name)
+                    check_sessions(self._login, name, self._connecting)
+                login = dataclasses.replace(self._login, database=name)
+                check_program(program, server, login, self._connecting)
+                if server.is_standby:
+                    warnings += warnings_of_standby(login, self._connecting)
+            except Interrupted:
+                raise
             except BackupError as error:
                 unavailable.append(Unavailable(name, error))
             else:
@@ -136,15 +144,20 @@ class PostgresqlEngine:
                     seconds=options.timeout,
                 )
 
+            began = time.monotonic()
             try:
                 with producing(self._runner, command_for) as producer:
                     yield producer
             except ProgramFailed as error:
-                if _WAITED_FOR_LOCK.search(error.problem) is None:
+                if target.database is None or self._runner.is_stopped():
                     raise
-                raise SourceBusy(
-                    f"A table of {target.title} was locked for more than {options.lock_timeout:g} seconds: {error.problem}",
-                    "See in pg_locks who holds it, or raise lock_timeout.",
+                raise explained(
+                    error,
+                    target.title,
+                    dataclasses.replace(self._login, database=target.database),
+                    major=int(target.server_version.partition(".")[0]),
+                    seconds=time.monotonic() - began,
+                    lock_timeout=options.lock_timeout,
                 ) from error
 
     def content_digest(self, target: Target) -> ContentDigest:

@@ -13,19 +13,29 @@ https://www.postgresql.org/docs/current/libpq-pgpass.html
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import dataclasses
+import locale
 import os
+import pwd
+import secrets
 import select
 import socket
+import threading
 import time
 import typing as t
 from dataclasses import dataclass
 
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.login_refusal import (
+    ASKS_FOR_PROOF,
+    code_of,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     AuthenticationFailed,
     BackupError,
     ConnectionFailed,
+    Interrupted,
     LibraryMissing,
     QueryFailed,
 )
@@ -35,7 +45,17 @@ if t.TYPE_CHECKING:
 
 _CONNECT_SECONDS = 15
 _ANSWER_SECONDS = 60.0
+_STOP_SECONDS = 0.2  # how soon a run that waits notices that it is stopped
 _APPLICATION = "lastgood.database"
+_INVALID_AUTHORIZATION = "28"  # the class of SQLSTATEs
+
+
+class Connect(t.Protocol):
+    """Connects as ``connecting`` does."""
+
+    def __call__(
+        self, login: Login, *, readonly: bool = True, seconds: float | None = None
+    ) -> t.ContextManager[psycopg2.extensions.connection]: ...
 
 
 @dataclass(frozen=True)
@@ -120,13 +140,17 @@ def secret_file(text: str) -> t.Iterator[int]:
 
 @contextlib.contextmanager
 def connecting(
-    login: Login, *, readonly: bool = True, seconds: float | None = None
+    login: Login,
+    *,
+    readonly: bool = True,
+    seconds: float | None = None,
+    is_stopped: t.Callable[[], bool] = lambda: False,
 ) -> t.Iterator[psycopg2.extensions.connection]:
     """Connect to the server's ``login.database``.
 
     With ``readonly`` each query has a read-only transaction of its own, and no setting outlives it: behind a pooler, somebody
     else gets the session next. Without it, the session is ours, and is reset in the end. ``seconds`` is how long an answer may
-    take.
+    take. Nobody waits for one any more when ``is_stopped``.
     """
     try:
         import psycopg2
@@ -142,13 +166,25 @@ def connecting(
         conninfo = login.conninfo(login.database)
         if password is not None:
             conninfo += f" password='' passfile=/dev/fd/{password}"  # empty, or PGPASSWORD would win over the file
+
+        def attempt(database: str) -> str | None:
+            # A later dbname in a connection string wins.
+            try:
+                psycopg2.connect(f"{conninfo} dbname={_quote(database)}").close()
+            except (psycopg2.Error, UnicodeError) as error:
+                return _words(error)
+            return None
+
+        locale.setlocale(locale.LC_MESSAGES, "C")  # for libpq's own words
         try:
-            connection = psycopg2.connect(conninfo, connection_factory=_connection_class(login.session_role))
+            connection = _unless_stopped(
+                lambda: psycopg2.connect(conninfo, connection_factory=_connection_class(login.session_role)), is_stopped
+            )
         except (psycopg2.Error, UnicodeError) as error:
-            raise _connection_error(login, _words(error)) from error
+            raise _connection_error(login, _words(error), attempt) from error
     # Only from here on: while it connects, libpq keeps its own time, for each of several hosts.
     before = psycopg2.extensions.get_wait_callback()
-    psycopg2.extensions.set_wait_callback(lambda connection: _wait_for_answer(connection, seconds or _ANSWER_SECONDS))
+    psycopg2.extensions.set_wait_callback(lambda waiting: _wait_for_answer(waiting, seconds or _ANSWER_SECONDS, is_stopped))
     try:
         if readonly:
             connection.set_session(readonly=True)
@@ -181,7 +217,33 @@ def _reset(connection: psycopg2.extensions.connection) -> None:
         execute(connection, "DISCARD ALL")
 
 
-def _wait_for_answer(connection: psycopg2.extensions.connection, seconds: float) -> None:
+def _unless_stopped(
+    connect: t.Callable[[], psycopg2.extensions.connection], is_stopped: t.Callable[[], bool]
+) -> psycopg2.extensions.connection:
+    """Connect in another thread: libpq would not let go of a server that does not answer."""
+    future: concurrent.futures.Future[psycopg2.extensions.connection] = concurrent.futures.Future()
+
+    def run() -> None:
+        try:
+            future.set_result(connect())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="connect", daemon=True).start()
+    while True:
+        with contextlib.suppress(concurrent.futures.TimeoutError):
+            return future.result(_STOP_SECONDS)
+        if is_stopped() and not future.done():
+            raise _interrupted()
+
+
+def _interrupted() -> Interrupted:
+    return Interrupted("The run was ended while it waited for the server.", "Run it again.")
+
+
+def _wait_for_answer(
+    connection: psycopg2.extensions.connection, seconds: float, is_stopped: t.Callable[[], bool] = lambda: False
+) -> None:
     """Wait as psycopg2 would, but not for ever. https://www.psycopg.org/docs/advanced.html#green-support"""
     from psycopg2.extensions import POLL_OK, POLL_READ
 
@@ -189,7 +251,11 @@ def _wait_for_answer(connection: psycopg2.extensions.connection, seconds: float)
     while (state := connection.poll()) != POLL_OK:
         descriptors = [connection.fileno()]
         reading, writing = (descriptors, []) if state == POLL_READ else ([], descriptors)
-        if not any(select.select(reading, writing, [], max(0.0, deadline - time.monotonic()))):
+        while not any(select.select(reading, writing, [], max(0.0, min(_STOP_SECONDS, deadline - time.monotonic())))):
+            if is_stopped():
+                raise _interrupted()
+            if time.monotonic() < deadline:
+                continue
             raise ConnectionFailed(
                 f"The server has not answered for {seconds:g} seconds.",
                 "See whether it hangs, or whether the network in between lost the connection.",
@@ -273,16 +339,43 @@ def patiently() -> t.Iterator[None]:
         psycopg2.extensions.set_wait_callback(before)
 
 
-def _connection_error(login: Login, words: str) -> ConnectionFailed:
-    """Tell apart why a connection failed. libpq gives no code at this point, only words."""
-    if "authentication failed" in words or "no password supplied" in words:
-        return AuthenticationFailed(
-            f"The server did not let us in: {words}", "Correct login_user and login_password, or the server's pg_hba.conf."
+def _connection_error(login: Login, words: str, attempt: t.Callable[[str], str | None]) -> ConnectionFailed:
+    """Return the error that a failed connection is. ``attempt`` connects to another database, and returns what goes wrong."""
+    code = _code_of(login, words, attempt)
+    if code is None or not code.startswith(_INVALID_AUTHORIZATION):
+        return ConnectionFailed(
+            f"The connection to the server failed: {words}",
+            "See whether it runs, and correct login_host, login_port, login_unix_socket, login_user or login_db.",
+            **({} if code is None else {"sqlstate": code}),
         )
-    return ConnectionFailed(
-        f"The connection to the server failed: {words}",
-        "See whether it runs, and correct login_host, login_port, login_unix_socket, login_user or login_db.",
+    if login.user is None and "PGUSER" not in os.environ:
+        return AuthenticationFailed(
+            f"The server did not let us in: {words}",
+            f"Without login_user, it is the user as whom the module runs, {_own_name()}: set become_user to one that the server "
+            "knows, such as postgres, or set login_user and login_password.",
+        )
+    return AuthenticationFailed(
+        f"The server did not let us in: {words}", "Correct login_user and login_password, or the server's pg_hba.conf."
     )
+
+
+def _code_of(login: Login, words: str, attempt: t.Callable[[str], str | None]) -> str | None:
+    """Return the SQLSTATE of a refusal, as far as it can be known. libpq gives none, and the server speaks its language."""
+    if "authentication failed" in words or "no password supplied" in words:
+        return _INVALID_AUTHORIZATION
+    user = login.user or os.environ.get("PGUSER") or _own_name()
+    code = code_of(words, user, login.database, tls=login.ssl_mode != "disable")
+    if code != ASKS_FOR_PROOF:
+        return code
+    # The proof is examined before the database is looked up: then it makes no difference which one it is.
+    return _INVALID_AUTHORIZATION if attempt(f"lastgood_{secrets.token_hex(8)}") == words else None
+
+
+def _own_name() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
 
 
 def _words(error: Exception) -> str:

@@ -21,6 +21,7 @@ import struct
 import typing as t
 
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.connection import (
+    Connect,
     Login,
     connecting,
     query,
@@ -43,13 +44,13 @@ def check_pooling(login: Login) -> None:
     check_sessions(login, login.database)
 
 
-def check_sessions(login: Login, database: str) -> None:
+def check_sessions(login: Login, database: str, connect: Connect = connecting) -> None:
     """Raise ConnectionPooled where two connections share a session of the server, or one changes its session."""
     login = dataclasses.replace(login, database=database)
     with contextlib.ExitStack() as stack:
-        connections = [stack.enter_context(connecting(login))]
+        connections = [stack.enter_context(connect(login))]
         with contextlib.suppress(BackupError):  # the user may have one connection only
-            connections.append(stack.enter_context(connecting(login, seconds=_SECONDS)))
+            connections.append(stack.enter_context(connect(login, seconds=_SECONDS)))
         if _are_shared(connections):
             raise ConnectionPooled(
                 f"The login leads to a connection pooler that hands the server's sessions for the database {database} from "

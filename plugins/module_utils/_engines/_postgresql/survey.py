@@ -8,13 +8,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.connection import (
+    Connect,
     Login,
-    connecting,
     query,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.programs import (
@@ -40,6 +39,14 @@ SELECT encode(textsend(datname::text), 'hex'), datistemplate, datallowconn, datc
     has_database_privilege(oid, 'CONNECT')
 FROM pg_catalog.pg_database WHERE datname NOT IN ('template0', 'template1') ORDER BY datname
 """
+_ABOUT = """
+SELECT pg_catalog.set_config('client_encoding', 'SQL_ASCII', true);
+SELECT encode(textsend(current_user::text), 'hex'), has_table_privilege('pg_catalog.pg_authid', 'SELECT'), pg_is_in_recovery()
+"""
+_UNLOGGED = """
+SELECT c.oid::regclass::text FROM pg_catalog.pg_class c WHERE c.relpersistence = 'u' AND c.relkind = 'r' ORDER BY 1
+"""
+_NAMED = 5  # tables in a warning
 # Some releases note on each column what no server accepts in SQL. Only a pg_dump as new as the server leaves that out.
 # pg_dump writes the options of the columns of tables and materialized views, unless an extension makes them.
 _UNKNOWN_COLUMN_OPTIONS = """
@@ -74,20 +81,24 @@ class Server:
     major: int
     instance: str
     source: str
+    user: str
     reads_passwords: bool
+    is_standby: bool
     databases: dict[str, Database]
 
 
 def ask(connection: psycopg2.extensions.connection) -> Server:
     databases = [Database(_decoded(name), *facts) for name, *facts in query(connection, _DATABASES)]
-    [(reads_passwords,)] = query(connection, "SELECT has_table_privilege('pg_catalog.pg_authid', 'SELECT')")
+    [(user, reads_passwords, is_standby)] = query(connection, _ABOUT)
     source = f"{connection.info.host}:{connection.info.port}"
     return Server(
         version=str(connection.info.parameter_status("server_version")).split()[0],
         major=connection.server_version // 10000,
         instance=_instance(connection) or source,
         source=source,
+        user=_decoded(user),
         reads_passwords=reads_passwords,
+        is_standby=is_standby,
         databases={database.name: database for database in databases},
     )
 
@@ -127,20 +138,33 @@ def check_dumpable(name: str, server: Server) -> None:
     if not database.may_connect:
         raise DatabaseClosed(
             f"The user may not connect to the database {name}.",
-            f"Allow it: GRANT CONNECT ON DATABASE {quote_identifier(name)} TO the user",
+            f"Allow it: GRANT CONNECT ON DATABASE {quote_identifier(name)} TO {quote_identifier(server.user)}",
         )
 
 
-def check_program(program: Program, server: Server, login: Login, name: str) -> None:
-    """Raise ProgramMissing where the program would dump the database into what no server accepts."""
+def check_program(program: Program, server: Server, login: Login, connect: Connect) -> None:
+    """Raise ProgramMissing where the program would dump the login's database into what no server accepts."""
     if program.knows_all_of(server.version):
         return
-    with connecting(dataclasses.replace(login, database=name)) as connection:
+    with connect(login) as connection:
         options = [option for (option,) in query(connection, _UNKNOWN_COLUMN_OPTIONS)]
     if options:
         raise ProgramMissing(
-            f"The server is PostgreSQL {server.version}, and columns of the database {name} have the option "
+            f"The server is PostgreSQL {server.version}, and columns of the database {login.database} have the option "
             f"{', '.join(options)}: {program} would write it into the dump, and no server accepts such a dump.",
             f"Install {client_packages(server.major)} of version {server.version} or newer, or say in bin_directory where its "
             "programs are.",
         )
+
+
+def warnings_of_standby(login: Login, connect: Connect) -> list[str]:
+    """Return what a dump of the login's database lacks because the server is a standby."""
+    with connect(login) as connection:
+        tables = [table for (table,) in query(connection, _UNLOGGED)]
+    if not tables:
+        return []
+    others = f" and {len(tables) - _NAMED} others" if len(tables) > _NAMED else ""
+    return [
+        f"The server is a standby, which has no rows of unlogged tables: the backup of the database {login.database} lacks "
+        f"those of {', '.join(tables[:_NAMED])}{others}. Back it up from the primary server, or make the tables logged."
+    ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -19,7 +20,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines._postgr
     connecting,
     query,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._errors import ConnectionFailed
+from ansible_collections.lastgood.database.plugins.module_utils._errors import ConnectionFailed, Interrupted
 from tools.throwaway_postgresql import Server
 
 PASSWORD = "hunter2"
@@ -75,6 +76,18 @@ def test_a_server_that_is_silent_after_the_login_is_an_error(relay: Relay, monke
         relay.be_silent()
         with pytest.raises(ConnectionFailed, match=r"has not answered for 0\.5 seconds"):
             query(open_connection, "SELECT 2")
+
+
+def test_a_run_that_is_stopped_waits_for_no_answer(relay: Relay) -> None:
+    stopped = threading.Event()
+    login = Login(host="127.0.0.1", port=relay.port, user="postgres")
+    with connecting(login, is_stopped=stopped.is_set) as open_connection:
+        relay.be_silent()
+        threading.Timer(0.3, stopped.set).start()
+        began = time.monotonic()
+        with pytest.raises(Interrupted):
+            query(open_connection, "SELECT pg_sleep(30)")
+        assert time.monotonic() - began < 5
 
 
 def test_a_long_answer_comes_whole(relay: Relay) -> None:
