@@ -138,8 +138,6 @@ class SqliteRestoration:
 
     def swap(self) -> Swapped:
         began = time.monotonic()
-        if self._is_stopped():
-            raise Interrupted("The run was ended before the restored database was put in place.", "Run it again.")
         if not self._folder.has(self._name):
             self._take_new_name()
             return Swapped(None, 0.0, tuple(self._warnings))
@@ -203,11 +201,13 @@ class SqliteRestoration:
 
     def _take_name(self) -> None:
         with store_errors(f"Renaming {self._scratch} to {self._path}"):
+            self._check_stopped()
             self._check_journals()
             self._folder.rename(self._scratch, self._name)
 
     def _take_new_name(self) -> None:
         with store_errors(f"Naming the restored database {self._path}"):
+            self._check_stopped()
             self._check_journals()
             try:
                 self._name_it()
@@ -225,6 +225,11 @@ class SqliteRestoration:
             if error.errno not in _NO_LINKS or self._folder.has(self._name):
                 raise
             self._folder.rename(self._scratch, self._name)
+
+    def _check_stopped(self) -> None:
+        """Raise Interrupted where the run is over. After the rename that follows the database is restored, and reported so."""
+        if self._is_stopped():
+            raise Interrupted("The run was ended before the restored database was put in place.", "Run it again.")
 
     def _check_journals(self) -> None:
         stale = [ending for ending in JOURNALS if self._folder.has(self._name + ending)]

@@ -291,8 +291,14 @@ def test_a_failure_in_the_moment_of_the_swap_loses_no_name(notes: Notes, monkeyp
     assert (notes.rows(), notes.rows(kept)) == ([("restored",)], old)
 
 
-def test_a_run_that_is_over_puts_nothing_in_place(notes: Notes) -> None:
-    before = state_of(notes.path)
-    with pytest.raises(Interrupted), notes.restoring(is_stopped=lambda: True) as restoration:
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_run_that_is_over_puts_nothing_in_place(notes: Notes, exists: bool) -> None:
+    if not exists:
+        notes.path.unlink()
+    before, names = state_of(notes.path.parent), notes.names
+    with pytest.raises(Interrupted), notes.restoring(is_stopped=lambda: True, keep_old=True) as restoration:
         restoration.swap()
-    assert (state_of(notes.path), notes.names) == (before, ["notes.db"])
+    assert {path: facts[-1] for path, facts in state_of(notes.path.parent).items()} == {
+        path: facts[-1] for path, facts in before.items()
+    }
+    assert notes.names == names
