@@ -283,6 +283,12 @@ class DatabaseLocked(BackupError):
     code = "database_locked"
 
 
+class ExtensionUnavailable(BackupError):
+    """The server does not allow an extension where a dump would have it."""
+
+    code = "extension_unavailable"
+
+
 class ServerReadOnly(BackupError):
     """The server takes no changes."""
 

@@ -115,6 +115,9 @@ options:
     type: int
     default: 2
 notes:
+  - The extension C(pg_cron) can only be made in the one database that the server's C(cron.database_name) names. It is restored
+    when the new database has that name; where that fails, a warning says so and the old database is kept. A copy under another
+    name is restored without it, with a warning. A plain dump with C(pg_cron) can't be restored.
   - Timeouts and read-only transactions that are set for a role, a database or the cluster do not apply to a restore.
   - An old PostgreSQL database is dropped with its subscriptions, whose slots stay on the other server for the new one. A
     database that an earlier restore left and that the user may not drop is a warning.
@@ -249,7 +252,8 @@ error:
     code:
       description:
         - A name for what went wrong that stays the same, such as V(payload_corrupt), V(database_exists), V(database_in_use),
-          V(database_locked), V(server_read_only) or V(roles_missing).
+          V(database_locked), V(server_read_only),
+          V(extension_unavailable) or V(roles_missing).
         - The code V(connection_lost) says that the connection was lost when the new database was to get its name, and that the
           server does not answer since. Only then it is not known which database has the name; the message says how to see.
       type: str

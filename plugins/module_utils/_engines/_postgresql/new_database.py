@@ -20,21 +20,22 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql import databases, remains
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.belongings import Belongings
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.bound_extensions import (
+    bound_among,
+    split_entries,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.catalog_properties import properties_of
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.connection import (
     Login,
     connecting,
     execute,
     password_file,
-    query,
+    secret_file,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.content import take_out_restriction
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.globals import Globals
-from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.inside import (
-    can_say,
-    inside,
-    role_names,
-)
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.inside import role_names
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.pooler import check_pooling
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.programs import Program, choose_program
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.properties import Properties
@@ -47,6 +48,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines._postgr
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     BackupError,
     ContentInvalid,
+    ExtensionUnavailable,
     Locked,
     ProgramFailed,
     ProgramMissing,
@@ -81,7 +83,8 @@ _CLOSED = "ALLOW_CONNECTIONS = false"  # until it bears its mark: what is killed
 class Filling:
     """How a database is filled, and where.
 
-    ``make_roles`` makes the roles that owners and grants need, which is for a server that is thrown away.
+    ``make_roles`` makes the roles that owners and grants need, which is for a server that is thrown away. ``becomes`` is the name
+    that the database gets in the end, None where it gets none.
     """
 
     login: Login
@@ -89,6 +92,7 @@ class Filling:
     jobs: int = 2
     bin_directory: str | None = None
     make_roles: bool = False
+    becomes: str | None = None
 
 
 @contextlib.contextmanager
@@ -129,6 +133,9 @@ class NewDatabase:
         self._statements = Statements(self._look_at) if manifest.format == "plain" else None
         self._leads_out: str | None = None
         self._made = False
+        self._extensions: set[str] = set()
+        self._entries_later: str | None = None
+        self._later = ""
         self._roles: dict[bytes, str] = {}  # that owners and grants need
         self._new_roles: list[str] = []
         self._new_tablespaces: list[str] = []
@@ -151,53 +158,71 @@ class NewDatabase:
         self._globals.apply_tablespaces(self._control, self._new_tablespaces)
         self._read_statements()
         self._check_roles()
+        entries = self._entries_beside()
         self._make()
         if self._manifest.format == "plain":
             self._run_psql()
         else:
-            self._run_pg_restore()
+            self._run_pg_restore(self.name, entries)
 
     def settle(self) -> None:
         """Do what can't be done when it gets its name, and wait until nobody is connected to it: only then it can get one."""
-        if not self._control_can_say(self._rest()):
-            with self._inside(self.name) as say:
-                for statement in self._rest():
-                    say(statement)
+        self._belongings().give_what_can_not_wait()
         databases.wait_until_gone(self._control, self.name)
         databases.end_sessions(self._control, self.name)
 
     def last_statements(self) -> list[str]:
         """Return what is done to it when it gets its name, in one transaction with that."""
-        no_mark = f"COMMENT ON DATABASE {quote_identifier(self.name)} IS NULL"
-        rest = self._rest() if self._control_can_say(self._rest()) else []
-        comment = self.properties.comment_as(self.name)
-        return [no_mark, *rest, *(comment if self._control_can_say(comment) else [])]
+        return self._belongings().last_statements()
 
-    def finish(self, name: str) -> None:
-        """Do what takes a session on it, now that it has its name."""
-        comment = self.properties.comment_as(name)
-        if self._control_can_say(comment):
-            return
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of the backup is in it; some extensions come only when it has its name."""
+        return self._entries_later is None
+
+    def finish(self, name: str) -> bool:
+        """Do what takes a session on it, now that it has its name. Return whether it is whole."""
         try:
-            with self._inside(name) as say:
-                for statement in comment:
-                    say(statement)
+            self._belongings().give_comment(name)
         except BackupError as error:
             self.warnings.append(f"The database {name} is restored without its comment: {error.problem}")
+        if self._entries_later is not None:
+            try:
+                self._run_pg_restore(name, self._entries_later, "--single-transaction")
+            except BackupError as error:
+                self.warnings.append(f"The database {name} is restored without {self._later}: {error.problem}")
+                return False
+        return True
 
-    def _rest(self) -> list[str]:
-        """Return the statements for all that belongs to it but owner and comment."""
-        name = quote_identifier(self.name)
-        comment = self.properties.comment_as(self.name)
-        revoked = [f"REVOKE CONNECT ON DATABASE {name} FROM SESSION_USER"] if self.changes_role() else []
-        others = [statement for statement in self.properties.others_as(self.name) if statement not in comment]
-        return [*revoked, f"GRANT CONNECT ON DATABASE {name} TO PUBLIC", *others]
+    def _entries_beside(self) -> str | None:
+        """Return the archive's entries that can be restored beside, None for all; the others are restored later, or left out."""
+        target = self._filling.becomes
+        bound = [] if target is None else bound_among(self._control, self._extensions)
+        if not bound:
+            return None
+        self._later = ", ".join(f"the extension {one.name}" for one in bound)
+        allowed = ", ".join(f"{one.name} in {one.database}" for one in bound)
+        if self._manifest.format == "plain":
+            raise ExtensionUnavailable(
+                f"The backup has {self._later}, which can't be made in a database beside its own: the server allows {allowed}.",
+                "A backup in the custom format can be restored: its extension is made at the end.",
+            )
+        command = Command(
+            (self._program("pg_restore").path, "--format=custom", "--list", f"/dev/fd/{self._file}"), descriptors=(self._file,)
+        )
+        os.lseek(self._file, 0, os.SEEK_SET)
+        listed = run(self._runner, command).stdout.decode("utf-8", "surrogateescape")
+        beside, later = split_entries(listed, bound)
+        if all(one.database == target for one in bound):
+            self._entries_later = later
+        else:
+            self.warnings.append(
+                f"The database is restored without {self._later} and its data: the server allows {allowed} only."
+            )
+        return beside
 
-    def _control_can_say(self, statements: t.Iterable[str]) -> bool:
-        return all(can_say(self._control, statement, self.properties.encoding) for statement in statements)
-
-    def _inside(self, name: str) -> t.ContextManager[t.Callable[[str], None]]:
-        return inside(self._filling.login, name, self.properties.encoding)
+    def _belongings(self) -> Belongings:
+        return Belongings(self._control, self._filling.login, self.name, self.properties)
 
     def give_away(self) -> None:
         """Leave it, and the roles that it needs, to whoever uses it from now on."""
@@ -236,6 +261,7 @@ class NewDatabase:
         """Find out what belongs to the database itself, and which roles are needed."""
         if self._statements is None:
             self._read_archive()
+            self._extensions = self.properties.extensions
             self._need_roles(self.properties.roles, self.properties.encoding)
             return
         self._statements.finish()
@@ -244,6 +270,7 @@ class NewDatabase:
                 f"The dump has psql's command {self._leads_out}, which leads out of the database that is being restored.",
                 "Such a dump was made with --create: restore it by hand, on a server where that does no harm.",
             )
+        self._extensions = self.properties.extensions
         self._need_roles(self.properties.roles, self._statements.encoding)
         self.properties = self._properties_of_target()
         self._need_roles(self.properties.roles, self.properties.encoding)
@@ -305,37 +332,33 @@ class NewDatabase:
         databases.mark(self._control, self.name)
         # Nobody else is to see it before it is whole, and its grants are those that it should have.
         execute(self._control, f"REVOKE CONNECT ON DATABASE {name} FROM PUBLIC")
-        if self.changes_role():
+        if self._belongings().changes_role():
             execute(self._control, f"GRANT CONNECT ON DATABASE {name} TO SESSION_USER")
         execute(self._control, f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
-        made = [f"CREATE ROLE {quote_identifier(role)}" for role in self._missing_roles()]
-        statements = [*made, *self.properties.owner_as(self.name)]
-        if self._control_can_say(statements):
-            for statement in statements:
-                execute(self._control, statement)
-            return
-        with self._inside(self.name) as say:
-            for statement in statements:
-                say(statement)
+        self._belongings().give_owner(self._missing_roles())
 
-    def _run_pg_restore(self) -> None:
+    def _run_pg_restore(self, database: str, entries: str | None, *arguments: str) -> None:
         program = self._program("pg_restore")
         if program.major > self._major < 17:
             raise ProgramMissing(
                 f"The server is PostgreSQL {self._major}, and would not understand the nearest pg_restore, {program.version}.",
                 f"Install postgresql-client-{self._major}, or say in bin_directory where its programs are.",
             )
-        self._run(
-            program.path,
-            "--format=custom",
-            "--exit-on-error",
-            f"--jobs={self._filling.jobs}",
-            *self._role(),
-            *self._owner_arguments(),
-            "--no-password",
-            f"--dbname={self._conninfo(self.name)}",
-            f"/dev/fd/{self._file}",
-        )
+        with contextlib.ExitStack() as stack:
+            chosen = [] if entries is None else [stack.enter_context(secret_file(entries))]
+            self._run(
+                program.path,
+                "--format=custom",
+                "--exit-on-error",
+                *(arguments or [f"--jobs={self._filling.jobs}"]),
+                *(f"--use-list=/dev/fd/{one}" for one in chosen),
+                *self._role(),
+                *self._owner_arguments(),
+                "--no-password",
+                f"--dbname={self._conninfo(database)}",
+                f"/dev/fd/{self._file}",
+                descriptors=chosen,
+            )
 
     def _run_psql(self) -> None:
         """Run psql in its restricted mode: of a dump, it obeys nothing that would lead out of the database."""
@@ -370,21 +393,16 @@ class NewDatabase:
                 "where one is.",
             ) from error
 
-    def _run(self, *arguments: str) -> None:
+    def _run(self, *arguments: str, descriptors: t.Sequence[int] = ()) -> None:
         os.lseek(self._file, 0, os.SEEK_SET)
-        with self._password() as (environment, descriptors):
+        with self._password() as (environment, passwords):
             try:
-                descriptors = (self._file, *descriptors)
+                descriptors = (self._file, *descriptors, *passwords)
                 run(self._runner, Command(arguments, environment=environment, descriptors=descriptors, tellable=_without_sql))
             except ProgramFailed as error:
                 raise ProgramFailed(
                     error.problem, "Mend what it says, and run again; the database is as it was.", **error.details
                 ) from error
-
-    def changes_role(self) -> bool:
-        """Whether the programs connect as somebody else than who makes the new database."""
-        [(changes,)] = query(self._control, "SELECT session_user <> current_user")
-        return bool(changes)
 
     def _program(self, name: str) -> Program:
         version = str(self._control.info.parameter_status("server_version")).split()[0]

@@ -14,6 +14,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines._postgr
     NAME,
     quote_identifier,
     roles_in,
+    unquote_identifier,
 )
 
 _OF_DATABASE = re.compile(
@@ -23,11 +24,15 @@ _OF_DATABASE = re.compile(
 )
 
 
+_EXTENSION = re.compile(rf"CREATE EXTENSION (?:IF NOT EXISTS )?({NAME})(?: .*)?", re.DOTALL)
+
+
 class Properties:
     """Collects them from the statements of a dump, and gives them for a database of another name."""
 
     def __init__(self) -> None:
         self.encoding = "UTF8"  # of the dump that the statements are from
+        self.extensions: set[str] = set()  # that are in the database
         self.roles: set[str] = set()
         self.database_roles: set[str] = set()
         self.create: tuple[str, str] | None = None
@@ -43,6 +48,9 @@ class Properties:
             self._grantor = statement
         elif statement == "RESET SESSION AUTHORIZATION":
             self._grantor = None
+        extension = _EXTENSION.fullmatch(statement)
+        if extension is not None:
+            self.extensions.add(unquote_identifier(extension[1]))
         match = _OF_DATABASE.fullmatch(statement)
         if match is None:
             return

@@ -136,7 +136,7 @@ class PostgresqlRestoration:
             target=target,
             replaced=databases.derived_name(target, f"_replaced_{text}"),
         )
-        filling = Filling(options.login, options.no_owner, options.jobs, options.bin_directory)
+        filling = Filling(options.login, options.no_owner, options.jobs, options.bin_directory, becomes=target)
         self.new = NewDatabase(filling, runner, manifest, control, file, self._names.restoring, properties_of=target)
         self.new.warnings += swept
 
@@ -160,7 +160,7 @@ class PostgresqlRestoration:
             names=names,
             properties=self.new.last_statements,
             terminate_sessions=options.terminate_sessions,
-            keep_old=options.keep_old,
+            keep_old=options.keep_old or not self.new.is_whole,
         )
         try:
             with self._runner.stopping(self._control.cancel):
@@ -171,8 +171,8 @@ class PostgresqlRestoration:
         self.new.give_away()
         if done.problem is not None:
             self.new.warnings.append(f"The database was swapped, though its session was lost: {done.problem}")
-        self.new.finish(names.target)
-        kept = done.replaced and options.keep_old
+        is_whole = self.new.finish(names.target)
+        kept = done.replaced and (options.keep_old or not is_whole)
         if done.replaced and not kept:
             self._drop_replaced()
         return Swapped(names.replaced if kept else None, done.seconds, tuple(self.new.warnings))
