@@ -211,7 +211,7 @@ def put_together(module: AnsibleModule, runner: ModuleRunner) -> ModuleResult:
     values = report.values()
     if module._diff:
         values["diff"] = report.diff()
-    return ModuleResult(values)
+    return ModuleResult(values, [*request.store.warnings, *request.folder.warnings, *report.plan.warnings])
 
 
 def main() -> t.NoReturn:

@@ -141,6 +141,10 @@ ansible_facts:
               description: Path of the payload.
               type: str
               sample: /var/lib/postgresql/backups/backup_app_2026-01-31_01-00-00.dump.gz
+            manifest:
+              description: Name of the manifest. Null where there is none that could be read as one.
+              type: str
+              sample: backup_app_2026-01-31_01-00-00.dump.gz.manifest.json
             kind:
               description: V(database), or V(globals) for a cluster's roles and tablespaces.
               type: str
@@ -190,7 +194,8 @@ ansible_facts:
             state:
               description:
                 - V(good) has a manifest, the size that it says, and no verdict against it.
-                - V(unverified) has no usable manifest.
+                - V(unverified) has no usable manifest, or one that can't be read at the moment, see
+                  RV(ansible_facts.database_backups.files[].problem).
                 - V(suspect) failed when its structure was looked at or when it was restored.
                 - V(corrupt) has another size or digest than its manifest says.
               type: str
@@ -199,14 +204,26 @@ ansible_facts:
               description: The moment before the dump, in UTC.
               type: str
               sample: '2026-01-31 01:00:00'
+            created_at_epoch:
+              description: The same in seconds since 1970.
+              type: int
+              sample: 1769821200
             modified_at:
               description: When the payload was last written, in UTC.
               type: str
               sample: '2026-01-31 01:00:09'
+            modified_at_epoch:
+              description: The same in seconds since 1970.
+              type: int
+              sample: 1769821209
             confirmed_at:
               description: When the content was last known to be the database's, in UTC.
               type: str
               sample: '2026-01-31 01:00:00'
+            confirmed_at_epoch:
+              description: The same in seconds since 1970.
+              type: int
+              sample: 1769821200
             size_kb:
               description: Size of the payload in KiB, to one decimal.
               type: str
@@ -238,6 +255,9 @@ ansible_facts:
                 detail:
                   description: What there is to say about it.
                   type: str
+            problem:
+              description: Why the manifest could not be read. Null where it could be, and where there is none.
+              type: str
         databases:
           description: The backups that were asked for, summed up for each database.
           type: list

@@ -13,12 +13,13 @@ description:
   - Reads each backup from end to end, and says whether it is what it was when it was made, whether the database's own programs
     can read it, and whether it can be restored.
   - The verdict is written to the manifest of the copy that was looked at, where M(lastgood.database.backup_facts) finds it. A
-    backup of the wrong size or digest, or that the host's own disk can't read, is V(corrupt) from then on, and one whose content
-    can't be read V(suspect). Neither counts as good any more, and no other backup is touched.
+    backup of the wrong size or digest is V(corrupt) from then on, and one whose content can't be read V(suspect). Neither counts
+    as good any more, and no other backup is touched.
+  - What speaks against a backup counts only when a second reading, which does not come from the host's memory, agrees.
   - When a backup failed, the others are looked at all the same, and the task fails at the end.
   - A backup that could not be looked at for lack of something, such as a program, an extension or the right to read it, is
-    V(inconclusive). So is one that an SFTP server does not send, for it does not say why. That is a warning, and what was known
-    of the backup stays.
+    V(inconclusive). So is one for which the disk gives an error, or that an SFTP server does not send, for it does not say why.
+    That is a warning, and what was known of the backup stays. One that is deleted meanwhile, by retention, gets no verdict.
   - A look that is less deep takes back no verdict of a deeper one. What failed at V(structure) and passes at V(checksum) is still
     suspect.
 author:

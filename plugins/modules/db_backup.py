@@ -233,6 +233,10 @@ backups:
       description: Path of the payload.
       type: str
       sample: /var/lib/postgresql/backups/backup_app_2026-01-31_01-00-00.dump.gz
+    manifest:
+      description: Name of the manifest, which is beside the payload.
+      type: str
+      sample: backup_app_2026-01-31_01-00-00.dump.gz.manifest.json
     kind:
       description: V(database), or V(globals) for a cluster's roles and tablespaces.
       type: str
@@ -276,14 +280,24 @@ backups:
       description: The moment before the dump, in UTC.
       type: str
       sample: '2026-01-31 01:00:00'
+    created_at_epoch:
+      description: The same in seconds since 1970.
+      type: int
+      sample: 1769821200
     modified_at:
       description: When the payload was last written, in UTC.
       type: str
       sample: '2026-01-31 01:00:09'
+    modified_at_epoch:
+      description: The same in seconds since 1970.
+      type: int
     confirmed_at:
       description: When the content was last known to be the database's, in UTC.
       type: str
       sample: '2026-01-31 01:00:00'
+    confirmed_at_epoch:
+      description: The same in seconds since 1970.
+      type: int
     size_kb:
       description: Size of the payload in KiB, to one decimal.
       type: str
@@ -300,6 +314,9 @@ backups:
     verification:
       description: What was found when the backup was last looked at. Null when that was never done.
       type: dict
+    problem:
+      description: Why the manifest could not be read. Null where it could be.
+      type: str
   sample:
     - database: app
       filename: backup_app_2026-01-31_01-00-00.dump.gz

@@ -47,6 +47,8 @@ options:
       - V(latest) is the newest good backup of O(source_database). Where databases of that name were backed up from several hosts,
         clusters or files, it is an error that lists them, and O(origin) or O(instance) selects one.
       - A partial backup, from which arguments of C(pg_dump) left something out, is restored by its name only, with a warning.
+      - Newer backups that V(latest) passes over are named in a warning, each with the reason, such as that it is suspect, from
+        the future, or that its manifest can't be read.
     type: str
     default: latest
   source_database:

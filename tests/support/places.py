@@ -2,11 +2,12 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Directories that a test's own can't be: one that others may reach, and one that is full soon."""
+"""Directories that a test's own can't be: one that others may reach, one that is full soon, one whose disk fails."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 from ansible_collections.lastgood.database.tests.support.processes import UNPRIVILEGED
 
 AS_ROOT = os.geteuid() == 0
@@ -58,3 +60,15 @@ def common_disk(size: str) -> Iterator[Path]:
     finally:
         subprocess.run(["umount", "--lazy", str(path)], check=True)
         path.rmdir()
+
+
+def refuse_to_read(patch: pytest.MonkeyPatch, *names: str) -> None:
+    """Make a disk that gives an error for these files of a directory, whenever one is opened to be read."""
+    real = LocalStore._open_file
+
+    def open_file(store: LocalStore, name: str) -> int:
+        if name in names:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return real(store, name)
+
+    patch.setattr(LocalStore, "_open_file", open_file)

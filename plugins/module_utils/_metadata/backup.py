@@ -11,8 +11,13 @@ from __future__ import annotations
 import typing as t
 from datetime import datetime, timedelta
 
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest, Verification
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import BackupName, label_for
+from ansible_collections.lastgood.database.plugins.module_utils._errors import StoreFailed
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import (
+    NO_MANIFEST,
+    Manifest,
+    Verification,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import BackupName, label_for, manifest_name
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import FileFacts
 
 Clock = t.Callable[[], datetime]  # the time, in UTC
@@ -48,13 +53,18 @@ class Group(t.NamedTuple):
 
 
 class Backup(t.NamedTuple):
-    """A payload in a store. ``corrupt`` is set by whoever read it and found another digest than the manifest's."""
+    """A payload in a store.
+
+    ``corrupt`` is set by whoever read it and found another digest than the manifest's. ``unread`` says why the manifest could
+    not be read: what it says is not known, which is another matter than that there is none.
+    """
 
     name: BackupName
     path: str
     facts: FileFacts
     manifest: Manifest
     corrupt: bool = False
+    unread: StoreFailed | None = None
 
     @property
     def size_bytes(self) -> int:
@@ -104,7 +114,7 @@ class Backup(t.NamedTuple):
     @property
     def confirmed_at(self) -> datetime:
         """When the content was last known to be the database's: age counts from here."""
-        return self.manifest.confirmed_at or self.created_at
+        return max(self.manifest.confirmed_at or self.created_at, self.created_at)
 
     @property
     def _manifest_fits(self) -> bool:
@@ -138,21 +148,28 @@ class Backup(t.NamedTuple):
         return {
             "filename": self.name.filename,
             "path": self.path,
+            "manifest": None if manifest is NO_MANIFEST and self.unread is None else manifest_name(self.name.filename),
             **self.group.facts(),
             "source": manifest.source,
             "format": manifest.format,
             "compression": self.name.compression,
             "encrypted": self.name.encrypted,
             "state": self.state,
-            "created_at": display_time(self.created_at),
-            "modified_at": display_time(self.modified_at),
-            "confirmed_at": display_time(self.confirmed_at),
+            **_times("created_at", self.created_at),
+            **_times("modified_at", self.modified_at),
+            **_times("confirmed_at", self.confirmed_at),
             "size_kb": f"{self.size_bytes / 1024:.1f}",
             "size_bytes": self.size_bytes,
             "age_seconds": self.age_seconds(now),
             "payload_sha256": manifest.payload_sha256,
             "verification": _display_verification(manifest.verification),
+            "problem": None if self.unread is None else self.unread.problem,
         }
+
+
+def _times(key: str, time: datetime) -> dict[str, t.Any]:
+    """Return a time as text in UTC, and as seconds since 1970."""
+    return {key: display_time(time), f"{key}_epoch": int(time.timestamp())}
 
 
 def _display_verification(verification: Verification | None) -> dict[str, t.Any] | None:

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import gc
 import hashlib
 import heapq
@@ -34,7 +33,8 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.names 
 )
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
 
-_ROT = (errno.EIO, errno.EBADMSG, errno.EUCLEAN)  # what file systems say of data that the disk, or their checksum, disowns
+READINGS = 3  # of a payload at most: two that agree on a wrong digest, and one more where a reading failed
+_WARNINGS_AT_MOST = 3
 _BATCH = 128  # files that are asked for at a time: enough to hide a network's delay, few enough to be kept in memory
 
 
@@ -75,7 +75,7 @@ class Catalog:
         # In order, since what lies side by side on the disk and in time is then looked at side by side.
         candidates = map(parse, sorted(files if selection.names is None else files.intersection(selection.names)))
         names = (name for name in candidates if name is not None and (labels is None or name.label in labels))
-        for backup in self._load(names, files):
+        for backup in self._load(names):
             if databases is None or called(backup.name.kind, backup.database) in databases:
                 yield backup
 
@@ -85,7 +85,7 @@ class Catalog:
 
     def find_all(self, filenames: t.Sequence[str]) -> t.Iterator[Backup]:
         """Return the backups of those file names, in their order, without those that are not there."""
-        return self._load(filter(None, map(parse, filenames)), {manifest_name(filename) for filename in filenames})
+        return self._load(filter(None, map(parse, filenames)))
 
     def newest_good(self, groups: t.Iterable[Group], now: datetime, files: t.Iterable[str] | None = None) -> dict[Group, Backup]:
         """Return the newest good backup of each group that has one. Reads from the newest back, and no further.
@@ -100,34 +100,34 @@ class Catalog:
         for group in groups:
             # An older tool's name leaves it to the manifest of which database it is.
             names = by_label.get(_label_of(group), []) + by_label.get("", [])
-            newest = self._newest_good(group, names, now, files)
+            newest = self._newest_good(group, names, now)
             if newest is not None:
                 found[group] = newest
         return found
 
-    def _newest_good(self, group: Group, names: list[BackupName], now: datetime, files: set[str]) -> Backup | None:
+    def _newest_good(self, group: Group, names: list[BackupName], now: datetime) -> Backup | None:
         newest: Backup | None = None
         for name in sorted(names, key=lambda name: (name.stamp, name.filename), reverse=True):
             if newest is not None and name.stamp < newest.created_at:  # a stamp is never before the backup's own time
                 break
-            backup = next(self._load([name], files), None)
+            backup = next(self._load([name]), None)
             if backup is None or backup.state != "good" or backup.group != group or backup.from_future(now):
                 continue
             newest = backup if newest is None else max(newest, backup, key=age_order)
         return newest
 
-    def _load(self, names: t.Iterable[BackupName], files: set[str]) -> t.Iterator[Backup]:
+    def _load(self, names: t.Iterable[BackupName]) -> t.Iterator[Backup]:
         """Read what there is to know of those that are there, many at a time: a store may be far away."""
         store, rest = self._store, iter(names)
         while batch := list(itertools.islice(rest, _BATCH)):
             facts_of = store.facts_of([name.filename for name in batch])
-            there = [(name, manifest_name(name.filename), facts) for name, facts in zip(batch, facts_of) if facts is not None]
-            sidecars = [sidecar for _name, sidecar, _facts in there if sidecar in files]
-            manifests = dict(zip(sidecars, store.read_many(sidecars, LARGEST_MANIFEST + 1)))
-            for name, sidecar, facts in there:
-                data = manifests.get(sidecar)
-                manifest = NO_MANIFEST if data is None else from_bytes(data)
-                yield Backup(name, store.path(name.filename), facts, manifest)
+            present = [(name, facts) for name, facts in zip(batch, facts_of) if facts is not None]
+            # Whatever the listing says: it may have missed a manifest that was put in place meanwhile.
+            manifests = store.read_many([manifest_name(name.filename) for name, _facts in present], LARGEST_MANIFEST + 1)
+            for (name, facts), data in zip(present, manifests):
+                unread = data if isinstance(data, StoreFailed) else None
+                manifest = NO_MANIFEST if data is None or isinstance(data, StoreFailed) else from_bytes(data)
+                yield Backup(name, store.path(name.filename), facts, manifest, unread=unread)
 
 
 def _label_of(group: Group) -> str:
@@ -143,6 +143,45 @@ def labels_of(databases: t.Collection[str]) -> set[str]:
 def called(kind: str, database: str | None) -> str | None:
     """Return what a selection calls a database, or a cluster's globals."""
     return GLOBALS_LABEL if kind == "globals" else database
+
+
+def passed_over(found: t.Iterable[Backup], chosen: t.Collection[Backup], now: datetime) -> list[str]:
+    """Return, in words, the backups that are newer than the newest one chosen of their group, and why each does not count.
+
+    An unverified backup may be of any group of its database, so it is compared with all of them.
+    """
+    newest: dict[Group, tuple[datetime, str]] = {}
+    of_label: dict[str, tuple[datetime, str]] = {}
+    for backup in chosen:
+        age, group = age_order(backup), backup.group._replace(partial=())
+        newest[group] = max(age, newest.get(group, age))
+        of_label[backup.name.label] = max(age, of_label.get(backup.name.label, age))
+    names = {backup.name.filename for backup in chosen}
+    newer = []
+    for backup in found:
+        since = of_label.get(backup.name.label) if backup.state == "unverified" else newest.get(backup.group._replace(partial=()))
+        if since is not None and age_order(backup) > since and backup.name.filename not in names:
+            newer.append(backup)
+    return [f"{backup.name.filename} ({why_not_good(backup, now)})" for backup in sorted(newer, key=age_order)]
+
+
+def why_not_good(backup: Backup, now: datetime) -> str | None:
+    """Return why a backup is not taken for the newest good one, None where it may be."""
+    if backup.unread is not None:
+        return f"its manifest can't be read: {backup.unread.problem.rstrip('.')}"
+    if backup.from_future(now):
+        return "its time is more than an hour in the future"
+    if backup.state == "good":
+        return "partial" if backup.group.partial else None
+    return backup.state
+
+
+def unread_warnings(backups: t.Iterable[Backup]) -> list[str]:
+    """Return warnings of backups whose manifest can't be read: a few by name, and how many more there are."""
+    unread = [(backup.path, backup.unread.problem) for backup in backups if backup.unread is not None]
+    warnings = [f"The manifest of {path} can't be read, so that it does not count: {problem}" for path, problem in unread]
+    more = len(warnings) - _WARNINGS_AT_MOST
+    return warnings if more <= 0 else [*warnings[:_WARNINGS_AT_MOST], f"{more} more manifests can't be read."]
 
 
 def missing_from(found: t.Collection[Backup], selection: Selection) -> list[str]:
@@ -187,16 +226,30 @@ def collector_paused() -> t.Iterator[None]:
 
 
 def is_sound(store: Store, backup: Backup) -> bool:
-    """Read a payload from end to end, and return whether it has the digest in its manifest. One that is gone has not.
+    """Read a payload from end to end, and return whether it has the digest in its manifest. A deleted one has not.
 
-    Raises StoreFailed where it could not be read for a reason that says nothing of it.
+    A wrong digest counts only when a second reading, from the medium, gives the same one. Raises StoreFailed where the payload
+    can't be read, or where each reading differs: neither says that it is bad.
     """
-    try:
-        return sha256_of(store, backup.name.filename) == backup.manifest.payload_sha256
-    except StoreFailed as error:
-        if tells_of_rot(error) or isinstance(error.__cause__, FileNotFoundError):
-            return False
-        raise
+    name, digests = backup.name.filename, set[str]()
+    failure: StoreFailed | None = None
+    for _number in range(READINGS):
+        try:
+            digest = sha256_of(store, name)
+        except StoreFailed as error:
+            if is_missing(error):
+                return False
+            if failure is not None:
+                raise
+            failure = error
+        else:
+            if digest == backup.manifest.payload_sha256:
+                return True
+            if digest in digests:
+                return False
+            digests.add(digest)
+        store.drop_cache(name)
+    raise failure or StoreFailed(f"Each reading of {backup.path} gives another content.", "Check the host's disk and memory.")
 
 
 def rewrite(store: Store, backup: Backup, **values: t.Any) -> Backup | None:
@@ -226,9 +279,6 @@ def sha256_of(store: Store, name: str) -> str:
     return digest.hexdigest()
 
 
-def tells_of_rot(error: StoreFailed) -> bool:
-    """Whether a payload could not be read because of what lies on this host's disk.
-
-    That we may not read it, or that a server would not say why, tells nothing of a backup.
-    """
-    return isinstance(error.__cause__, OSError) and error.__cause__.errno in _ROT
+def is_missing(error: StoreFailed) -> bool:
+    """Return whether a file could not be read because it does not exist any more."""
+    return isinstance(error.__cause__, FileNotFoundError)

@@ -23,6 +23,10 @@ Level = t.Literal["checksum", "structure", "restore"]
 LEVELS: tuple[Level, ...] = t.get_args(Level)  # the deeper, the later
 
 
+# The payload is as it was written, but what it unpacks to is not what was dumped: only a look inside takes this verdict back.
+CONTENT_DIFFERS = "The size or the digest of its content is not the one in its manifest."
+
+
 class Verification(t.NamedTuple):
     """What was found when somebody looked at a backup, how deep the look went, and when it was."""
 
@@ -30,6 +34,11 @@ class Verification(t.NamedTuple):
     verdict: Verdict
     verified_at: datetime
     detail: str
+
+
+def cause_of(detail: str) -> str:
+    """Return what is common to the details of verdicts that have one cause: numbers, such as a line's, differ by chance."""
+    return _NUMBER.sub("#", detail)
 
 
 class Manifest(t.NamedTuple):
@@ -166,6 +175,7 @@ def _verification(value: dict[str, t.Any] | None) -> Verification | None:
     return Verification(level, verdict, time, detail if isinstance(detail, str) else "")
 
 
+_NUMBER = re.compile(r"[0-9]+")
 # Python's own reader takes more forms, and more of them with every version.
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}Z")
 _SHA256 = re.compile(r"[0-9a-f]{64}")

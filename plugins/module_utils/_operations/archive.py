@@ -39,7 +39,9 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalo
     Selection,
     missing_from,
     newest_of_each,
+    passed_over,
     sha256_of,
+    unread_warnings,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import LARGEST_MANIFEST
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import PARTIAL_SUFFIX, is_reserved, manifest_name
@@ -97,6 +99,7 @@ class Plan:
     missing: tuple[str, ...]
     there: tuple[Record, ...] | None
     whole: bool
+    warnings: tuple[str, ...] = ()
 
     @property
     def changed(self) -> bool:
@@ -174,7 +177,7 @@ def _check_room(request: ArchiveRequest, size: int) -> None:
 
 
 def _plan(request: ArchiveRequest, now: datetime) -> Plan:
-    backups, missing = _selected(request, now)
+    backups, missing, warnings = _selected(request, now)
     items: list[Item] = []
     records: list[Record] = []
     for backup in backups:
@@ -183,16 +186,19 @@ def _plan(request: ArchiveRequest, now: datetime) -> Plan:
         records.append(_record(backup, payload, manifest))
     index = _index(records, max(backup.created_at for backup in backups))
     there, whole = _there(request, 2 * index.size_bytes)
-    return Plan((index, *items), tuple(records), missing, there, whole)
+    return Plan((index, *items), tuple(records), missing, there, whole, tuple(warnings))
 
 
-def _selected(request: ArchiveRequest, now: datetime) -> tuple[list[Backup], tuple[str, ...]]:
-    """Return the backups that are meant, by name, and the names and databases of which there is none."""
+def _selected(request: ArchiveRequest, now: datetime) -> tuple[list[Backup], tuple[str, ...], list[str]]:
+    """Return the selected backups by name, the names and databases of which there is none, and warnings."""
     selection = request.selection
     found = list(Catalog(request.store).select(selection))
     missing = tuple(missing_from(found, selection))
+    warnings = unread_warnings(found)
     if selection.newest is not None:
-        found = newest_of_each(found, selection.newest, now)
+        chosen = newest_of_each(found, selection.newest, now)
+        warnings += [f"Newer, and passed over: {words}." for words in passed_over(found, chosen, now)]
+        found = chosen
     if not found:
         raise NothingFound(
             f"{request.store.location} has none of the backups that were asked for.",
@@ -205,7 +211,7 @@ def _selected(request: ArchiveRequest, now: datetime) -> tuple[list[Backup], tup
             f"Leave them out, or set ignore_missing. {_AS_BEFORE}",
             missing=list(missing),
         )
-    return sorted(found, key=lambda backup: backup.name.filename), missing
+    return sorted(found, key=lambda backup: backup.name.filename), missing, warnings
 
 
 def _payload_item(store: Store, backup: Backup) -> Item:

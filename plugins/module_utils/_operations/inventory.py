@@ -23,6 +23,8 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalo
     collector_paused,
     is_sound,
     newest_of_each,
+    unread_warnings,
+    why_not_good,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
 
@@ -110,9 +112,16 @@ def inventory(request: InventoryRequest, now: datetime) -> dict[str, t.Any]:
     key_of = _SORT_KEYS[request.sort_by]
     lines: list[_Line] = []
     groups: dict[Group, _Summary] = collections.defaultdict(_Summary)
-    for backup in _matching(request, catalog.select(request.selection, files), now):
+    unread: list[Backup] = []
+    future: list[Backup] = []
+    selected = _watched(catalog.select(request.selection, files), now, unread, future)
+    for backup in _matching(request, selected, now):
         lines.append(_Line(key_of(backup), backup.name.filename, backup.corrupt))
         groups[backup.group].add(backup, now)
+    store.warnings += unread_warnings(unread)
+    if request.selection.newest is not None:
+        newer = [backup for backup in future if backup.group in groups]
+        store.warnings += [f"Newer, and passed over: {one.name.filename} ({why_not_good(one, now)})." for one in newer]
     lines.sort(reverse=request.descending)
     if unsettled := [group for group, summary in groups.items() if not request.settles(summary)]:
         # Those that are not listed count as well, and what was just read counts as it was found.
@@ -128,6 +137,16 @@ def inventory(request: InventoryRequest, now: datetime) -> dict[str, t.Any]:
         "files": _records(_page(lines, request), catalog, now),
         "databases": [groups[group].record(group, now) for group in sorted(groups, key=_group_order)],
     }
+
+
+def _watched(backups: t.Iterable[Backup], now: datetime, unread: list[Backup], future: list[Backup]) -> t.Iterator[Backup]:
+    """Hand the backups on, and collect those whose manifest can't be read and those from the future."""
+    for backup in backups:
+        if backup.unread is not None:
+            unread.append(backup)
+        if backup.from_future(now):
+            future.append(backup)
+        yield backup
 
 
 def _matching(request: InventoryRequest, backups: t.Iterable[Backup], now: datetime) -> t.Iterable[Backup]:
@@ -154,7 +173,7 @@ def _as_read(store: Store, backup: Backup) -> Backup:
     try:
         return backup if is_sound(store, backup) else backup._replace(corrupt=True)
     except StoreFailed as error:
-        store.warnings.append(f"{backup.path} was not read, and is told as it was: {error.problem}")
+        store.warnings.append(f"{backup.path} could not be read, and its state is the one on record: {error.problem}")
         return backup
 
 

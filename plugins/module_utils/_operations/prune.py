@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import collections
 import typing as t
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
@@ -38,8 +38,9 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalo
     is_sound,
     labels_of,
     rewrite,
+    unread_warnings,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Verification
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import CONTENT_DIFFERS, Verification
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import MANIFEST_SUFFIX, manifest_name, parse
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.pending import partials
 from ansible_collections.lastgood.database.plugins.module_utils._retention import (
@@ -111,6 +112,7 @@ class Plan:
     decision: Decision
     leftovers: list[Leftover] = field(default_factory=list)
     absent: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def has_work(self) -> bool:
@@ -182,9 +184,14 @@ def prune(request: PruneRequest, clock: Clock, *, check_mode: bool) -> Report:
     store = request.store
     reader = _Reader(request)
     while True:
-        plan = _plan(request, clock())
-        warnings = _unmatched(request, plan.decision)
+        plan = _plan(request, clock(), reader.sound)
+        if reader.read_corrupt(plan.decision):
+            continue  # those that turned out sound count again
+        warnings = [*_unmatched(request, plan.decision), *plan.warnings, *reader.warnings]
         if not plan.has_work:
+            if reader.sound and not check_mode:
+                with store.lock():
+                    warnings += reader.note_sound(clock)
             return Report(plan, warnings=warnings)
         store.check()
         stays = reader.rotten_groups(plan.decision)
@@ -192,30 +199,47 @@ def prune(request: PruneRequest, clock: Clock, *, check_mode: bool) -> Report:
             raise LastGoodRefused(" ".join(stays.values()), "Make a new one first, or set allow_delete_last.")
         warnings += stays.values()
         if check_mode:
-            plan.decision = _without_groups(plan.decision, stays)
+            plan.decision = reader.without_doubtful(_without_groups(plan.decision, stays))
             return Report(plan, plan.decision.deleted, plan.leftovers, warnings=warnings, unread=reader.unread)
         with store.lock():
-            again = _plan(request, clock())
+            again = _plan(request, clock(), reader.sound)
             again.decision = _without_groups(again.decision, {**_lost_groups(again.decision, plan.decision), **stays})
             if reader.has_read_all(again.decision):
+                again.decision = reader.without_doubtful(again.decision)
                 report = _apply(request, again, warnings)
                 report.unread = reader.unread
-                report.warnings += reader.note_rotten(clock)
+                report.warnings += [*reader.note_rotten(clock), *reader.note_sound(clock)]
                 return report
         # A newer one came in meanwhile: it is read as well, without the lock, for which others wait.
 
 
 @collector_paused()
-def _plan(request: PruneRequest, now: datetime) -> Plan:
+def _plan(request: PruneRequest, now: datetime, sound: t.Container[str]) -> Plan:
+    """Plan from a fresh listing. ``sound`` are the names of those that are recorded as corrupt and are not."""
     choice = request.choice
     catalog = Catalog(request.store)
     files = catalog.files()
-    backups = map(Stored.of, catalog.select(request.selection, files))
+    unread: list[Backup] = []
+    backups = _stored(catalog.select(request.selection, files), sound, unread)
     if isinstance(choice, Rules):
-        return Plan(decide(backups, choice, now, request.groups), list(_leftovers(request, files, now)))
+        decision = decide(backups, choice, now, request.groups)
+        return Plan(decision, list(_leftovers(request, files, now)), warnings=unread_warnings(unread))
     decision = _decide_by_name(backups, choice, now)
     there = {judged.backup.filename for judged in decision.deleted}
     return Plan(decision, absent=[name for name in dict.fromkeys(choice.names) if name not in there])
+
+
+def _stored(backups: t.Iterable[Backup], sound: t.Container[str], unread: list[Backup]) -> t.Iterator[Stored]:
+    """Yield what retention has to know of each backup, and collect those whose manifest can't be read."""
+    for backup in backups:
+        if backup.unread is not None:
+            unread.append(backup)
+        is_sound_again = backup.name.filename in sound and backup.state == "corrupt"
+        yield Stored.of(_without_verdict(backup) if is_sound_again else backup)
+
+
+def _without_verdict(backup: Backup) -> Backup:
+    return backup._replace(manifest=backup.manifest._replace(verification=None))
 
 
 def _decide_by_name(backups: t.Iterable[Stored], named: Named, now: datetime) -> Decision:
@@ -295,10 +319,85 @@ class _Reader:
 
     def __init__(self, request: PruneRequest) -> None:
         self.unread: StoreFailed | None = None
+        self.sound: dict[str, Backup] = {}  # by file name: recorded as corrupt, and not so
         self._store = request.store
         self._reads = request.reads_newest
+        self._by_rules = isinstance(request.choice, Rules)
         self._problems: dict[str, str | None] = {}  # by file name
         self._rotten: list[Backup] = []
+        self._corrupt: dict[str, str | None] = {}  # by file name: what speaks against deleting it
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the user has to know of those that are recorded as corrupt."""
+        sound = [
+            f"{backup.path} is recorded as corrupt, and is as its manifest says: it counts again."
+            for backup in self.sound.values()
+        ]
+        doubts = [
+            f"{self._store.path(name)} is recorded as corrupt, and stays: {doubt}."
+            for name, doubt in self._corrupt.items()
+            if doubt is not None and name not in self.sound
+        ]
+        return sound + doubts
+
+    def read_corrupt(self, decision: Decision) -> bool:
+        """Read the corrupt backups that rules are to delete, once each. Return whether one of them turned out sound."""
+        before = len(self.sound)
+        for judged in self._corrupt_in(decision):
+            filename = judged.backup.filename
+            if filename not in self._corrupt:
+                self._corrupt[filename] = self._doubt(filename)
+        return len(self.sound) > before
+
+    def _corrupt_in(self, decision: Decision) -> list[Judged]:
+        return [judged for judged in decision.deleted if self._by_rules and judged.backup.state == "corrupt"]
+
+    def _doubt(self, filename: str) -> str | None:
+        """Return what speaks against deleting a corrupt backup, None where it is corrupt indeed."""
+        backup = Catalog(self._store).find(filename)
+        if backup is None or backup.manifest.payload_bytes != backup.size_bytes:
+            return None
+        try:
+            if not is_sound(self._store, backup):
+                return None
+        except StoreFailed as error:
+            return f"it can't be read again ({error.problem.rstrip('.')})"
+        verification = backup.manifest.verification
+        if verification is not None and verification.detail == CONTENT_DIFFERS:
+            return "the file is as it was written, so that only backup_verify can say more"
+        self.sound[filename] = backup
+        return "it is as its manifest says"
+
+    def without_doubtful(self, decision: Decision) -> Decision:
+        """Delete no corrupt backup that another reading did not confirm as such."""
+        doubtful = {
+            judged.backup.filename: f"it is recorded as corrupt, but {doubt}"
+            for judged in self._corrupt_in(decision)
+            if (doubt := self._corrupt[judged.backup.filename]) is not None
+        }
+        spared = [judged for judged in decision.deleted if judged.backup.filename in doubtful]
+        return replace(
+            decision,
+            deleted=[judged for judged in decision.deleted if judged.backup.filename not in doubtful],
+            passed_over=[*decision.passed_over, *(Judged(one.backup, (doubtful[one.backup.filename],)) for one in spared)],
+        )
+
+    def note_sound(self, clock: Clock) -> list[str]:
+        """Take back the verdict of those that turned out sound. Under the lock only. Return what could not be noted."""
+        problems = []
+        for filename, backup in self.sound.items():
+            verdict = Verification(
+                "checksum", "passed", clock().replace(microsecond=0), "Its SHA-256 is the one in its manifest."
+            )
+            try:
+                current = Catalog(self._store).find(filename)
+                if current is not None and current.manifest == backup.manifest:
+                    data = backup.manifest._replace(verification=verdict).to_bytes()
+                    self._store.replace(manifest_name(filename), data, like=filename)
+            except StoreError as error:
+                problems.append(f"That {backup.path} is sound could not be noted in its manifest: {error.problem}")
+        return problems
 
     def rotten_groups(self, decision: Decision) -> dict[Group, str]:
         """Return the groups whose newest good backup is bad, and what there is to say of each."""
@@ -311,7 +410,8 @@ class _Reader:
         return rotten
 
     def has_read_all(self, decision: Decision) -> bool:
-        return self._problems.keys() >= set(self._anchors(decision).values())
+        corrupt = {judged.backup.filename for judged in self._corrupt_in(decision)}
+        return self._problems.keys() >= set(self._anchors(decision).values()) and self._corrupt.keys() >= corrupt
 
     def note_rotten(self, clock: Clock) -> list[str]:
         """Say in the manifests of those that are bad that they are: the next run then rests on others. Under the lock only.

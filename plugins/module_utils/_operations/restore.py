@@ -35,6 +35,8 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalo
     Selection,
     age_order,
     newest_of_each,
+    passed_over,
+    why_not_good,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import Compression
 from ansible_collections.lastgood.database.plugins.module_utils._operations.reading import read_payload
@@ -105,14 +107,14 @@ class Restored:
 
 def restore(request: RestoreRequest, clock: Clock, *, check_mode: bool) -> Restored:
     """Restore. In check mode all is looked at that can be without reading the payload, and nothing is changed."""
-    backup = _find(request, clock())
+    backup, warnings = _find(request, clock())
     situation = request.engine.look(backup.manifest)
     if situation.exists and request.if_exists == "keep":
-        return Restored(False, backup, situation)
+        return Restored(False, backup, situation, warnings=warnings)
     _check_target(request, situation)
     _check_room(request.staging, backup)
     globals_backup = _find_globals(request, backup, clock()) if request.include_globals else None
-    warnings = _warnings_of(backup)
+    warnings += _warnings_of(backup)
     if check_mode:
         return Restored(True, backup, situation, warnings=warnings)
     began = time.monotonic()
@@ -135,9 +137,14 @@ def _warnings_of(backup: Backup) -> tuple[str, ...]:
     )
 
 
-def _find(request: RestoreRequest, now: datetime) -> Backup:
+def _find(request: RestoreRequest, now: datetime) -> tuple[Backup, tuple[str, ...]]:
+    """Return the backup to restore, and warnings of newer ones that were passed over."""
     if request.backup == LATEST:
         return _find_latest(request, now)
+    return _find_named(request), ()
+
+
+def _find_named(request: RestoreRequest) -> Backup:
     _check_directory(request.store)
     backup = Catalog(request.store).find(request.backup)
     if backup is None:
@@ -146,6 +153,8 @@ def _find(request: RestoreRequest, now: datetime) -> Backup:
             "Give the name of a file there as backup_facts lists them, or latest.",
         )
     manifest = backup.manifest
+    if backup.unread is not None:
+        raise backup.unread
     if backup.state == "unverified":
         raise BackupMissing(
             f"{backup.path} has no manifest that is its own, so that nothing tells whether it is whole.",
@@ -171,7 +180,7 @@ def _find(request: RestoreRequest, now: datetime) -> Backup:
     return backup
 
 
-def _find_latest(request: RestoreRequest, now: datetime) -> Backup:
+def _find_latest(request: RestoreRequest, now: datetime) -> tuple[Backup, tuple[str, ...]]:
     database, store = request.source_database, request.store
     _check_directory(store)
     found = list(Catalog(store).select(Selection(databases=None if database is None else (database,))))
@@ -193,8 +202,8 @@ def _find_latest(request: RestoreRequest, now: datetime) -> Backup:
             "Correct origin and instance.",
         )
     if not newest:
-        others = sorted((backup for backup in found if backup.state != "good" or backup.group.partial), key=age_order)
-        bad = ", ".join(f"{backup.name.filename} ({_state_of(backup)})" for backup in others[-_BAD_TOLD:])
+        others = sorted((one for one in found if why_not_good(one, now) is not None), key=age_order)
+        bad = ", ".join(f"{backup.name.filename} ({why_not_good(backup, now)})" for backup in others[-_BAD_TOLD:])
         raise BackupMissing(
             f"There is no good backup of the {request.engine.name} database {database} in {store.location}"
             f"{': there is ' + bad if bad else ''}.",
@@ -206,7 +215,8 @@ def _find_latest(request: RestoreRequest, now: datetime) -> Backup:
             "Select one with origin or instance (the identifier, or the source where that differs), or give its file name in "
             f"backup; the newest is {max(newest, key=age_order).name.filename}.",
         )
-    return newest[0]
+    newer = passed_over(found, newest, now)
+    return newest[0], (f"The newest good backup is restored, and newer ones are not: {', '.join(newer)}.",) if newer else ()
 
 
 def _is_selected(request: RestoreRequest, backup: Backup) -> bool:
@@ -231,10 +241,6 @@ def _where_from(backup: Backup) -> str:
     if manifest.engine == "postgresql" and manifest.server_version:
         parts.append(f"PostgreSQL {manifest.server_version}")
     return ", ".join(parts)
-
-
-def _state_of(backup: Backup) -> str:
-    return "partial" if backup.state == "good" else backup.state
 
 
 def _check_directory(store: Store) -> None:

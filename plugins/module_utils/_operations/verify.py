@@ -43,14 +43,17 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, Clock, display_time
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import (
+    READINGS,
     Catalog,
     Selection,
     age_order,
+    is_missing,
     missing_from,
     newest_of_each,
-    tells_of_rot,
+    passed_over,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import (
+    CONTENT_DIFFERS,
     LEVELS,
     MANIFEST_VERSION,
     PRODUCER,
@@ -58,6 +61,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.manife
     Manifest,
     Verdict,
     Verification,
+    cause_of,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import manifest_name
 from ansible_collections.lastgood.database.plugins.module_utils._operations.reading import Reading, read_payload
@@ -68,6 +72,7 @@ UNKNOWN = "unknown"  # origin and instance of a backup that was adopted: it stan
 
 _LONGEST_DETAIL = 1000  # characters
 _HEAD_BYTES = 4096
+_CAUSES_AT_MOST = 3  # in words; the result has all verdicts
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,10 @@ class VerifyRequest:
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found of one backup, and the manifest to write it to; None where there is none that is this backup's."""
+    """What was found of one backup, and the manifest to write it to; None where there is none that is this backup's.
+
+    ``doubt`` is set where another reading may come to another verdict; two readings with the same doubt agree.
+    """
 
     level: Level
     verdict: Verdict
@@ -90,6 +98,7 @@ class Finding:
     manifest: Manifest | None = None
     tables: int | None = None
     rows: int | None = None
+    doubt: str | None = None
 
 
 @dataclass(frozen=True)
@@ -124,9 +133,10 @@ class Judged:
 
 @dataclass
 class Report:
-    """What was found, as far as it got."""
+    """What was found, as far as it got. ``notes`` are warnings that are about no single verdict."""
 
     judged: list[Judged] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     ended_by: BackupError | None = None
 
     @property
@@ -137,20 +147,24 @@ class Report:
         failed = [one for one in self.judged if one.finding.verdict == "failed"]
         if not failed:
             return None
-        first = failed[0]
+        causes = _by_cause(failed)
+        more = len(causes) - _CAUSES_AT_MOST
+        words = causes[:_CAUSES_AT_MOST] + ([f"And {more} other causes."] if more > 0 else [])
         return VerificationFailed(
-            f"{len(failed)} of {len(self.judged)} backups failed. {first.after.path}: {first.finding.detail}",
+            f"{len(failed)} of {len(self.judged)} backups failed. {' '.join(words)}",
             "See verified for all of them, and back up those databases anew.",
             filenames=[one.after.name.filename for one in failed],
         )
 
     @property
     def warnings(self) -> list[str]:
-        return [
-            f"{one.after.path} could not be judged: {one.finding.detail}"
-            for one in self.judged
-            if one.finding.verdict == "inconclusive"
-        ]
+        inconclusive = [one for one in self.judged if one.finding.verdict == "inconclusive"]
+        return [*self.notes, *(f"Could not be judged: {cause}" for cause in _by_cause(inconclusive))]
+
+    def note_deleted(self, request: VerifyRequest, backup: Backup) -> None:
+        """Say that a backup was deleted since it was listed, where it was asked for by its name."""
+        if request.selection.names is not None:
+            self.notes.append(f"{backup.path} was deleted before it was read.")
 
     def values(self) -> dict[str, t.Any]:
         """Return the report as the module returns it."""
@@ -166,14 +180,30 @@ class Report:
         }
 
 
+def _by_cause(judged: list[Judged]) -> list[str]:
+    """Return each cause once, with the newest backup that it is about and how many others there are."""
+    causes: dict[str, list[Judged]] = {}
+    for one in judged:
+        causes.setdefault(cause_of(one.finding.detail), []).append(one)
+    found = []
+    for members in causes.values():
+        others = f" and {len(members) - 1} older" if len(members) > 1 else ""
+        found.append(f"{members[-1].after.path}{others}: {members[-1].finding.detail}")
+    return found
+
+
 def verify(request: VerifyRequest, runner: Runner, clock: Clock, *, check_mode: bool) -> Report:
     """Look at each backup, the oldest first, and write down what was found. In check mode nothing is written."""
     report = Report()
     verifier = _Verifier(request, runner, Examiner(request.options, runner, clock))
-    for backup in sorted(_selected(request, clock()), key=age_order):
+    for backup in sorted(_selected(request, clock(), report), key=age_order):
         began = time.monotonic()
         try:
+            backup = verifier.read_again(backup)
             finding = verifier.judge(backup)
+        except _Deleted:
+            report.note_deleted(request, backup)
+            continue
         except Interrupted as error:
             report.ended_by = error
             break
@@ -184,6 +214,9 @@ def verify(request: VerifyRequest, runner: Runner, clock: Clock, *, check_mode: 
         seconds = time.monotonic() - began
         try:
             judged = _note(request.store, backup, finding, clock(), check_mode=check_mode)
+        except _Deleted:
+            report.note_deleted(request, backup)
+            continue
         except BackupError as error:
             judged = Judged(backup, backup, finding)
             report.ended_by = error
@@ -193,8 +226,8 @@ def verify(request: VerifyRequest, runner: Runner, clock: Clock, *, check_mode: 
     return report
 
 
-def _selected(request: VerifyRequest, now: datetime) -> list[Backup]:
-    """Return the backups that are meant. Raises BackupMissing where one is not there: nothing is good that is missing."""
+def _selected(request: VerifyRequest, now: datetime, report: Report) -> list[Backup]:
+    """Return the backups that are selected. Raises BackupMissing where one is not there: nothing is good that is missing."""
     selection, location = request.selection, request.store.location
     found = list(Catalog(request.store).select(selection))
     missing = missing_from(found, selection)
@@ -205,7 +238,9 @@ def _selected(request: VerifyRequest, now: datetime) -> list[Backup]:
             missing=missing,
         )
     if selection.newest is not None:
-        found = newest_of_each(found, selection.newest, now)
+        chosen = newest_of_each(found, selection.newest, now)
+        report.notes += [f"Newer, and passed over: {words}." for words in passed_over(found, chosen, now)]
+        found = chosen
     if not found:
         raise NothingFound(f"{location} has no backup.", "Make one with db_backup, or correct directory.")
     return found
@@ -223,21 +258,25 @@ class _Enough(Exception):
     """As much of the content is known as is needed."""
 
 
-class _Rotten(Exception):
-    """The payload can't be read, because of what lies on the disk."""
+class _Deleted(Exception):
+    """The backup was deleted since it was listed, which is retention's right: nothing is left to judge."""
+
+
+class _Unread(Exception):
+    """The payload can't be read, which says nothing of it."""
 
 
 @contextlib.contextmanager
 def _asking_store() -> t.Iterator[None]:
-    """Tell a connection that the store lost, and a disk that lost the payload, from those that a drill lost."""
+    """Distinguish a connection that the store lost, and a disk that fails the payload, from those that a drill lost."""
     try:
         yield
     except ConnectionFailed as error:
         raise _StoreLost(error) from error
     except StoreFailed as error:
-        if tells_of_rot(error):
-            raise _Rotten(str(error)) from error
-        raise
+        if is_missing(error):
+            raise _Deleted from error
+        raise _Unread(str(error)) from error
 
 
 class _Verifier:
@@ -249,8 +288,31 @@ class _Verifier:
         self._examiner = examiner
         self._runner = runner
 
+    def read_again(self, backup: Backup) -> Backup:
+        """Return the backup, with its manifest where it could not be read before."""
+        if backup.unread is None:
+            return backup
+        current = Catalog(self._store).find(backup.name.filename)
+        if current is None:
+            raise _Deleted
+        return current
+
     def judge(self, backup: Backup) -> Finding:
-        """Return what is found. Whatever the host lacks for it is a finding, too. Raises Interrupted."""
+        """Return what is found. Raises Interrupted.
+
+        A reading that speaks against a backup counts when a second one, from the medium, agrees.
+        """
+        doubts: set[str] = set()
+        for _number in range(READINGS):
+            finding = self._read_once(backup)
+            if finding.doubt is None or finding.doubt in doubts:
+                return finding
+            doubts.add(finding.doubt)
+            self._store.drop_cache(backup.name.filename)
+        return Finding(self._level, "inconclusive", f"Each reading comes to something else: {'; '.join(sorted(doubts))}")
+
+    def _read_once(self, backup: Backup) -> Finding:
+        """Return what one reading finds. Raises Interrupted."""
         self._check_stopped()
         try:
             finding = self._judge(backup)
@@ -266,6 +328,7 @@ class _Verifier:
             raise Interrupted("The run was ended before all backups were examined.", "Run it again.")
 
     def _judge(self, backup: Backup) -> Finding:
+        """Return what is found. Whatever the host lacks for it is a finding, too."""
         manifest: Manifest | None = None
         try:
             with host_errors():
@@ -273,11 +336,10 @@ class _Verifier:
                 return self._examine(backup, manifest)
         except Interrupted:
             raise
-        except _Rotten as rotten:
-            # Of the file, not of what is inside: a later look that reads all of it takes this back.
-            return Finding("checksum", "failed", str(rotten), manifest)
+        except _Unread as error:
+            return Finding(self._level, "inconclusive", str(error), manifest, doubt=str(error))
         except ContentInvalid as error:
-            return Finding("structure", "failed", str(error), manifest)
+            return Finding("structure", "failed", str(error), manifest, doubt=str(error))
         except BackupError as error:
             return Finding(self._level, "inconclusive", str(error), manifest)
 
@@ -286,6 +348,8 @@ class _Verifier:
         sidecar = self._store.path(manifest_name(backup.name.filename))
         if backup.state != "unverified":
             return backup.manifest
+        if backup.unread is not None:
+            raise Inconclusive(backup.unread.problem, backup.unread.remedy)
         if backup.manifest.usable:
             raise ContentInvalid(
                 f"{sidecar} is another backup's: it says {backup.manifest.kind} {backup.manifest.database} of "
@@ -332,7 +396,9 @@ class _Verifier:
     def _head(self, backup: Backup) -> bytes:
         """Return how the content begins, or as much of it as can be read."""
         with _asking_store():
-            beginning = self._store.read(backup.name.filename, _HEAD_BYTES) or b""
+            beginning = self._store.read(backup.name.filename, _HEAD_BYTES)
+        if beginning is None:
+            raise _Deleted
         head = bytearray()
 
         def take(piece: bytes | memoryview) -> None:
@@ -401,13 +467,12 @@ class _Verifier:
     def _compare(self, reading: Reading, manifest: Manifest) -> Finding:
         """Hold what was read against the manifest. A content that can't be read is another matter than a digest."""
         if not reading.payload_is(manifest):
-            return Finding("checksum", "failed", "Its size or its SHA-256 is not the one in its manifest.", manifest)
-        if reading.error is not None:
-            level: Level = "checksum" if isinstance(reading.error, PayloadCorrupt) else "structure"
-            return Finding(level, "failed", str(reading.error), manifest)
+            detail = "Its size or its SHA-256 is not the one in its manifest."
+            return Finding("checksum", "failed", detail, manifest, doubt=f"its SHA-256 is {reading.payload_sha256}")
+        if reading.error is not None and not isinstance(reading.error, PayloadCorrupt):
+            return Finding("structure", "failed", str(reading.error), manifest, doubt=str(reading.error))
         if not reading.content_is(manifest):
-            detail = "The size or the SHA-256 of its content is not the one in its manifest."
-            return Finding("checksum", "failed", detail, manifest)
+            return Finding("checksum", "failed", CONTENT_DIFFERS, manifest, doubt=CONTENT_DIFFERS)
         return Finding("checksum", "passed", "Its digests are those in its manifest.", manifest)
 
     def _unknown(self, manifest: Manifest) -> Inconclusive:
@@ -458,12 +523,24 @@ def _note(store: Store, backup: Backup, finding: Finding, now: datetime, *, chec
         return judged
     filename = backup.name.filename
     with store.lock():
-        there = Catalog(store).find(filename)
-        if there is None or there._replace(path=backup.path) != backup:
-            detail = "It was replaced, deleted or verified by somebody else in the meantime."
+        current = Catalog(store).find(filename)
+        if current is None:
+            raise _Deleted
+        if not _is_same(current, backup):
+            detail = "It was replaced, or verified by another run, in the meantime."
             return Judged(backup, backup, Finding(finding.level, "inconclusive", detail))
-        store.replace(manifest_name(filename), noted.to_bytes(), like=filename)
+        if adopts or current.manifest.confirmed_at is None:
+            confirmed = noted
+        else:  # a dump may have confirmed it meanwhile
+            confirmed = noted._replace(confirmed_at=current.manifest.confirmed_at)
+        store.replace(manifest_name(filename), confirmed.to_bytes(), like=filename)
     return judged
+
+
+def _is_same(current: Backup, backup: Backup) -> bool:
+    """Return whether a backup is still the one that was read. When it was last confirmed may have changed."""
+    known = current.manifest._replace(confirmed_at=backup.manifest.confirmed_at)
+    return (current.facts, known, current.unread) == (backup.facts, backup.manifest, None)
 
 
 def _says_more(finding: Finding, recorded: Verification | None) -> bool:

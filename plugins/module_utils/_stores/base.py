@@ -11,6 +11,8 @@ from __future__ import annotations
 import typing as t
 from datetime import datetime, timezone
 
+from ansible_collections.lastgood.database.plugins.module_utils._errors import StoreFailed
+
 # How long to wait for a store's lock. It is held for moments, or for as long as a slow disk takes to delete much: whoever is
 # kept for longer has met a run that hangs.
 LOCK_SECONDS = 600.0
@@ -65,16 +67,22 @@ class Store(t.Protocol):
         """
 
     def read(self, name: str, limit: int) -> bytes | None:
-        """Return the first ``limit`` bytes of a file, None when it can't be read."""
+        """Return the first ``limit`` bytes of a file, None when there is none. Raises StoreFailed when it can't be read."""
 
     def facts_of(self, names: t.Iterable[str]) -> t.Iterator[FileFacts | None]:
         """Return the facts of many files, in their order: over a network that takes no longer than those of one."""
 
-    def read_many(self, names: t.Iterable[str], limit: int) -> t.Iterator[bytes | None]:
-        """Return the first ``limit`` bytes of each of many small files, in their order, as ``facts_of`` does."""
+    def read_many(self, names: t.Iterable[str], limit: int) -> t.Iterator[bytes | StoreFailed | None]:
+        """Return the first ``limit`` bytes of each of many small files, in their order, as ``facts_of`` does.
+
+        A file that can't be read yields the error, so that the others are read all the same.
+        """
 
     def chunks(self, name: str) -> t.Generator[memoryview, None, None]:
         """Read a file from its first byte to its last. A chunk is good until the next is asked for."""
+
+    def drop_cache(self, name: str) -> None:
+        """Make the next read of a file come from the medium, as far as the store can be asked for that."""
 
     def lock(self, seconds: float = LOCK_SECONDS) -> t.ContextManager[None]:
         """Keep other runs from committing, deleting and sweeping. Raises Locked when they keep us for ``seconds``."""

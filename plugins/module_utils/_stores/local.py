@@ -40,6 +40,7 @@ _DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CREATE_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _NO_SUCH_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
+_NO_REGULAR_FILE = (*_NO_SUCH_FILE, errno.ELOOP, errno.ENXIO, errno.EINVAL)  # a link, a socket, a directory or the like
 
 
 @dataclass(frozen=True)
@@ -130,22 +131,34 @@ class LocalStore:
         return FileFacts(found.st_size, found.st_mtime)
 
     def read(self, name: str, limit: int) -> bytes | None:
-        try:
-            descriptor = self._open_file(name)
-        except (OSError, ValueError):
-            return None
-        try:
-            return os.read(descriptor, limit)
-        except OSError:
-            return None
-        finally:
-            close_quietly(descriptor)
+        with store_errors(f"Reading {self.path(name)}"):
+            try:
+                descriptor = self._open_file(name)
+            except ValueError:
+                return None
+            except OSError as error:
+                if error.errno in _NO_REGULAR_FILE:
+                    return None
+                raise
+            try:
+                found = os.read(descriptor, limit)
+                while 0 < len(found) < limit and (more := os.read(descriptor, limit - len(found))):
+                    found += more
+                return found
+            finally:
+                close_quietly(descriptor)
 
     def facts_of(self, names: t.Iterable[str]) -> t.Iterator[FileFacts | None]:
         return map(self.facts, names)
 
-    def read_many(self, names: t.Iterable[str], limit: int) -> t.Iterator[bytes | None]:
-        return (self.read(name, limit) for name in names)
+    def read_many(self, names: t.Iterable[str], limit: int) -> t.Iterator[bytes | StoreFailed | None]:
+        return (self._read_or_error(name, limit) for name in names)
+
+    def _read_or_error(self, name: str, limit: int) -> bytes | StoreFailed | None:
+        try:
+            return self.read(name, limit)
+        except StoreFailed as error:
+            return error
 
     def chunks(self, name: str) -> t.Generator[memoryview, None, None]:
         buffer = memoryview(bytearray(CHUNK_BYTES))
@@ -158,6 +171,14 @@ class LocalStore:
                     yield buffer[:count]
             finally:
                 close_quietly(descriptor)
+
+    def drop_cache(self, name: str) -> None:
+        with contextlib.suppress(OSError, ValueError):  # a hint
+            descriptor = self._open_file(name)
+            try:
+                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            finally:
+                os.close(descriptor)
 
     @contextlib.contextmanager
     def lock(self, seconds: float = LOCK_SECONDS) -> t.Iterator[None]:

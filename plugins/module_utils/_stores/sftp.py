@@ -141,10 +141,24 @@ class SftpStore:
             raise self._refused(doing, error, None) from error
 
     def read(self, name: str, limit: int) -> bytes | None:
-        return next(self.read_many([name], limit))
+        found = next(self.read_many([name], limit))
+        if isinstance(found, StoreFailed):
+            raise found
+        return found
 
-    def read_many(self, names: t.Iterable[str], limit: int) -> t.Iterator[bytes | None]:
-        return iter(self.session.converse_all(conversations.read_start(self._at(name), limit) for name in names))
+    def read_many(self, names: t.Iterable[str], limit: int) -> t.Iterator[bytes | StoreFailed | None]:
+        names = list(names)
+        found = self.session.converse_all(conversations.read_start(self._at(name), limit) for name in names)
+        for name, data in zip(names, found):
+            yield self._unread(name, data) if isinstance(data, StatusError) else data
+
+    def _unread(self, name: str, error: StatusError) -> StoreFailed:
+        failure = StoreFailed(f"Reading {self.path(name)}: {error.words}.", "Look at the file on the server.")
+        failure.__cause__ = error
+        return failure
+
+    def drop_cache(self, name: str) -> None:
+        """SFTP has no way to ask for that."""
 
     def chunks(self, name: str) -> t.Generator[memoryview, None, None]:
         path = self.path(name)

@@ -126,29 +126,29 @@ def plain(request: Request) -> Conversation[Reply]:
     return (yield from ask(request, STATUS))
 
 
-def read_start(path: str, limit: int) -> Conversation[bytes | None]:
-    """Return the first ``limit`` bytes of a small file, None when it can't be read."""
+def read_start(path: str, limit: int) -> Conversation[bytes | StatusError | None]:
+    """Return the first ``limit`` bytes of a small file, None when there is none, or why it can't be read."""
     try:
         handle = yield from open_file(path, FOR_READING)
-    except StatusError:
-        return None
-    found: bytes | None = b""
+    except StatusError as error:
+        return None if error.code in MISSING else error
+    found: bytes | StatusError = b""
     for _number in range(_SHORT_READS):
-        if found is None or len(found) >= limit:
+        if isinstance(found, StatusError) or len(found) >= limit:
             break
         count = min(limit - len(found), SAFE_REQUEST_BYTES)
         try:
             reply = yield from ask(read_request(handle, len(found), count), DATA)
         except StatusError as error:
-            found = found if error.code == END_OF_FILE else None
+            found = found if error.code == END_OF_FILE else error
             break
         found += data_of(reply, count)
     else:
-        found = None
+        found = StatusError(FAILURE, "the server sends it in too many pieces")
     try:
         yield from close_handle(handle)
-    except StatusError:
-        return None
+    except StatusError as error:
+        return error
     return found
 
 

@@ -242,6 +242,7 @@ def test_a_record_says_all_there_is_to_know() -> None:
     assert backup(manifest).record(NOW) == {
         "filename": APP,
         "path": f"/srv/backups/{APP}",
+        "manifest": f"{APP}.manifest.json",
         "kind": "database",
         "origin": "db1",
         "engine": "postgresql",
@@ -255,8 +256,11 @@ def test_a_record_says_all_there_is_to_know() -> None:
         "encrypted": False,
         "state": "good",
         "created_at": "2026-02-28 12:00:00",
+        "created_at_epoch": 1772280000,
         "modified_at": "2026-02-28 12:00:59",
+        "modified_at_epoch": 1772280059,
         "confirmed_at": "2026-03-01 11:55:00",
+        "confirmed_at_epoch": 1772366100,
         "size_kb": "0.0",
         "size_bytes": SIZE,
         "age_seconds": 300,
@@ -267,6 +271,7 @@ def test_a_record_says_all_there_is_to_know() -> None:
             "verified_at": "2026-03-01 10:00:00",
             "detail": "42 tables",
         },
+        "problem": None,
     }
 
 
@@ -274,6 +279,7 @@ def test_a_record_without_a_manifest_says_what_the_name_and_the_file_do() -> Non
     assert backup(NO_MANIFEST, "backup_2026-01-31_01-02-03.dump.zst.age", facts=FileFacts(1536, MODIFIED)).record(NOW) == {
         "filename": "backup_2026-01-31_01-02-03.dump.zst.age",
         "path": "/srv/backups/backup_2026-01-31_01-02-03.dump.zst.age",
+        "manifest": None,
         "kind": "database",
         "origin": None,
         "engine": None,
@@ -287,13 +293,17 @@ def test_a_record_without_a_manifest_says_what_the_name_and_the_file_do() -> Non
         "encrypted": True,
         "state": "unverified",
         "created_at": "2026-01-31 01:02:03",
+        "created_at_epoch": 1769821323,
         "modified_at": "2026-02-28 12:00:59",
+        "modified_at_epoch": 1772280059,
         "confirmed_at": "2026-01-31 01:02:03",
+        "confirmed_at_epoch": 1769821323,
         "size_kb": "1.5",
         "size_bytes": 1536,
         "age_seconds": 29 * 86400 + 10 * 3600 + 57 * 60 + 57,
         "payload_sha256": None,
         "verification": None,
+        "problem": None,
     }
 
 

@@ -32,7 +32,7 @@ from ansible_collections.lastgood.database.tests.support.backups import (
     put_payload,
 )
 from ansible_collections.lastgood.database.tests.support.observe import state_of
-from ansible_collections.lastgood.database.tests.support.places import common_directory
+from ansible_collections.lastgood.database.tests.support.places import common_directory, refuse_to_read
 from ansible_collections.lastgood.database.tests.support.processes import as_unprivileged
 
 SIZE = len(PAYLOAD)
@@ -119,6 +119,7 @@ class TestAll:
         assert set(first) == {
             "filename",
             "path",
+            "manifest",
             "kind",
             "origin",
             "engine",
@@ -132,13 +133,17 @@ class TestAll:
             "encrypted",
             "state",
             "created_at",
+            "created_at_epoch",
             "modified_at",
+            "modified_at_epoch",
             "confirmed_at",
+            "confirmed_at_epoch",
             "size_kb",
             "size_bytes",
             "age_seconds",
             "payload_sha256",
             "verification",
+            "problem",
         }
         assert (first["path"], first["state"], first["size_bytes"]) == (f"{tmp_path}/{older}", "good", 2000)
         assert (first["size_kb"], first["created_at"]) == ("2.0", "2026-02-27 12:00:00")
@@ -472,3 +477,38 @@ class TestChecksums:
         assert read == [one]
         inventory(InventoryRequest(Watched(str(tmp_path))), NOW)
         assert read == [one]
+
+
+def test_a_manifest_that_can_not_be_read_is_reported_and_taken_for_no_other_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older, newer = (put_backup(tmp_path, ago(days=day)) for day in (2, 1))
+    refuse_to_read(monkeypatch, manifest_name(newer))
+    store = LocalStore(str(tmp_path))
+    facts = inventory(InventoryRequest(store), NOW)
+    store.close()
+    assert [(one["filename"], one["state"], one["problem"] is None) for one in facts["files"]] == [
+        (older, "good", True),
+        (newer, "unverified", False),
+    ]
+    [warning] = store.warnings
+    assert newer in warning and "Input/output error" in warning
+
+
+def test_of_many_manifests_that_can_not_be_read_a_few_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for day in range(1, 8):
+        refuse_to_read(monkeypatch, manifest_name(put_backup(tmp_path, ago(days=day))))
+    store = LocalStore(str(tmp_path))
+    inventory(InventoryRequest(store), NOW)
+    store.close()
+    assert len(store.warnings) == 4
+    assert store.warnings[-1] == "4 more manifests can't be read."
+
+
+def test_a_newer_one_from_the_future_is_named_where_the_newest_are_asked_for(tmp_path: Path) -> None:
+    put_backup(tmp_path, ago(days=1))
+    future = put_backup(tmp_path, ago(hours=-2))
+    store = LocalStore(str(tmp_path))
+    inventory(InventoryRequest(store, Selection(newest=1)), NOW)
+    store.close()
+    assert store.warnings == [f"Newer, and passed over: {future} (its time is more than an hour in the future)."]

@@ -26,7 +26,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     StoreFailed,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, Group
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Verification
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import CONTENT_DIFFERS, Verification
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import (
     copy_name,
     manifest_name,
@@ -38,8 +38,14 @@ from ansible_collections.lastgood.database.plugins.module_utils._retention impor
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import LOCK_SECONDS, Store
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LOCK_NAME, LocalStore
 from ansible_collections.lastgood.database.tests.support.backups import NOW, PAYLOAD, ago, put_backup, put_payload
-from ansible_collections.lastgood.database.tests.support.observe import assert_whole, contents, payloads, state_of
-from ansible_collections.lastgood.database.tests.support.places import common_directory
+from ansible_collections.lastgood.database.tests.support.observe import (
+    assert_whole,
+    contents,
+    manifest,
+    payloads,
+    state_of,
+)
+from ansible_collections.lastgood.database.tests.support.places import common_directory, refuse_to_read
 from ansible_collections.lastgood.database.tests.support.processes import as_unprivileged, child, hear
 
 ONE = Rules(last=1)
@@ -566,6 +572,70 @@ def test_one_that_is_named_stays_where_the_newest_that_would_be_left_has_rotted(
     assert values(run(tmp_path, Named((names[0],))), "deleted") == [names[0]]
     rot(tmp_path / names[1])
     assert values(run(tmp_path, Named((names[2],), allow_last=True)), "deleted") == [names[2]]
+
+
+# --- Corrupt ones, which are read once more --------------------------------------------------------
+
+CORRUPT = Verification("checksum", "failed", ago(days=3), "Its size or its SHA-256 is not the one in its manifest.")
+
+
+def put_corrupt(folder: Path, days: int, **over: Any) -> str:
+    """Put a backup that is recorded as corrupt, and is."""
+    name = put_backup(folder, ago(days=days), verification=CORRUPT, **over)
+    rot(folder / name)
+    return name
+
+
+def test_a_corrupt_one_goes_when_another_reading_says_so_too(tmp_path: Path) -> None:
+    good, corrupt = put_backup(tmp_path, ago(days=1)), put_corrupt(tmp_path, 5)
+    assert values(run(tmp_path), "deleted") == [corrupt]
+    assert there(tmp_path) == [good]
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_one_that_is_recorded_as_corrupt_and_is_sound_counts_again(tmp_path: Path, check: bool) -> None:
+    newest = put_backup(tmp_path, ago(days=1))
+    sound = [put_backup(tmp_path, ago(days=days), verification=CORRUPT) for days in (40, 70)]
+    before = state_of(tmp_path)
+    report = run(tmp_path, Rules(monthly=2), check=check)
+    assert values(report, "kept") == [sound[0], newest]
+    assert values(report, "deleted") == [sound[1]]
+    assert [str(tmp_path / name) in warning for name, warning in zip(sorted(sound), report.warnings)] == [True, True]
+    if check:
+        assert state_of(tmp_path) == before
+    else:
+        assert manifest(tmp_path / sound[0])["verification"]["verdict"] == "passed"
+
+
+def test_the_verdict_is_taken_back_where_nothing_is_left_to_delete(tmp_path: Path) -> None:
+    put_backup(tmp_path, ago(days=1))
+    sound = put_backup(tmp_path, ago(days=40), verification=CORRUPT)
+    report = run(tmp_path, Rules(monthly=2))
+    assert not report.changed
+    assert manifest(tmp_path / sound)["verification"]["verdict"] == "passed"
+    assert run(tmp_path, Rules(monthly=2)).warnings == []
+
+
+def test_a_corrupt_one_that_can_not_be_read_again_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [put_backup(tmp_path, ago(days=1)), put_corrupt(tmp_path, 5), put_backup(tmp_path, ago(days=8))]
+    refuse_to_read(monkeypatch, names[1])
+    report = run(tmp_path)
+    assert (values(report, "deleted"), values(report, "passed_over")) == ([names[2]], [names[1]])
+    assert "Input/output error" in report.warnings[0]
+
+
+def test_one_whose_content_differs_stays_until_a_look_inside_says_more(tmp_path: Path) -> None:
+    verdict = CORRUPT._replace(detail=CONTENT_DIFFERS)
+    names = [put_backup(tmp_path, ago(days=1)), put_backup(tmp_path, ago(days=5), verification=verdict)]
+    report = run(tmp_path)
+    assert (values(report, "deleted"), values(report, "passed_over")) == ([], [names[1]])
+    assert manifest(tmp_path / names[1])["verification"]["verdict"] == "failed"
+
+
+def test_a_corrupt_one_that_is_named_is_deleted_unread(tmp_path: Path) -> None:
+    put_backup(tmp_path, ago(days=1))
+    sound = put_backup(tmp_path, ago(days=40), verification=CORRUPT)
+    assert values(run(tmp_path, Named((sound,))), "deleted") == [sound]
 
 
 def test_a_store_far_away_is_not_read(tmp_path: Path) -> None:

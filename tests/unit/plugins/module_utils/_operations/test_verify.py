@@ -13,8 +13,9 @@ import hashlib
 import subprocess
 import sys
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,11 +23,16 @@ from ansible_collections.lastgood.database.plugins.module_utils._ansible import 
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.examination import ExaminationOptions
 from ansible_collections.lastgood.database.plugins.module_utils._engines.examiner import Examiner
 from ansible_collections.lastgood.database.plugins.module_utils._errors import StoreFailed
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import EVERYTHING
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Level
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import EVERYTHING, Selection
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Level, from_bytes
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import manifest_name
+from ansible_collections.lastgood.database.plugins.module_utils._operations import verify as verify_module
 from ansible_collections.lastgood.database.plugins.module_utils._operations.verify import VerifyRequest, verify
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
-from ansible_collections.lastgood.database.tests.support.backups import NOW, ago, put_backup, put_payload
+from ansible_collections.lastgood.database.tests.support.backups import NOW, PAYLOAD, ago, put_backup, put_payload
+from ansible_collections.lastgood.database.tests.support.observe import manifest_path, payloads
+from ansible_collections.lastgood.database.tests.support.places import refuse_to_read
 
 CONTENT = b"SQLite format 3\x00" + bytes(1000)
 
@@ -50,24 +56,144 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("number", "found"),
-    [
-        (errno.EIO, ("checksum", "failed", "corrupt")),
-        (errno.EBADMSG, ("checksum", "failed", "corrupt")),
-        (errno.EACCES, ("checksum", "inconclusive", "good")),
-        (errno.ESTALE, ("checksum", "inconclusive", "good")),
-    ],
+    "number",
+    [errno.EIO, errno.EBADMSG, errno.EACCES, errno.ESTALE, errno.EMFILE],
 )
-def test_a_disk_s_refusal_counts_until_all_of_it_is_read(
-    folder: Path, runner: ModuleRunner, number: int, found: tuple[str, str, str]
-) -> None:
+def test_a_disk_that_refuses_says_nothing_of_a_backup(folder: Path, runner: ModuleRunner, number: int) -> None:
     def refuse(store: LocalStore, name: str) -> object:
         raise StoreFailed("Reading it: no.", "See.") from OSError(number, "no")
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(LocalStore, "chunks", refuse)
-        assert look(folder, runner) == found
+        assert look(folder, runner) == ("checksum", "inconclusive", "good")
     assert look(folder, runner) == ("checksum", "passed", "good")
+
+
+@pytest.mark.parametrize("level", ["checksum", "structure"])
+def test_a_reading_that_goes_wrong_once_is_no_verdict(
+    folder: Path, runner: ModuleRunner, monkeypatch: pytest.MonkeyPatch, level: Level
+) -> None:
+    flip_readings(monkeypatch, [0])
+    assert look(folder, runner)[1:] == ("passed", "good")
+
+
+def test_readings_that_all_differ_are_no_verdict(folder: Path, runner: ModuleRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    flip_readings(monkeypatch, [0, 1, 2])
+    assert look(folder, runner)[1:] == ("inconclusive", "good")
+
+
+def test_rot_that_two_readings_show_is_a_verdict(folder: Path, runner: ModuleRunner) -> None:
+    [payload] = payloads(folder)
+    payload.write_bytes(bytes(len(payload.read_bytes())))
+    assert look(folder, runner) == ("checksum", "failed", "corrupt")
+
+
+def flip_readings(monkeypatch: pytest.MonkeyPatch, wrong: list[int]) -> None:
+    """Make these of the next readings of a payload go wrong, each in another way."""
+    real, count = LocalStore.chunks, iter(range(100))
+
+    def chunks(store: LocalStore, name: str) -> Iterator[memoryview]:
+        number = next(count)
+        for chunk in real(store, name):
+            data = bytearray(chunk)
+            if number in wrong:
+                data[-1 - number] ^= 1
+            yield memoryview(data)
+
+    monkeypatch.setattr(LocalStore, "chunks", chunks)
+
+
+@pytest.mark.parametrize("level", ["checksum", "structure"])
+@pytest.mark.parametrize("names", [None, True])
+def test_what_is_deleted_meanwhile_is_no_failure(
+    folder: Path, runner: ModuleRunner, monkeypatch: pytest.MonkeyPatch, level: Level, names: bool | None
+) -> None:
+    [payload] = payloads(folder)
+    real = verify_module._selected
+
+    def delete_once_listed(*arguments: Any) -> list[Backup]:
+        found = real(*arguments)
+        payload.unlink()
+        manifest_path(payload).unlink()
+        return found
+
+    monkeypatch.setattr(verify_module, "_selected", delete_once_listed)
+    store = LocalStore(str(folder))
+    selection = Selection(names=(payload.name,)) if names else EVERYTHING
+    report = verify(VerifyRequest(store, selection, level, ExaminationOptions()), runner, lambda: NOW, check_mode=False)
+    store.close()
+    assert (report.judged, report.failure) == ([], None)
+    assert report.warnings == ([f"{payload} was deleted before it was read."] if names else [])
+
+
+def test_what_is_deleted_between_its_facts_and_its_manifest_is_no_failure(
+    folder: Path, runner: ModuleRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [payload] = payloads(folder)
+    real = LocalStore.read_many
+
+    def delete_first(store: LocalStore, names: Iterable[str], limit: int) -> Iterator[Any]:
+        payload.unlink(missing_ok=True)
+        manifest_path(payload).unlink(missing_ok=True)
+        return real(store, names, limit)
+
+    monkeypatch.setattr(LocalStore, "read_many", delete_first)
+    store = LocalStore(str(folder))
+    report = verify(VerifyRequest(store, EVERYTHING, "structure", ExaminationOptions()), runner, lambda: NOW, check_mode=False)
+    store.close()
+    assert (report.judged, report.failure, report.warnings) == ([], None, [])
+
+
+def test_a_manifest_that_can_not_be_read_is_no_verdict(
+    folder: Path, runner: ModuleRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [payload] = payloads(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        refuse_to_read(patch, manifest_name(payload.name))
+        assert look(folder, runner, "structure") == ("structure", "inconclusive", "unverified")
+    assert look(folder, runner) == ("checksum", "passed", "good")
+
+
+def test_a_payload_without_a_manifest_that_can_not_be_read_is_no_verdict(
+    folder: Path, runner: ModuleRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [payload] = payloads(folder)
+    manifest_path(payload).unlink()
+    refuse_to_read(monkeypatch, payload.name)
+    assert look(folder, runner, "structure") == ("structure", "inconclusive", "unverified")
+
+
+def test_a_backup_that_is_confirmed_while_it_is_read_gets_its_verdict(
+    folder: Path, runner: ModuleRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [payload] = payloads(folder)
+    real = LocalStore.chunks
+
+    def confirm_first(store: LocalStore, name: str) -> Any:
+        manifest = from_bytes(manifest_path(payload).read_bytes())
+        manifest_path(payload).write_bytes(manifest._replace(confirmed_at=NOW).to_bytes())
+        return real(store, name)
+
+    monkeypatch.setattr(LocalStore, "chunks", confirm_first)
+    assert look(folder, runner) == ("checksum", "passed", "good")
+    noted = from_bytes(manifest_path(payload).read_bytes())
+    assert (noted.confirmed_at, noted.verification and noted.verification.verdict) == (NOW, "passed")
+
+
+def test_a_cause_that_repeats_is_reported_once(tmp_path: Path, runner: ModuleRunner) -> None:
+    for day in range(1, 6):
+        name = put_backup(tmp_path, ago(days=day))
+        (tmp_path / name).write_bytes(bytes(len(PAYLOAD)))
+    put_payload(tmp_path, "backup_other_2026-01-01_00-00-00.dump.age")
+    put_payload(tmp_path, "backup_other_2026-01-02_00-00-00.dump.age")
+    store = LocalStore(str(tmp_path))
+    report = verify(VerifyRequest(store, EVERYTHING, "structure", ExaminationOptions()), runner, lambda: NOW, check_mode=False)
+    store.close()
+    assert report.failure is not None
+    assert report.failure.problem.startswith("5 of 7 backups failed. ")
+    assert report.failure.problem.count("Its size or its SHA-256") == 1 and " and 4 older: " in report.failure.problem
+    [warning] = report.warnings
+    assert " and 1 older: " in warning
 
 
 class Failing:

@@ -378,15 +378,23 @@ class TestReading:
         if AS_ROOT:
             os.chown(common / NAME, 0, 0)
 
-        def look() -> tuple[int, bytes | None, str]:
+        def look() -> tuple[int, str, str, str]:
             store = LocalStore(str(common))
-            facts = store.facts(NAME)
+            facts, [unread] = store.facts(NAME), store.read_many([NAME], 100)
             assert facts is not None
-            return facts.size_bytes, store.read(NAME, 100), refusal(lambda: whole(store, NAME), StoreFailed)
+            refused = refusal(lambda: store.read(NAME, 100), StoreFailed)
+            return facts.size_bytes, refused, str(unread), refusal(lambda: whole(store, NAME), StoreFailed)
 
-        size, content, message = as_unprivileged(look)
-        assert (size, content) == (5, None)
-        assert "Permission denied" in message
+        size, *messages = as_unprivileged(look)
+        assert size == 5
+        for message in messages:
+            assert "Permission denied" in message
+
+    def test_a_short_read_is_not_taken_for_the_end(self, store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+        put(store, NAME, b"12345")
+        real = os.read
+        monkeypatch.setattr(os, "read", lambda descriptor, count: real(descriptor, min(count, 2)))
+        assert store.read(NAME, 100) == b"12345"
 
     @pytest.mark.parametrize(("limit", "content"), [(0, b""), (3, b"123"), (5, b"12345"), (100, b"12345")])
     def test_no_more_is_read_than_the_limit_says(self, store: LocalStore, limit: int, content: bytes) -> None:

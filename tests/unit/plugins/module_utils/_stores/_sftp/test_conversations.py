@@ -138,7 +138,8 @@ def test_of_a_file_that_never_ends_no_more_is_read_than_told(talk: Talk) -> None
 
 
 def test_a_small_file_in_countless_pieces_is_not_waited_for(talk: Talk) -> None:
-    assert talk(file_of(bytes(1000), most=1)).converse(read_start("x", 1000)) is None
+    found = talk(file_of(bytes(1000), most=1)).converse(read_start("x", 1000))
+    assert isinstance(found, StatusError) and "too many pieces" in found.words
 
 
 def test_reading_that_is_refused_in_the_middle_is_an_error(talk: Talk) -> None:

@@ -1,0 +1,114 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which backup "latest" is, and which newer ones it passes over."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.inline import PlainCodec
+from ansible_collections.lastgood.database.plugins.module_utils._engines.base import Situation
+from ansible_collections.lastgood.database.plugins.module_utils._errors import BackupMissing, StoreFailed
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest, Verification
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import manifest_name
+from ansible_collections.lastgood.database.plugins.module_utils._operations.restore import Restored, RestoreRequest, restore
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
+from ansible_collections.lastgood.database.tests.support.backups import NOW, PAYLOAD, ago, put_backup
+from ansible_collections.lastgood.database.tests.support.places import refuse_to_read
+
+
+class Engine:
+    """An engine whose database does not exist yet. No test comes further than the plan."""
+
+    name = "sqlite"
+    database = "app"
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(name)
+
+    def look(self, manifest: Manifest) -> Situation:
+        return Situation(exists=False)
+
+
+def plan(folder: Path, backup: str = "latest", database: str = "app") -> Restored:
+    store = LocalStore(str(folder))
+    engine: Any = Engine()
+    request = RestoreRequest(engine, store, store, lambda compression: PlainCodec(), backup, source_database=database)
+    try:
+        return restore(request, lambda: NOW, check_mode=True)
+    finally:
+        store.close()
+
+
+def put(folder: Path, **over: Any) -> str:
+    return put_backup(folder, engine="sqlite", **over)
+
+
+def make_suspect(folder: Path) -> str:
+    return put(folder, created_at=ago(days=1), verification=Verification("structure", "failed", NOW, "words"))
+
+
+def make_corrupt(folder: Path) -> str:
+    name = put(folder, created_at=ago(days=1))
+    (folder / name).write_bytes(PAYLOAD[:-1])
+    return name
+
+
+def make_unverified(folder: Path) -> str:
+    name = put(folder, created_at=ago(days=1))
+    (folder / manifest_name(name)).write_bytes(b"\0")
+    return name
+
+
+def make_future(folder: Path) -> str:
+    return put(folder, created_at=ago(hours=-2))
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (make_suspect, "suspect"),
+        (make_corrupt, "corrupt"),
+        (make_unverified, "unverified"),
+        (make_future, "its time is more than an hour in the future"),
+    ],
+)
+def test_a_newer_one_that_is_passed_over_is_named_with_the_reason(tmp_path: Path, make: Any, why: str) -> None:
+    good = put(tmp_path, created_at=ago(days=2))
+    newer = make(tmp_path)
+    found = plan(tmp_path)
+    assert found.backup.name.filename == good
+    assert found.warnings == (f"The newest good backup is restored, and newer ones are not: {newer} ({why}).",)
+
+
+def test_one_whose_manifest_can_not_be_read_is_named_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    good, newer = put(tmp_path, created_at=ago(days=2)), put(tmp_path, created_at=ago(days=1))
+    refuse_to_read(monkeypatch, manifest_name(newer))
+    found = plan(tmp_path)
+    assert found.backup.name.filename == good
+    [warning] = found.warnings
+    assert newer in warning and "Input/output error" in warning
+    with pytest.raises(StoreFailed, match="Input/output error"):
+        plan(tmp_path, newer)
+    refuse_to_read(monkeypatch, manifest_name(good))
+    with pytest.raises(BackupMissing, match="Input/output error"):
+        plan(tmp_path)
+
+
+def test_nothing_is_said_of_older_ones_and_of_other_databases(tmp_path: Path) -> None:
+    good = put(tmp_path, created_at=ago(hours=1))
+    make_suspect(tmp_path)
+    make_corrupt(tmp_path)
+    put(tmp_path, created_at=ago(minutes=1), database="other", verification=Verification("structure", "failed", NOW, ""))
+    found = plan(tmp_path)
+    assert (found.backup.name.filename, found.warnings) == (good, ())
+
+
+def test_one_that_is_named_is_restored_without_a_word(tmp_path: Path) -> None:
+    older, _newer = put(tmp_path, created_at=ago(days=2)), make_suspect(tmp_path)
+    assert plan(tmp_path, older).warnings == ()
