@@ -34,11 +34,15 @@ print(json.dumps([os.waitstatus_to_exitcode(status), time.perf_counter() - began
 
 @dataclass(frozen=True)
 class Case:
-    """A command to measure, with what is added to our environment, and what is made ready before each of its runs."""
+    """A command to measure, with what is added to our environment, and what is made ready before each of its runs.
+
+    Its seconds are divided by ``units``, where cases do different amounts of the same work.
+    """
 
     command: t.Sequence[str]
     environment: t.Mapping[str, str] = field(default_factory=dict)
     prepare: t.Callable[[], object] = lambda: None
+    units: float = 1.0
 
 
 @dataclass
@@ -62,7 +66,7 @@ def compare(title: str, cases: t.Mapping[str, Case], rounds: int = ROUNDS) -> No
             subprocess.run([sys.executable, "-I", "-S", "-c", _USE_MEMORY], check=True)
             seconds, mebibytes = run(case)
             if number:
-                figures[name].seconds.append(seconds)
+                figures[name].seconds.append(seconds / case.units)
                 figures[name].mebibytes.append(mebibytes)
     floor = list(figures.values())[-1]
     print(f"{title} (medians of {rounds} rounds)")

@@ -18,6 +18,7 @@ from ansible_collections.lastgood.database.tests.support.sftp import sshd
 from bench.archiving import archiving
 from bench.dumping import dumping
 from bench.listing import listing
+from bench.many import many
 from bench.pruning import pruning
 from bench.restoring import restoring
 from bench.uploading import uploading
@@ -27,6 +28,7 @@ ROWS: dict[str, t.Callable[[], None]] = {
     "listing": listing,
     "pruning": pruning,
     "dumping": dumping,
+    "many": many,
     "archiving": archiving,
     "restoring": restoring,
     "verifying": verifying,

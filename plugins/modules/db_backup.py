@@ -203,6 +203,11 @@ backups:
   type: list
   elements: dict
   contains:
+    clock_behind:
+      description:
+        - How many seconds the host's clock is behind the newest backup of the database. A new backup then gets a time that is a
+          second after that one's, with a warning, so that it is the newest. 0 where the clock is right.
+      type: int
     outcome:
       description:
         - V(created) is a new backup, in check mode one that a run may make, V(unchanged) one that was found to hold the database

@@ -54,6 +54,14 @@ class Selection:
 EVERYTHING = Selection()
 
 
+class Newest(t.NamedTuple):
+    """The newest good backup of a group, and the latest time of any that may count one day, whatever its state is now."""
+
+    good: Backup | None = None
+    created_at: datetime | None = None
+    unread: tuple[Backup, ...] = ()
+
+
 class Catalog:
     """The backups in a store, as they are when one asks."""
 
@@ -100,21 +108,28 @@ class Catalog:
         for group in groups:
             # An older tool's name leaves it to the manifest of which database it is.
             names = by_label.get(_label_of(group), []) + by_label.get("", [])
-            newest = self._newest_good(group, names, now)
+            newest = self.newest_of(group, names, now).good
             if newest is not None:
                 found[group] = newest
         return found
 
-    def _newest_good(self, group: Group, names: list[BackupName], now: datetime) -> Backup | None:
+    def newest_of(self, group: Group, names: t.Iterable[BackupName], now: datetime) -> Newest:
+        """Return what is newest in a group, of which all names are among these. Reads from the newest back, and no further."""
         newest: Backup | None = None
+        latest: datetime | None = None
+        unread: list[Backup] = []
         for name in sorted(names, key=lambda name: (name.stamp, name.filename), reverse=True):
             if newest is not None and name.stamp < newest.created_at:  # a stamp is never before the backup's own time
                 break
             backup = next(self._load([name]), None)
-            if backup is None or backup.state != "good" or backup.group != group or backup.from_future(now):
+            if backup is None or backup.from_future(now) or not (backup.group == group or backup.state == "unverified"):
                 continue
-            newest = backup if newest is None else max(newest, backup, key=age_order)
-        return newest
+            latest = backup.created_at if latest is None else max(latest, backup.created_at)
+            if backup.unread is not None:
+                unread.append(backup)
+            if backup.state == "good":
+                newest = backup if newest is None else max(newest, backup, key=age_order)
+        return Newest(newest, latest, tuple(unread))
 
     def _load(self, names: t.Iterable[BackupName]) -> t.Iterator[Backup]:
         """Read what there is to know of those that are there, many at a time: a store may be far away."""

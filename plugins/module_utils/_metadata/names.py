@@ -148,6 +148,11 @@ def is_reserved(filename: str) -> bool:
     return parse(payload) is not None or parse_partial(filename) is not None or filename.startswith(".lastgood.")
 
 
+def is_transfer(filename: str) -> bool:
+    """Return whether a partial is being sent from elsewhere: its writer holds no lock that can be seen on this host."""
+    return filename.endswith(PARTIAL_SUFFIX) and _UPLOAD_ENDING.search(filename[: -len(PARTIAL_SUFFIX)]) is not None
+
+
 def parse_partial(filename: str) -> BackupName | None:
     """Return which payload a partial was to become, None when it is not the name of a partial."""
     if not (filename.startswith(".") and filename.endswith(PARTIAL_SUFFIX)):

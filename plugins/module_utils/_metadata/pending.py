@@ -21,35 +21,63 @@ import time
 import typing as t
 from datetime import datetime, timedelta
 
-from ansible_collections.lastgood.database.plugins.module_utils._errors import Interrupted, Locked, StoreFailed, store_errors
+from ansible_collections.lastgood.database.plugins.module_utils._errors import (
+    Interrupted,
+    Locked,
+    StoreError,
+    StoreFailed,
+    store_errors,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._metadata import names
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Clock
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Clock, Group
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Catalog, Newest
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.listing import Listing
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
 from ansible_collections.lastgood.database.plugins.module_utils._process import write_all
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore, close_quietly, wait_for_lock
 
 _POLL_SECONDS = 0.2
+_BURST = timedelta(seconds=5)  # each backup is a second newer than the last one, also where several are made in one
+
+# A partial that is sent from elsewhere is left alone for as long after its last byte; a later transfer may go on with it.
+TRANSFER_STAYS = timedelta(days=1)
 
 
 class Pending:
     """A payload that nobody sees yet. Written through ``write``, which counts and digests what passes."""
 
     def __init__(
-        self, store: LocalStore, filename: str, created_at: datetime, descriptor: int, files: list[str], swept: list[str]
+        self,
+        store: LocalStore,
+        listing: Listing,
+        filename: str,
+        created_at: datetime,
+        claimed_at: datetime,
+        descriptor: int,
+        newest: Newest,
+        swept: list[str],
     ) -> None:
-        """``files`` is what was in the store at the claim. From then on nobody else adds to the backups of the database."""
+        """``newest`` is the newest backup at the claim. From then on nobody else adds to the backups of the database."""
         self.filename = filename
         self.created_at = created_at
-        self.files = files
+        self.newest = newest
         self.swept = swept
         self.bytes_written = 0
+        self.is_committed = False
         self._store = store
+        self._listing = listing
+        self._claimed_at = claimed_at
         self._partial = names.partial_name(filename)
         self._copy = names.copy_name(filename)
         self._descriptor = descriptor
         self._copy_descriptor: int | None = None
         self._digest = hashlib.sha256()
+
+    @property
+    def clock_behind(self) -> int:
+        """How many seconds the clock is behind the newest backup of the group; what a burst of backups brings about is 0."""
+        return seconds_behind(self.newest.created_at, self._claimed_at)
 
     @property
     def sha256(self) -> str:
@@ -72,7 +100,7 @@ class Pending:
         """Bring the payload to the disk, put the manifest in place, and give the payload its name."""
         store, sidecar = self._store, names.manifest_name(self.filename)
         store.finish(self._descriptor)
-        with store.lock():
+        with self._listing.locked():
             if store.taken(self.filename) or store.taken(sidecar):
                 raise StoreFailed(
                     f"{store.path(self.filename)} appeared while the backup was being made.",
@@ -81,19 +109,58 @@ class Pending:
             try:
                 store.replace(sidecar, manifest.to_bytes())
                 store.rename(self._partial, self.filename)
-            except BaseException:
-                if not store.taken(self._partial):  # the payload has its name, but may not have it on the disk
-                    store.remove(self.filename)
-                store.remove(sidecar)
-                raise
+            except BaseException as error:
+                if not self._has_its_name():
+                    with contextlib.suppress(StoreError):
+                        store.remove(sidecar)
+                    raise
+                if not isinstance(error, Exception):
+                    raise
+            self.is_committed = True
+            self._listing.remove(self._partial)
+            self._listing.add(self.filename)
+
+    def _has_its_name(self) -> bool:
+        """Return whether the payload was renamed, whatever the system says of it: then it is stored."""
+        try:
+            is_stored = self._store.is_file(self.filename, self._descriptor)
+        except StoreError:
+            return False
+        if is_stored:
+            self._store.sync_directory(self.filename)
+        return is_stored
 
     def release(self) -> None:
-        """Remove what is left of us, and let go of our locks. After a commit nothing is left but the locks."""
-        with contextlib.ExitStack() as stack:
-            for name, descriptor in ((self._partial, self._descriptor), (self._copy, self._copy_descriptor)):
+        """Remove what was not committed, and let go of the locks. What can't be removed is left to the next run's sweep."""
+        left = [] if self.is_committed else [self._partial]
+        left += [] if self._copy_descriptor is None else [self._copy]
+        try:
+            if left:
+                self._remove(left)
+        finally:
+            for descriptor in (self._descriptor, self._copy_descriptor):
                 if descriptor is not None:
-                    stack.callback(close_quietly, descriptor)
-                    stack.callback(self._store.remove, name)
+                    close_quietly(descriptor)
+
+    def _remove(self, partials: list[str]) -> None:
+        """Delete partials of our own, under the lock where it is free, so that the listing stays current."""
+        try:
+            try:
+                with self._listing.locked(0):
+                    for partial in partials:
+                        self._store.remove(partial)
+                        self._listing.remove(partial)
+            except (Locked, Interrupted):
+                for partial in partials:
+                    self._store.remove(partial)
+        except StoreError as error:
+            self._store.warnings.append(f"A partial is left, which the next run removes: {error.problem}")
+
+
+def seconds_behind(newest: datetime | None, now: datetime) -> int:
+    """Return how far a clock is behind the newest backup, 0 for what is no more than a burst of backups brings about."""
+    behind = timedelta(0) if newest is None else newest - now
+    return int(behind.total_seconds()) if behind > _BURST else 0
 
 
 @contextlib.contextmanager
@@ -105,17 +172,20 @@ def pending(
     lock_timeout: float,
     is_stopped: t.Callable[[], bool] = lambda: False,
     writing: set[str] | None = None,
+    group: Group | None = None,
+    listing: Listing | None = None,
 ) -> t.Iterator[Pending]:
     """Claim the next backup of a database. Raises Locked when another run writes one of that name for longer than
     ``lock_timeout``, in seconds, or does not let go of the store.
 
     ``writing`` has the payloads that this run is writing, each of another database, also where their names begin alike; ours
-    is among them meanwhile.
+    is among them meanwhile. In its ``group`` the backup is the newest, whatever the clock says.
     """
     deadline = time.monotonic() + lock_timeout
     writing = set() if writing is None else writing
+    listing = Listing(store) if listing is None else listing
     while True:
-        claimed = _claim(store, label, compression, clock, writing)
+        claimed = _claim(store, listing, label, compression, clock, writing, group)
         if isinstance(claimed, Pending):
             break
         if is_stopped():
@@ -135,33 +205,55 @@ def pending(
         claimed.release()
 
 
-def _claim(store: LocalStore, label: str, compression: names.Compression, clock: Clock, writing: set[str]) -> Pending | str:
+def _claim(
+    store: LocalStore,
+    listing: Listing,
+    label: str,
+    compression: names.Compression,
+    clock: Clock,
+    writing: set[str],
+    group: Group | None,
+) -> Pending | str:
     """Return the claim, or the name of the partial while somebody else writes a backup of a database of that name."""
-    with store.lock():
-        files = store.names()
-        swept, alive = _sweep(store, files)
+    with listing.locked():
+        swept, alive = _sweep(store, listing, clock())
         for other in alive:
             if other.label == label and other.filename not in writing:
                 return names.partial_name(other.filename)
-        created_at = clock().replace(microsecond=0)
-        filename = _free_name(store, files, label, created_at, compression)
-        descriptor = store.create(names.partial_name(filename))
+        now = clock()
+        newest = Newest() if group is None else Catalog(store).newest_of(group, listing.of_label(label), now)
+        created_at = now.replace(microsecond=0)
+        if newest.created_at is not None:
+            created_at = max(created_at, newest.created_at + timedelta(seconds=1))
+        filename = _free_name(store, listing, label, created_at, compression)
+        partial = names.partial_name(filename)
+        descriptor = store.create(partial)
         wait_for_lock(descriptor, 0)
+        listing.add(partial)
         writing.add(filename)
-        return Pending(store, filename, created_at, descriptor, files, swept)
+        return Pending(store, listing, filename, created_at, now, descriptor, newest, swept)
 
 
-def _sweep(store: LocalStore, files: t.Iterable[str]) -> tuple[list[str], list[names.BackupName]]:
+def _sweep(store: LocalStore, listing: Listing, now: datetime) -> tuple[list[str], list[names.BackupName]]:
     """Delete what dead runs left: partials, and the manifest of a payload that never came.
 
     Return their names, and what those that live are writing.
     """
-    dead, alive = partials(store, files)
+    dead, alive = partials(store, listing.partials())
     swept: list[str] = []
     for file, partial in dead.items():
+        if names.is_transfer(file) and not _is_stale(store, file, now):
+            continue
         orphans = [] if store.taken(partial.filename) else [names.manifest_name(partial.filename)]
         swept += [name for name in (*orphans, file) if store.remove(name)]
+        listing.remove(file)
     return swept, alive
+
+
+def _is_stale(store: LocalStore, file: str, now: datetime) -> bool:
+    """Return whether nothing was added to a file for a day: who sends it from elsewhere holds no lock that could be seen."""
+    facts = store.facts(file)
+    return facts is None or now - facts.modified_at > TRANSFER_STAYS
 
 
 def partials(store: Store, files: t.Iterable[str]) -> tuple[dict[str, names.BackupName], list[names.BackupName]]:
@@ -175,13 +267,12 @@ def partials(store: Store, files: t.Iterable[str]) -> tuple[dict[str, names.Back
     return dead, list(alive.values())
 
 
-def _free_name(store: LocalStore, files: list[str], label: str, created_at: datetime, compression: names.Compression) -> str:
+def _free_name(store: LocalStore, listing: Listing, label: str, created_at: datetime, compression: names.Compression) -> str:
     """Return a name with the first second that no file of this database has, whatever its compression."""
     stamp = created_at
     while True:
         filename = names.compose(label, stamp, compression)
-        taken = names.compose(label, stamp, "none")  # which is how the others begin
-        if not any(file.startswith((taken, f".{taken}")) for file in files) and not _is_taken(store, filename):
+        if not listing.has_stamp(label, stamp) and not _is_taken(store, filename):
             return filename
         stamp += timedelta(seconds=1)
 

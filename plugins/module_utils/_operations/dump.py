@@ -26,11 +26,24 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     Interrupted,
     NoSpace,
     SeveralFailed,
+    StoreError,
     StoreFailed,
     host_errors,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import FUTURE_TOLERANCE, Backup, Clock, Group
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Catalog, is_sound, rewrite
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import (
+    FUTURE_TOLERANCE,
+    Backup,
+    Clock,
+    Group,
+    display_time,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import (
+    Catalog,
+    is_sound,
+    rewrite,
+    unread_warnings,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.listing import Listing
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import (
     MANIFEST_VERSION,
     PRODUCER,
@@ -42,7 +55,8 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.names 
     label_for,
     parse,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.pending import Pending, pending
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.pending import Pending, pending, seconds_behind
+from ansible_collections.lastgood.database.plugins.module_utils._stores.base import FileFacts
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 
 _NOT_AS_RECORDED = "the payload can't be read, or its digest is not the manifest's"
@@ -79,6 +93,7 @@ class Result:
     error: BackupError | None = None
     reason: str = ""
     warnings: tuple[str, ...] = ()
+    clock_behind: int = 0  # seconds
 
     @property
     def title(self) -> str:
@@ -89,7 +104,7 @@ class Result:
         """Return the result as the module reports it: the backup's record, or what is known without one."""
         known = self.backup.record(now) if self.backup is not None else dict(self.facts)
         failure = {} if self.error is None else {"msg": str(self.error), "error": self.error.as_result()}
-        return {**known, "outcome": self.outcome, "reason": self.reason, **failure}
+        return {**known, "outcome": self.outcome, "reason": self.reason, "clock_behind": self.clock_behind, **failure}
 
 
 @dataclass(frozen=True)
@@ -149,6 +164,7 @@ class Step:
     newest: Backup | None
     fresh: bool
     reason: str
+    clock_behind: int = 0  # seconds
 
 
 def dump(request: DumpRequest, clock: Clock, *, check_mode: bool) -> Report:
@@ -168,14 +184,16 @@ def dump(request: DumpRequest, clock: Clock, *, check_mode: bool) -> Report:
     results = [_predict(request, step) for step in steps] if check_mode else _apply_all(request, steps, clock)
     nothing = () if survey.targets or survey.unavailable else ("There is nothing to back up: no database is left.",)
     ahead = _warnings_of_a_clock(request.store, survey.targets, now, files)
-    warnings = [*survey.warnings, *nothing, *ahead, *(warning for result in results for warning in result.warnings)]
+    of_results = (warning for result in results for warning in result.warnings)
+    warnings = [*survey.warnings, *nothing, *ahead, *of_results, *request.store.warnings]
     return Report((*results, *lost), tuple(warnings))
 
 
 def _apply_all(request: DumpRequest, steps: list[Step], clock: Clock) -> list[Result]:
     writing: set[str] = set()
+    listing = Listing(request.store)
     with concurrent.futures.ThreadPoolExecutor(request.parallel_databases) as pool:
-        futures = [pool.submit(_apply, request, step, clock, writing) for step in steps]
+        futures = [pool.submit(_apply, request, step, clock, writing, listing) for step in steps]
         try:
             return [future.result() for future in futures]
         except BaseException:
@@ -212,7 +230,8 @@ def _step(request: DumpRequest, target: Target, group: Group, newest: Backup | N
     if request.interval is not None and age < request.interval:
         reason = f"the last one is {_span(age)} old, and the interval is {_span(request.interval)}"
         return Step(target, group, newest, True, reason)
-    return Step(target, group, newest, False, f"the last one is {_span(age)} old")
+    behind = seconds_behind(newest.created_at, now)
+    return Step(target, group, newest, False, f"the last one is {_span(age)} old", behind)
 
 
 def _span(duration: timedelta) -> str:
@@ -231,10 +250,10 @@ def _leave(request: DumpRequest, step: Step) -> Result:
 def _predict(request: DumpRequest, step: Step) -> Result:
     if step.fresh:
         return _leave(request, step)
-    return Result("created", _facts(request, step.target), reason=step.reason)
+    return Result("created", _facts(request, step.target), reason=step.reason, clock_behind=step.clock_behind)
 
 
-def _apply(request: DumpRequest, step: Step, clock: Clock, writing: set[str]) -> Result:
+def _apply(request: DumpRequest, step: Step, clock: Clock, writing: set[str], listing: Listing) -> Result:
     """Back up a database, unless its backup is fresh. ``writing`` has the payloads that the run is writing at the moment."""
     if step.fresh:
         return _leave(request, step)
@@ -243,7 +262,7 @@ def _apply(request: DumpRequest, step: Step, clock: Clock, writing: set[str]) ->
         if request.is_stopped():
             raise Interrupted("The run was ended before it came to this one.", "Run it again.")
         with host_errors():
-            return replace(_back_up(request, step, clock, writing, warnings), warnings=tuple(warnings))
+            return replace(_back_up(request, step, clock, writing, listing, warnings), warnings=tuple(warnings))
     except BackupError as failure:
         error: BackupError = failure
         if request.is_stopped() and not isinstance(error, Interrupted):  # it then fails because of that
@@ -251,16 +270,24 @@ def _apply(request: DumpRequest, step: Step, clock: Clock, writing: set[str]) ->
         return Result("failed", _facts(request, step.target), error=error, reason=step.reason, warnings=tuple(warnings))
 
 
-def _back_up(request: DumpRequest, step: Step, clock: Clock, writing: set[str], warnings: list[str]) -> Result:
+def _back_up(request: DumpRequest, step: Step, clock: Clock, writing: set[str], listing: Listing, warnings: list[str]) -> Result:
     target, store = step.target, request.store
     facts = _facts(request, target)
     label = label_for(target.kind, target.database)
     with pending(
-        store, label, request.compression, clock, request.lock_timeout, is_stopped=request.is_stopped, writing=writing
+        store,
+        label,
+        request.compression,
+        clock,
+        request.lock_timeout,
+        is_stopped=request.is_stopped,
+        writing=writing,
+        group=step.group,
+        listing=listing,
     ) as payload:
         warnings += [f"Removed what an interrupted run left: {store.path(name)}" for name in payload.swept]
-        # Asked again: another run may have committed since the plan was made.
-        newest = Catalog(store).newest_good([step.group], clock(), payload.files).get(step.group)
+        warnings += unread_warnings(payload.newest.unread)
+        newest = payload.newest.good  # another run may have committed since the plan was made
         _check_room(store, target, newest)
         content_bytes, content_sha256 = _fill(request, target, payload)
         same = newest if newest is not None and newest.manifest.content_sha256 == content_sha256 else None
@@ -271,17 +298,44 @@ def _back_up(request: DumpRequest, step: Step, clock: Clock, writing: set[str], 
             except StoreFailed as error:
                 warnings.append(f"{same.path} can't be read, and was backed up anew: {error.problem}")
             else:
-                kept = None if rotten else _note(request, same, confirmed_at=payload.created_at)
+                kept = None if rotten else _confirm(store, listing, same, payload.created_at)
                 if kept is not None:
-                    return Result("unchanged", facts, kept, reason="its content is that of the last one")
-                # Gone, or found bad, in between: then the new dump is the one to keep.
+                    reason = "its content is that of the last one"
+                    return Result("unchanged", facts, kept, reason=reason, clock_behind=payload.clock_behind)
+                # Deleted, or found bad, in between: then the new dump is the one to keep.
         manifest = _manifest(request, target, payload, content_bytes, content_sha256, clock())
+        if payload.clock_behind:
+            warnings.append(_warning_of_clock(target, payload))
         payload.commit(manifest)
     if rotten is not None:
         # Only now: had the commit failed, the old one would still be the best there is.
         warnings += _call_corrupt(request, rotten, clock())
-    created = Catalog(store).find(payload.filename)
-    return Result("created", facts, created, reason=step.reason)
+    created = _look_back(store, payload, manifest, clock(), warnings)
+    return Result("created", facts, created, reason=step.reason, clock_behind=payload.clock_behind)
+
+
+def _look_back(store: LocalStore, payload: Pending, manifest: Manifest, now: datetime, warnings: list[str]) -> Backup:
+    """Return the backup as it is found after its commit. It is stored, also where that can't be seen at the moment."""
+    problem = "it is not found any more."
+    try:
+        created = Catalog(store).find(payload.filename)
+        if created is not None and created.unread is None:
+            return created
+        problem = problem if created is None or created.unread is None else created.unread.problem
+    except StoreError as error:
+        problem = error.problem
+    path, name = store.path(payload.filename), parse(payload.filename)
+    if name is None:
+        raise AssertionError("a payload has the name of a backup")
+    warnings.append(f"{path} was stored, and could not be examined afterwards: {problem}")
+    return Backup(name, path, FileFacts(payload.bytes_written, now.timestamp()), manifest)
+
+
+def _warning_of_clock(target: Target, payload: Pending) -> str:
+    return (
+        f"The clock is {payload.clock_behind} seconds behind the newest backup of {target.title}. The new one gets the time "
+        f"{display_time(payload.created_at)}, so that it is the newest: see that the clock is right."
+    )
 
 
 def _check_room(store: LocalStore, target: Target, newest: Backup | None) -> None:
@@ -318,15 +372,21 @@ def _call_corrupt(request: DumpRequest, backup: Backup, now: datetime) -> list[s
     """Say in a backup's manifest that its payload is not what it was. Return what there is to tell the user."""
     told = [f"{backup.path} is not as its manifest says any more: it was backed up anew."]
     try:
-        _note(request, backup, verification=Verification("checksum", "failed", now, _NOT_AS_RECORDED))
+        with request.store.lock():
+            rewrite(request.store, backup, verification=Verification("checksum", "failed", now, _NOT_AS_RECORDED))
     except BackupError as error:
         told.append(f"That could not be noted in its manifest: {error}")
     return told
 
 
-def _note(request: DumpRequest, backup: Backup, **values: t.Any) -> Backup | None:
-    with request.store.lock():
-        return rewrite(request.store, backup, **values)
+def _confirm(store: LocalStore, listing: Listing, backup: Backup, at: datetime) -> Backup | None:
+    """Note that a backup has the database's content. Return it as it is then, None where it is no good one any more.
+
+    The time never moves backwards, unless it is one that has not come.
+    """
+    known = backup.confirmed_at
+    with listing.locked():
+        return rewrite(store, backup, confirmed_at=at if known > at + FUTURE_TOLERANCE else max(at, known))
 
 
 def _manifest(
@@ -351,7 +411,7 @@ def _manifest(
         compressor=request.codec.compressor,
         encrypted=False,
         created_at=payload.created_at,
-        finished_at=finished_at,
+        finished_at=max(finished_at, payload.created_at),
         confirmed_at=payload.created_at,
         payload_bytes=payload.bytes_written,
         payload_sha256=payload.sha256,

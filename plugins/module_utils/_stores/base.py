@@ -84,7 +84,7 @@ class Store(t.Protocol):
     def drop_cache(self, name: str) -> None:
         """Make the next read of a file come from the medium, as far as the store can be asked for that."""
 
-    def lock(self, seconds: float = LOCK_SECONDS) -> t.ContextManager[None]:
+    def lock(self, seconds: float = LOCK_SECONDS) -> t.ContextManager[object]:
         """Keep other runs from committing, deleting and sweeping. Raises Locked when they keep us for ``seconds``."""
 
     def replace(self, name: str, data: bytes, like: str | None = None) -> None:

@@ -55,6 +55,13 @@ class FileAttributes:
 PRIVATE = FileAttributes()
 
 
+class LockMarks(t.NamedTuple):
+    """What tells whether another run has held a lock: each leaves another mark on it. None where no mark can be left."""
+
+    found: int
+    left: int | None
+
+
 class LocalStore:
     """A directory. Its methods are those of the store's protocol, and what only a local file system can do."""
 
@@ -181,7 +188,7 @@ class LocalStore:
                 os.close(descriptor)
 
     @contextlib.contextmanager
-    def lock(self, seconds: float = LOCK_SECONDS) -> t.Iterator[None]:
+    def lock(self, seconds: float = LOCK_SECONDS) -> t.Iterator[LockMarks]:
         with store_errors(f"Opening {self.path(LOCK_NAME)}"):
             descriptor = self._open_lock()
         try:
@@ -192,7 +199,7 @@ class LocalStore:
                     f"Another run has held {self.path(LOCK_NAME)} for {seconds:g} seconds.",
                     "Wait for it, or see what it hangs on, and run again.",
                 )
-            yield
+            yield _leave_mark(descriptor)
         finally:
             close_quietly(descriptor)
 
@@ -294,10 +301,28 @@ class LocalStore:
             os.fsync(descriptor)
 
     def rename(self, name: str, new_name: str) -> None:
-        """Give a file another name, and bring the directory to the disk. Replaces: see first that the name is free."""
+        """Give a file another name, and bring the directory to the disk. Replaces: see first that the name is free.
+
+        Once it has the name it is stored: that the directory could not be brought to the disk is a warning.
+        """
         with store_errors(f"Renaming {self.path(name)} to {new_name}"):
             os.rename(name, new_name, src_dir_fd=self._directory(), dst_dir_fd=self._directory())
+        self.sync_directory(new_name)
+
+    def sync_directory(self, name: str) -> None:
+        """Bring the directory to the disk after a file got its name."""
+        try:
             os.fsync(self._directory())
+        except OSError as error:
+            self.warnings.append(
+                f"{self.path(name)} is stored, but its directory could not be brought to the disk ({error.strerror}): it may be "
+                "lost when the host loses its power. Check the disk."
+            )
+
+    def is_file(self, name: str, descriptor: int) -> bool:
+        """Return whether a name is that of an open file."""
+        with store_errors(f"Looking at {self.path(name)}"):
+            return self._is(name, descriptor)
 
     def taken(self, name: str) -> bool:
         """Return whether anything at all bears the name, a link or a directory too."""
@@ -394,6 +419,19 @@ class LocalStore:
     def _attributes_of(self, name: str) -> FileAttributes:
         found = os.stat(name, dir_fd=self._directory(), follow_symlinks=False)
         return FileAttributes(found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode))
+
+
+def _leave_mark(lock: int) -> LockMarks:
+    """Give the lock's file a time that it never had, and return the one before and this one, None where it can't be given."""
+    found = os.fstat(lock).st_mtime_ns
+    try:
+        os.utime(lock, ns=(found, max(time.time_ns(), found + 1)))
+    except OSError:  # it is another user's: the time can still be set to now, so that its owner sees that we were here
+        with contextlib.suppress(OSError):
+            os.utime(lock)
+        return LockMarks(found, None)
+    left = os.fstat(lock).st_mtime_ns
+    return LockMarks(found, left if left > found else None)  # some file systems know seconds alone
 
 
 def _apply_owner(descriptor: int, attributes: FileAttributes) -> None:

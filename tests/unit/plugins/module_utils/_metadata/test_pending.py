@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
@@ -18,7 +19,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
@@ -28,9 +29,11 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     NoSpace,
     StoreFailed,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup
+from ansible_collections.lastgood.database.plugins.module_utils._metadata import listing as listing_module
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, Group
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import EVERYTHING, Catalog
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.listing import Listing
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest, Verification
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import (
     Compression,
     copy_name,
@@ -122,6 +125,106 @@ def backups(folder: Path) -> dict[str, str]:
     """What a user is told of: the name and the state of each backup."""
     found: list[Backup] = list(Catalog(LocalStore(str(folder))).select(EVERYTHING))
     return {backup.name.filename: backup.state for backup in found}
+
+
+class TestTheOrder:
+    """A new backup is the newest of its group, whatever the clock says."""
+
+    GROUP = Group("db1", "postgresql", "7300000000000000001", "database", "app")
+
+    def claimed(self, store: LocalStore, **over: Any) -> tuple[datetime, int, str]:
+        with pending(store, "app", "gzip", lambda: NOW, 0, group=over.get("group", self.GROUP)) as payload:
+            return payload.created_at, payload.clock_behind, payload.filename
+
+    def test_it_is_a_second_newer_than_one_that_is_ahead_of_the_clock(self, store: LocalStore, tmp_path: Path) -> None:
+        put_backup(tmp_path, ago(minutes=-30))
+        created_at, behind, filename = self.claimed(store)
+        assert (created_at, behind) == (ago(minutes=-30, seconds=-1), 1800)
+        assert filename == "backup_app_2026-03-01_12-30-01.dump.gz"
+
+    def test_backups_of_one_second_are_in_order_and_the_clock_is_not_to_blame(self, store: LocalStore, tmp_path: Path) -> None:
+        put_backup(tmp_path, NOW)
+        assert self.claimed(store)[:2] == (ago(seconds=-1), 0)
+
+    def test_one_that_may_count_again_one_day_is_passed_as_well(self, store: LocalStore, tmp_path: Path) -> None:
+        put_backup(tmp_path, ago(minutes=-30), verification=Verification("structure", "failed", NOW, "words"))
+        assert self.claimed(store)[1] == 1800
+
+    @pytest.mark.parametrize("over", [{"created_at": ago(hours=-2)}, {"instance": "other", "created_at": ago(minutes=-30)}])
+    def test_one_of_another_group_or_of_a_time_that_has_not_come_is_not(
+        self, store: LocalStore, tmp_path: Path, over: dict[str, Any]
+    ) -> None:
+        put_backup(tmp_path, **over)
+        assert self.claimed(store)[:2] == (NOW, 0)
+
+
+class TestTheListing:
+    """A run of many databases lists the directory once, and again when another run was there."""
+
+    @pytest.fixture
+    def listed(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        real, found = LocalStore.names, list[str]()
+
+        def names(store: LocalStore) -> list[str]:
+            found.append(store.location)
+            return real(store)
+
+        monkeypatch.setattr(LocalStore, "names", names)
+        return found
+
+    def run(self, store: LocalStore, listing: Listing, label: str, commit: bool = True) -> Pending:
+        with pending(store, label, "gzip", lambda: NOW, 0, listing=listing) as payload:
+            payload.make_copy_file()
+            payload.write(PAYLOAD)
+            if commit:
+                payload.commit(told_by(payload))
+        return payload
+
+    def test_what_the_run_itself_does_needs_no_new_one(self, store: LocalStore, listed: list[str], tmp_path: Path) -> None:
+        listing = Listing(store)
+        for number in range(10):
+            self.run(store, listing, f"app{number}", commit=number % 2 == 0)
+        assert len(listed) == 1
+        assert len(files(tmp_path)) == 10
+        assert self.run(store, listing, "app0").filename == "backup_app0_2026-03-01_12-00-01.dump.gz"
+
+    def test_what_another_run_did_is_seen(self, store: LocalStore, listed: list[str], tmp_path: Path) -> None:
+        listing = Listing(store)
+        self.run(store, listing, "app")
+        other = LocalStore(str(tmp_path))
+        self.run(other, Listing(other), "app")
+        other.close()
+        assert self.run(store, listing, "app").filename == "backup_app_2026-03-01_12-00-02.dump.gz"
+        assert len(listed) == 3
+
+    def test_another_run_that_writes_the_same_is_waited_for(self, store: LocalStore, tmp_path: Path) -> None:
+        listing = Listing(store)
+        self.run(store, listing, "app")
+        other = LocalStore(str(tmp_path))
+        with claim(other), pytest.raises(Locked):
+            self.run(store, listing, "app")
+        other.close()
+
+    def test_what_came_without_the_lock_is_seen_after_a_while(
+        self, store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(listing_module, "_EXPIRES_SECONDS", -1.0)
+        listing = Listing(store)
+        self.run(store, listing, "other")
+        put_backup(tmp_path, NOW, compression="zstd")
+        assert self.run(store, listing, "app").filename == "backup_app_2026-03-01_12-00-01.dump.gz"
+
+    def test_where_no_mark_can_be_left_it_is_made_each_time(
+        self, store: LocalStore, listed: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(*arguments: Any, **keywords: Any) -> None:
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+
+        monkeypatch.setattr(os, "utime", refuse)
+        listing = Listing(store)
+        for number in range(2):
+            self.run(store, listing, f"app{number}")
+        assert len(listed) == 6  # at each claim, commit and release
 
 
 class TestClaiming:
@@ -385,8 +488,50 @@ class TestCommitting:
                 payload.commit(told_by(payload))
         assert files(tmp_path) == set()
 
+    @pytest.mark.parametrize("when", ["rename", "fsync"])
+    def test_once_it_has_its_name_it_is_stored_whatever_the_disk_says(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+    ) -> None:
+        """A network's file system may lose the answer to a rename that it did."""
+        real_rename, real_fsync = os.rename, os.fsync
+
+        def rename(name: str, new_name: str, **folders: int) -> None:
+            real_rename(name, new_name, **folders)
+            if when == "rename" and new_name == NAME:
+                raise OSError(errno.EIO, "Input/output error")
+
+        def fsync(descriptor: int) -> None:
+            real_fsync(descriptor)
+            if when == "fsync" and stat.S_ISDIR(os.fstat(descriptor).st_mode):
+                raise OSError(errno.EIO, "Input/output error")
+
+        store = LocalStore(str(tmp_path))
+        with claim(store) as payload, monkeypatch.context() as patch:
+            payload.write(PAYLOAD)
+            patch.setattr(os, "rename", rename)
+            patch.setattr(os, "fsync", fsync)
+            payload.commit(told_by(payload))
+        store.close()
+        assert payload.is_committed
+        assert backups(tmp_path) == {NAME: "good"}
+        assert files(tmp_path) == {NAME, SIDECAR}
+        assert any(f"{tmp_path / NAME} is stored" in warning for warning in store.warnings) == (when == "fsync")
+
+    def test_a_partial_that_can_not_be_removed_is_left_to_the_next_run(
+        self, store: LocalStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(store: LocalStore, name: str) -> bool:
+            raise StoreFailed(f"Deleting {name}: Input/output error.", "Look.")
+
+        with monkeypatch.context() as patch, pytest.raises(NoSpace), claim(store):
+            patch.setattr(LocalStore, "remove", refuse)
+            raise NoSpace("Full.", "Make room.")
+        assert "Input/output error" in store.warnings[0]
+        make(store)
+        assert files(tmp_path) == {NAME, SIDECAR}
+
     @pytest.mark.parametrize("error", [StoreFailed("Input/output error.", "Look."), KeyboardInterrupt()])
-    @pytest.mark.parametrize("when", ["payload", "manifest", "the manifest's name", "the payload's name"])
+    @pytest.mark.parametrize("when", ["payload", "manifest", "the manifest's name"])
     def test_one_that_fails_when_it_is_brought_to_the_disk_leaves_nothing(
         self, tmp_path: Path, error: BaseException, when: str
     ) -> None:
@@ -401,7 +546,7 @@ class TestCommitting:
 
             def rename(self, name: str, new_name: str) -> None:
                 super().rename(name, new_name)
-                if when == ("the manifest's name" if new_name == SIDECAR else "the payload's name"):
+                if when == "the manifest's name" and new_name == SIDECAR:
                     raise error
 
         before = put_backup(tmp_path, ago(days=1))

@@ -2,13 +2,16 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What one database's trouble with the host does to the others: nothing."""
+"""What one database's trouble with the host, a wrong clock and a failing disk do to backups."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -16,10 +19,13 @@ import pytest
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Encoder
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.inline import PlainCodec
 from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite import SqliteEngine, SqliteOptions
-from ansible_collections.lastgood.database.plugins.module_utils._errors import SeveralFailed
-from ansible_collections.lastgood.database.plugins.module_utils._operations.dump import DumpRequest, dump
+from ansible_collections.lastgood.database.plugins.module_utils._errors import SeveralFailed, StoreFailed
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import EVERYTHING, Catalog, newest_of_each
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import manifest_name, upload_name
+from ansible_collections.lastgood.database.plugins.module_utils._operations.dump import DumpRequest, Result, dump
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 from ansible_collections.lastgood.database.tests.support.backups import NOW
+from ansible_collections.lastgood.database.tests.support.places import refuse_to_read
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("can't start new thread")])
@@ -49,3 +55,104 @@ def test_a_host_that_gives_out_at_one_database_loses_no_other_s_result(tmp_path:
     assert isinstance(report.failure, SeveralFailed)
     assert report.failure.code == "host_exhausted"
     store.close()
+
+
+@contextlib.contextmanager
+def database(folder: Path) -> Iterator[Callable[..., Result]]:
+    """Make a database, and return what adds a row to it and backs it up at a time; the row says at which."""
+    path, store = folder / "app.db", LocalStore(str(folder / "backups"))
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("create table t (at text)")
+
+    def back_up(now: datetime, *, changed: bool = True, check: bool = False) -> Result:
+        if changed:
+            with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+                connection.execute("insert into t values (?)", (now.isoformat(),))
+        request = DumpRequest(SqliteEngine(SqliteOptions((str(path),))), store, "here", PlainCodec(), "none")
+        store.warnings.clear()
+        report = dump(request, lambda: now, check_mode=check)
+        [result] = report.results
+        return replace(result, warnings=report.warnings)
+
+    yield back_up
+    store.close()
+
+
+def newest_in(folder: Path) -> str:
+    store = LocalStore(str(folder / "backups"))
+    [newest] = newest_of_each(Catalog(store).select(EVERYTHING), 1, NOW)
+    store.close()
+    return newest.name.filename
+
+
+@pytest.mark.parametrize("ahead", [timedelta(seconds=6), timedelta(minutes=30), timedelta(minutes=59)])
+def test_what_is_made_after_a_clock_was_set_back_is_the_newest(tmp_path: Path, ahead: timedelta) -> None:
+    with database(tmp_path) as back_up:
+        first = back_up(NOW + ahead)
+        predicted = back_up(NOW, changed=False, check=True)
+        second, third = back_up(NOW), back_up(NOW)
+    assert (first.clock_behind, first.warnings) == (0, ())
+    assert predicted.clock_behind == second.clock_behind == ahead.total_seconds()
+    assert second.backup is not None and third.backup is not None
+    assert second.backup.created_at == NOW + ahead + timedelta(seconds=1)
+    assert third.backup.created_at == NOW + ahead + timedelta(seconds=2)
+    assert f"{int(ahead.total_seconds())} seconds behind" in second.warnings[0]
+    assert second.record(NOW)["clock_behind"] == ahead.total_seconds()
+    assert newest_in(tmp_path) == third.backup.name.filename
+
+
+def test_the_time_of_confirmation_never_moves_backwards(tmp_path: Path) -> None:
+    with database(tmp_path) as back_up:
+        back_up(NOW - timedelta(days=1))
+        confirmed = back_up(NOW + timedelta(minutes=30), changed=False)
+        again = back_up(NOW, changed=False)
+    assert (confirmed.outcome, again.outcome) == ("unchanged", "unchanged")
+    assert again.backup is not None
+    assert again.backup.confirmed_at == NOW + timedelta(minutes=30)
+
+
+def test_a_confirmation_from_the_future_is_corrected(tmp_path: Path) -> None:
+    with database(tmp_path) as back_up:
+        back_up(NOW - timedelta(days=1))
+        back_up(NOW + timedelta(days=4000), changed=False)
+        again = back_up(NOW, changed=False)
+    assert again.backup is not None
+    assert again.backup.confirmed_at == NOW
+
+
+def test_what_is_stored_is_reported_where_it_can_not_be_examined_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with database(tmp_path) as back_up:
+
+        def refuse(catalog: Catalog, filename: str) -> None:
+            raise StoreFailed("Looking at it: Too many open files.", "See.")
+
+        monkeypatch.setattr(Catalog, "find", refuse)
+        result = back_up(NOW)
+    assert (result.outcome, result.error) == ("created", None)
+    assert result.record(NOW)["state"] == "good"
+    assert "was stored" in result.warnings[0] and "Too many open files" in result.warnings[0]
+
+
+def test_a_newest_whose_manifest_can_not_be_read_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with database(tmp_path) as back_up:
+        first = back_up(NOW - timedelta(days=1))
+        assert first.backup is not None
+        refuse_to_read(monkeypatch, manifest_name(first.backup.name.filename))
+        second = back_up(NOW, changed=False)
+    assert second.outcome == "created"
+    assert first.backup.name.filename in second.warnings[0] and "Input/output error" in second.warnings[0]
+
+
+@pytest.mark.parametrize(("age", "stays"), [(timedelta(minutes=1), True), (timedelta(days=2), False)])
+def test_a_partial_that_is_sent_from_elsewhere_is_left_alone_while_it_grows(tmp_path: Path, age: timedelta, stays: bool) -> None:
+    with database(tmp_path) as back_up:
+        back_up(NOW)
+        sent = [tmp_path / "backups" / name for name in (upload_name("backup_app_2026-01-01_00-00-00.dump", "0" * 64),)]
+        sent.append(tmp_path / "backups" / ".backup_app_2026-01-01_00-00-00.dump.manifest.json.0123456789abcdef.partial")
+        for path in sent:
+            path.touch()
+            os.utime(path, ((NOW - age).timestamp(),) * 2)
+        assert len(back_up(NOW).warnings) == (0 if stays else len(sent))
+    assert [path.exists() for path in sent] == [stays] * len(sent)
