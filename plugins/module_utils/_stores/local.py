@@ -31,6 +31,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
 )
 from ansible_collections.lastgood.database.plugins.module_utils._process import CHUNK_BYTES, read_full, write_all
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import LOCK_SECONDS, FileFacts
+from ansible_collections.lastgood.database.plugins.module_utils._stores.paths import LinkRefused, Make, open_directory
 
 LOCK_NAME = ".lastgood.lock"
 
@@ -94,12 +95,8 @@ class LocalStore:
 
     def ensure(self) -> None:
         """Make the directory, and those above it, where they are missing: for their owner alone."""
-        if not os.path.lexists(self.location):
-            missing = [self.location]
-            while not os.path.lexists(os.path.dirname(missing[-1])):
-                missing.append(os.path.dirname(missing[-1]))
-            for path in reversed(missing):
-                self._make_directory(path)
+        if self._descriptor is None:
+            self._descriptor = self._open_directory(self._make_directory)
         self.check()
 
     def check(self) -> None:
@@ -386,9 +383,14 @@ class LocalStore:
             self._descriptor = self._open_directory()
         return self._descriptor
 
-    def _open_directory(self) -> int:
+    def _open_directory(self, make: Make | None = None) -> int:
         try:
-            return os.open(self.location, _DIRECTORY_FLAGS)
+            return open_directory(self.location, make)
+        except LinkRefused as error:
+            raise DirectoryUnusable(
+                f"{error.filename} is a link that another user can change, and {self.location} is behind it.",
+                "Name the directory that it leads to, or have root own the link and the folder that it is in.",
+            ) from error
         except FileNotFoundError as error:
             raise DirectoryUnusable(f"The directory {self.location} does not exist.", "Make it, or name another.") from error
         except OSError as error:
@@ -404,13 +406,13 @@ class LocalStore:
                 "Run as a user who may (become_user), or change its owner or mode.",
             ) from error
 
-    def _make_directory(self, path: str) -> None:
+    def _make_directory(self, folder: int, name: str, path: str) -> None:
         with store_errors(f"Making the directory {path}"):
             try:
-                os.mkdir(path, _DIRECTORY_MODE)
+                os.mkdir(name, _DIRECTORY_MODE, dir_fd=folder)
             except FileExistsError:
                 return  # somebody else was quicker
-            descriptor = os.open(path, _DIRECTORY_FLAGS)
+            descriptor = os.open(name, _DIRECTORY_FLAGS, dir_fd=folder)
             try:
                 _apply_owner(descriptor, self._attributes)
             finally:

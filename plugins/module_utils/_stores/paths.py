@@ -1,0 +1,86 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""Open a directory by its path, one folder after the other, so that nobody leads a privileged user elsewhere by a link.
+
+A link above the directory is followed only where nobody but root and the user who runs us could have made it: it is theirs,
+and so is the folder that it is in, which others can't write to, or which is sticky, as /tmp is. The directory itself is never
+a link. Folders are opened by descriptors, so that what is put in their place meanwhile has no effect.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import typing as t
+
+_FOLDER_FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_LINKS_AT_MOST = 40  # as the kernel follows
+
+Make = t.Callable[[int, str, str], None]  # gets a folder's descriptor, the name to make in it, and the path for messages
+
+
+class LinkRefused(OSError):
+    """A link in a path is another user's to change. ``filename`` is its path."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(errno.ELOOP, "a link that another user can change", path)
+
+
+def open_directory(path: str, make: Make | None = None) -> int:
+    """Return a descriptor of a directory. What is missing is made by ``make``. Raises OSError, LinkRefused among them."""
+    with_root = path.startswith("/")
+    folder, done = os.open("/" if with_root else ".", _FOLDER_FLAGS), "" if with_root else "."
+    parts = [part for part in path.split("/") if part not in ("", ".")] or ["."]
+    followed = 0
+    try:
+        while parts:
+            part = parts.pop(0)
+            flags = _FOLDER_FLAGS if parts else _DIRECTORY_FLAGS
+            done = f"{done}/{part}"
+            try:
+                following = _open(folder, part, flags, done, make)
+            except NotADirectoryError:
+                if not parts or not _is_link(folder, part):
+                    raise
+                followed += 1
+                if followed > _LINKS_AT_MOST or not _is_trusted(folder, part):
+                    raise LinkRefused(done) from None
+                target = os.readlink(part, dir_fd=folder)
+                parts = [step for step in target.split("/") if step not in ("", ".")] + parts
+                done = "" if target.startswith("/") else os.path.dirname(done)
+                following = os.open("/" if target.startswith("/") else ".", _FOLDER_FLAGS, dir_fd=folder)
+            os.close(folder)
+            folder = following
+    except BaseException:
+        os.close(folder)
+        raise
+    return folder
+
+
+def _open(folder: int, name: str, flags: int, path: str, make: Make | None) -> int:
+    try:
+        return os.open(name, flags, dir_fd=folder)
+    except FileNotFoundError:
+        if make is None:
+            raise
+    make(folder, name, path)
+    return os.open(name, flags, dir_fd=folder)
+
+
+def _is_link(folder: int, name: str) -> bool:
+    return stat.S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
+
+
+def _is_trusted(folder: int, name: str) -> bool:
+    """Return whether nobody but root and the user who runs us could have made a link, or put it there."""
+    # The owner of the root directory decides on everything below it. In some containers that is nobody, by its number.
+    trusted = {0, os.geteuid(), os.stat("/").st_uid}
+    link, place = os.stat(name, dir_fd=folder, follow_symlinks=False), os.fstat(folder)
+    others_write = place.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not place.st_mode & stat.S_ISVTX
+    return link.st_uid in trusted and place.st_uid in trusted and not others_write
