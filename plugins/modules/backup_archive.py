@@ -15,7 +15,7 @@ description:
   - Every payload is read and held against its manifest on the way. One that is not what it was stops the archive, by name.
     Backups that are V(unverified) or V(suspect) go in, and the index says so.
   - The archive gets its name only when it is whole. Until then, and after a run that failed, the one that was there stays as
-    it was.
+    it was. What runs that were killed left of archives in its folder is removed, with a warning, whatever these were to be called.
   - Nothing is compressed, since backups are already. The same backups give the same bytes.
 author:
   - The lastgood.database contributors (@lastgood)
@@ -211,7 +211,7 @@ def put_together(module: AnsibleModule, runner: ModuleRunner) -> ModuleResult:
     values = report.values()
     if module._diff:
         values["diff"] = report.diff()
-    return ModuleResult(values, [*request.store.warnings, *request.folder.warnings, *report.plan.warnings])
+    return ModuleResult(values, [*request.store.warnings, *request.folder.warnings, *report.plan.warnings, *report.swept])
 
 
 def main() -> t.NoReturn:

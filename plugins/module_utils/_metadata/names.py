@@ -27,6 +27,7 @@ MANIFEST_SUFFIX = ".manifest.json"
 PARTIAL_SUFFIX = ".partial"
 GLOBALS_LABEL = "@globals"
 
+_ARCHIVE_PREFIX = ".lastgood.archive."
 _STAMP_FORMAT = "%Y-%m-%d_%H-%M-%S"
 _LONGEST_LABEL = 150  # bytes; with the rest of the name, and the manifest's and the partial's, within the 255 of file systems
 _HASH_DIGITS = 16
@@ -140,6 +141,16 @@ def copy_name(payload: str) -> str:
 def upload_name(payload: str, sha256: str) -> str:
     """Return the file name under which a payload is being sent: another one for another content of the same name."""
     return f".{payload}.{sha256[:_HASH_DIGITS]}{PARTIAL_SUFFIX}"
+
+
+def archive_partial_name(filename: str) -> str:
+    """Return the file name under which an archive is being written: one that no other program's file has."""
+    return f"{_ARCHIVE_PREFIX}{filename}{PARTIAL_SUFFIX}"
+
+
+def is_archive_partial(filename: str) -> bool:
+    """Return whether an archive is being written under a name, or was by a run that is dead."""
+    return filename.startswith(_ARCHIVE_PREFIX) and filename.endswith(PARTIAL_SUFFIX)
 
 
 def is_reserved(filename: str) -> bool:

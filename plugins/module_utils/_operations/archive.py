@@ -44,7 +44,12 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalo
     unread_warnings,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import LARGEST_MANIFEST
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import PARTIAL_SUFFIX, is_reserved, manifest_name
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import (
+    archive_partial_name,
+    is_archive_partial,
+    is_reserved,
+    manifest_name,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore, close_quietly
 
@@ -114,6 +119,7 @@ class Report:
     plan: Plan
     bytes: int
     sha256: str | None
+    swept: t.Sequence[str] = ()  # warnings of what dead runs left
 
     def values(self) -> Record:
         return {
@@ -139,6 +145,7 @@ class Report:
 def archive(request: ArchiveRequest, now: datetime, *, check_mode: bool) -> Report:
     """Make the archive, unless the one that is there has the same backups in it. Check mode writes nothing."""
     _check_destination(request)
+    swept = [] if check_mode else _sweep(request.folder)
     plan = _plan(request, now)
     size = request.format.size_bytes([item.member for item in plan.items])
     if plan.changed:
@@ -146,11 +153,25 @@ def archive(request: ArchiveRequest, now: datetime, *, check_mode: bool) -> Repo
         _check_room(request, size)
         if check_mode:
             return Report(request.destination, plan, size, None)
-        return Report(request.destination, plan, size, _apply(request, plan, size))
+        return Report(request.destination, plan, size, _apply(request, plan, size), swept)
     facts = request.folder.facts(request.filename)
     return Report(
-        request.destination, plan, size if facts is None else facts.size_bytes, sha256_of(request.folder, request.filename)
+        request.destination,
+        plan,
+        size if facts is None else facts.size_bytes,
+        sha256_of(request.folder, request.filename),
+        swept,
     )
+
+
+def _sweep(folder: LocalStore) -> list[str]:
+    """Delete what dead runs left of archives in the folder, whatever these were to be called. Return warnings of it."""
+    warnings = []
+    for name in filter(is_archive_partial, folder.names()):
+        with contextlib.suppress(OSError):  # another user's is left alone
+            if folder.sweep(name):
+                warnings.append(f"Removed what an interrupted run left: {folder.path(name)}")
+    return warnings
 
 
 def _check_destination(request: ArchiveRequest) -> None:
@@ -297,7 +318,7 @@ def _beginning(request: ArchiveRequest, size: int) -> bytes:
 
 def _apply(request: ArchiveRequest, plan: Plan, size: int) -> str:
     """Write the archive, and return the digest of what is then there."""
-    folder, partial = request.folder, f".{request.filename}{PARTIAL_SUFFIX}"
+    folder, partial = request.folder, archive_partial_name(request.filename)
     descriptor = folder.claim(partial)
     if descriptor is None:
         raise Locked(f"Another run is writing {request.destination}.", "Wait for it, and run again.")

@@ -41,7 +41,12 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalo
     unread_warnings,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import CONTENT_DIFFERS, Verification
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import MANIFEST_SUFFIX, manifest_name, parse
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import (
+    MANIFEST_SUFFIX,
+    is_archive_partial,
+    manifest_name,
+    parse,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.pending import partials
 from ansible_collections.lastgood.database.plugins.module_utils._retention import (
     Decision,
@@ -52,6 +57,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._retention impor
     good_ones,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local import UNNAMED_PREFIX
 
 _LEFTOVER_STAYS = timedelta(days=1)
 _FAILURES_TOLD = 3  # in words; all of them are in the result
@@ -307,10 +313,14 @@ def _leftovers(request: PruneRequest, files: set[str], now: datetime) -> t.Itera
         payload = parse(file[: -len(MANIFEST_SUFFIX)])
         if payload is not None and not store.taken(payload.filename):
             found[file] = payload, "a manifest without its payload"
-    for file, (payload, reason) in sorted(found.items()):
+    others = [file for file in files if is_archive_partial(file) or file.startswith(UNNAMED_PREFIX)]
+    candidates: list[tuple[str, str | None, str]] = []
+    candidates += [(file, payload.label, reason) for file, (payload, reason) in found.items()]
+    candidates += [(file, None, "what a dead run was writing") for file in others if not store.is_held(file)]
+    for file, label, reason in sorted(candidates, key=lambda candidate: candidate[0]):
         facts = store.facts(file)
-        is_meant = labels is None or payload.label in labels
-        if is_meant and facts is not None and now - facts.modified_at > _LEFTOVER_STAYS:
+        is_selected = labels is None or label in labels
+        if is_selected and facts is not None and now - facts.modified_at > _LEFTOVER_STAYS:
             yield Leftover(file, facts.size_bytes, reason)
 
 

@@ -34,6 +34,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores.base imp
 from ansible_collections.lastgood.database.plugins.module_utils._stores.paths import LinkRefused, Make, open_directory
 
 LOCK_NAME = ".lastgood.lock"
+UNNAMED_PREFIX = ".lastgood.unnamed."  # of a file that loses its name at once, where the file system needs one
 
 _DIRECTORY_MODE = 0o700
 _POLL_SECONDS = 0.1
@@ -264,7 +265,7 @@ class LocalStore:
     def claim(self, name: str) -> int | None:
         """Make a file and hold its lock, in the place of one that a dead run left. None while a run that lives holds it."""
         with store_errors(f"Making {self.path(name)}"):
-            if not self._sweep(name):
+            if not self.sweep(name):
                 return None
             try:
                 descriptor = os.open(name, _CREATE_FLAGS, 0o600, dir_fd=self._directory())
@@ -284,7 +285,7 @@ class LocalStore:
             except OSError as error:
                 if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR):  # not every file system knows such files
                     raise
-            name = f".lastgood.unnamed.{os.getpid()}.{time.monotonic_ns()}"
+            name = f"{UNNAMED_PREFIX}{os.getpid()}.{time.monotonic_ns()}"
             descriptor = self.create(name)
             self.remove(name)
             return descriptor
@@ -349,7 +350,7 @@ class LocalStore:
             space = os.fstatvfs(self._directory())
         return space.f_bavail * space.f_frsize
 
-    def _sweep(self, name: str) -> bool:
+    def sweep(self, name: str) -> bool:
         """Delete a file that nobody who lives holds, and return whether the name is free."""
         try:
             descriptor = os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._directory())

@@ -141,7 +141,7 @@ def test_a_rotten_payload_stops_it_by_name_and_the_archive_stays(directory: Path
 def test_a_run_that_is_ended_in_the_middle_leaves_the_archive_and_the_next_one_makes_it(
     directory: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
-    dest, partial = tmp_path / "all.tar", tmp_path / ".all.tar.partial"
+    dest, partial = tmp_path / "all.tar", tmp_path / ".lastgood.archive.all.tar.partial"
     archive(directory, dest)
     before = dest.read_bytes()
     large = directory / put_backup(directory, NOW, database="zzz")

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import io
 import json
@@ -31,7 +32,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import EVERYTHING, Selection
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Verification, from_bytes
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import manifest_name
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import archive_partial_name, manifest_name
 from ansible_collections.lastgood.database.plugins.module_utils._operations.archive import ArchiveRequest, Report, archive
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import FileAttributes, LocalStore
 from ansible_collections.lastgood.database.tests.support.backups import NOW, PAYLOAD, ago, put_backup, put_payload
@@ -360,10 +361,23 @@ class TestFaults:
             process.kill()
             process.join()
         assert path.read_bytes() == b"what was there"
-        assert f".{path.name}.partial" in place.names()
+        assert f".lastgood.archive.{path.name}.partial" in place.names()
         assert place.archive(path.name).plan.changed
-        assert f".{path.name}.partial" not in place.names()
+        assert f".lastgood.archive.{path.name}.partial" not in place.names()
         assert name in content_of(path)
+
+    def test_what_killed_runs_left_is_swept_whatever_their_archives_were_to_be_called(self, place: Place) -> None:
+        put_backup(place.backups, ago(days=1))
+        dead = [place.archives / archive_partial_name(f"2026-01-0{day}.zip") for day in (1, 2)]
+        alive = place.archives / archive_partial_name("2026-01-03.zip")
+        foreign = place.archives / ".2026-01-04.zip.partial"
+        for path in (*dead, alive, foreign):
+            path.write_bytes(b"half")
+        with alive.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            assert place.archive("all.zip", check_mode=True).swept == ()
+            assert [warning.rpartition(" ")[2] for warning in sorted(place.archive("all.zip").swept)] == list(map(str, dead))
+        assert place.names() == sorted([alive.name, foreign.name, "all.zip"])
 
     def test_a_name_that_could_be_taken_for_ours_is_refused(self, place: Place) -> None:
         name = put_backup(place.backups, ago(days=1))
@@ -382,8 +396,8 @@ class TestFaults:
     def test_a_link_in_the_partials_place_is_not_followed(self, place: Place, name: str) -> None:
         victim = place.backups / "victim"
         victim.write_bytes(b"keep")
-        (place.archives / ".all.tar.partial").symlink_to(victim)
-        with pytest.raises(Exception, match=r"\.all\.tar\.partial"):
+        (place.archives / ".lastgood.archive.all.tar.partial").symlink_to(victim)
+        with pytest.raises(Exception, match=r"\.lastgood\.archive\.all\.tar\.partial"):
             place.archive()
         assert victim.read_bytes() == b"keep"
 

@@ -28,15 +28,17 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, Group
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import CONTENT_DIFFERS, Verification
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import (
+    archive_partial_name,
     copy_name,
     manifest_name,
     partial_name,
+    upload_name,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._operations import prune as operations
 from ansible_collections.lastgood.database.plugins.module_utils._operations.prune import Named, PruneRequest, Report, prune
 from ansible_collections.lastgood.database.plugins.module_utils._retention import Rules
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import LOCK_SECONDS, Store
-from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LOCK_NAME, LocalStore
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LOCK_NAME, UNNAMED_PREFIX, LocalStore
 from ansible_collections.lastgood.database.tests.support.backups import NOW, PAYLOAD, ago, put_backup, put_payload
 from ansible_collections.lastgood.database.tests.support.observe import (
     assert_whole,
@@ -314,7 +316,16 @@ class TestLeftovers:
     NAME = "backup_app_2026-01-01_00-00-00.dump.gz"
 
     @pytest.mark.parametrize(
-        "name", [partial_name(NAME), copy_name(NAME), partial_name(manifest_name(NAME)), manifest_name(NAME)]
+        "name",
+        [
+            partial_name(NAME),
+            copy_name(NAME),
+            partial_name(manifest_name(NAME)),
+            manifest_name(NAME),
+            upload_name(NAME, "0" * 64),
+            archive_partial_name("2026-01-01.zip"),
+            f"{UNNAMED_PREFIX}1.2",
+        ],
     )
     def test_it_goes_when_it_is_older_than_a_day(self, tmp_path: Path, name: str) -> None:
         put_payload(tmp_path, name, modified_at=ago(days=1))
