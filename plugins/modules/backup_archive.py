@@ -15,7 +15,8 @@ description:
   - Every payload is read and held against its manifest on the way. One that is not what it was stops the archive, by name.
     Backups that are V(unverified) or V(suspect) go in, and the index says so.
   - The archive gets its name only when it is whole. Until then, and after a run that failed, the one that was there stays as
-    it was. What runs that were killed left of archives in its folder is removed, with a warning, whatever these were to be called.
+    it was.
+  - What runs that were killed left of archives in its folder is removed, with a warning, whatever these were to be called.
   - Nothing is compressed, since backups are already. The same backups give the same bytes.
 author:
   - The lastgood.database contributors (@lastgood)

@@ -20,7 +20,7 @@ import contextlib
 import dataclasses
 import time
 import typing as t
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.inline import PlainCodec
@@ -38,7 +38,6 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     NothingFound,
     PayloadCorrupt,
     StoreFailed,
-    VerificationFailed,
     host_errors,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, Clock, display_time
@@ -59,12 +58,11 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.manife
     PRODUCER,
     Level,
     Manifest,
-    Verdict,
     Verification,
-    cause_of,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import manifest_name
 from ansible_collections.lastgood.database.plugins.module_utils._operations.reading import Reading, read_payload
+from ansible_collections.lastgood.database.plugins.module_utils._operations.verdicts import Finding, Judged, Report
 from ansible_collections.lastgood.database.plugins.module_utils._process import Runner
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
 
@@ -72,7 +70,6 @@ UNKNOWN = "unknown"  # origin and instance of a backup that was adopted: it stan
 
 _LONGEST_DETAIL = 1000  # characters
 _HEAD_BYTES = 4096
-_CAUSES_AT_MOST = 3  # in words; the result has all verdicts
 
 
 @dataclass(frozen=True)
@@ -85,113 +82,6 @@ class VerifyRequest:
     options: ExaminationOptions
 
 
-@dataclass(frozen=True)
-class Finding:
-    """What was found of one backup, and the manifest to write it to; None where there is none that is this backup's.
-
-    ``doubt`` is set where another reading may come to another verdict; two readings with the same doubt agree.
-    """
-
-    level: Level
-    verdict: Verdict
-    detail: str
-    manifest: Manifest | None = None
-    tables: int | None = None
-    rows: int | None = None
-    doubt: str | None = None
-
-
-@dataclass(frozen=True)
-class Judged:
-    """A backup as it is after its verdict, in check mode as it would be."""
-
-    before: Backup
-    after: Backup
-    finding: Finding
-    seconds: float = 0.0
-
-    @property
-    def changed(self) -> bool:
-        """Whether what is stored says something else than before; when it was looked at is bookkeeping."""
-        return _without_time(self.before.manifest) != _without_time(self.after.manifest)
-
-    def record(self) -> dict[str, t.Any]:
-        """Return the verdict as the module returns it."""
-        return {
-            "filename": self.after.name.filename,
-            **self.after.group.facts(),
-            "source": self.after.manifest.source,
-            "level": self.finding.level,
-            "verdict": self.finding.verdict,
-            "detail": self.finding.detail,
-            "tables": self.finding.tables,
-            "rows": self.finding.rows,
-            "seconds": round(self.seconds, 1),
-            "state": self.after.state,
-        }
-
-
-@dataclass
-class Report:
-    """What was found, as far as it got. ``notes`` are warnings that are about no single verdict."""
-
-    judged: list[Judged] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    ended_by: BackupError | None = None
-
-    @property
-    def failure(self) -> BackupError | None:
-        """What to end with, None where no backup failed."""
-        if self.ended_by is not None:
-            return self.ended_by
-        failed = [one for one in self.judged if one.finding.verdict == "failed"]
-        if not failed:
-            return None
-        causes = _by_cause(failed)
-        more = len(causes) - _CAUSES_AT_MOST
-        words = causes[:_CAUSES_AT_MOST] + ([f"And {more} other causes."] if more > 0 else [])
-        return VerificationFailed(
-            f"{len(failed)} of {len(self.judged)} backups failed. {' '.join(words)}",
-            "See verified for all of them, and back up those databases anew.",
-            filenames=[one.after.name.filename for one in failed],
-        )
-
-    @property
-    def warnings(self) -> list[str]:
-        inconclusive = [one for one in self.judged if one.finding.verdict == "inconclusive"]
-        return [*self.notes, *(f"Could not be judged: {cause}" for cause in _by_cause(inconclusive))]
-
-    def note_deleted(self, request: VerifyRequest, backup: Backup) -> None:
-        """Say that a backup was deleted since it was listed, where it was asked for by its name."""
-        if request.selection.names is not None:
-            self.notes.append(f"{backup.path} was deleted before it was read.")
-
-    def values(self) -> dict[str, t.Any]:
-        """Return the report as the module returns it."""
-        return {"changed": any(one.changed for one in self.judged), "verified": [one.record() for one in self.judged]}
-
-    def diff(self, directory: str) -> dict[str, str]:
-        """Return the state and the verdict on record of each backup, before and after, as Ansible's diff."""
-        return {
-            "before_header": directory,
-            "after_header": directory,
-            "before": "".join(_line(one.before) for one in self.judged),
-            "after": "".join(_line(one.after if one.changed else one.before) for one in self.judged),
-        }
-
-
-def _by_cause(judged: list[Judged]) -> list[str]:
-    """Return each cause once, with the newest backup that it is about and how many others there are."""
-    causes: dict[str, list[Judged]] = {}
-    for one in judged:
-        causes.setdefault(cause_of(one.finding.detail), []).append(one)
-    found = []
-    for members in causes.values():
-        others = f" and {len(members) - 1} older" if len(members) > 1 else ""
-        found.append(f"{members[-1].after.path}{others}: {members[-1].finding.detail}")
-    return found
-
-
 def verify(request: VerifyRequest, runner: Runner, clock: Clock, *, check_mode: bool) -> Report:
     """Look at each backup, the oldest first, and write down what was found. In check mode nothing is written."""
     report = Report()
@@ -202,7 +92,7 @@ def verify(request: VerifyRequest, runner: Runner, clock: Clock, *, check_mode: 
             backup = verifier.read_again(backup)
             finding = verifier.judge(backup)
         except _Deleted:
-            report.note_deleted(request, backup)
+            report.note_deleted(backup, is_named=request.selection.names is not None)
             continue
         except Interrupted as error:
             report.ended_by = error
@@ -215,7 +105,7 @@ def verify(request: VerifyRequest, runner: Runner, clock: Clock, *, check_mode: 
         try:
             judged = _note(request.store, backup, finding, clock(), check_mode=check_mode)
         except _Deleted:
-            report.note_deleted(request, backup)
+            report.note_deleted(backup, is_named=request.selection.names is not None)
             continue
         except BackupError as error:
             judged = Judged(backup, backup, finding)
@@ -554,16 +444,3 @@ def _says_more(finding: Finding, recorded: Verification | None) -> bool:
         or recorded.verdict == "inconclusive"
         or LEVELS.index(finding.level) >= LEVELS.index(recorded.level)
     )
-
-
-def _without_time(manifest: Manifest) -> Manifest:
-    verification = manifest.verification
-    if verification is None:
-        return manifest
-    return manifest._replace(verification=verification._replace(verified_at=datetime.min))
-
-
-def _line(backup: Backup) -> str:
-    verification = backup.manifest.verification
-    verdict = "never verified" if verification is None else f"{verification.level} {verification.verdict}"
-    return f"{backup.name.filename}  ({backup.state}, {verdict})\n"
