@@ -202,6 +202,49 @@ def test_a_sources_own_retention_comes_first(tmp_path: Path, notes: Path) -> Non
     assert (len(of(tmp_path / "b", "notes.db")), len(of(tmp_path / "b", "other.db"))) == (1, 2)
 
 
+def test_single_databases_have_settings_of_their_own(tmp_path: Path, notes: Path) -> None:
+    make(tmp_path, notes, 3)
+    third = tmp_path / "third.db"
+    third.write_bytes(notes.read_bytes())
+    one = {
+        "engine": "sqlite",
+        "databases": [str(notes), str(tmp_path / "other.db"), str(third)],
+        "retention": {"keep_last": 2},
+        "per_database": {str(notes): {"retention": {"keep_last": 1}}, str(third): {"compression": "none"}},
+    }
+    variables = {"backup_directory": str(tmp_path / "b"), "backup_interval": "0s", "backup_sources": [one]}
+    finished = play(tmp_path, variables)
+    assert finished.returncode == 0, finished.stdout
+    assert [len(of(tmp_path / "b", name)) for name in ("notes.db", "other.db", "third.db")] == [1, 2, 1]
+    assert of(tmp_path / "b", "third.db")[0].endswith(".dump")
+    assert recap(play(tmp_path, variables))["changed"] == 0
+
+
+def test_settings_of_a_single_database_are_validated(tmp_path: Path, notes: Path) -> None:
+    for settings in ({"retention": {"keep_lst": 1}}, {"format": "tar"}, {"compresion": "none"}):
+        sources = [source(notes, per_database={str(notes): settings})]
+        finished = play(tmp_path, {"backup_directory": str(tmp_path / "b"), "backup_sources": sources})
+        assert finished.returncode == 2
+        assert next(iter(settings)) in finished.stdout
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_cluster_is_backed_up_whole_though_one_of_its_databases_has_settings_of_its_own(tmp_path: Path, site: Site) -> None:
+    server = site.server
+    server.psql('create database "odd*name"')
+    options = {"login_unix_socket": str(server.socket_directory), "login_port": server.port, "login_user": server.user}
+    options |= {"bin_directory": str(server.bin_directory), "per_database": {"odd*name": {"format": "plain"}}}
+    try:
+        finished = play(tmp_path, {"backup_directory": str(site.directory), "backup_sources": [options]})
+    finally:
+        server.psql('drop database "odd*name"')
+    assert finished.returncode == 0, finished.stdout
+    manifests = [json.loads(path.read_text()) for path in site.directory.glob("*.manifest.json")]
+    formats = {one["database"] or one["kind"]: one["format"] for one in manifests}
+    assert formats["odd*name"] == "plain" and formats[site.database] == "custom" and "globals" in formats
+    assert len(manifests) == len(formats)
+
+
 def test_a_source_does_not_prune_another_ones_namesakes_in_a_shared_directory(tmp_path: Path, notes: Path) -> None:
     namesake = tmp_path / "elsewhere" / notes.name
     namesake.parent.mkdir()
