@@ -20,7 +20,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines._postgr
 from ansible_collections.lastgood.database.plugins.module_utils._errors import BackupError, ProgramFailed, SourceBusy
 
 _READS_ALL_SINCE = 14  # the version with the role pg_read_all_data
-_QUERY = "query was:"
+_READING = re.compile("query was: (?:LOCK TABLE|SELECT|COPY)", re.IGNORECASE)
 _LOCKING = re.compile("query was: LOCK TABLE", re.IGNORECASE)
 # What pg_dump reads: tables, partitioned tables and sequences.
 _UNREADABLE = """
@@ -40,7 +40,7 @@ def explained(error: ProgramFailed, title: str, login: Login, *, major: int, sec
             f"A table of {title} was locked for more than {lock_timeout:g} seconds: {error.problem}",
             "See in pg_locks who holds it, or raise lock_timeout.",
         )
-    if _QUERY not in error.problem.lower():
+    if _READING.search(error.problem) is None:
         return error
     unreadable: list[tuple[str, str, str]] = []
     with contextlib.suppress(BackupError), connecting(login) as connection:

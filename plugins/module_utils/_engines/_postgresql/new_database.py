@@ -244,6 +244,8 @@ class NewDatabase:
                     remains.remove(control, self._filling.login, self.name)
                 for space in self._new_tablespaces:  # each belongs to a role
                     execute(control, f"DROP TABLESPACE IF EXISTS {quote_identifier(space)}")
+                if self._new_roles:  # what they were granted on parameters would keep them
+                    execute(control, f"DROP OWNED BY {', '.join(map(quote_identifier, self._new_roles))}")
                 for role in self._new_roles:
                     execute(control, f"DROP ROLE IF EXISTS {quote_identifier(role)}")
         except BackupError as error:
