@@ -17,7 +17,7 @@ import stat
 import threading
 import traceback
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
 from ansible.module_utils.basic import missing_required_lib
@@ -56,11 +56,14 @@ _RUN_AGAIN = "Earlier backups are as they were; run it again."
 
 @dataclass(frozen=True)
 class ModuleResult:
-    """What a module returns. With a ``failure`` the values come along all the same."""
+    """What a module returns. With a ``failure`` the values come along all the same; without -v, the ``brief`` ones if there
+    are any, since Ansible prints all that a failed task returns.
+    """
 
     values: t.Mapping[str, t.Any]
     warnings: t.Sequence[str] = ()
     failure: BackupError | None = None
+    brief: t.Mapping[str, t.Any] = field(default_factory=dict)
 
 
 class ModuleRunner:
@@ -158,6 +161,8 @@ def run_module(module: AnsibleModule, operation: t.Callable[[ModuleRunner], Modu
     values, failure = _presentable(result.values), result.failure
     if failure is None:
         module.exit_json(**values)
+    if module._verbosity == 0:
+        values = {**values, **_presentable(result.brief)}
     module.fail_json(**_presentable(_failure_values(failure, runner.signal)), **values)
 
 

@@ -16,6 +16,8 @@ import contextlib
 import errno
 import typing as t
 
+from ansible_collections.lastgood.database.plugins.module_utils._text import bounded
+
 
 class BackupError(Exception):
     """Anything that a user or the world can cause. Reported as the module's failure, never as a traceback."""
@@ -313,6 +315,27 @@ class SeveralFailed(BackupError):
     def __init__(self, problem: str, remedy: str, first: BackupError) -> None:
         super().__init__(problem, remedy, **first.details)
         self.code = first.code
+
+
+_FAILURES_SHOWN = 3
+_TITLES_SHOWN = 5
+_FAILURE_CHARACTERS = 400
+
+
+def summary_of(failures: t.Sequence[tuple[str, str]]) -> str:
+    """Return what failed, by title, and why, short enough to read: the same reason once, and the first few reasons."""
+    by_reason: dict[str, list[str]] = {}
+    for title, reason in failures:
+        by_reason.setdefault(reason, []).append(title)
+    shown = list(by_reason.items())[:_FAILURES_SHOWN]
+    said = [f"[{_listed(titles)}] {bounded(reason, _FAILURE_CHARACTERS)}" for reason, titles in shown]
+    rest = len(failures) - sum(len(titles) for _reason, titles in shown)
+    return " ".join([*said, f"And {rest} more."] if rest else said)
+
+
+def _listed(titles: list[str]) -> str:
+    rest = len(titles) - _TITLES_SHOWN
+    return ", ".join(titles[:_TITLES_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
 
 
 class NameConflict(BackupError):

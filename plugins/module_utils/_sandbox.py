@@ -17,7 +17,6 @@ folder whose lock is free; the next run removes it.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import glob
 import itertools
 import os
@@ -38,6 +37,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     ProgramFailed,
     store_errors,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._locks import try_lock
 from ansible_collections.lastgood.database.plugins.module_utils._process import Command, Runner, run, temporary_directory
 
 FILES = "/drill"  # what the writable folder is called inside
@@ -167,10 +167,8 @@ class Sandbox:
                 continue  # another user's, or no longer there
             try:
                 found = os.fstat(lock)
-                if found.st_uid == os.geteuid() and stat.S_IMODE(found.st_mode) == 0o700:
-                    with contextlib.suppress(BlockingIOError):
-                        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                        _remove(folder)
+                if found.st_uid == os.geteuid() and stat.S_IMODE(found.st_mode) == 0o700 and try_lock(lock):
+                    _remove(folder)
             finally:
                 os.close(lock)
 
@@ -379,8 +377,7 @@ def _claim(parent: str) -> tuple[str, int]:
     while True:
         folder = tempfile.mkdtemp(prefix=_PREFIX, dir=parent)
         lock = os.open(folder, _FOLDER)
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if _is_there(folder, lock):
+        if try_lock(lock) and _is_there(folder, lock):
             return folder, lock
         os.close(lock)
 

@@ -226,13 +226,17 @@ deleted:
       elements: str
       sample: [newest, last, daily]
 kept:
-  description: The backups that rules keep. With O(names), the others of the same databases.
+  description:
+    - The backups that rules keep. With O(names), the others of the same databases.
+    - Empty where the task fails without C(-v), since Ansible prints all that a failed task returns.
   returned: success and failure, as soon as the plan is made
   type: list
   elements: dict
   contains: *contains
 passed_over:
-  description: The backups that stay and that no rule is about, such as suspect ones.
+  description:
+    - The backups that stay and that no rule is about, such as suspect ones.
+    - Empty where the task fails without C(-v).
   returned: success and failure, as soon as the plan is made
   type: list
   elements: dict
@@ -326,7 +330,8 @@ def delete(module: AnsibleModule, runner: ModuleRunner) -> ModuleResult:
     values = report.values()
     if module._diff:
         values["diff"] = report.diff(store.location)
-    return ModuleResult(values, [*store.warnings, *report.warnings], report.failure)
+    brief: dict[str, t.Any] = {"kept": [], "passed_over": []}
+    return ModuleResult(values, [*store.warnings, *report.warnings], report.failure, brief=brief)
 
 
 def main() -> t.NoReturn:

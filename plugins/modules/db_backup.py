@@ -197,6 +197,8 @@ backups:
     - What became of each database.
     - Of a backup that was made, or that still stands for its database, this is all that RV(ignore:database_backups.files)
       of M(lastgood.database.backup_facts) says of it.
+    - Where the task fails, and without C(-v), only those that failed are whole, since Ansible prints all that a failed task
+      returns. The others have what their group is, their source, file name, size in bytes, age and outcome.
     - Of one that failed, or that check mode predicts, RV(backups[].filename) and RV(backups[].path) are null, and state, times,
       sizes, digest and verification are missing.
   returned: success and failure, as soon as the databases are known
@@ -395,7 +397,7 @@ def back_up(module: AnsibleModule, runner: ModuleRunner) -> ModuleResult:
     values: dict[str, t.Any] = {"changed": report.changed, "backups": report.records(now())}
     if module._diff:
         values["diff"] = report.diff(request.store.location)
-    return ModuleResult(values, report.warnings, report.failure)
+    return ModuleResult(values, report.warnings, report.failure, brief={"backups": report.brief_records(now())})
 
 
 def main() -> t.NoReturn:

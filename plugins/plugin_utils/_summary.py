@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 import typing as t
 
+from ansible_collections.lastgood.database.plugins.module_utils._text import lines
+
 Values = t.Mapping[str, t.Any]
 Row = dict[str, str]
 
@@ -34,7 +36,7 @@ def lines_of(table: Table, hosts: t.Mapping[str, Values], *, check_mode: bool = 
     A row without any of the table's columns but ``note`` is shown as the host and the note alone.
     """
     rows = [
-        {"host": host, **row}
+        {"host": host, **{name: lines(text).replace("\n", " ") for name, text in row.items()}}
         for host, variables in hosts.items()
         for row in table.rows_of(variables, check_mode) or [{"note": "nothing to show"}]
     ]
@@ -43,15 +45,15 @@ def lines_of(table: Table, hosts: t.Mapping[str, Values], *, check_mode: bool = 
     whole = [row for row in rows if row.keys() - {"host", "note"}]
     width = {name: max(len(name), *(len(row.get(name, "")) for row in whole), 0) for name in columns}
     width["host"] = max(len("host"), *(len(row["host"]) for row in rows), 0)
-    lines = [_line({name: name for name in columns}, columns, width)]
+    shown = [_line({name: name for name in columns}, columns, width)]
     for row in rows:
         note = row.get("note", "")
         if row.keys() - {"host", "note"}:
-            lines.append(_line(row, columns, width))
-            lines += [f"{'':{width['host']}}    {note}"] if note else []
+            shown.append(_line(row, columns, width))
+            shown += [f"{'':{width['host']}}    {note}"] if note else []
         else:
-            lines.append(f"{row['host']:{width['host']}}  {note}")
-    return lines
+            shown.append(f"{row['host']:{width['host']}}  {note}")
+    return shown
 
 
 def _needs_source(table: Table, rows: list[Row]) -> bool:

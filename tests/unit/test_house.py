@@ -34,6 +34,7 @@ FLOORS = [
     "module_utils._sandbox",
     "module_utils._process",
     "module_utils._lane",
+    "module_utils._locks",
     "module_utils._errors",
     "module_utils._text",
 ]

@@ -29,6 +29,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     StoreError,
     StoreFailed,
     host_errors,
+    summary_of,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import (
     FUTURE_TOLERANCE,
@@ -60,6 +61,9 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores.base imp
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 
 _NOT_AS_RECORDED = "the payload can't be read, or its digest is not the manifest's"
+
+# What a failure says of a database that did not fail: enough to prune its group, and for a line of a table.
+_BRIEF = (*Group._fields, "source", "filename", "size_bytes", "age_seconds", "outcome")
 
 Outcome = t.Literal["created", "unchanged", "fresh", "failed"]
 
@@ -131,13 +135,20 @@ class Report:
             return failed[0][1]
         return SeveralFailed(
             f"{len(failed)} of {len(self.results)} databases were not backed up. "
-            + " ".join(f"[{title}] {error}" for title, error in failed),
+            + summary_of([(title, str(error)) for title, error in failed]),
             "The others were; see backups." if len(failed) < len(self.results) else "See backups.",
             failed[0][1],
         )
 
     def records(self, now: datetime) -> list[dict[str, t.Any]]:
         return [result.record(now) for result in self.results]
+
+    def brief_records(self, now: datetime) -> list[dict[str, t.Any]]:
+        """Return the records for a failure that somebody reads: whole ones of what failed, of the others what is needed."""
+        return [
+            record if record["outcome"] == "failed" else {key: record[key] for key in _BRIEF if key in record}
+            for record in self.records(now)
+        ]
 
     def diff(self, directory: str) -> dict[str, str]:
         """Return the payloads that stand for the databases, before and after, as Ansible's diff."""

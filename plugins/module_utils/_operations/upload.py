@@ -38,6 +38,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     StoreError,
     StoreFailed,
     host_errors,
+    summary_of,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._lane import lane
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, Clock
@@ -130,7 +131,7 @@ class Report:
         first = next((error for error in failed.values() if isinstance(error, Interrupted)), next(iter(failed.values())))
         return SeveralFailed(
             f"Backups that were not sent to {self.location}: {len(failed)}. "
-            + " ".join(f"[{name}] {error}" for name, error in failed.items()),
+            + summary_of([(name, str(error)) for name, error in failed.items()]),
             "The local backups are safe; run it again, and what was begun goes on.",
             first,
         )

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import stat
 import time
@@ -25,10 +24,10 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     DirectoryUnusable,
     Interrupted,
     Locked,
-    LocksUnavailable,
     StoreFailed,
     store_errors,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._locks import try_lock
 from ansible_collections.lastgood.database.plugins.module_utils._process import CHUNK_BYTES, read_full, write_all
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import LOCK_SECONDS, FileFacts
 from ansible_collections.lastgood.database.plugins.module_utils._stores.paths import LinkRefused, Make, open_directory
@@ -456,19 +455,4 @@ def wait_for_lock(descriptor: int, seconds: float, is_stopped: t.Callable[[], bo
         if time.monotonic() >= deadline or is_stopped():
             return False
         time.sleep(_POLL_SECONDS)
-    return True
-
-
-def try_lock(descriptor: int) -> bool:
-    """Take the lock of an open file, and return False if another process holds it. Raises LocksUnavailable."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:  # ENOLCK of NFS without its lock service; EOPNOTSUPP, ENOSYS or EINVAL of a FUSE file system
-        raise LocksUnavailable(
-            f"The file system takes no lock (flock: {error.strerror}) on {os.readlink(f'/proc/self/fd/{descriptor}')}.",
-            "Locks tell a run that is alive from a dead one: mount NFS with locks (not nolock; rpc.statd on both sides), FUSE "
-            "with flock, or use a local directory and copy with backup_upload. Earlier backups are as they were.",
-        ) from error
     return True

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import tempfile
 import typing as t
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from ansible_collections.lastgood.database.plugins.module_utils._engines._sqlite.inspection import inspecting
 from ansible_collections.lastgood.database.plugins.module_utils._engines.base import WHOLE, Found, Look
 from ansible_collections.lastgood.database.plugins.module_utils._errors import Inconclusive, store_errors
+from ansible_collections.lastgood.database.plugins.module_utils._locks import try_lock
 from ansible_collections.lastgood.database.plugins.module_utils._process import temporary_directory, write_all
 
 _PREFIX = "lastgood-look-"
@@ -105,10 +105,9 @@ def _lock(path: str, descriptor: int) -> bool:
     """Lock a folder of ours for as long as its descriptor is open; close that where it is not ours or not free."""
     facts = os.fstat(descriptor)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if facts.st_uid == os.geteuid() and os.path.samestat(os.lstat(path), facts):
+        if try_lock(descriptor) and facts.st_uid == os.geteuid() and os.path.samestat(os.lstat(path), facts):
             return True
-    except OSError:  # another run has it, or removed it
+    except FileNotFoundError:  # another run removed it
         pass
     os.close(descriptor)
     return False

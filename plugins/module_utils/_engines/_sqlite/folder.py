@@ -12,7 +12,6 @@ It is open for the whole restore: what root does in it by name is done in this f
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
 import stat
@@ -23,6 +22,7 @@ from datetime import datetime
 from ansible_collections.lastgood.database.plugins.module_utils._engines._sqlite.opening import JOURNALS
 from ansible_collections.lastgood.database.plugins.module_utils._engines._sqlite.paths import walking
 from ansible_collections.lastgood.database.plugins.module_utils._errors import SourceInvalid, store_errors
+from ansible_collections.lastgood.database.plugins.module_utils._locks import try_lock
 
 _STAMP = "%Y%m%dT%H%M%SZ"
 _STAMP_PATTERN = r"([0-9]{8}T[0-9]{6}Z)"
@@ -145,17 +145,9 @@ def _dead(folder: Folder, scratch: str) -> t.Iterator[bool]:
         return
     descriptor = os.open(scratch, _SWEEP_FLAGS, dir_fd=folder.descriptor)
     try:
-        yield _lock(descriptor)
+        yield try_lock(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _undo(folder: Folder, name: str, replaced: str) -> None:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import stat
 import time
@@ -44,6 +43,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     StoreFailed,
     store_errors,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._locks import try_lock
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
 from ansible_collections.lastgood.database.plugins.module_utils._process import write_all
 
@@ -82,7 +82,7 @@ class SqliteRestoreEngine:
             with store_errors(f"Making {folder.path_of(scratch)}"):
                 descriptor = folder.create(scratch)
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                try_lock(descriptor)
                 yield SqliteRestoration(self, folder, scratch, descriptor, replaced_name(name, stamp), swept)
             finally:
                 folder.remove(scratch)  # unless it has the database's name by now

@@ -10,13 +10,14 @@ import contextlib
 import fcntl
 import os
 import signal
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from ansible_collections.lastgood.database.tests.support.impostor import HALF, Impostor
-from ansible_collections.lastgood.database.tests.support.modules import ModuleProcess
+from ansible_collections.lastgood.database.tests.support.modules import ModuleProcess, run_module
 from ansible_collections.lastgood.database.tests.support.observe import (
     assert_whole,
     contents,
@@ -156,3 +157,23 @@ def test_a_rotten_backup_is_not_written_off_before_there_is_another(site: Site, 
     assert site.back_up().error_code == "no_space"
     assert contents(site.directory) == earlier
     assert manifest(old)["verification"] is None
+
+
+def test_a_failure_has_only_what_failed_in_full_unless_asked_for_more(tmp_path: Path) -> None:
+    good = tmp_path / "good.db"
+    with contextlib.closing(sqlite3.connect(good)) as database, database:
+        database.execute("create table t (n)")
+    options = {
+        "engine": "sqlite",
+        "directory": str(tmp_path / "backups"),
+        "databases": [str(good), str(tmp_path / "no.db")],
+        "origin": "db1",
+    }
+    outcome = run_module("db_backup", options)
+    short, failed = outcome.backups
+    assert (short["outcome"], short["database"], failed["outcome"]) == ("created", "good.db", "failed")
+    assert short["size_bytes"] > 0 and short["filename"].startswith("backup_good.db_")
+    assert "payload_sha256" not in short and "path" not in short
+    assert "no.db" in failed["msg"] and failed["error"]["code"] == "database_missing"
+    whole, _failed = run_module("db_backup", {**options, "_ansible_verbosity": 1}).backups
+    assert whole.keys() > short.keys() and whole["payload_sha256"]

@@ -21,6 +21,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     StoreFailed,
     host_errors,
     store_errors,
+    summary_of,
 )
 
 # Playbooks rely on these: one may be added, none may change.
@@ -144,3 +145,13 @@ def test_errors_that_are_none_of_the_systems_pass(error: Exception) -> None:
     with pytest.raises(type(error)) as caught, store_errors("Reading x"):
         raise error
     assert caught.value is error
+
+
+def test_a_summary_has_each_reason_once_and_no_more_than_a_few() -> None:
+    assert summary_of([("app", "It is full."), ("shop", "It is full."), ("blog", "It is away.")]) == (
+        "[app, shop] It is full. [blog] It is away."
+    )
+    many = summary_of([(f"app{number}", f"Reason {number}. " + "x" * 10_000) for number in range(500)])
+    assert many.endswith("And 497 more.")
+    assert len(many) < 2000
+    assert "[a0, a1, a2, a3, a4 and 95 more] No." in summary_of([(f"a{number}", "No.") for number in range(100)])

@@ -76,3 +76,11 @@ def test_what_was_sent_is_shown_where_there_is_a_server() -> None:
 def test_a_host_that_was_lost_between_two_sources_has_a_line_that_says_so() -> None:
     lines = lines_of(BACKED_UP, {"db1": {**backed_up({}), "backup_sources": [{}, {}]}})
     assert lines[-1] == "db1   unreachable, or failed before the backup"
+
+
+def test_no_control_character_reaches_the_controllers_terminal() -> None:
+    evil = "a\x1b[2K\u202e\x9b"
+    lost = {"backup_verified": {"results": [{"msg": evil, "failed": True}]}}
+    shown = "".join(lines_of(VERIFIED, {"db1": verified(database=evil, detail=evil, verdict="failed"), "db2": lost}))
+    assert not {"\x1b", "\u202e", "\x9b"} & set(shown)
+    assert shown.count("a\\x1b[2K\\u202e\\x9b") == 3

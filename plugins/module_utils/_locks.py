@@ -1,0 +1,29 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""Locks on files, which the kernel releases when their holder ends: they distinguish a run that is alive from a dead one."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+from ansible_collections.lastgood.database.plugins.module_utils._errors import LocksUnavailable
+
+
+def try_lock(descriptor: int) -> bool:
+    """Take the lock of an open file, and return False if another process holds it. Raises LocksUnavailable."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:  # ENOLCK of NFS without its lock service; EOPNOTSUPP, ENOSYS or EINVAL of a FUSE file system
+        raise LocksUnavailable(
+            f"The file system takes no lock (flock: {error.strerror}) on {os.readlink(f'/proc/self/fd/{descriptor}')}.",
+            "Locks tell a run that is alive from a dead one: mount NFS with locks (not nolock; rpc.statd on both sides), FUSE "
+            "with flock, or use a local directory and copy with backup_upload. Earlier backups are as they were.",
+        ) from error
+    return True
