@@ -210,7 +210,9 @@ def _run(laboratory: Laboratory, scenario: Scenario, template: Path, fault: Faul
     found = violations(scenario, before, outcome)
     if not outcome.hung:
         found += [f"then {one}" for one in next_run(laboratory, scenario)]
-    figures.violations += [f"{scenario.name}, {fault} ({name}): {one}" for one in found]
+    for one in found:
+        figures.violations.append(f"{scenario.name}, {fault} ({name}): {one}")
+        print(figures.violations[-1], file=sys.__stderr__, flush=True)
     return outcome
 
 
