@@ -116,6 +116,12 @@ options:
     description: How many of C(pg_restore)'s jobs run side by side. Plain dumps are restored by one.
     type: int
     default: 2
+  analyze:
+    description:
+      - Whether to collect statistics (C(ANALYZE)) in the new PostgreSQL database before it is put in the old one's place. A dump
+        has none, and without them queries are slow until the server's autovacuum has collected them.
+    type: bool
+    default: true
 notes:
   - The extension C(pg_cron) can only be made in the one database that the server's C(cron.database_name) names. It is restored
     when the new database has that name; where that fails, a warning says so and the old database is kept. A copy under another
@@ -364,6 +370,7 @@ def main() -> t.NoReturn:
             "include_globals": {"type": "bool", "default": False},
             "no_owner": {"type": "bool", "default": False},
             "jobs": {"type": "int", "default": 2},
+            "analyze": {"type": "bool", "default": True},
         },
         mutually_exclusive=[("directory", "sftp")],
         required_one_of=[("directory", "sftp")],

@@ -26,6 +26,7 @@ def restore_options_from(params: Params) -> RestoreOptions:
             no_owner=params["no_owner"],
             jobs=at_least(params, "jobs", 1),
             bin_directory=params["bin_directory"],
+            analyze=params["analyze"],
         )
     for option in ("terminate_sessions", "include_globals", "no_owner"):
         if params[option]:

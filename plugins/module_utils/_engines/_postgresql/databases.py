@@ -122,6 +122,12 @@ def prepared_transactions(connection: psycopg2.extensions.connection, name: str)
     return tuple(f"{gid}, of {owner}" for gid, owner in found)
 
 
+def slots(connection: psycopg2.extensions.connection, name: str) -> list[str]:
+    """Return the logical replication slots of a database."""
+    found = query(connection, "SELECT slot_name FROM pg_catalog.pg_replication_slots WHERE database = %s ORDER BY 1", name)
+    return [str(slot) for (slot,) in found]
+
+
 def check_unused(connection: psycopg2.extensions.connection, name: str) -> None:
     """Raise DatabaseInUse, which names who is connected, unless nobody is."""
     found = sessions(connection, name)

@@ -13,6 +13,7 @@ fill    the roles that it needs are there; the database, from template0; pg_rest
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import re
 import secrets
@@ -75,6 +76,9 @@ _LACKS_PROPERTIES = "A plain dump does not say what belongs to the database itse
 _TELLABLE = re.compile(
     r"^(?:(?:psql|pg_restore)[:\[]|(?:HINT|ERROR|FATAL|error): |invalid command |out of memory$).*", re.MULTILINE
 )
+# Where it was, without the row: the functions that were called, and the line of a table.
+_PLACE = re.compile(r"^(?:CONTEXT:  )?((?:PL/pgSQL|SQL) function .*|COPY [^\n:]*, line \d+)", re.MULTILINE)
+_NOT_FOUND = re.compile(r"ERROR:  (?:relation|function|type|operator|collation|text search \w+) .* does not exist")
 _REFUSED_COMMAND = re.compile(r"error: (?:backslash commands are restricted|\\unrestrict: wrong key)")
 _CLOSED = "ALLOW_CONNECTIONS = false"  # until it bears its mark: what is killed in between is known by it
 
@@ -164,6 +168,16 @@ class NewDatabase:
             self._run_psql()
         else:
             self._run_pg_restore(self.name, entries)
+
+    def analyze(self) -> None:
+        """Collect the statistics by which queries are planned: a dump has none."""
+        try:
+            with connecting(dataclasses.replace(self._filling.login, database=self.name), readonly=False) as connection:
+                protect_session(connection)
+                with self._runner.stopping(connection.cancel):
+                    execute(connection, "ANALYZE")
+        except BackupError as error:
+            self.warnings.append(f"Not all tables of the database were analyzed: {error.problem} Run ANALYZE in it.")
 
     def settle(self) -> None:
         """Do what can't be done when it gets its name, and wait until nobody is connected to it: only then it can get one."""
@@ -402,9 +416,7 @@ class NewDatabase:
                 descriptors = (self._file, *descriptors, *passwords)
                 run(self._runner, Command(arguments, environment=environment, descriptors=descriptors, tellable=_without_sql))
             except ProgramFailed as error:
-                raise ProgramFailed(
-                    error.problem, "Mend what it says, and run again; the database is as it was.", **error.details
-                ) from error
+                raise ProgramFailed(error.problem, _remedy(error.problem), **error.details) from error
 
     def _program(self, name: str) -> Program:
         version = str(self._control.info.parameter_status("server_version")).split()[0]
@@ -431,4 +443,14 @@ class NewDatabase:
 
 
 def _without_sql(words: str) -> str:
-    return "\n".join(_TELLABLE.findall(words))
+    return "\n".join([*_TELLABLE.findall(words), *_PLACE.findall(words)])
+
+
+def _remedy(words: str) -> str:
+    if _NOT_FOUND.search(words) is None or _PLACE.search(words) is None:
+        return "Mend what it says, and run again; the database is as it was."
+    return (
+        "That function finds what it names only by a search_path, and a restore has none. Give it one of its own in the source "
+        "(ALTER FUNCTION ... SET search_path = ...) and take another backup. This one can be restored by hand: have pg_restore "
+        "write it as SQL, and correct the function there. The database is as it was."
+    )

@@ -6,7 +6,8 @@
 
 """Protects a restore from settings of a role, a database or a cluster that were made for applications.
 
-A timeout ends a session that waits while others work; read-only transactions by default refuse all that a restore does.
+A timeout ends a session that waits while others work; read-only transactions by default refuse all that a restore does. The
+owner of a database chooses the schemas that are searched in it, and could put functions of their own before the server's.
 What a session asks for when it starts wins over all of them.
 """
 
@@ -25,6 +26,7 @@ if t.TYPE_CHECKING:
 
 # A server has those of its version: idle_session_timeout came with 14, transaction_timeout with 17.
 _SETTINGS = {
+    "search_path": "pg_catalog",
     "statement_timeout": "0",
     "lock_timeout": "0",
     "idle_session_timeout": "0",
@@ -48,6 +50,7 @@ _IS_SUPERUSER = "SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = sessio
 
 def protect_session(connection: psycopg2.extensions.connection) -> None:
     """Protect a session of our own, which no pooler hands on: it holds locks."""
+    _set(connection, "search_path", _SETTINGS["search_path"])
     settings = {**_known(connection, _SETTINGS), "lock_timeout": _LOCK_TIMEOUT}
     # A server that is set to commit without waiting could lose the mark, or the swap itself.
     settings["synchronous_commit"] = "on"
@@ -84,4 +87,4 @@ def _known(connection: psycopg2.extensions.connection, settings: dict[str, str])
 
 
 def _set(connection: psycopg2.extensions.connection, name: str, value: str) -> None:
-    query(connection, "SELECT set_config(%s, %s, false)", name, value)
+    query(connection, "SELECT pg_catalog.set_config(%s, %s, false)", name, value)

@@ -21,6 +21,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines._postgr
     execute,
     query,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.protections import protect_session
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.sql import quote_identifier
 from ansible_collections.lastgood.database.plugins.module_utils._errors import BackupError
 
@@ -59,6 +60,7 @@ def remove(connection: psycopg2.extensions.connection, login: Login, name: str) 
     if subscriptions:
         execute(connection, f"ALTER DATABASE {quote_identifier(name)} ALLOW_CONNECTIONS true")
         with connecting(dataclasses.replace(login, database=name), readonly=False) as inside:
+            protect_session(inside)
             for subscription in subscriptions:
                 execute(inside, f"ALTER SUBSCRIPTION {subscription} DISABLE")
                 execute(inside, f"ALTER SUBSCRIPTION {subscription} SET (slot_name = NONE)")

@@ -60,6 +60,7 @@ class PostgresqlRestoreOptions:
     no_owner: bool = False
     jobs: int = 2
     bin_directory: str | None = None
+    analyze: bool = True
 
 
 class PostgresqlRestoreEngine:
@@ -149,6 +150,8 @@ class PostgresqlRestoration:
     def fill(self) -> None:
         with self._runner.stopping(self._control.cancel):
             self.new.fill()
+        if self._options.analyze:
+            self.new.analyze()
 
     def swap(self) -> Swapped:
         self.new.settle()
@@ -172,10 +175,22 @@ class PostgresqlRestoration:
         if done.problem is not None:
             self.new.warnings.append(f"The database was swapped, though its session was lost: {done.problem}")
         is_whole = self.new.finish(names.target)
+        if done.replaced:
+            self._warn_of_slots()
         kept = done.replaced and (options.keep_old or not is_whole)
         if done.replaced and not kept:
             self._drop_replaced()
         return Swapped(names.replaced if kept else None, done.seconds, tuple(self.new.warnings))
+
+    def _warn_of_slots(self) -> None:
+        """Say which logical replication slots are with the old database: who reads them gets nothing of the new one."""
+        with contextlib.suppress(BackupError):
+            slots = databases.slots(self._control, self._names.replaced)
+            if slots:
+                self.new.warnings.append(
+                    f"The logical replication slots of the old database are not on the new one: {', '.join(slots)}. "
+                    "Make them again, and have their readers begin anew."
+                )
 
     def _drop_replaced(self) -> None:
         """Drop the old database. It is marked: what can't be dropped now is dropped by the next restore."""

@@ -280,6 +280,62 @@ def test_as_many_jobs_fill_it_as_asked_for(site: Site, tmp_path: Path, over: dic
     assert dump_of(site.server, site.database) == before
 
 
+@pytest.mark.parametrize("form", ["custom", "plain"])
+def test_statistics_are_collected_unless_left_out(site: Site, form: str) -> None:
+    site.sql(CONTENT)
+    site.back_up(format=form)
+    for over, analyzed in (({}, "t"), ({"analyze": False}, "f")):
+        assert restore(site, if_exists="replace", **over).changed
+        assert site.sql("select last_analyze is not null from pg_stat_user_tables where relname = 'item'") == analyzed
+
+
+def test_statistics_that_can_not_be_collected_are_a_warning(site: Site) -> None:
+    site.sql(
+        """
+        create function f(n int) returns int immutable language plpgsql as $$ begin
+            if current_setting('application_name') = 'lastgood.database' then raise 'out of luck'; end if; return n; end $$;
+        create index on t (f(n));
+        """
+    )
+    site.back_up()
+    outcome = restore(site, if_exists="replace")
+    assert outcome.changed
+    assert any("were analyzed: " in warning and "out of luck" in warning for warning in outcome.warnings)
+
+
+@pytest.mark.parametrize("keep_old", [True, False])
+def test_logical_slots_of_the_old_database_are_a_warning(tmp_path: Path, keep_old: bool) -> None:
+    with Server.start(installation(VERSIONS[-1]), settings={"wal_level": "logical"}) as server, database_on(server) as database:
+        site = Site(server, database, tmp_path / "backups")
+        site.back_up()
+        site.sql("select pg_create_logical_replication_slot('feed', 'pgoutput')")
+        outcome = restore(site, if_exists="replace", keep_old=keep_old)
+        assert outcome.changed
+        assert any("feed" in warning for warning in outcome.warnings)
+        assert server.psql("select count(*) from pg_replication_slots") == str(int(keep_old))
+        if keep_old:
+            server.psql("select pg_drop_replication_slot('feed')", outcome.result["previous"])
+
+
+@pytest.mark.parametrize("form", ["custom", "plain"])
+def test_a_dump_that_needs_a_search_path_of_its_own_names_the_function_and_what_to_do(site: Site, form: str) -> None:
+    site.sql(
+        """
+        create table allowed as select 'hunter2'::text as word;
+        create function known(word text) returns bool language plpgsql as $$ begin
+            return exists (select from allowed a where a.word = known.word); end $$;
+        create table checked (word text check (known(word))); insert into checked values ('hunter2');
+        """
+    )
+    site.back_up(format=form)
+    with as_it_was(site):
+        outcome = restore(site, if_exists="replace")
+        assert outcome.error_code == "program_failed"
+        for words in ("public.known(text)", "COPY checked, line 1", "ALTER FUNCTION", "search_path"):
+            assert words in outcome.msg, words
+        assert "hunter2" not in str(outcome.result)
+
+
 # --- What there is already ------------------------------------------------------------------------
 
 

@@ -164,3 +164,30 @@ def test_what_can_not_be_removed_is_a_warning_and_keeps_nobody_from_restoring(si
         drop(site.server, left)
         drop(site.server, site.database)
         site.server.psql("drop role tenant")
+
+
+# --- What the owner of a database can do to who restores it ---------------------------------------
+
+
+@pytest.mark.parametrize("form", ["custom", "plain"])
+def test_functions_that_the_owner_puts_before_the_servers_are_not_called(site: Site, form: str) -> None:
+    site.sql(
+        """
+        create schema evil; create table evil.called (what text);
+        create function evil.set_config(text, text, bool) returns text language plpgsql as $$ begin
+            insert into evil.called values ('set_config'); return $2; end $$;
+        create function evil.pg_terminate_backend(int) returns bool language plpgsql as $$ begin
+            insert into evil.called values ('pg_terminate_backend'); return true; end $$;
+        """
+    )
+    site.sql(SUBSCRIPTION)
+    site.server.psql(f"alter database {site.database} set search_path = evil, pg_catalog")
+    site.back_up(format=form)
+    outcome = restore(site, if_exists="replace", keep_old=True)
+    assert outcome.changed
+    previous = outcome.result["previous"]
+    assert site.sql("select count(*) from evil.called") == "0"
+    assert site.server.psql("select count(*) from evil.called", previous) == "0"
+    for database in (site.database, previous):
+        site.server.psql("alter subscription one set (slot_name = none); drop subscription one", database)
+    drop(site.server, previous)
