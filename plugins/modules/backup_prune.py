@@ -68,7 +68,8 @@ options:
         at.
       - Good backups of their namesakes, of other hosts, servers, clusters or files, stay and are told in RV(passed_over).
       - For directories that hosts or servers share. In the place of O(databases) and O(names). An empty list is an error.
-        One of which there is no backup is warned about.
+        One of which there is no backup is warned about, but not in check mode with rules, where a task before this one may have
+        made none.
     type: list
     elements: dict
   keep_last:
@@ -114,7 +115,10 @@ options:
     type: list
     elements: str
   allow_delete_last:
-    description: Whether O(names) may have the last good backup of a database.
+    description:
+      - Whether O(names) may have the last good backup of a database.
+      - With O(groups) and without a rule, every backup of these groups is deleted. This gives up a group that a renamed host or a
+        major upgrade left behind.
     type: bool
     default: false
   verify_before_delete:
@@ -172,6 +176,16 @@ EXAMPLES = r"""
       private_key_file: /etc/lastgood/id_ed25519
       remote_directory: backups/db7
     keep_daily: 90
+- name: Give up the backups of a database that a renamed host left behind, the last good one too
+  lastgood.database.backup_prune:
+    directory: /var/lib/postgresql/backups
+    groups:
+      - origin: db-old
+        engine: postgresql
+        instance: '7300000000000000001'
+        kind: database
+        database: app
+    allow_delete_last: true
 """
 
 RETURN = r"""
@@ -296,20 +310,25 @@ from ansible_collections.lastgood.database.plugins.module_utils._arguments.reten
 )
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.stores import STORE_SPEC, store_from
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
-from ansible_collections.lastgood.database.plugins.module_utils._operations.prune import Named, PruneRequest, prune
+from ansible_collections.lastgood.database.plugins.module_utils._operations.named_deletion import GivenUp, Named
+from ansible_collections.lastgood.database.plugins.module_utils._operations.prune import PruneRequest, prune
 from ansible_collections.lastgood.database.plugins.module_utils._retention import Rules
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 
 
-def choice_from(params: Params) -> Rules | Named:
+def choice_from(params: Params) -> Rules | Named | GivenUp:
     """Return what says which backups go. Raises ArgumentInvalid where that is nothing, or two things."""
     names = list_from(params, "names")
     if names is None:
-        return rules_from(params)
+        return GivenUp() if params["groups"] and params["allow_delete_last"] and not _has_rules(params) else rules_from(params)
     for option, spec in {**RETENTION_SPEC, "databases": {}, "groups": {}}.items():
         if option != "timezone" and params[option] != spec.get("default"):
             raise ArgumentInvalid(f"names and {option} don't go together.", "Delete by rules, or by names.")
     return Named(names, params["allow_delete_last"])
+
+
+def _has_rules(params: Params) -> bool:
+    return any(params[option] != spec.get("default") for option, spec in RETENTION_SPEC.items() if option != "timezone")
 
 
 def delete(module: AnsibleModule, runner: ModuleRunner) -> ModuleResult:

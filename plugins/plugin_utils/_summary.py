@@ -125,7 +125,7 @@ def _ages_of_last_good(variables: Values) -> dict[tuple[str, ...], int | None]:
 
 
 def _group_of(record: Values) -> tuple[str, ...]:
-    return tuple(str(record.get(key)) for key in ("origin", "engine", "instance", "kind", "database"))
+    return tuple(str(record.get(key)) for key in ("origin", "engine", "instance", "kind", "database", "partial_arguments"))
 
 
 # --- Verification -----------------------------------------------------------------------------------------------

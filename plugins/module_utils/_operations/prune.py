@@ -14,13 +14,11 @@ apply    payload first, then its manifest, so that what is left when we are kill
 
 from __future__ import annotations
 
-import collections
 import typing as t
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
-    ArgumentInvalid,
     BackupError,
     ConnectionFailed,
     DeleteFailed,
@@ -48,35 +46,24 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.names 
     parse,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.pending import partials
+from ansible_collections.lastgood.database.plugins.module_utils._operations.named_deletion import (
+    GivenUp,
+    Named,
+    decide_by_name,
+    decide_given_up,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._retention import (
     Decision,
     Judged,
     Rules,
     Stored,
     decide,
-    good_ones,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import UNNAMED_PREFIX
 
 _LEFTOVER_STAYS = timedelta(days=1)
 _FAILURES_TOLD = 3  # in words; all of them are in the result
-
-
-@dataclass(frozen=True)
-class Named:
-    """Delete just these, by their file names."""
-
-    names: tuple[str, ...]
-    allow_last: bool = False
-
-    def __post_init__(self) -> None:
-        for name in self.names:
-            if parse(name) is None:
-                raise ArgumentInvalid(
-                    f"names has {name!r}, which is not the plain file name of a backup.",
-                    "Give file names as backup_facts lists them, without a directory; a manifest goes with its backup.",
-                )
 
 
 @dataclass(frozen=True)
@@ -88,7 +75,7 @@ class PruneRequest:
     """
 
     store: Store
-    choice: Rules | Named
+    choice: Rules | Named | GivenUp
     databases: tuple[str, ...] | None = None
     groups: frozenset[Group] | None = None
     reads_newest: bool = True
@@ -193,7 +180,13 @@ def prune(request: PruneRequest, clock: Clock, *, check_mode: bool) -> Report:
         plan = _plan(request, clock(), reader.sound)
         if reader.read_corrupt(plan.decision):
             continue  # those that turned out sound count again
-        warnings = [*_unmatched(request, plan.decision), *plan.warnings, *reader.warnings]
+        # In check mode a backup that a task before this one would have made is missing.
+        is_preview = check_mode and isinstance(request.choice, Rules)
+        warnings = [
+            *_unmatched(request, plan.decision, frozenset() if is_preview else request.groups),
+            *plan.warnings,
+            *reader.warnings,
+        ]
         if not plan.has_work:
             if reader.sound and not check_mode:
                 with store.lock():
@@ -230,7 +223,9 @@ def _plan(request: PruneRequest, now: datetime, sound: t.Container[str]) -> Plan
     if isinstance(choice, Rules):
         decision = decide(backups, choice, now, request.groups)
         return Plan(decision, list(_leftovers(request, files, now)), warnings=unread_warnings(unread))
-    decision = _decide_by_name(backups, choice, now)
+    if isinstance(choice, GivenUp):
+        return Plan(decide_given_up(backups, request.groups or frozenset()))
+    decision = decide_by_name(backups, choice, now)
     there = {judged.backup.filename for judged in decision.deleted}
     return Plan(decision, absent=[name for name in dict.fromkeys(choice.names) if name not in there])
 
@@ -248,47 +243,7 @@ def _without_verdict(backup: Backup) -> Backup:
     return backup._replace(manifest=backup.manifest._replace(verification=None))
 
 
-def _decide_by_name(backups: t.Iterable[Stored], named: Named, now: datetime) -> Decision:
-    """Delete what is named, keep the others of the same groups. Raises LastGoodRefused."""
-    names = set(named.names)
-    groups: dict[Group, list[Stored]] = collections.defaultdict(list)
-    for backup in backups:
-        groups[backup.group].append(backup)
-    decision = Decision()
-    for group, members in groups.items():
-        if names.isdisjoint(backup.filename for backup in members):
-            continue
-        if not named.allow_last:
-            good = _counting(members, now)
-            _refuse_last_good(good, names)
-            stays = [backup for backup in good if backup.filename not in names]
-            decision.newest.update((group, backup) for backup in stays[:1])
-        for backup in members:
-            if backup.filename in names:
-                decision.deleted.append(Judged(backup, ("it is named",)))
-            else:
-                decision.kept.append(Judged(backup, ("it is not named",)))
-    decision.sort()
-    return decision
-
-
-def _counting(members: list[Stored], now: datetime) -> list[Stored]:
-    """Return the good ones, newest first. One from the future counts only where there is no other."""
-    good = good_ones(members)
-    return [backup for backup in good if not backup.from_future(now)] or good
-
-
-def _refuse_last_good(good: list[Stored], names: set[str]) -> None:
-    """Raise where all good backups of a group are named."""
-    if good and names.issuperset(backup.filename for backup in good):
-        raise LastGoodRefused(
-            f"{good[0].filename} is the last good backup of its database.",
-            "Nothing was deleted. Make a new one first, or set allow_delete_last to lose it.",
-            filename=good[0].filename,
-        )
-
-
-def _unmatched(request: PruneRequest, decision: Decision) -> list[str]:
+def _unmatched(request: PruneRequest, decision: Decision, selected: frozenset[Group] | None) -> list[str]:
     """Tell of databases and groups that no backup is of: one that is misspelled would never lose any."""
     location = request.store.location
     groups = {judged.backup.group for judged in _all(decision)}
@@ -297,7 +252,7 @@ def _unmatched(request: PruneRequest, decision: Decision) -> list[str]:
     return told + sorted(
         f"{location} has no backup of {called(group.kind, group.database)} with origin {group.origin}, engine {group.engine} "
         f"and instance {group.instance}."
-        for group in (request.groups or frozenset()) - groups
+        for group in (selected or frozenset()) - groups
     )
 
 

@@ -129,6 +129,33 @@ def test_by_name_the_last_good_one_goes_only_when_that_is_allowed(tmp_path: Path
     assert list(tmp_path.glob("backup_*")) == []
 
 
+def test_a_group_is_given_up_with_its_last_good_backup_and_its_namesakes_stay(tmp_path: Path) -> None:
+    current = fill(tmp_path, 2)
+    long_ago = datetime(2026, 1, 31, 1, 0, 0, tzinfo=timezone.utc)
+    left_behind = [put_backup(tmp_path, long_ago + timedelta(days=day), origin="old") for day in (0, 1)]
+    options: dict[str, Any] = {"groups": [{**GROUP, "origin": "old"}], "allow_delete_last": True}
+    assert prune(tmp_path, check=True, **options).changed
+    done = prune(tmp_path, **options)
+    assert sorted(names(done.result["deleted"])) == sorted(left_behind)
+    assert [path.name for path in payloads(tmp_path)] == sorted(current)
+    again = prune(tmp_path, **options)
+    assert not again.changed and "has no backup of app with origin old" in again.warnings[0]
+
+
+def test_a_group_is_given_up_only_where_no_rule_keeps_any_and_that_is_allowed(tmp_path: Path) -> None:
+    [newest, _older] = fill(tmp_path, 2)
+    assert prune(tmp_path, groups=[GROUP]).error_code == "argument_invalid"
+    assert prune(tmp_path, groups=[GROUP], allow_delete_last=True, keep_last=1).changed
+    assert [path.name for path in payloads(tmp_path)] == [newest]
+
+
+def test_check_mode_with_rules_does_not_warn_of_groups_that_no_run_has_backed_up_yet(tmp_path: Path) -> None:
+    tmp_path.joinpath("b").mkdir()
+    options: dict[str, Any] = {"groups": [GROUP], "keep_last": 1}
+    assert prune(tmp_path / "b", check=True, **options).warnings == []
+    assert prune(tmp_path / "b", **options).warnings != []
+
+
 def test_days_are_those_of_a_named_time_zone(tmp_path: Path) -> None:
     # 23:30 UTC and, a day later, 22:30 UTC are one day in Berlin, in winter.
     times = [datetime(2026, 1, 10, 23, 30), datetime(2026, 1, 11, 22, 30), datetime(2026, 1, 9, 12)]

@@ -35,7 +35,8 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.names 
     upload_name,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._operations import prune as operations
-from ansible_collections.lastgood.database.plugins.module_utils._operations.prune import Named, PruneRequest, Report, prune
+from ansible_collections.lastgood.database.plugins.module_utils._operations.named_deletion import Named
+from ansible_collections.lastgood.database.plugins.module_utils._operations.prune import PruneRequest, Report, prune
 from ansible_collections.lastgood.database.plugins.module_utils._retention import Rules
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import LOCK_SECONDS, Store
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LOCK_NAME, UNNAMED_PREFIX, LocalStore

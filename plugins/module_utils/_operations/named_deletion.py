@@ -1,0 +1,92 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""Delete what the user names, backups or whole groups, rather than what rules do not keep."""
+
+from __future__ import annotations
+
+import collections
+import typing as t
+from dataclasses import dataclass
+from datetime import datetime
+
+from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid, LastGoodRefused
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Group
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import parse
+from ansible_collections.lastgood.database.plugins.module_utils._retention import Decision, Judged, Stored, good_ones
+
+
+@dataclass(frozen=True)
+class Named:
+    """Delete just these, by their file names."""
+
+    names: tuple[str, ...]
+    allow_last: bool = False
+
+    def __post_init__(self) -> None:
+        for name in self.names:
+            if parse(name) is None:
+                raise ArgumentInvalid(
+                    f"names has {name!r}, which is not the plain file name of a backup.",
+                    "Give file names as backup_facts lists them, without a directory; a manifest goes with its backup.",
+                )
+
+
+@dataclass(frozen=True)
+class GivenUp:
+    """Delete every backup of the request's groups, the last good ones too."""
+
+
+def decide_by_name(backups: t.Iterable[Stored], named: Named, now: datetime) -> Decision:
+    """Delete what is named, keep the others of the same groups. Raises LastGoodRefused."""
+    names = set(named.names)
+    groups: dict[Group, list[Stored]] = collections.defaultdict(list)
+    for backup in backups:
+        groups[backup.group].append(backup)
+    decision = Decision()
+    for group, members in groups.items():
+        if names.isdisjoint(backup.filename for backup in members):
+            continue
+        if not named.allow_last:
+            good = _counting(members, now)
+            _refuse_last_good(good, names)
+            stays = [backup for backup in good if backup.filename not in names]
+            decision.newest.update((group, backup) for backup in stays[:1])
+        for backup in members:
+            if backup.filename in names:
+                decision.deleted.append(Judged(backup, ("it is named",)))
+            else:
+                decision.kept.append(Judged(backup, ("it is not named",)))
+    decision.sort()
+    return decision
+
+
+def decide_given_up(backups: t.Iterable[Stored], groups: frozenset[Group]) -> Decision:
+    """Delete every backup of the groups, and keep their namesakes."""
+    decision = Decision()
+    for backup in backups:
+        if backup.group in groups:
+            decision.deleted.append(Judged(backup, ("its group is given up",)))
+        else:
+            decision.kept.append(Judged(backup, ("it is of another group",)))
+    decision.sort()
+    return decision
+
+
+def _counting(members: list[Stored], now: datetime) -> list[Stored]:
+    """Return the good ones, newest first. One from the future counts only where there is no other."""
+    good = good_ones(members)
+    return [backup for backup in good if not backup.from_future(now)] or good
+
+
+def _refuse_last_good(good: list[Stored], names: set[str]) -> None:
+    """Raise where all good backups of a group are named."""
+    if good and names.issuperset(backup.filename for backup in good):
+        raise LastGoodRefused(
+            f"{good[0].filename} is the last good backup of its database.",
+            "Nothing was deleted. Make a new one first, or set allow_delete_last to lose it.",
+            filename=good[0].filename,
+        )
