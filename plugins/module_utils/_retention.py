@@ -10,6 +10,10 @@ In each group, the candidates are the good backups that are not from the future,
 keeps the first one of each period that has one, until its count is used up; the oldest candidate fills a count that is left,
 so that a history that is still short is kept whole. What any rule keeps stays, and the newest candidate stays in any case.
 
+Suspect backups never count as good, and stay but for one case: where more than three that are newer than the newest good one
+failed for the same reason, as a whole history does whose database can't be restored, the same rules decide on them among
+themselves, and the newest three stay in any case. Otherwise such a database would fill the disk.
+
 Nothing but the newest candidate's time anchors a rule: neither a wrong clock nor a long silence makes anything go.
 """
 
@@ -29,9 +33,13 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup
     State,
     display_time,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import cause_of
 
 # Until then, somebody may want to see what went wrong.
 CORRUPT_STAYS = timedelta(days=1)
+
+# So many suspect backups of one cause stay whatever the rules say: fewer are no sign of a cause that repeats.
+SUSPECT_STAY = 3
 
 # A group that was left behind by a renamed host or a major upgrade has nothing newer than this before the newest of all.
 ABANDONED_AFTER = timedelta(days=30)
@@ -46,6 +54,8 @@ _PERIODS: dict[str, t.Callable[[datetime], t.Hashable]] = {
 }
 
 _KEPT_BY_NONE = ("no rule keeps it",)
+_SUSPECT = ("it is suspect: a look at its structure, or a restore, failed",)
+_REPEATED = ("it is suspect for the same reason as newer ones, and no rule keeps it",)
 
 
 @dataclass(frozen=True)
@@ -79,10 +89,14 @@ class Stored(t.NamedTuple):
     created_at: datetime
     confirmed_at: datetime
     size_bytes: int
+    cause: str = ""  # of a verdict against it
 
     @classmethod
     def of(cls, backup: Backup) -> Stored:
-        return cls(backup.group, backup.name.filename, backup.state, backup.created_at, backup.confirmed_at, backup.size_bytes)
+        verification = backup.manifest.verification
+        cause = "" if verification is None else cause_of(verification.detail)
+        name, times = backup.name.filename, (backup.created_at, backup.confirmed_at)
+        return cls(backup.group, name, backup.state, *times, backup.size_bytes, cause)
 
     def from_future(self, now: datetime) -> bool:
         return self.created_at > now + FUTURE_TOLERANCE
@@ -97,12 +111,16 @@ class Judged(t.NamedTuple):
 
 @dataclass
 class Decision:
-    """What is kept by rules, what is deleted, and what no rule is about; the oldest first. ``newest`` is by group."""
+    """What is kept by rules, what is deleted, and what no rule is about; the oldest first.
+
+    By group, ``newest`` is the newest good one, and ``newest_suspect`` the newest suspect one where older ones are deleted.
+    """
 
     kept: list[Judged] = field(default_factory=list)
     deleted: list[Judged] = field(default_factory=list)
     passed_over: list[Judged] = field(default_factory=list)
     newest: dict[Group, Stored] = field(default_factory=dict)
+    newest_suspect: dict[Group, Stored] = field(default_factory=dict)
 
     def sort(self) -> None:
         for judged in (self.kept, self.deleted, self.passed_over):
@@ -113,12 +131,15 @@ def decide(backups: t.Iterable[Stored], rules: Rules, now: datetime, meant: t.Co
     """Decide on every backup, each group for itself; where groups are ``meant``, on those of no other."""
     decision = Decision()
     groups: dict[Group, list[Stored]] = collections.defaultdict(list)
+    suspects: dict[Group, list[Stored]] = collections.defaultdict(list)
     latest = now + FUTURE_TOLERANCE
     for backup in backups:
-        if (reason := _why_not_judged(backup, latest)) is None:
-            groups[backup.group].append(backup)
-        else:
+        if (reason := _why_not_judged(backup, latest)) is not None:
             decision.passed_over.append(Judged(backup, (reason,)))
+        elif backup.state == "suspect":
+            suspects[backup.group].append(backup)
+        else:
+            groups[backup.group].append(backup)
     touched = {group: _touched_at(members, latest) for group, members in groups.items()}
     newest = max(touched.values(), default=now)
     for group, members in groups.items():
@@ -131,6 +152,11 @@ def decide(backups: t.Iterable[Stored], rules: Rules, now: datetime, meant: t.Co
             decision.passed_over += [Judged(backup, (reason,)) for backup in members]
         else:
             _decide_on_group(group, members, rules, now, decision)
+    suspects_touched = {group: _touched_at(members, latest) for group, members in suspects.items()}
+    newest = max((*touched.values(), *suspects_touched.values()), default=now)
+    for group, members in suspects.items():
+        is_decided = (meant is None or group in meant) and newest - suspects_touched[group] <= ABANDONED_AFTER
+        _decide_on_suspects(group, members, good_ones(groups[group]), rules if is_decided else None, decision)
     decision.sort()
     return decision
 
@@ -149,8 +175,6 @@ def _why_not_judged(backup: Stored, latest: datetime) -> str | None:
         return f"its time, {display_time(backup.created_at)}, is more than an hour in the future"
     if backup.state == "unverified":
         return "it is unverified: it has no usable manifest"
-    if backup.state == "suspect":
-        return "it is suspect: a look at its structure, or a restore, failed"
     return None
 
 
@@ -170,6 +194,24 @@ def _decide_on_group(group: Group, members: list[Stored], rules: Rules, now: dat
     kept = _reasons_to_keep(candidates, rules)
     decision.kept += [Judged(candidates[position], tuple(reasons)) for position, reasons in kept.items()]
     decision.deleted += [Judged(backup, _KEPT_BY_NONE) for position, backup in enumerate(candidates) if position not in kept]
+
+
+def _decide_on_suspects(group: Group, members: list[Stored], good: list[Stored], rules: Rules | None, decision: Decision) -> None:
+    """Decide on the suspect backups of a group. Without rules all of them stay."""
+    members = sorted(members, key=_age_order, reverse=True)
+    repeated = [
+        backup
+        for backup in members
+        if backup.cause == members[0].cause and (not good or _age_order(backup) > _age_order(good[0]))
+    ]
+    deleted: set[str] = set()
+    if rules is not None:
+        kept = _reasons_to_keep(repeated, rules) if repeated else {}
+        deleted = {one.filename for place, one in enumerate(repeated) if place >= SUSPECT_STAY and place not in kept}
+    if deleted:
+        decision.newest_suspect[group] = repeated[0]
+    decision.deleted += [Judged(one, _REPEATED) for one in members if one.filename in deleted]
+    decision.passed_over += [Judged(one, _SUSPECT) for one in members if one.filename not in deleted]
 
 
 def _decide_on_corrupt(backup: Stored, candidates: list[Stored], now: datetime, decision: Decision) -> None:

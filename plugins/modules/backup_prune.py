@@ -22,7 +22,10 @@ description:
     backup don't count. As long as there are fewer periods than that, the oldest backup is kept as well.
   - A backup that is corrupt is deleted when it is older than a day and there is a newer good one. It is read once more
     before that. One that turns out as its manifest says is good again, with a warning, and one that can't be read stays.
-  - Backups that are suspect, unverified or from more than an hour in the future stay, and are told in RV(passed_over).
+  - Where more than three suspect backups that are newer than the newest good one failed for the same reason, the rules decide on
+    them among themselves, and the newest three stay in any case. So a database that can't be restored as it is does not fill
+    the disk, when each night verifies it.
+  - Other backups that are suspect, unverified or from more than an hour in the future stay, and are told in RV(passed_over).
   - Backups of a database that no run has added to or confirmed stay as well, when that was more than 30 days before the newest
     backup of any database that is looked at. So it is after a host was renamed, or a server got a new major version. When
     they are no longer needed, delete them by O(names).

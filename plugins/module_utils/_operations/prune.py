@@ -367,7 +367,7 @@ class _Reader:
     def rotten_groups(self, decision: Decision) -> dict[Group, str]:
         """Return the groups whose newest good backup is bad, and what there is to say of each."""
         rotten = {}
-        for group, filename in self._anchors(decision).items():
+        for group, filename in self._anchors(decision):
             if filename not in self._problems:
                 self._problems[filename] = self._read(filename)
             if (problem := self._problems[filename]) is not None:
@@ -376,7 +376,8 @@ class _Reader:
 
     def has_read_all(self, decision: Decision) -> bool:
         corrupt = {judged.backup.filename for judged in self._corrupt_in(decision)}
-        return self._problems.keys() >= set(self._anchors(decision).values()) and self._corrupt.keys() >= corrupt
+        anchors = {filename for _group, filename in self._anchors(decision)}
+        return self._problems.keys() >= anchors and self._corrupt.keys() >= corrupt
 
     def note_rotten(self, clock: Clock) -> list[str]:
         """Say in the manifests of those that are bad that they are: the next run then rests on others. Under the lock only.
@@ -393,9 +394,11 @@ class _Reader:
                 told.append(f"That {backup.path} is bad could not be noted in its manifest: {error.problem}")
         return told
 
-    def _anchors(self, decision: Decision) -> dict[Group, str]:
+    def _anchors(self, decision: Decision) -> list[tuple[Group, str]]:
+        """Return what has to be sound for anything of a group to be deleted: its newest good one, and its newest suspect one."""
         groups = {judged.backup.group for judged in decision.deleted} if self._reads else set()
-        return {group: newest.filename for group, newest in decision.newest.items() if group in groups}
+        newest = (*decision.newest.items(), *decision.newest_suspect.items())
+        return [(group, backup.filename) for group, backup in newest if group in groups]
 
     def _read(self, filename: str) -> str | None:
         """Return what is wrong with a backup; of one that is gone the next plan knows."""
@@ -420,11 +423,10 @@ def _lost_groups(decision: Decision, earlier: Decision) -> dict[Group, str]:
 def _without_groups(decision: Decision, stays: dict[Group, str]) -> Decision:
     """Delete nothing of some groups, for the reason that is given with each."""
     spared = [judged for judged in decision.deleted if judged.backup.group in stays]
-    return Decision(
-        kept=decision.kept,
+    return replace(
+        decision,
         deleted=[judged for judged in decision.deleted if judged.backup.group not in stays],
         passed_over=[*decision.passed_over, *(Judged(judged.backup, (stays[judged.backup.group],)) for judged in spared)],
-        newest=decision.newest,
     )
 
 

@@ -253,6 +253,42 @@ class TestWhatNoRuleIsAbout:
         good = [stored(NOW - timedelta(days=day)) for day in (5, 6)]
         assert names(decide([*bad, *good], Rules(last=2), NOW).kept) == {one.filename for one in good}
 
+    def suspects(self, count: int, **over: Any) -> list[Stored]:
+        """Return suspect backups of as many days, the newest first."""
+        fields = {"state": "suspect", "cause": "a type does not exist", **over}
+        return [stored(NOW - timedelta(days=day), **fields) for day in range(count)]
+
+    def test_where_a_cause_repeats_the_rules_decide_on_the_suspect_ones(self) -> None:
+        """So it is with a database whose dump can't be restored, when each night verifies: otherwise none would ever go."""
+        suspects = self.suspects(20)
+        good = [stored(NOW - timedelta(days=day)) for day in (30, 31)]
+        decision = decide([*suspects, *good], Rules(last=5), NOW)
+        assert names(decision.deleted) == {one.filename for one in suspects[5:]}
+        assert names(decision.kept) == {one.filename for one in good}
+        assert decision.newest[APP] == good[0]
+        assert decision.newest_suspect[APP] == suspects[0]
+
+    def test_of_suspect_ones_three_stay_whatever_the_rules_say(self) -> None:
+        assert decide(self.suspects(3), Rules(last=1), NOW).deleted == []
+        assert len(decide(self.suspects(4), Rules(last=1), NOW).deleted) == 1
+
+    def test_those_that_failed_for_another_reason_stay(self) -> None:
+        suspects, other = self.suspects(8), stored(NOW - timedelta(days=9), state="suspect", cause="another")
+        assert other.filename not in names(decide([*suspects, other], Rules(last=1), NOW).deleted)
+        newest = stored(NOW + timedelta(minutes=1), state="suspect", cause="another")
+        assert decide([newest, *suspects], Rules(last=1), NOW).deleted == []
+
+    def test_suspect_ones_that_are_older_than_a_good_one_stay(self) -> None:
+        good = stored(NOW + timedelta(minutes=1))
+        assert decide([good, *self.suspects(9)], Rules(last=1), NOW).deleted == []
+
+    def test_suspect_ones_of_a_group_that_was_left_behind_or_is_not_selected_stay(self) -> None:
+        old = [one._replace(created_at=one.created_at - timedelta(days=40)) for one in self.suspects(9)]
+        old = [one._replace(confirmed_at=one.created_at) for one in old]
+        other = stored(NOW, APP._replace(database="other"))
+        assert decide([other, *old], Rules(last=1), NOW).deleted == []
+        assert decide(self.suspects(9), Rules(last=1), NOW, {other.group}).deleted == []
+
     def test_a_group_that_was_left_behind_stays_as_it_is(self) -> None:
         left = APP._replace(instance="before the upgrade")
         behind = [stored(NOW - timedelta(days=day), left) for day in (31, 32)]
@@ -345,7 +381,25 @@ class TestAlways:
     @given(stores(), some_rules)
     def test_what_is_not_good_never_goes_while_nothing_good_is_there(self, backups: list[Stored], rules: dict[str, Any]) -> None:
         bad = [one for one in backups if one.state != "good"]
-        assert decide(bad, Rules(**rules), NOW).deleted == []
+        assert {one.backup.state for one in decide(bad, Rules(**rules), NOW).deleted} <= {"suspect"}
+
+    @given(stores(), some_rules)
+    def test_a_suspect_one_goes_only_where_three_newer_ones_of_its_cause_stay(
+        self, backups: list[Stored], rules: dict[str, Any]
+    ) -> None:
+        decision = decide(backups, Rules(**rules), NOW)
+        deleted = names(decision.deleted)
+        for one in (judged.backup for judged in decision.deleted if judged.backup.state == "suspect"):
+            newer = [
+                other
+                for other in backups
+                if (other.group, other.state, other.cause) == (one.group, "suspect", one.cause)
+                and (other.created_at, other.filename) > (one.created_at, one.filename)
+                and not other.from_future(NOW)
+            ]
+            assert len([other for other in newer if other.filename not in deleted]) >= 3
+            good = [other for other in backups if other.group == one.group and other.state == "good"]
+            assert not any(other.created_at > one.created_at and not other.from_future(NOW) for other in good)
 
     @given(stores(), some_rules)
     def test_what_is_not_good_never_counts(self, backups: list[Stored], rules: dict[str, Any]) -> None:

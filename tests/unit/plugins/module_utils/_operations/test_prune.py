@@ -586,6 +586,17 @@ def test_one_that_is_named_stays_where_the_newest_that_would_be_left_has_rotted(
     assert values(run(tmp_path, Named((names[2],), allow_last=True)), "deleted") == [names[2]]
 
 
+def test_of_suspect_ones_that_the_rules_decide_on_the_newest_is_read(tmp_path: Path) -> None:
+    verdicts = [FAILED._replace(detail=f"line {line}: type shop.kind does not exist") for line in range(6)]
+    names = [put_backup(tmp_path, ago(days=day), verification=verdict) for day, verdict in enumerate(verdicts)]
+    rot(tmp_path / names[0])
+    report = run(tmp_path)
+    assert values(report, "deleted") == []
+    assert names[0] in report.warnings[0]
+    (tmp_path / names[0]).write_bytes(PAYLOAD)
+    assert values(run(tmp_path), "deleted") == names[:2:-1]
+
+
 # --- Corrupt ones, which are read once more --------------------------------------------------------
 
 CORRUPT = Verification("checksum", "failed", ago(days=3), "Its size or its SHA-256 is not the one in its manifest.")
