@@ -105,13 +105,13 @@ def replaced_name(name: str, stamp: datetime) -> str:
 
 
 def sweep(folder: Folder, name: str) -> list[str]:
-    """Undo what dead runs began, and remove what they left. Return what to say of it.
+    """Undo what dead runs began, and remove what they left. Return a warning for each.
 
     The folder is listed once, before anything else: what a run that lives makes after that is not touched.
     """
     with store_errors(f"Listing {folder.path}"):
         names = os.listdir(folder.descriptor)
-    said = []
+    warnings = []
     lives = False
     for scratch, stamp in _stamped(names, f".{name}_restoring_"):
         with store_errors(f"Removing {folder.path_of(scratch)}"), _dead(folder, scratch) as is_dead:
@@ -119,13 +119,15 @@ def sweep(folder: Folder, name: str) -> list[str]:
             if is_dead:
                 _undo(folder, name, f"{name}_replaced_{stamp}")
                 folder.remove(scratch)
-                said.append(f"Removed {folder.path_of(scratch)}, which an interrupted restore left.")
+                warnings.append(f"Removed {folder.path_of(scratch)}, which an interrupted restore left.")
     for replaced, _stamp in _stamped(names, f"{name}_replaced_"):
         if not lives and _is_second_name(folder, name, replaced):
             with store_errors(f"Removing {folder.path_of(replaced)}"):
                 folder.remove(replaced)
-            said.append(f"Removed {folder.path_of(replaced)}, a second name of the database that an interrupted restore left.")
-    return said
+            warnings.append(
+                f"Removed {folder.path_of(replaced)}, a second name of the database that an interrupted restore left."
+            )
+    return warnings
 
 
 def _stamped(names: t.Iterable[str], beginning: str) -> t.Iterator[tuple[str, str]]:
@@ -138,7 +140,7 @@ def _stamped(names: t.Iterable[str], beginning: str) -> t.Iterator[tuple[str, st
 
 @contextlib.contextmanager
 def _dead(folder: Folder, scratch: str) -> t.Iterator[bool]:
-    """Hold the lock of a dead run's file, and say whether that is what it is."""
+    """Hold the lock of a dead run's file, and yield whether it is one."""
     facts = folder.facts(scratch)
     if facts is None or not stat.S_ISREG(facts.st_mode):
         yield False

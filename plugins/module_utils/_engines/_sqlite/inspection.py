@@ -38,7 +38,7 @@ LEAST_SECONDS = 60.0
 BYTES_A_SECOND = 1024 * 1024  # a slow disk's pace when it is read in no order
 
 _MOST_FINDINGS = 100_000
-_DAMAGE_TOLD = 3
+_DAMAGE_SHOWN = 3
 _POLL_SECONDS = 0.05
 _GRACE_SECONDS = 1.0  # for SQLite to notice that it was interrupted
 
@@ -49,8 +49,9 @@ _VIRTUAL = re.compile("CREATE VIRTUAL ", re.IGNORECASE)
 # Rows that the tables' definitions do not allow, as after a change of the schema. They are stored as the application stored them.
 _BREAKS_RULE = re.compile(r"(?:NULL|NUMERIC|TEXT|non-[A-Z]+) value in |CHECK constraint failed in ")
 # A definition that this SQLite can't parse. The other two come of damaged pages.
-_IS_UNUSED = re.compile(r"^\*\*\* in database main \*\*\*$|is never used$")
 _UNKNOWN_SCHEMA = re.compile(r"malformed database schema \(.*\) - (?!invalid rootpage|orphan index)", re.DOTALL)
+# Findings that come of a table that was left out, since its definition can't be parsed.
+_OF_UNKNOWN = re.compile(r"^\*\*\* in database main \*\*\*$|never used$|max rootpage .* disagrees")
 # What an application brings to SQLite, or another version of it has, and this one does not.
 _LACKS = re.compile(
     r"no such (?:collation sequence|function|module|tokenizer)|unknown (?:function|tokenizer)|unsafe use of"
@@ -69,17 +70,17 @@ class _Findings:
     damage: list[str]
     broken_values: list[str]
 
-    def without_unused_pages(self) -> _Findings:
-        return _Findings([line for line in self.damage if not _IS_UNUSED.search(line)], self.broken_values)
+    def without_unknown_tables(self) -> _Findings:
+        return _Findings([line for line in self.damage if not _OF_UNKNOWN.search(line)], self.broken_values)
 
     def judge(self) -> str:
-        """Return what is to be said of a database without damage. Raises ContentInvalid, or Inconclusive for what is unknown."""
+        """Return a remark on a database without damage. Raises ContentInvalid, or Inconclusive for what is unknown."""
         lacking = [line for line in self.damage if _LACKS.search(line)]
         if lacking:
             raise _lacking(lacking[0])
         if self.damage:
-            told = "; ".join(self.damage[:_DAMAGE_TOLD])
-            raise ContentInvalid(f"SQLite's integrity check says: {told}.", "Take another backup.")
+            shown = "; ".join(self.damage[:_DAMAGE_SHOWN])
+            raise ContentInvalid(f"SQLite's integrity check says: {shown}.", "Take another backup.")
         if not self.broken_values:
             return ""
         return (
@@ -98,17 +99,17 @@ class Inspection:
         self.is_abandoned = False
 
     def check(self) -> str:
-        """Check that the file is whole. Return what else is to be said of it, nothing as a rule.
+        """Check that the file is whole. Return a remark on it, "" as a rule.
 
         Raises ContentInvalid for damage, Inconclusive where this SQLite can't check it, StoreFailed where the disk fails.
         """
         try:
             return self._run(self._examine).judge()
         except Inconclusive:
-            # Damage is damage all the same. What can't be parsed is left out now, so that its pages seem to be unused.
+            # Damage is damage all the same. A table that can't be parsed is left out now, so that its pages seem to be unused.
             with contextlib.suppress(Inconclusive):
                 self._run(lambda: self._connection.execute("PRAGMA writable_schema=ON").fetchall())
-                self._run(self._examine).without_unused_pages().judge()
+                self._run(self._examine).without_unknown_tables().judge()
             raise
 
     def count(self) -> tuple[int, int]:

@@ -6,8 +6,8 @@
 
 """SQLite: a database file is opened as the application opens it, by the file's owner.
 
-SQLite opens, makes and removes journals by name, beside the database, and does what they say: one can name any file on the
-host to be removed. So root opens a database with the rights of its owner alone, sees afterwards that SQLite has the file that
+SQLite opens, makes and removes journals by name, beside the database, and obeys them: one can name any file on the host
+to be removed. So root opens a database with the rights of its owner alone, sees afterwards that SQLite has the file that
 was examined, and opens a database of root's own only where nobody else can put anything in its place or beside it.
 https://www.sqlite.org/lockingv3.html#hot_journals, https://www.sqlite.org/tempfiles.html#super_journal_files
 """
