@@ -15,7 +15,6 @@ import contextlib
 import os
 import sqlite3
 import typing as t
-from dataclasses import dataclass
 
 from ansible_collections.lastgood.database.plugins.module_utils._engines._sqlite.opening import DatabaseFile, Opened, opened
 from ansible_collections.lastgood.database.plugins.module_utils._errors import DatabaseInUse
@@ -23,16 +22,8 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import D
 _LOCKED = "locked"
 
 
-@dataclass(frozen=True)
-class Old:
-    """The database that is to be replaced, and whether its journals are taken into it."""
-
-    facts: os.stat_result
-    is_usable: bool
-
-
 @contextlib.contextmanager
-def closed_to_others(file: DatabaseFile) -> t.Iterator[Old]:
+def closed_to_others(file: DatabaseFile) -> t.Iterator[None]:
     """Hold SQLite's own lock on a database, all of it in its one file.
 
     Raises DatabaseInUse where somebody has it open. When it is given up in the end the database is as it was.
@@ -47,7 +38,7 @@ def closed_to_others(file: DatabaseFile) -> t.Iterator[Old]:
     with opened(file) as database:
         mode = file.as_owner(lambda: _lock(database))
         try:
-            yield Old(file.facts, mode is not None)
+            yield
         except BaseException:
             if mode is not None and _is_at(file):
                 file.as_owner(lambda: _unlock(database.connection, mode))
@@ -99,8 +90,9 @@ def _lock(database: Opened) -> str | None:
 
 
 def _unlock(connection: sqlite3.Connection, mode: str) -> None:
-    connection.execute("ROLLBACK")
-    connection.execute(f"PRAGMA journal_mode={mode}").fetchall()
+    with contextlib.suppress(sqlite3.Error):  # closing it rolls back, too
+        connection.execute("ROLLBACK")
+        connection.execute(f"PRAGMA journal_mode={mode}").fetchall()
 
 
 def _is_at(file: DatabaseFile) -> bool:

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 
 from ansible_collections.lastgood.database.plugins.module_utils._engines._sqlite.inspection import inspecting
 from ansible_collections.lastgood.database.plugins.module_utils._engines.base import WHOLE, Found, Look
-from ansible_collections.lastgood.database.plugins.module_utils._errors import Inconclusive, store_errors
+from ansible_collections.lastgood.database.plugins.module_utils._errors import Inconclusive, LocksUnavailable, store_errors
 from ansible_collections.lastgood.database.plugins.module_utils._locks import try_lock
 from ansible_collections.lastgood.database.plugins.module_utils._process import temporary_directory, write_all
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local import close_quietly
 
 _PREFIX = "lastgood-look-"
 _COPY = "copy.db"
@@ -49,7 +50,7 @@ class SqliteExamination:
             try:
                 yield _CopyLook(path, descriptor, counts, self.is_stopped)
             finally:
-                os.close(descriptor)
+                close_quietly(descriptor)
 
 
 @dataclass(frozen=True)
@@ -88,43 +89,57 @@ def _folder(parent: str) -> t.Iterator[str]:
         yield path
     finally:
         _clear(path, descriptor)
-        os.close(descriptor)
+        close_quietly(descriptor)
 
 
 def _claim(parent: str) -> tuple[str, int]:
     """Make a folder, and lock it. One that another run's sweep removed in between is made anew."""
     while True:
         path = tempfile.mkdtemp(prefix=_PREFIX, dir=parent)
-        with contextlib.suppress(FileNotFoundError, BlockingIOError):
+        try:
             descriptor = os.open(path, _FOLDER_FLAGS)
-            if _lock(path, descriptor):
-                return path, descriptor
+        except FileNotFoundError:
+            continue
+        except OSError:
+            os.rmdir(path)
+            raise
+        if _is_free(descriptor) and _is_ours(path, descriptor):
+            return path, descriptor
+        close_quietly(descriptor)
 
 
-def _lock(path: str, descriptor: int) -> bool:
-    """Lock a folder of ours for as long as its descriptor is open; close that where it is not ours or not free."""
-    facts = os.fstat(descriptor)
+def _is_free(descriptor: int) -> bool:
+    """Lock a new folder. A file system without locks is no obstacle: no sweep can take the folder there."""
     try:
-        if try_lock(descriptor) and facts.st_uid == os.geteuid() and os.path.samestat(os.lstat(path), facts):
-            return True
-    except FileNotFoundError:  # another run removed it
-        pass
-    os.close(descriptor)
-    return False
+        return try_lock(descriptor)
+    except LocksUnavailable:
+        return True
 
 
 def _sweep(parent: str) -> None:
     """Remove what dead runs left: a copy of a database is a secret, and takes room. What can't be removed stays."""
     with contextlib.suppress(OSError):
         for name in os.listdir(parent):
-            if not name.startswith(_PREFIX):
-                continue
-            path = os.path.join(parent, name)
-            with contextlib.suppress(OSError):
-                descriptor = os.open(path, _FOLDER_FLAGS)
-                if _lock(path, descriptor):
-                    _clear(path, descriptor)
-                    os.close(descriptor)
+            if name.startswith(_PREFIX):
+                _sweep_one(os.path.join(parent, name))
+
+
+def _sweep_one(path: str) -> None:
+    with contextlib.suppress(OSError, LocksUnavailable):  # it belongs to somebody else, or to a run that lives
+        descriptor = os.open(path, _FOLDER_FLAGS)
+        try:
+            if try_lock(descriptor) and _is_ours(path, descriptor):
+                _clear(path, descriptor)
+        finally:
+            close_quietly(descriptor)
+
+
+def _is_ours(path: str, descriptor: int) -> bool:
+    facts = os.fstat(descriptor)
+    try:
+        return facts.st_uid == os.geteuid() and os.path.samestat(os.lstat(path), facts)
+    except FileNotFoundError:
+        return False
 
 
 def _clear(path: str, descriptor: int) -> None:

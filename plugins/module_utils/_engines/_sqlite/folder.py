@@ -23,6 +23,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines._sqlite
 from ansible_collections.lastgood.database.plugins.module_utils._engines._sqlite.paths import walking
 from ansible_collections.lastgood.database.plugins.module_utils._errors import SourceInvalid, store_errors
 from ansible_collections.lastgood.database.plugins.module_utils._locks import try_lock
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local import close_quietly
 
 _STAMP = "%Y%m%dT%H%M%SZ"
 _STAMP_PATTERN = r"([0-9]{8}T[0-9]{6}Z)"
@@ -91,7 +92,7 @@ def open_folder(path: str) -> t.Iterator[Folder]:
     try:
         yield Folder(real, descriptor)
     finally:
-        os.close(descriptor)
+        close_quietly(descriptor)
 
 
 def scratch_name(name: str, stamp: datetime) -> str:
@@ -149,7 +150,7 @@ def _dead(folder: Folder, scratch: str) -> t.Iterator[bool]:
     try:
         yield try_lock(descriptor)
     finally:
-        os.close(descriptor)
+        close_quietly(descriptor)
 
 
 def _undo(folder: Folder, name: str, replaced: str) -> None:

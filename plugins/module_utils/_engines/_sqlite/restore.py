@@ -46,6 +46,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
 from ansible_collections.lastgood.database.plugins.module_utils._locks import try_lock
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
 from ansible_collections.lastgood.database.plugins.module_utils._process import write_all
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local import close_quietly
 
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)  # what a file system says that has none, such as vfat
 
@@ -85,8 +86,9 @@ class SqliteRestoreEngine:
                 try_lock(descriptor)
                 yield SqliteRestoration(self, folder, scratch, descriptor, replaced_name(name, stamp), swept)
             finally:
-                folder.remove(scratch)  # unless it has the database's name by now
-                os.close(descriptor)
+                with contextlib.suppress(OSError):  # the next restore removes what stays
+                    folder.remove(scratch)
+                close_quietly(descriptor)
 
 
 class SqliteRestoration:
@@ -141,15 +143,16 @@ class SqliteRestoration:
         if not self._folder.has(self._name):
             self._take_new_name()
             return Swapped(None, 0.0, tuple(self._warnings))
-        with closed_to_others(find_file(self._folder.path_of(self._name))) as old:
+        old = find_file(self._folder.path_of(self._name))
+        with closed_to_others(old):
             self._copy_attributes(old.facts)
             with self._undone_unless_swapped() as undo:
                 if self._keep_old:
                     with store_errors(f"Keeping {self._path}"):
                         self._folder.link(self._name, self._replaced)
                     undo.callback(self._remove_second_name, old.facts)
-                # A database that SQLite can't open may have journals that it could not read either.
-                aside = [] if old.is_usable else self._set_journals_aside(undo)
+                # Those that SQLite has not taken into the old database are stale, or as unreadable as that.
+                aside = self._set_journals_aside(undo)
                 self._take_name()
             self._tidy_up([] if self._keep_old else aside)
         kept = os.path.join(os.path.dirname(self._path), self._replaced) if self._keep_old else None
@@ -165,7 +168,7 @@ class SqliteRestoration:
                 )
             self._warnings += copy_attributes(self._path, old, self._descriptor)
         finally:
-            os.close(old)
+            close_quietly(old)
 
     @contextlib.contextmanager
     def _undone_unless_swapped(self) -> t.Iterator[contextlib.ExitStack]:
@@ -185,8 +188,9 @@ class SqliteRestoration:
 
     def _remove_second_name(self, facts: os.stat_result) -> None:
         """Remove the name under which the old database would be retained, if that is not its only one."""
-        if self._folder.is_file(self._name, facts):
-            self._folder.remove(self._replaced)
+        with contextlib.suppress(OSError):  # the next restore removes it
+            if self._folder.is_file(self._name, facts):
+                self._folder.remove(self._replaced)
 
     def _set_journals_aside(self, undo: contextlib.ExitStack) -> list[str]:
         """Rename the journals to those of the database that is kept, and return their names there."""
@@ -195,22 +199,38 @@ class SqliteRestoration:
             journal, name = self._name + ending, self._replaced + ending
             with store_errors(f"Renaming {self._path}{ending} to {name}"), contextlib.suppress(FileNotFoundError):
                 self._folder.rename(journal, name)
-                undo.callback(self._folder.rename, name, journal)
+                undo.callback(self._put_back, name, journal)
                 aside.append(name)
         return aside
+
+    def _put_back(self, name: str, journal: str) -> None:
+        with store_errors(f"Renaming {name} back to {journal}"):
+            self._folder.rename(name, journal)
 
     def _take_name(self) -> None:
         with store_errors(f"Renaming {self._scratch} to {self._path}"):
             self._check_stopped()
             self._check_journals()
-            self._folder.rename(self._scratch, self._name)
+            with self._failing_unless_named():
+                self._folder.rename(self._scratch, self._name)
+
+    @contextlib.contextmanager
+    def _failing_unless_named(self) -> t.Iterator[None]:
+        """Make an error a warning if the restored database has its name all the same, as on a network's file system."""
+        try:
+            yield
+        except OSError as error:
+            if not self._folder.is_file(self._name, os.fstat(self._descriptor)):
+                raise
+            self._warnings.append(f"{self._path} was restored, though its file system reported: {error.strerror}.")
 
     def _take_new_name(self) -> None:
         with store_errors(f"Naming the restored database {self._path}"):
             self._check_stopped()
             self._check_journals()
             try:
-                self._name_it()
+                with self._failing_unless_named():
+                    self._name_it()
             except FileExistsError as error:
                 raise DatabaseExists(
                     f"The database {self._path} came into being during the restore, and is as it was.",
