@@ -302,3 +302,52 @@ def test_a_run_that_is_over_puts_nothing_in_place(notes: Notes, exists: bool) ->
         path: facts[-1] for path, facts in before.items()
     }
     assert notes.names == names
+
+
+@pytest.mark.parametrize("step", ["rename", "link"])
+def test_a_name_that_was_given_though_an_error_says_otherwise_is_reported_as_given(
+    notes: Notes, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    real = getattr(os, step)
+
+    def do_and_fail(*arguments: Any, **folders: Any) -> None:
+        real(*arguments, **folders)
+        raise OSError(errno.EIO, "Input/output error")
+
+    if step == "link":
+        notes.path.unlink()
+    with notes.restoring() as restoration, monkeypatch.context() as patched:
+        patched.setattr(os, step, do_and_fail)
+        swapped = restoration.swap()
+    assert "was restored" in swapped.warnings[0] and "Input/output error" in swapped.warnings[0]
+    assert (notes.rows(), notes.names) == ([("restored",)], ["notes.db"])
+
+
+@pytest.mark.parametrize("call", ["unlink", "close"])
+def test_an_error_of_tidying_up_does_not_fail_a_restore_that_is_done(
+    notes: Notes, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    real = getattr(os, call)
+
+    def fail(what: Any, **folders: Any) -> None:
+        if call == "close":
+            real(what)
+        raise OSError(errno.EIO, "Input/output error")
+
+    with contextlib.ExitStack() as restore:
+        restoration = restore.enter_context(notes.restoring())
+        restoration.swap()
+        with monkeypatch.context() as patched:
+            patched.setattr(os, call, fail)
+            restore.close()
+    assert notes.rows() == [("restored",)]
+
+
+def test_a_stale_journal_of_the_old_one_goes_with_it(notes: Notes) -> None:
+    stale = notes.path.with_name("notes.db-journal")
+    stale.write_bytes(bytes(512))
+    give(stale)
+    kept = Path(notes.restore(keep_old=True).result["previous"])
+    assert notes.rows() == [("first",)]
+    assert not stale.exists()
+    assert notes.rows(kept) == [("first",), ("second",)]
