@@ -19,6 +19,7 @@ description:
   - When one backup can't be sent, the others are sent all the same. The task then fails. The local backups are not touched.
   - A copy there that fails its own manifest is replaced, and what an earlier run had begun to send is deleted when it is of no
     use. No other file is ever deleted on the server, see M(lastgood.database.backup_prune) for that.
+  - What was deleted on the server, by O(retention) or by other means, is not sent again.
   - O(newest) counts good backups. A newer one that is not good is told in RV(not_sent).
   - A backup or a database that is named and is not there is an error, and so is a O(directory) that does not exist. In check mode
     both are passed over, since the task before may have been to make them.
@@ -63,6 +64,46 @@ options:
     description:
       - How much to send in a second at most, over all connections, such as V(10M) for 10 MiB. Left out, there is no limit.
     type: str
+  retention:
+    description:
+      - The rules by which M(lastgood.database.backup_prune) deletes backups on the server. What they would delete there is not
+        sent, see RV(not_sent).
+      - Left out, a backup that is older than the newest good one of its group on the server, and that the server does not have,
+        counts as deleted there by other means and is not sent. One that an earlier run had begun to send is.
+      - A backup in O(names) is sent in any case.
+    type: dict
+    suboptions:
+      keep_last:
+        description: How many backups are kept, as for M(lastgood.database.backup_prune). So are all options below.
+        type: int
+        default: 0
+      keep_hourly:
+        description: Of how many hours the newest backup is kept.
+        type: int
+        default: 0
+      keep_daily:
+        description: Of how many days the newest backup is kept.
+        type: int
+        default: 0
+      keep_weekly:
+        description: Of how many weeks the newest backup is kept.
+        type: int
+        default: 0
+      keep_monthly:
+        description: Of how many months the newest backup is kept.
+        type: int
+        default: 0
+      keep_yearly:
+        description: Of how many years the newest backup is kept.
+        type: int
+        default: 0
+      keep_within:
+        description: How far back from the newest good one all backups are kept, such as V(7d).
+        type: str
+      timezone:
+        description: Time zone in which hours, days, weeks, months and years begin.
+        type: str
+        default: UTC
 seealso:
   - module: lastgood.database.sftp_check
   - module: lastgood.database.backup_prune
@@ -118,7 +159,7 @@ refreshed:
   type: list
   elements: str
 not_sent:
-  description: The backups that are not good, and were not sent.
+  description: The backups that are not good or that are deleted on the server, and were not sent.
   returned: success and failure, as soon as the plan is made
   type: list
   elements: dict
@@ -179,6 +220,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._arguments.commo
     directory_from,
     selection_from,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.retention import RETENTION_SPEC, rules_from
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.stores import SFTP_SPEC, bandwidth_from, sftp_from
 from ansible_collections.lastgood.database.plugins.module_utils._operations.upload import UploadRequest, upload
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
@@ -197,6 +239,7 @@ def send(module: AnsibleModule, runner: ModuleRunner) -> ModuleResult:
         connections=at_least(params, "connections", 1),
         bandwidth_limit=bandwidth_from(params),
         create_directory=settings.create_directory,
+        retention=None if params["retention"] is None else rules_from(params["retention"]),
         is_stopped=runner.is_stopped,
     )
     report = upload(request, now, check_mode=module.check_mode)
@@ -216,6 +259,7 @@ def main() -> t.NoReturn:
             "verify": {"type": "str", "choices": ["size", "sha256"], "default": "size"},
             "connections": {"type": "int", "default": 2},
             "bandwidth_limit": {"type": "str"},
+            "retention": {"type": "dict", "options": RETENTION_SPEC},
         },
         supports_check_mode=True,
     )

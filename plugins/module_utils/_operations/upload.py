@@ -6,7 +6,8 @@
 
 """Send good backups to an SFTP server, each whole under its name there, or not at all.
 
-plan      what the server lacks is sent; what it has with the same digest is there already; of that the bookkeeping may be older
+plan      what the server lacks is sent, unless it is deleted there; what it has with the same digest is there already, with
+          bookkeeping that may be older
           check mode stops here
 send      payload    to a partial, from where one of an earlier run agrees with ours on; digested on the way
           verify     its size, or its digest by reading it back
@@ -19,6 +20,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import hashlib
+import itertools
 import threading
 import time
 import typing as t
@@ -46,6 +48,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalo
     Catalog,
     Selection,
     age_order,
+    called,
     is_sound,
     missing_from,
     newest_of_each,
@@ -57,6 +60,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.manife
     from_bytes,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import manifest_name, upload_name
+from ansible_collections.lastgood.database.plugins.module_utils._retention import Rules, Stored, decide
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp import SftpStore
 
@@ -70,7 +74,8 @@ class UploadRequest:
     """Which backups are sent from where to where.
 
     ``connect`` makes one more store of the same directory on the server. ``bandwidth_limit`` is bytes a second over all
-    connections, None for no limit. ``is_stopped`` tells whether the run was told to end.
+    connections, None for no limit. ``retention`` are the rules by which backups are deleted on the server, None where they are
+    not known. ``is_stopped`` tells whether the run was told to end.
     """
 
     source: LocalStore
@@ -80,6 +85,7 @@ class UploadRequest:
     connections: int = 2
     bandwidth_limit: int | None = None
     create_directory: bool = False
+    retention: Rules | None = None
     is_stopped: t.Callable[[], bool] = lambda: False
 
 
@@ -179,7 +185,7 @@ def upload(request: UploadRequest, clock: Clock, *, check_mode: bool) -> Report:
             raise DirectoryMissing(f"The directory {remote.location} does not exist.", "Make it, or set create_directory.")
         if not is_there and not check_mode:
             remote.ensure()
-        plan = _plan(chosen, remote)
+        plan = _plan(request, chosen, remote, clock())
         plan.makes_directory = not is_there
         report = Report(remote.location, plan, failures=dict(plan.failures))
         if check_mode:
@@ -223,17 +229,48 @@ def _chosen(request: UploadRequest, now: datetime, check_mode: bool) -> list[Bac
     return sorted(found, key=age_order)
 
 
-def _plan(chosen: list[Backup], remote: SftpStore) -> Plan:
-    there: dict[str, Backup] = {}
-    if names := tuple(backup.name.filename for backup in chosen):
-        there = {backup.name.filename: backup for backup in Catalog(remote).select(Selection(names=names))}
+def _plan(request: UploadRequest, chosen: list[Backup], remote: SftpStore, now: datetime) -> Plan:
+    catalog = Catalog(remote)
+    files = catalog.files() if chosen else set()
+    names = tuple(backup.name.filename for backup in chosen)
+    there = {backup.name.filename: backup for backup in catalog.select(Selection(names=names), files)}
+    missing = [backup for backup in chosen if backup.state == "good" and backup.name.filename not in there]
+    unwanted = _unwanted(request, missing, catalog, files, now)
     plan = Plan()
     for backup in chosen:
+        name = backup.name.filename
+        if name in unwanted:
+            plan.not_sent.append((name, unwanted[name]))
+            continue
         try:
-            _plan_one(plan, remote, backup, there.get(backup.name.filename))
+            _plan_one(plan, remote, backup, there.get(name))
         except StoreFailed as error:
-            plan.failures[backup.name.filename] = error
+            plan.failures[name] = error
     return plan
+
+
+def _unwanted(request: UploadRequest, missing: list[Backup], catalog: Catalog, files: set[str], now: datetime) -> dict[str, str]:
+    """Return which backups the server lacks because they are deleted there, with the reason: they would be sent each night.
+
+    What is named is sent in any case.
+    """
+    if request.selection.names is not None or not missing:
+        return {}
+    if request.retention is not None:
+        databases = tuple({name for backup in missing if (name := called(backup.name.kind, backup.database)) is not None})
+        stored = map(Stored.of, itertools.chain(catalog.select(Selection(databases=databases), files), missing))
+        deleted = {judged.backup.filename for judged in decide(stored, request.retention, now).deleted}
+        return {
+            backup.name.filename: "retention deletes it on the server" for backup in missing if backup.name.filename in deleted
+        }
+    newest = catalog.newest_good({backup.group for backup in missing}, now, files)
+    return {
+        backup.name.filename: "the server has a newer one: this one was deleted there, or never sent; name it to send it"
+        for backup in missing
+        if backup.group in newest
+        and age_order(backup) < age_order(newest[backup.group])
+        and upload_name(backup.name.filename, str(backup.manifest.payload_sha256)) not in files  # an earlier run's
+    }
 
 
 def _plan_one(plan: Plan, remote: SftpStore, backup: Backup, copy: Backup | None) -> None:

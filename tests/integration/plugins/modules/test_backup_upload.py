@@ -27,6 +27,7 @@ from ansible_collections.lastgood.database.tests.support.observe import (
     contents,
     leftovers,
     manifest,
+    manifest_path,
     payloads,
     rewrite_manifest,
     wait_until,
@@ -91,7 +92,61 @@ def test_the_selection_says_which(site: Site) -> None:
     other = site.put(database="other")
     assert site.upload(databases=["app"], newest=1).result["uploaded"] == [new]
     assert site.upload(names=[other]).result["uploaded"] == [other]
-    assert site.upload().result["uploaded"] == [old]
+    assert site.upload(names=[old]).result["uploaded"] == [old]
+
+
+def not_sent(outcome: Outcome) -> dict[str, str]:
+    return {one["filename"]: one["reason"] for one in outcome.result["not_sent"]}
+
+
+def test_what_was_deleted_there_by_other_means_is_not_sent_again_unless_it_is_named(site: Site) -> None:
+    names = [site.put(1000, created_at=ago(days=days)) for days in (3, 2, 1)]
+    other = site.put(1000, created_at=ago(days=9), database="other")
+    assert site.upload().result["uploaded"] == sorted([*names, other])
+    for name in names[:2]:
+        (site.there / name).unlink()
+        manifest_path(site.there / name).unlink()
+    for check in (True, False):
+        again = site.upload(check=check)
+        assert (again.changed, again.result["uploaded"]) == (False, [])
+        assert not_sent(again).keys() == set(names[:2])
+        assert "newer" in not_sent(again)[names[0]]
+    new = site.put(1000, created_at=ago(hours=1))
+    assert site.upload().result["uploaded"] == [new]
+    assert site.upload(names=[names[0]]).result["uploaded"] == [names[0]]
+
+
+def test_an_older_one_that_a_run_had_begun_to_send_is_sent(site: Site) -> None:
+    old, new = site.put(created_at=ago(days=2)), site.put(created_at=ago(days=1))
+    assert site.upload(names=[new]).changed
+    site.partial(old).write_bytes((site.here / old).read_bytes()[:1000])
+    assert site.upload().result["resumed"] == [old]
+    site.assert_arrived(old, new)
+
+
+def test_what_the_server_s_rules_would_delete_is_not_sent_and_nothing_is_sent_and_deleted_in_turn(site: Site) -> None:
+    rules = {"keep_last": 2, "keep_weekly": 2}
+    names = []
+    for days in range(20, 0, -2):
+        names.append(site.put(1000, created_at=ago(days=days)))
+        site.upload(retention=rules)
+        run_module("backup_prune", sftp=site.server.options(site.there), **rules)
+    kept = {path.name for path in payloads(site.there)}
+    assert 2 < len(kept) < len(names)
+    assert not site.upload(retention=rules).changed
+    assert not_sent(site.upload(retention=rules)).keys() == set(names) - kept
+    assert not run_module("backup_prune", sftp=site.server.options(site.there), **rules).changed
+
+
+def test_what_the_server_s_rules_keep_is_sent_though_it_is_older(site: Site) -> None:
+    old, new = site.put(1000, created_at=ago(days=2)), site.put(1000, created_at=ago(days=1))
+    assert site.upload(names=[new]).changed
+    assert site.upload(retention={"keep_last": 2}).result["uploaded"] == [old]
+
+
+def test_rules_that_keep_nothing_are_refused(site: Site) -> None:
+    site.put(1000)
+    assert site.upload(retention={"keep_last": 0}).error_code == "argument_invalid"
 
 
 @pytest.mark.parametrize("over", [{"names": ["backup_app_2026-01-01_00-00-00.dump.gz"]}, {"databases": ["shop"]}])
