@@ -29,7 +29,8 @@ options:
       auth_method:
         description:
           - How to log in. V(auto) tries the key and then the password, as far as they are given and the server offers it.
-          - Without a key and a password, it is the keys of the user's agent and of C(~/.ssh).
+          - Without a key and a password, it is the keys of the user's agent and of C(~/.ssh). Those that can't be used are
+            skipped.
         type: str
         choices: [auto, password, ssh_key]
         default: auto
@@ -46,7 +47,9 @@ options:
         description: Passphrase of the private key.
         type: str
       remote_directory:
-        description: Directory on the server, from its root on, or from where the account is after the login.
+        description:
+          - Directory on the server, from its root on, or from where the account is after the login, which V(~) stands for as
+            well.
         type: str
         required: true
       create_directory:
@@ -73,7 +76,10 @@ options:
           - Left out, it is C(~/.ssh/known_hosts) of the user as whom the module runs and C(/etc/ssh/ssh_known_hosts).
         type: path
       timeout:
-        description: How long the server may take to connect, to let one log in, and to say nothing after that.
+        description:
+          - How long the server may take to connect, to let one log in, to open a session, and to answer in it, whatever it sends
+            meanwhile. Many answers that each take long count together; each renews a quarter of the time. A listing may take
+            ten times as long.
         type: str
         default: 30s
 requirements:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -143,3 +144,16 @@ def test_a_server_that_sends_a_byte_now_and_then_is_left_in_time(
         assert [outcome.error_code for outcome in outcomes] == [code] * 2
         if step is not None:
             assert run_module("sftp_check", options).result["failed_step"] == step
+
+
+@pytest.mark.parametrize("limit", [0, 300, 6000], ids=["banner", "key exchange", "session"])
+def test_a_run_that_is_stopped_does_not_wait_for_a_server_that_is_silent(sftp: SftpServer, tmp_path: Path, limit: int) -> None:
+    for minutes in range(100):
+        put_backup(tmp_path, ago(minutes=minutes), b"content")
+    with failing_network(sftp.port, limit, failure="stall") as network:
+        options = sftp.options(tmp_path, port=network.port, host_key_policy="pinned", host_key=sftp.host_key(), timeout="10m")
+        with running_module("backup_facts", sftp=options) as process:
+            wait_until(lambda: process.ended or network.failed.is_set())
+            process.send_signal(signal.SIGTERM)
+            outcome = process.wait()
+    assert outcome.error_code == "interrupted"

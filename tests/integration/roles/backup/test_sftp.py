@@ -224,3 +224,88 @@ def test_a_server_that_is_not_named_is_an_error_before_anything_is_done(
     finished = play(tmp_path, {**known, "backup_read_from": "sftp"}, entry=entry)
     assert finished.returncode != 0
     assert "backup_sftp has to say" in finished.stdout
+
+
+def test_retention_that_is_shorter_there_sends_and_deletes_nothing_on_an_unchanged_night(
+    tmp_path: Path, sftp: SftpServer, notes: Path
+) -> None:
+    rules = {"backup_retention": {"keep_last": 5}, "backup_sftp_retention": {"keep_last": 2}}
+    for _number in range(4):
+        write(notes)
+        night = play(tmp_path, variables(tmp_path, sftp, notes, **rules))
+        assert night.returncode == 0, night.stdout
+    here, there = payloads(tmp_path / "here"), payloads(tmp_path / "there" / "db7")
+    assert (len(here), there) == (4, here[-2:])
+    unchanged = play(tmp_path, variables(tmp_path, sftp, notes, **rules))
+    assert (unchanged.returncode, changed(unchanged)) == (0, 0), unchanged.stdout
+    assert payloads(tmp_path / "there" / "db7") == there
+
+
+def test_what_the_server_deletes_by_its_own_means_is_not_sent_again(tmp_path: Path, sftp: SftpServer, notes: Path) -> None:
+    for _number in range(3):
+        write(notes)
+        assert play(tmp_path, variables(tmp_path, sftp, notes)).returncode == 0
+    there = tmp_path / "there" / "db7"
+    for name in payloads(there)[:2]:
+        for path in (there / name, there / f"{name}.manifest.json"):
+            path.unlink()
+    unchanged = play(tmp_path, variables(tmp_path, sftp, notes))
+    assert (unchanged.returncode, changed(unchanged)) == (0, 0), unchanged.stdout
+    assert len(payloads(there)) == 1
+
+
+def grow(path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("DELETE FROM note")
+        connection.execute("INSERT INTO note VALUES (randomblob(600000))")
+        connection.commit()
+
+
+def test_a_full_server_is_pruned_first_and_then_sent_to(
+    tmp_path: Path, sftp: SftpServer, notes: Path, small_disk: t.Callable[[str], Path]
+) -> None:
+    disk = small_disk("size=2m")
+    server = {"backup_sftp": sftp.options(disk)}
+    for _number in range(3):
+        grow(notes)
+        assert play(tmp_path, variables(tmp_path, sftp, notes, **server)).returncode == 0
+    grow(notes)
+    full = play(tmp_path, variables(tmp_path, sftp, notes, **server))
+    assert full.returncode == 2  # without rules nothing may go
+    assert len(payloads(disk / "db7")) == 3
+    rules = {"backup_sftp_retention": {"keep_last": 2}}
+    again = play(tmp_path, variables(tmp_path, sftp, notes, **server, **rules))
+    assert again.returncode == 0, again.stdout
+    assert payloads(disk / "db7") == payloads(tmp_path / "here")[-2:]
+
+
+def test_prune_without_a_dump_is_of_both_sides_and_check_mode_foretells_it(tmp_path: Path, sftp: SftpServer, notes: Path) -> None:
+    for _number in range(3):
+        write(notes)
+        assert play(tmp_path, variables(tmp_path, sftp, notes)).returncode == 0
+    rules = {"backup_retention": {"keep_last": 2}, "backup_sftp_retention": {"keep_last": 1}}
+    foretold = play(tmp_path, variables(tmp_path, sftp, notes, **rules), "--check", "--diff", entry="prune")
+    assert (foretold.returncode, changed(foretold)) == (0, 2), foretold.stdout
+    assert len(payloads(tmp_path / "here")) == len(payloads(tmp_path / "there" / "db7")) == 3
+    pruned = play(tmp_path, variables(tmp_path, sftp, notes, **rules), entry="prune")
+    assert (pruned.returncode, changed(pruned)) == (0, 2), pruned.stdout
+    assert [len(payloads(tmp_path / "here")), len(payloads(tmp_path / "there" / "db7"))] == [2, 1]
+
+
+def test_the_backup_that_retention_on_the_server_rests_on_is_read_where_asked(
+    tmp_path: Path, sftp: SftpServer, notes: Path
+) -> None:
+    for _number in range(2):
+        write(notes)
+        assert play(tmp_path, variables(tmp_path, sftp, notes)).returncode == 0
+    newest = tmp_path / "there" / "db7" / payloads(tmp_path / "there" / "db7")[-1]
+    data = bytearray(newest.read_bytes())
+    data[len(data) // 2] ^= 1
+    newest.write_bytes(data)
+    rules = {"backup_sftp_retention": {"keep_last": 1}, "backup_sftp_verify_before_delete": True}
+    play(tmp_path, variables(tmp_path, sftp, notes, **rules), entry="prune")
+    assert len(payloads(tmp_path / "there" / "db7")) == 2
+    trusted = play(
+        tmp_path, variables(tmp_path, sftp, notes, **{**rules, "backup_sftp_verify_before_delete": False}), entry="prune"
+    )
+    assert trusted.returncode == 0
