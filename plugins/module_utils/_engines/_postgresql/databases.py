@@ -67,12 +67,18 @@ def exists(connection: psycopg2.extensions.connection, name: str) -> bool:
     return bool(query(connection, "SELECT 1 FROM pg_catalog.pg_database WHERE datname = %s", name))
 
 
-def oid(connection: psycopg2.extensions.connection, name: str) -> int:
-    """Return the number of a database, which stays the same whatever its name."""
+def find_oid(connection: psycopg2.extensions.connection, name: str) -> int | None:
+    """Return the number of a database, which stays the same whatever its name; None where there is no such database."""
     found = query(connection, "SELECT oid FROM pg_catalog.pg_database WHERE datname = %s", name)
-    if not found:
+    return int(found[0][0]) if found else None
+
+
+def oid(connection: psycopg2.extensions.connection, name: str) -> int:
+    """Return the number of a database."""
+    found = find_oid(connection, name)
+    if found is None:
         raise DatabaseMissing(f"There is no database {name} on the server any more.", "See who dropped or renamed it.")
-    return int(found[0][0])
+    return found
 
 
 def begin(connection: psycopg2.extensions.connection) -> None:

@@ -81,7 +81,7 @@ class PostgresqlRestoreEngine:
                 "Leave it out; include_globals restores the roles that are missing.",
             )
         check_pooling(self._options.login)
-        with connecting(self._options.login) as connection:
+        with connecting(self._options.login, is_stopped=self._runner.is_stopped) as connection:
             connection.set_client_encoding("UTF8")  # or a name could not be sent to a database in SQL_ASCII
             check_writable(connection)
             check_version(connection, manifest)

@@ -15,7 +15,6 @@ has ended there, a new one reads which database has the name.
 
 from __future__ import annotations
 
-import contextlib
 import time
 import typing as t
 from dataclasses import dataclass
@@ -88,33 +87,32 @@ class Swap:
         new = databases.oid(self.control, names.restoring)
         session = databases.session_of(self.control)
         exists = databases.exists(self.control, names.target)
-        with contextlib.ExitStack() as stack:
-            watch = None
-            if exists:
-                watch = stack.enter_context(watching(self.control, self.login, names.target, terminate=self.terminate_sessions))
-            began = self._attempt_until_done(watch)
+        with watching(self.control, self.login, names.target, terminate=exists and self.terminate_sessions) as watch:
+            began = self._attempt_until_done(watch, exists)
             problem = self._commit(session, new)
             return SwapDone(exists, time.monotonic() - began if exists else 0.0, problem)
 
-    def _attempt_until_done(self, watch: Watch | None) -> float:
+    def _attempt_until_done(self, watch: Watch, exists: bool) -> float:
         """Try until the names are changed, but for the commit. Return the time from which on clients may notice."""
         deadline = time.monotonic() + _ALL_ATTEMPTS_SECONDS
         while True:
             began = time.monotonic()
+            if exists and self.terminate_sessions:
+                watch.end_sessions()
             try:
-                self._attempt(watch)
+                with watch.waiting():
+                    self._attempt(watch, exists)
                 return began
             except QueryFailed as error:
+                self._check_stopped()
                 if error.details.get("sqlstate") != _LOCK_NOT_AVAILABLE:
                     raise
                 if time.monotonic() > deadline:
                     raise self._locked(watch) from error
             self._pause()
 
-    def _attempt(self, watch: Watch | None) -> None:
+    def _attempt(self, watch: Watch, exists: bool) -> None:
         names = self.names
-        if watch is not None and self.terminate_sessions:
-            watch.end_sessions()
         databases.begin(self.control)
         try:
             execute(self.control, f"SET LOCAL lock_timeout = {_LOCK_WAIT_MILLISECONDS}")
@@ -122,13 +120,12 @@ class Swap:
             for statement in self.properties():
                 execute(self.control, statement)
             self._rename(names.restoring, names.restored)  # nobody can connect to it any more: nothing holds up what follows
-            if watch is not None:
+            if exists:
                 if not self.terminate_sessions:
                     databases.check_unused(self.control, names.target)
-                with watch.waiting():
-                    self._rename(names.target, names.replaced, watch)
+                self._rename(names.target, names.replaced, watch)
             self._rename(names.restored, names.target)
-            if watch is not None and not self.keep_old:
+            if exists and not self.keep_old:
                 databases.mark(self.control, names.replaced)
             self._check_stopped()
         except BaseException:
@@ -158,14 +155,13 @@ class Swap:
         if self.runner.is_stopped():
             raise Interrupted("The run was ended before the swap.", "The database is as it was; run it again.")
 
-    def _locked(self, watch: Watch | None) -> DatabaseLocked:
-        holders = [] if watch is None else watch.holders
+    def _locked(self, watch: Watch) -> DatabaseLocked:
         return DatabaseLocked(
             f"The database {self.names.target} could not be swapped: it was locked for {_ALL_ATTEMPTS_SECONDS:g} seconds, by "
-            f"{'; '.join(holders) or 'a session that pg_locks names'}.",
+            f"{'; '.join(watch.holders) or 'a session that pg_locks names'}.",
             "End that transaction (pg_terminate_backend ends its session), or run again when it has ended; the database is as "
             "it was.",
-            holders=holders,
+            holders=watch.holders,
         )
 
     def _commit(self, session: databases.Session, new: int) -> str | None:
@@ -176,7 +172,8 @@ class Swap:
             if self._has_name(new, session, error):
                 return error.problem
             databases.roll_back(self.control)
-            raise
+            self._check_stopped()
+            raise QueryFailed(error.problem, "The server did not swap; the database is as it was. Run it again.") from error
         return None
 
     def _has_name(self, new: int, session: databases.Session, lost: BackupError) -> bool:
@@ -187,7 +184,7 @@ class Swap:
                 with connecting(self.login) as connection:
                     connection.set_client_encoding("UTF8")
                     databases.end_session(connection, session)
-                    return databases.oid(connection, self.names.target) == new
+                    return databases.find_oid(connection, self.names.target) == new
             except BackupError as error:
                 if time.monotonic() > deadline or self.runner.is_stopped():
                     raise ConnectionLost(

@@ -49,14 +49,14 @@ def watching(control: psycopg2.extensions.connection, login: Login, database: st
         with contextlib.nullcontext() if terminate else contextlib.suppress(BackupError):
             connection = stack.enter_context(connecting(login))
             connection.set_client_encoding("UTF8")
-        yield Watch(connection, control.info.backend_pid, database, databases.oid(control, database), terminate)
+        yield Watch(connection, control.info.backend_pid, database, databases.find_oid(control, database), terminate)
 
 
 class Watch:
     """Who keeps a session waiting. ``failure`` is why sessions could not be ended."""
 
     def __init__(
-        self, connection: psycopg2.extensions.connection | None, pid: int, database: str, oid: int, terminate: bool
+        self, connection: psycopg2.extensions.connection | None, pid: int, database: str, oid: int | None, terminate: bool
     ) -> None:
         self.holders: list[str] = []
         self.failure: BackupError | None = None

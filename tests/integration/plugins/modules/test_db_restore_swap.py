@@ -136,7 +136,33 @@ def test_a_connection_that_is_lost_before_the_commit_is_an_error_and_all_is_as_i
         outcome = restore(site, if_exists="replace", login_unix_socket=str(proxy.directory))
         assert proxy.fired.is_set()
         assert outcome.error_code == "query_failed"
-        assert "COMMIT" in outcome.msg
+        assert "COMMIT" in outcome.msg and "as it was" in outcome.msg
+
+
+def test_a_new_database_whose_commit_is_lost_is_not_there_and_nothing_of_it(site: Site) -> None:
+    site.back_up()
+    fault: Fault = "lost before the server has it"
+    with as_it_was(site), commit_proxy(site.server, fault) as proxy:
+        through = str(proxy.directory)
+        outcome = restore(site, database="copy", source_database=site.database, login_unix_socket=through)
+        assert outcome.error_code == "query_failed"
+
+
+def test_a_lock_on_a_role_of_its_grants_is_named_as_one_on_the_database_is(site: Site) -> None:
+    site.server.psql(f"create role reader; grant connect on database {site.database} to reader")
+    site.back_up()
+    site.server.psql(f"revoke connect on database {site.database} from reader")
+    try:
+        with as_it_was(site), connected(site, "postgres") as holder:
+            holder.cursor().execute("drop role reader")
+            outcome = restore(site, if_exists="replace")
+            assert outcome.error_code == "database_locked"
+            assert "the shop" in outcome.msg
+            holder.rollback()
+        assert restore(site, if_exists="replace").changed
+    finally:
+        drop(site.server, site.database)
+        site.server.psql("drop role reader")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
