@@ -27,6 +27,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     BackupError,
     Interrupted,
     LibraryMissing,
+    StoreFailed,
     Unexpected,
     host_errors,
 )
@@ -160,7 +161,11 @@ def run_module(module: AnsibleModule, operation: t.Callable[[ModuleRunner], Modu
         module.warn(one_line(warning))
     values, failure = _presentable(result.values), result.failure
     if failure is None:
-        module.exit_json(**values)
+        try:
+            module.exit_json(**values)
+        except OSError as error:  # Ansible adds a destination's owner and mode to a result
+            failure = StoreFailed(f"It was done, but {values.get('dest')} can't be examined: {error.strerror}.", "See the disk.")
+            values.pop("dest", None)
     if module._verbosity == 0:
         values = {**values, **_presentable(result.brief)}
     module.fail_json(**_presentable(_failure_values(failure, runner.signal)), **values)

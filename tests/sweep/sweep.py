@@ -32,6 +32,7 @@ _HERE = Path(__file__).parent
 _PAYLOAD = re.compile(r"backup_.*\.dump(\.gz|\.zst)?")
 _MANIFEST = ".manifest.json"
 _SHORTENED = re.compile(r"p?(read|write)v?(64)?(v2)?")
+_PROBE = re.compile(r"[a-z0-9_]{8}")  # with an empty file Python tries a directory for temporary files
 # What a run may leave, and what a plan of this kind has no use for.
 _STAYS = {".lastgood.lock", ".lastgood.status.json"}
 
@@ -290,6 +291,6 @@ def leftovers(folder: Path) -> Iterator[str]:
         name = path.name
         orphan = name.endswith(_MANIFEST) and not path.with_name(name.removesuffix(_MANIFEST)).exists()
         hidden = name.startswith(".") and name not in _STAYS
-        temporary = path.parent.name == "tmp" and path.parent.parent == folder
+        temporary = path.parent.name == "tmp" and path.parent.parent == folder and not _PROBE.fullmatch(name)
         if orphan or hidden or temporary:
             yield str(path.relative_to(folder))

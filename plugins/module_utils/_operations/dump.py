@@ -63,7 +63,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores.local im
 _NOT_AS_RECORDED = "the payload can't be read, or its digest is not the manifest's"
 
 # What a failure says of a database that did not fail: enough to prune its group, and for a line of a table.
-_BRIEF = (*Group._fields, "source", "filename", "size_bytes", "age_seconds", "outcome")
+_BRIEF = (*Group._fields, "partial_arguments", "source", "filename", "size_bytes", "age_seconds", "outcome")
 
 Outcome = t.Literal["created", "unchanged", "fresh", "failed"]
 

@@ -28,7 +28,20 @@ from ansible_collections.lastgood.database.tests.support.observe import (
 from ansible_collections.lastgood.database.tests.support.places import AS_ROOT
 
 KEYS = {"changed", "deleted", "kept", "passed_over", "absent", "swept", "not_deleted", "freed_bytes"}
-RECORD = {"filename", "origin", "engine", "instance", "kind", "database", "state", "created_at", "size_bytes", "reasons"}
+RECORD = {
+    "filename",
+    "origin",
+    "engine",
+    "instance",
+    "kind",
+    "database",
+    "partial",
+    "partial_arguments",
+    "state",
+    "created_at",
+    "size_bytes",
+    "reasons",
+}
 
 
 GROUP = {"origin": "db1", "engine": "postgresql", "instance": "7300000000000000001", "kind": "database", "database": "app"}

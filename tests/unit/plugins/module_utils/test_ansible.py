@@ -196,6 +196,21 @@ def test_an_error_that_nobody_expected_is_json_with_a_code_and_its_place(start: 
     assert b"Traceback" not in err
 
 
+def test_a_destination_that_ansible_can_t_examine_is_a_failure_of_what_was_done(start: Callable[..., Module]) -> None:
+    module = start("""
+def operation(runner):
+    def refuse(values):
+        if "dest" in values:
+            raise OSError(5, "Input/output error")
+        return values
+    module.add_path_info = refuse
+    return ModuleResult({"changed": True, "dest": "/a/file"})
+""")
+    result = module.end()
+    assert (result["changed"], result["error"]) == (True, {"code": "store_failed"})
+    assert result["msg"] == "It was done, but /a/file can't be examined: Input/output error. See the disk."
+
+
 # In any other option Ansible itself stumbles over it, where it logs what a module was given.
 @pytest.mark.parametrize(("option", "value"), [("words", ["a", "b\0"]), ("secret", "a\0b"), ("inner", {"secret": "a\0b"})])
 def test_no_option_may_have_what_no_program_and_no_path_can_have(
