@@ -6,8 +6,7 @@
 
 """Restore a backup only to see that it can be: into a database that is dropped again, with a count of what came back.
 
-That a server lacks something that the backup needs, such as an extension, says nothing of the backup. PostgreSQL's programs
-hand on no codes of errors, only the server's words, so that these have to be English.
+That a server lacks something that the backup needs, such as an extension, says nothing of the backup: see faults.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import re
 import tempfile
 import typing as t
 from datetime import datetime
@@ -23,11 +21,12 @@ from datetime import datetime
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql import databases
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.connection import (
     Login,
-    connecting,
+    execute,
     patiently,
     query,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.globals import Globals
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.faults import Fault
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.globals import OF_TABLESPACE, Globals
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.new_database import (
     Filling,
     NewDatabase,
@@ -37,10 +36,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines._postgr
     check_room,
     check_version,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.programs import (
-    tells_of_the_dump,
-    without_names,
-)
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.programs import tells_of_the_dump
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.protections import protected
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.remains import sweep
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.sql import quote_identifier
@@ -58,20 +54,9 @@ from ansible_collections.lastgood.database.plugins.module_utils._process import 
 if t.TYPE_CHECKING:
     import psycopg2.extensions
 
-# What the server lacks, or what became of it. https://www.postgresql.org/docs/current/errcodes-appendix.html
-_LACKS = re.compile(
-    r"extension .* is not available|could not open extension control file|has no (?:installation script|update path)"
-    r"|could not (?:access|load|open|write|read|extend|create|fsync) (?:file|library|directory)|incompatible library"
-    r"|must be loaded via|shared_preload_libraries"
-    r"|(?:role|tablespace|access method|foreign-data wrapper) .* does not exist|tablespaces are not supported"
-    r"|collation .* does not exist|invalid locale name|could not (?:create|open) (?:locale|collator)|locale .* is not recognized"
-    r"|not supported by this build|is not supported on this platform|unrecognized configuration parameter"
-    r"|permission denied|must be (?:owner|superuser|a member)|Only roles with|to run as superuser"
-    r"|No space left on device|out of shared memory|too many (?:clients|connections|open files)|[Qq]uota exceeded"
-    r"|server closed the connection|connection to (?:the )?server|terminating connection|the database system is"
-    r"|canceling statement|could not (?:connect|fork)|SSL (?:error|SYSCALL|connection)|connection .*\blost"
-)
-_SPEAKS_ENGLISH = re.compile(r"(?:C|POSIX|en[_.].*|)(?:\..*)?")
+_SYNTAX_ERROR = "42601"
+_DUPLICATE_OBJECT = "42710"
+_ROLES = "SELECT count(*) FROM pg_catalog.pg_roles WHERE oid >= 16384"  # those that are not of the server's making
 
 # Of a partitioned table, each partition has its rows.
 _TABLES = """
@@ -90,7 +75,6 @@ def drilling(
         login = protected(login.reached(control), control)
         check_version(control, manifest)
         check_room(control, manifest)
-        speaks_english = _speaks_english(control)
         sweep(control, login)
         folder = temporary_directory()
         with store_errors(f"Making a file in {folder}"):
@@ -103,10 +87,10 @@ def drilling(
             )
         database = manifest.database or ""
         name = databases.derived_name(database, f"_restoring_{databases.free_stamp(control, database, stamp)}")
-        filling = Filling(login, bin_directory=bin_directory, make_roles=throwaway)
+        filling = Filling(login, bin_directory=bin_directory, make_roles=throwaway, verbose=True)
         new = NewDatabase(filling, runner, manifest, control, file.fileno(), name)
         try:
-            yield _Drill(new, manifest.format, dataclasses.replace(login, database=name), speaks_english)
+            yield _Drill(new, manifest.format, dataclasses.replace(login, database=name))
         finally:
             left = new.remove()
             if left is not None and not throwaway:
@@ -123,11 +107,10 @@ def drilling_globals(login: Login) -> t.Iterator[Look]:
 class _Drill:
     """A restore that is no use to anybody."""
 
-    def __init__(self, new: NewDatabase, form: str | None, login: Login, speaks_english: bool) -> None:
+    def __init__(self, new: NewDatabase, form: str | None, login: Login) -> None:
         self._new = new
         self._form = form
         self._login = login
-        self._speaks_english = speaks_english
 
     def write(self, data: bytes | memoryview) -> None:
         self._new.write(data)
@@ -136,18 +119,16 @@ class _Drill:
         try:
             self._new.fill()
         except ProgramFailed as error:
-            if not self._speaks_english:
-                raise Inconclusive(
-                    f"{error.problem} The server does not speak English, so that a lack can't be told from a bad backup.",
-                    "Leave the options of the login out for a server of the drill's own, or set lc_messages to C.",
-                ) from error
-            if not tells_of_the_dump(error, self._form) or _LACKS.search(without_names(error.problem)):
+            if not tells_of_the_dump(error, self._form):
                 raise
-            raise ContentInvalid(error.problem, "Take another backup.") from error
+            fault = self._new.fault(error)
+            if fault is None:
+                raise ContentInvalid(error.problem, "Take another backup.") from error
+            raise fault.verdict(error.problem) from error
         return self._count()
 
     def _count(self) -> Found:
-        with connecting(self._login) as connection, patiently():
+        with controlling(self._login) as connection, patiently():
             tables = query(connection, _TABLES)
             rows = 0
             for schema, table in tables:
@@ -167,15 +148,21 @@ class _GlobalsDrill:
         self._globals.update(data)
 
     def finish(self) -> Found:
-        try:
-            roles = self._globals.apply_roles(self._control)
-        except QueryFailed as error:
-            if not str(error.details.get("sqlstate")).startswith("42"):  # a syntax error, or a name that there is not
-                raise
-            raise ContentInvalid(error.problem, "Take another backup.") from error
-        return Found(f"It was restored: {len(roles)} roles beside the server's own.")
+        for statement in self._globals.statements():
+            if statement.startswith("\\"):  # for psql
+                continue
+            try:
+                execute(self._control, statement)
+            except QueryFailed as error:
+                fault = Fault(str(error.details.get("sqlstate")), statement)
+                if not _is_expected(fault):
+                    raise fault.verdict(error.problem) from error
+        [(roles,)] = query(self._control, _ROLES)
+        return Found(f"It was restored: {roles} roles beside the server's own.")
 
 
-def _speaks_english(connection: psycopg2.extensions.connection) -> bool:
-    [(locale,)] = query(connection, "SHOW lc_messages")
-    return _SPEAKS_ENGLISH.fullmatch(locale) is not None
+def _is_expected(fault: Fault) -> bool:
+    """Whether globals fail so on every new server: it has a superuser, and not the folders of the tablespaces."""
+    if fault.statement.startswith("CREATE ROLE "):
+        return fault.sqlstate == _DUPLICATE_OBJECT
+    return OF_TABLESPACE.fullmatch(fault.statement) is not None and fault.sqlstate != _SYNTAX_ERROR

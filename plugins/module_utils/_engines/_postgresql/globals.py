@@ -38,7 +38,7 @@ _GRANTOR = re.compile(rf"SET SESSION AUTHORIZATION ({NAME})")
 _EVERYBODY = "PUBLIC"
 _NO_GRANTOR = "RESET SESSION AUTHORIZATION"
 _PARAMETERS_SINCE = 150000  # the version of the server that has privileges on parameters
-_TABLESPACE = re.compile(rf"(?:CREATE|ALTER|COMMENT ON|(?:GRANT|REVOKE) .* ON) TABLESPACE ({NAME}) .*", re.DOTALL)
+OF_TABLESPACE = re.compile(rf"(?:CREATE|ALTER|COMMENT ON|(?:GRANT|REVOKE) .* ON) TABLESPACE ({NAME}) .*", re.DOTALL)
 
 
 class Globals:
@@ -52,6 +52,11 @@ class Globals:
     def update(self, data: bytes | memoryview) -> None:
         """Take in the next bytes."""
         self._statements.update(data)
+
+    def statements(self) -> list[str]:
+        """Return all statements."""
+        self._statements.finish()
+        return self._found
 
     def apply_roles(self, connection: psycopg2.extensions.connection) -> list[str]:
         """Make the roles that are missing, and return their names.
@@ -129,9 +134,9 @@ class Globals:
     def apply_tablespaces(self, connection: psycopg2.extensions.connection, made: list[str]) -> None:
         """Make the tablespaces that are missing, and note in ``made`` which. The roles that they belong to come first."""
         there = tablespace_names(connection)
-        for statement in self._missing(_TABLESPACE, there):
+        for statement in self._missing(OF_TABLESPACE, there):
             execute(connection, statement)
-            match = _TABLESPACE.fullmatch(statement)
+            match = OF_TABLESPACE.fullmatch(statement)
             if statement.startswith("CREATE") and match is not None:
                 made.append(unquote_identifier(match[1]))
 

@@ -17,6 +17,7 @@ import dataclasses
 import os
 import re
 import secrets
+import tempfile
 import typing as t
 from dataclasses import dataclass
 
@@ -35,10 +36,15 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines._postgr
     secret_file,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.content import take_out_restriction
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.faults import Fault, reported_in
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.globals import Globals
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.inside import role_names
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.pooler import check_pooling
-from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.programs import Program, choose_program
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.programs import (
+    Program,
+    choose_program,
+    tells_of_the_dump,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.properties import Properties
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.protections import protect_session
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.sql import (
@@ -50,6 +56,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     BackupError,
     ContentInvalid,
     ExtensionUnavailable,
+    Inconclusive,
     Locked,
     ProgramFailed,
     ProgramMissing,
@@ -88,7 +95,7 @@ class Filling:
     """How a database is filled, and where.
 
     ``make_roles`` makes the roles that owners and grants need, which is for a server that is thrown away. ``becomes`` is the name
-    that the database gets in the end, None where it gets none.
+    that the database gets in the end, None where it gets none. With ``verbose`` psql reports the codes of errors.
     """
 
     login: Login
@@ -97,6 +104,7 @@ class Filling:
     bin_directory: str | None = None
     make_roles: bool = False
     becomes: str | None = None
+    verbose: bool = False
 
 
 @contextlib.contextmanager
@@ -136,6 +144,7 @@ class NewDatabase:
         self._globals = Globals()
         self._statements = Statements(self._look_at) if manifest.format == "plain" else None
         self._leads_out: str | None = None
+        self._said = ""
         self._made = False
         self._extensions: set[str] = set()
         self._entries_later: str | None = None
@@ -165,7 +174,7 @@ class NewDatabase:
         entries = self._entries_beside()
         self._make()
         if self._manifest.format == "plain":
-            self._run_psql()
+            self._run_psql(self._file)
         else:
             self._run_pg_restore(self.name, entries)
 
@@ -178,6 +187,37 @@ class NewDatabase:
                     execute(connection, "ANALYZE")
         except BackupError as error:
             self.warnings.append(f"Not all tables of the database were analyzed: {error.problem} Run ANALYZE in it.")
+
+    def fault(self, failure: ProgramFailed) -> Fault | None:
+        """Return the server's error over which a program failed, None where the program itself could not read the dump.
+
+        pg_restore reports no codes, so psql restores an archive once more, as SQL.
+        """
+        if self._manifest.format == "plain":
+            return self._reported_in(self._file, failure)
+        with store_errors("Making a file for the backup as SQL"), tempfile.TemporaryFile() as script:
+            output = f"--file=/dev/fd/{script.fileno()}"
+            arguments = ("--format=custom", *self._owner_arguments(), output, f"/dev/fd/{self._file}")
+            program = self._program("pg_restore").path
+            try:
+                run(self._runner, Command((program, *arguments), descriptors=(self._file, script.fileno())))
+            except ProgramFailed as error:
+                if tells_of_the_dump(error, "custom"):
+                    return None
+                raise
+            remains.remove(self._control, self._filling.login, self.name)
+            self._create()
+            self._said = ""
+            with contextlib.suppress(ProgramFailed):
+                self._run_psql(script.fileno())
+            return self._reported_in(script.fileno(), failure)
+
+    def _reported_in(self, script: int, failure: ProgramFailed) -> Fault:
+        """Return the error that psql has just reported."""
+        fault = reported_in(self._said, script)
+        if fault is not None:
+            return fault
+        raise Inconclusive(f"{failure.problem} Which error of the server's that is could not be determined.", "Run it again.")
 
     def settle(self) -> None:
         """Do what can't be done when it gets its name, and wait until nobody is connected to it: only then it can get one."""
@@ -339,10 +379,13 @@ class NewDatabase:
             )
 
     def _make(self) -> None:
-        name = quote_identifier(self.name)
         if not databases.lock(self._control, self.name) or databases.exists(self._control, self.name):
             raise Locked(f"There is a database {self.name} already.", "Run it again.")
         self._made = True
+        self._create()
+
+    def _create(self) -> None:
+        name = quote_identifier(self.name)
         create = self.properties.create_as(self.name) or f"CREATE DATABASE {name} TEMPLATE template0"
         execute(self._control, f"{create} {_CLOSED}")
         databases.mark(self._control, self.name)
@@ -376,23 +419,25 @@ class NewDatabase:
                 descriptors=chosen,
             )
 
-    def _run_psql(self) -> None:
+    def _run_psql(self, file: int) -> None:
         """Run psql in its restricted mode: of a dump, it obeys nothing that would lead out of the database."""
         role = self._filling.login.session_role
         with store_errors("Preparing the dump"):
-            take_out_restriction(self._file)
+            take_out_restriction(file)
         try:
             self._run(
                 self._program("psql").path,
                 "--no-psqlrc",
                 "--quiet",
                 "--set=ON_ERROR_STOP=1",
+                *(["--set=VERBOSITY=verbose"] if self._filling.verbose else []),
                 "--output=/dev/null",
                 "--no-password",
                 f"--dbname={self._conninfo(self.name)}",
                 f"--command=\\restrict {secrets.token_hex()}",
                 *([] if role is None else [f"--command=SET ROLE {quote_identifier(role)}"]),
-                f"--file=/dev/fd/{self._file}",
+                f"--file=/dev/fd/{file}",
+                file=file,
             )
         except ProgramFailed as error:
             if _REFUSED_COMMAND.search(error.problem):
@@ -409,14 +454,19 @@ class NewDatabase:
                 "where one is.",
             ) from error
 
-    def _run(self, *arguments: str, descriptors: t.Sequence[int] = ()) -> None:
-        os.lseek(self._file, 0, os.SEEK_SET)
+    def _run(self, *arguments: str, descriptors: t.Sequence[int] = (), file: int | None = None) -> None:
+        file = self._file if file is None else file
+        os.lseek(file, 0, os.SEEK_SET)
         with self._password() as (environment, passwords):
             try:
-                descriptors = (self._file, *descriptors, *passwords)
-                run(self._runner, Command(arguments, environment=environment, descriptors=descriptors, tellable=_without_sql))
+                descriptors = (file, *descriptors, *passwords)
+                run(self._runner, Command(arguments, environment=environment, descriptors=descriptors, tellable=self._tellable))
             except ProgramFailed as error:
                 raise ProgramFailed(error.problem, _remedy(error.problem), **error.details) from error
+
+    def _tellable(self, words: str) -> str:
+        self._said = words
+        return "\n".join([*_TELLABLE.findall(words), *_PLACE.findall(words)])
 
     def _program(self, name: str) -> Program:
         version = str(self._control.info.parameter_status("server_version")).split()[0]
@@ -440,10 +490,6 @@ class NewDatabase:
                 yield {}, ()
             else:
                 yield {"PGPASSFILE": f"/dev/fd/{password}", "PGPASSWORD": ""}, (password,)
-
-
-def _without_sql(words: str) -> str:
-    return "\n".join([*_TELLABLE.findall(words), *_PLACE.findall(words)])
 
 
 def _remedy(words: str) -> str:
