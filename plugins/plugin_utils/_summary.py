@@ -189,7 +189,8 @@ def size_in_words(size: int) -> str:
 
 
 def _title(record: Values) -> str:
-    return " ".join(str(record.get("database") or record.get("kind")).split()) or "?"
+    name = " ".join(str(record.get("database") or record.get("kind")).split()) or "?"
+    return f"{name} (partial)" if record.get("partial") else name
 
 
 def _number(value: t.Any) -> str:

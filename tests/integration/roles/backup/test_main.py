@@ -220,6 +220,27 @@ def test_single_databases_have_settings_of_their_own(tmp_path: Path, notes: Path
     assert recap(play(tmp_path, variables))["changed"] == 0
 
 
+def test_a_run_that_fails_in_part_prunes_no_whole_backups_in_favour_of_partial_ones(tmp_path: Path, site: Site) -> None:
+    server = site.server
+    options = {"login_unix_socket": str(server.socket_directory), "login_port": server.port, "login_user": server.user}
+    options |= {"bin_directory": str(server.bin_directory), "databases": [site.database, "no such"], "skip_unchanged": False}
+    variables = {
+        "backup_directory": str(site.directory),
+        "backup_interval": "0s",
+        "backup_retention": {"keep_last": 1},
+        "backup_sources": [options],
+    }
+    rules = {"backup_retention": {}}
+    for _number in range(2):
+        assert "no such" in play(tmp_path, {**variables, **rules}).stdout
+    assert len(payloads(site.directory)) == 2
+    for _number in range(2):
+        partial = {**options, "extra_args": ["--exclude-table-data=t"]}
+        play(tmp_path, {**variables, "backup_sources": [partial]})
+    manifests = [json.loads(path.read_text()) for path in site.directory.glob("*.manifest.json")]
+    assert sorted(manifest["partial"] for manifest in manifests) == [False, False, True]
+
+
 def test_settings_of_a_single_database_are_validated(tmp_path: Path, notes: Path) -> None:
     for settings in ({"retention": {"keep_lst": 1}}, {"format": "tar"}, {"compresion": "none"}):
         sources = [source(notes, per_database={str(notes): settings})]

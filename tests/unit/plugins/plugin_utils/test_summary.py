@@ -60,6 +60,11 @@ def test_the_verdicts_have_the_source_and_words_of_several_lines_are_shown_in_on
     ]
 
 
+def test_a_partial_backup_is_called_so() -> None:
+    assert "app (partial)  " in lines_of(VERIFIED, {"db1": verified(partial=True)})[1]
+    assert "app (partial)  " in lines_of(BACKED_UP, {"db1": backed_up({"partial": True})})[1]
+
+
 def test_long_words_are_cut() -> None:
     [*_others, note] = lines_of(VERIFIED, {"db1": verified(verdict="failed", detail="x" * 1000)})
     assert len(note) < 200 and note.endswith("…")
