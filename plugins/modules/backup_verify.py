@@ -64,11 +64,15 @@ options:
         where it is from, so its origin and its instance are V(unknown). It never stands for a backup that
         M(lastgood.database.db_backup) made, and counts apart in retention.
       - V(restore) restores it, and counts the tables and rows that came back. A backup of PostgreSQL goes to a server that is
-        started for this from the host's own programs, and removed whatever happens. It lives in a folder of mode C(0700) in
-        E(TMPDIR), listens on no network, and lets nobody else in. Where the module runs as root, the server runs as C(nobody), by
-        C(setpriv). Code in the backup, such as functions that are called by an index or a generated column, runs as that user
-        and not as yours, and event triggers are off from PostgreSQL 17 on. Roles that owners and grants need are made there, so
-        that the globals are not needed. An SQLite database is checked as with V(structure), and its rows are counted.
+        started for it alone from the host's own programs, and removed whatever happens. Whoever restores a dump runs its code, so
+        that server runs in a sandbox, without the host's files, processes and network. Its folder of mode C(0700) is in
+        E(TMPDIR). Where the module runs as root, the server has a user id that owns nothing. Otherwise the user has to have the
+        right to make user namespaces. Where the host has no sandbox, nothing is restored, and the backup is V(inconclusive).
+        Event triggers are off from PostgreSQL 17 on. Roles that owners and grants need are made there, so that the globals are
+        not needed. An SQLite database is checked as with V(structure), and its rows are counted.
+      - Globals are executed in full, with V(restore), but for tablespaces, whose directories are the host's.
+      - What the server lacks, such as an extension, a tablespace or a setting, makes a backup V(inconclusive), by the SQLSTATE
+        and the statement that failed. An archive that fails is restored a second time to find that out.
       - For V(restore) there has to be room in E(TMPDIR) for the unpacked backup and for the database. It takes as long as a
         restore.
       - With an option that says where a server is, such as O(login_host) or O(login_unix_socket), V(restore) uses that server
@@ -81,7 +85,7 @@ options:
 requirements:
   - pg_restore of the major version of the dump or newer, for O(level=structure) of PostgreSQL's archives
   - PostgreSQL's server programs of the major version of the dump or newer, for O(level=restore) without a server of yours
-  - setpriv of util-linux, for O(level=restore) without a server of yours as root
+  - util-linux, as another user than root 2.36 or newer, for O(level=restore) without a server of yours
 seealso:
   - module: lastgood.database.backup_facts
   - module: lastgood.database.db_backup
@@ -179,7 +183,7 @@ verified:
       description: How many rows these tables have together. Null where RV(verified[].tables) is.
       type: int
     seconds:
-      description: How long the look took. With V(restore), the first one includes the start of the server.
+      description: How long the look took. With V(restore), that includes the start of the server.
       type: float
     state:
       description: What the backup is by now, V(good), V(unverified), V(suspect) or V(corrupt).
