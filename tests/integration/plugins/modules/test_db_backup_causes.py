@@ -13,6 +13,8 @@ import signal
 import time
 from pathlib import Path
 
+import psycopg2
+
 from ansible_collections.lastgood.database.tests.support.impostor import Impostor
 from ansible_collections.lastgood.database.tests.support.observe import wait_until
 from ansible_collections.lastgood.database.tests.support.postgresql import Site, every_version
@@ -100,3 +102,20 @@ def test_a_server_that_hangs_does_not_keep_a_run_from_stopping(site: Site) -> No
             outcome = process.wait()
         assert time.monotonic() - began < 3
         assert outcome.error_code == "interrupted"
+
+
+def test_a_dump_that_waits_for_a_lock_ends_when_the_run_is_stopped(site: Site) -> None:
+    connection = psycopg2.connect(
+        host=str(site.server.socket_directory), port=site.server.port, user="postgres", dbname=site.database
+    )
+    with contextlib.closing(connection), connection.cursor() as cursor:
+        cursor.execute("lock table t in access exclusive mode")
+        with site.backing_up() as process:
+            waiting = "select count(*) from pg_locks where not granted and mode = 'AccessShareLock'"
+            wait_until(lambda: site.sql(waiting) != "0" or process.ended)
+            began = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            outcome = process.wait()
+        assert time.monotonic() - began < 3
+        assert outcome.error_code == "interrupted"
+        wait_until(lambda: site.sql(waiting) == "0")
