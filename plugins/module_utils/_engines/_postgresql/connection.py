@@ -47,6 +47,7 @@ _CONNECT_SECONDS = 15
 _ANSWER_SECONDS = 60.0
 _STOP_SECONDS = 0.2  # how soon a run that waits notices that it is stopped
 _APPLICATION = "lastgood.database"
+_SERVERS_OWN = "SELECT pg_catalog.set_config('search_path', 'pg_catalog', true)"
 _INVALID_AUTHORIZATION = "28"  # the class of SQLSTATEs
 
 
@@ -285,16 +286,20 @@ def query(connection: psycopg2.extensions.connection, sql: str, *values: t.Any) 
 
 @contextlib.contextmanager
 def _transaction(connection: psycopg2.extensions.connection) -> t.Iterator[None]:
-    """Where the connection is read-only, end the transaction that a query begins, and with it the role that it had."""
+    """Where the connection is read-only, end the transaction that a query begins, and with it its settings.
+
+    A database's owner chooses its search_path: no function of theirs may hide the server's.
+    """
     if not connection.readonly:
         yield
         return
     import psycopg2
 
     try:
-        role = getattr(connection, "session_role", None)
-        if role is not None:
-            with connection.cursor() as cursor:
+        with connection.cursor() as cursor:
+            cursor.execute(_SERVERS_OWN)
+            role = getattr(connection, "session_role", None)
+            if role is not None:
                 cursor.execute("SELECT pg_catalog.set_config('role', %s, true)", (role,))
         yield
     finally:

@@ -119,3 +119,14 @@ def test_a_dump_that_waits_for_a_lock_ends_when_the_run_is_stopped(site: Site) -
         assert time.monotonic() - began < 3
         assert outcome.error_code == "interrupted"
         wait_until(lambda: site.sql(waiting) == "0")
+
+
+def test_no_function_of_a_tenants_takes_the_place_of_the_servers(site: Site) -> None:
+    site.sql(
+        "create schema evil;"
+        "create function evil.has_table_privilege(text, text) returns bool language plpgsql as"
+        " $$ begin raise exception 'evil ran'; end $$;"
+        "create function evil.pg_backend_pid() returns int language plpgsql as $$ begin raise exception 'evil ran'; end $$;"
+        f"alter database {site.database} set search_path = evil, pg_catalog"
+    )
+    assert site.back_up(login_db=site.database, include_globals=True).outcomes == ["created", "created"]

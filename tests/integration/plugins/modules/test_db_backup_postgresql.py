@@ -943,7 +943,7 @@ def test_names_are_data_and_nothing_else(server: Server, tmp_path: Path) -> None
         outcome = run_module("db_backup", databases=[*HOSTILE_NAMES, REFUSED_NAME], **options)
         assert outcome.error_code == "name_refused"
         records = {record["database"]: record for record in outcome.backups}
-        assert records.pop(REFUSED_NAME)["outcome"] == "failed"
+        assert records.pop("new\\x0aline")["outcome"] == "failed"
         assert {name: record["outcome"] for name, record in records.items()} == dict.fromkeys(HOSTILE_NAMES, "created")
         assert [path.name for path in tmp_path.rglob("*") if path.is_file() and path.parent != directory] == []
         assert {record["database"] for record in facts_of(directory)["files"]} == set(HOSTILE_NAMES)
