@@ -48,14 +48,31 @@ def as_owner(owner: os.stat_result, folder: str, work: t.Callable[[], Answer]) -
 
 
 def _work_as(owner: os.stat_result, folder: str, work: t.Callable[[], Answer]) -> Answer:
-    _take_ids(owner)
-    closed = _first_closed(folder)
-    if closed is not None:
-        _take_root_s_ids()
-        _bring_into_reach(folder, closed)
+    with _own_rights():
         _take_ids(owner)
-    _drop_capabilities()
-    return work()
+        closed = _first_closed(folder)
+        if closed is not None:
+            _take_root_s_ids()
+            _bring_into_reach(folder, closed)
+            _take_ids(owner)
+        _drop_capabilities()
+        return work()
+
+
+@contextlib.contextmanager
+def _own_rights() -> t.Iterator[None]:
+    """Take back in the end what this thread may do.
+
+    It may outlive its work by a moment, and the groups of the process are set in every thread of it: if one may not do that,
+    the C library ends the process.
+    """
+    header, capabilities = _capabilities()
+    _c_library().capget(header, capabilities)
+    try:
+        yield
+    finally:
+        _take_root_s_ids()
+        _c_library().capset(header, capabilities)
 
 
 @contextlib.contextmanager
@@ -108,15 +125,25 @@ def _take_root_s_ids() -> None:
 
 
 def _drop_capabilities() -> None:
-    """Give up every capability of this thread, for its lifetime."""
+    """Use no capability in this thread. The permitted ones stay, so that they can be taken back."""
     import ctypes
 
-    header, none = (ctypes.c_uint32 * 2)(_CAPABILITIES_VERSION_3, 0), (ctypes.c_uint32 * 6)()
-    if _c_library().capset(header, none) != 0:
+    header, capabilities = _capabilities()
+    _c_library().capget(header, capabilities)
+    for word in (0, 3):  # effective, permitted and inheritable, of the lower and the upper 32
+        capabilities[word] = 0
+    if _c_library().capset(header, capabilities) != 0:
         raise NotOwner(
             f"Root may not give up its capabilities here: {os.strerror(ctypes.get_errno())}.",
             "Run as the database's owner (become_user).",
         )
+
+
+def _capabilities() -> tuple[t.Any, t.Any]:
+    """Return a header and room for the capabilities of this thread. https://man7.org/linux/man-pages/man2/capget.2.html"""
+    import ctypes
+
+    return (ctypes.c_uint32 * 2)(_CAPABILITIES_VERSION_3, 0), (ctypes.c_uint32 * 6)()
 
 
 def _first_closed(folder: str) -> str | None:
