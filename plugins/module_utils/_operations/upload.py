@@ -496,7 +496,11 @@ class _Sending:
         if store.taken(self._name):
             raise _conflict(store.path(self._name))
         store.publish(self._partial, self._name, self._backup.size_bytes)
-        store.check_size(sidecar, len(there))  # after the payload has its name, something may still have taken it
+        if store.read(sidecar, LARGEST_MANIFEST + 1) != there:  # which something may have collected meanwhile
+            raise ReadBackDiffers(
+                f"{store.path(sidecar)} is missing or differs, after {self._name} was sent.",
+                "See what moves, collects or deletes files on the server, and run again.",
+            )
 
 
 class _Window:
