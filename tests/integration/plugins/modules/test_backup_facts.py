@@ -48,8 +48,28 @@ RECORD = {
     "age_seconds",
     "payload_sha256",
     "verification",
+    "manifest",
+    "created_at_epoch",
+    "modified_at_epoch",
+    "confirmed_at_epoch",
+    "problem",
+    "partial",
+    "partial_arguments",
 }
-GROUP = {"origin", "engine", "instance", "source", "kind", "database", "count", "newest_good", "age_seconds", "bytes"}
+GROUP = {
+    "partial",
+    "partial_arguments",
+    "origin",
+    "engine",
+    "instance",
+    "source",
+    "kind",
+    "database",
+    "count",
+    "newest_good",
+    "age_seconds",
+    "bytes",
+}
 
 
 def facts_of(directory: Path, **options: Any) -> dict[str, Any]:
