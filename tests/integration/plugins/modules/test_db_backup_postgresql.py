@@ -19,6 +19,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
+from ansible_collections.lastgood.database.plugins.module_utils._text import unescaped
 from ansible_collections.lastgood.database.tests.support.impostor import HALF, HOLD, Impostor
 from ansible_collections.lastgood.database.tests.support.interpreters import UNPRIVILEGED
 from ansible_collections.lastgood.database.tests.support.modules import Host, ModuleProcess, collections_path, run_module
@@ -942,16 +943,17 @@ def test_names_are_data_and_nothing_else(server: Server, tmp_path: Path) -> None
 
         outcome = run_module("db_backup", databases=[*HOSTILE_NAMES, REFUSED_NAME], **options)
         assert outcome.error_code == "name_refused"
-        records = {record["database"]: record for record in outcome.backups}
-        assert records.pop("new\\x0aline")["outcome"] == "failed"
+        records = {unescaped(record["database"]): record for record in outcome.backups}
+        assert records.pop(REFUSED_NAME)["outcome"] == "failed"
         assert {name: record["outcome"] for name, record in records.items()} == dict.fromkeys(HOSTILE_NAMES, "created")
         assert [path.name for path in tmp_path.rglob("*") if path.is_file() and path.parent != directory] == []
-        assert {record["database"] for record in facts_of(directory)["files"]} == set(HOSTILE_NAMES)
+        paths = {unescaped(record["database"]): Path(record["path"]) for record in facts_of(directory)["files"]}
+        assert set(paths) == set(HOSTILE_NAMES)
         assert_whole(directory)
 
         fresh = stack.enter_context(database_on(server, sql=""))
         for number, name in enumerate(HOSTILE_NAMES):
-            path = Path(records[name]["path"])
+            path = paths[name]
             assert path.parent == directory
             assert manifest(path)["database"] == name
             restore(server, path, into=fresh)
