@@ -27,6 +27,7 @@ import secrets
 import shutil
 import stat
 import tempfile
+import threading
 import typing as t
 from dataclasses import dataclass
 
@@ -38,7 +39,13 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     store_errors,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._locks import try_lock
-from ansible_collections.lastgood.database.plugins.module_utils._process import Command, Runner, run, temporary_directory
+from ansible_collections.lastgood.database.plugins.module_utils._process import (
+    Command,
+    Runner,
+    RunningProgram,
+    run,
+    temporary_directory,
+)
 
 FILES = "/drill"  # what the writable folder is called inside
 
@@ -49,6 +56,9 @@ _PROGRAMS = ("env", "mkfifo", "mount", "pivot_root", "prlimit", "setpriv", "sh",
 _PROBE_SECONDS = 60.0
 _MOST_PROCESSES = 500
 _LOG_BYTES = 4000
+_LARGEST_RESERVE = 1024**3
+_SHARE_IN_RESERVE = 20  # a twentieth of the file system
+_WATCH_SECONDS = 0.2
 _LONGEST_FOLDER = 107 - len("/.s.PGSQL.5432")  # bytes: the path of a socket in it has to fit, see unix(7)
 _ENTRIES_AT_ONCE = 1000
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -235,6 +245,36 @@ class Room:
         """
         with store_errors(f"Linking {name} in {self.folder}"):
             os.link(os.path.join(self.files, name), os.path.join(self.folder, name), follow_symlinks=False)
+
+    @contextlib.contextmanager
+    def watched(self, running: RunningProgram) -> t.Iterator[None]:
+        """End a program that leaves too little of the file system to others. Raises NoSpace then."""
+        size = os.statvfs(self.folder)
+        reserve = min(_LARGEST_RESERVE, size.f_blocks * size.f_frsize // _SHARE_IN_RESERVE)
+        done, full = threading.Event(), threading.Event()
+
+        def watch() -> None:
+            while not done.wait(_WATCH_SECONDS):
+                space = os.statvfs(self.folder)
+                if space.f_bavail * space.f_frsize < reserve:
+                    full.set()
+                    running.kill()
+                    return
+
+        thread = threading.Thread(target=watch, name="space", daemon=True)
+        thread.start()
+        try:
+            yield
+        except BackupError as error:
+            if not full.is_set():
+                raise
+            raise NoSpace(
+                f"No space left: the drill was ended when {os.path.dirname(self.folder)} had less than {reserve} bytes free.",
+                "Make room there, or set TMPDIR for the task to a directory with more.",
+            ) from error
+        finally:
+            done.set()
+            thread.join()
 
     def said(self) -> str:
         """Return the end of what the program that is logged has said."""

@@ -86,8 +86,9 @@ class ThrowawayServers:
             with RunningProgram(self._runner, _server_command(room, installation)) as running:
                 try:
                     login = Login(unix_socket=room.folder, port=_PORT, user=_USER, password=secrets.token_hex())
-                    _wait_until_it_answers(self._runner, room, login, running)
-                    yield login
+                    with room.watched(running):
+                        _wait_until_it_answers(self._runner, room, login, running)
+                        yield login
                 finally:
                     running.kill()
 

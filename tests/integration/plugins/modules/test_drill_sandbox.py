@@ -22,7 +22,7 @@ import pytest
 from ansible_collections.lastgood.database.tests.support.interpreters import UNPRIVILEGED
 from ansible_collections.lastgood.database.tests.support.modules import OURSELVES, Host, Outcome, run_module, running_module
 from ansible_collections.lastgood.database.tests.support.observe import payload, runs, wait_until
-from ansible_collections.lastgood.database.tests.support.places import AS_ROOT
+from ansible_collections.lastgood.database.tests.support.places import AS_ROOT, common_disk, only_root
 from ansible_collections.lastgood.database.tests.support.postgresql import Site, database_on, every_version
 from tools.throwaway_postgresql import Server
 
@@ -213,6 +213,17 @@ def test_the_code_gets_no_more_processes_than_a_few(site: Site, directory: Path,
     site.sql(code(script))
     back_up(site, directory, host)
     assert "ALL" not in drill(site, directory, host).result["verified"][0]["detail"]
+
+
+@only_root
+def test_the_code_does_not_fill_the_disk(site: Site, directory: Path) -> None:
+    site.sql(code("while dd if=/dev/zero bs=1M count=1 >>filler 2>/dev/null; do sleep 0.05; done"))
+    back_up(site, directory, OURSELVES)
+    with common_disk("200m") as disk:
+        done = drill(site, directory, Host(environment={"TMPDIR": str(disk)}))
+        assert not list(disk.iterdir())
+    assert verdicts(done) == ["inconclusive"]
+    assert "No space left: the drill was ended" in done.result["verified"][0]["detail"]
 
 
 def test_a_drill_that_is_killed_takes_its_server_with_it_and_the_next_removes_its_folder(
