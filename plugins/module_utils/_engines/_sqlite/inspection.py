@@ -50,6 +50,8 @@ _VIRTUAL = re.compile("CREATE VIRTUAL ", re.IGNORECASE)
 _BREAKS_RULE = re.compile(r"(?:NULL|NUMERIC|TEXT|non-[A-Z]+) value in |CHECK constraint failed in ")
 # A definition that this SQLite can't parse. The other two come of damaged pages.
 _UNKNOWN_SCHEMA = re.compile(r"malformed database schema \(.*\) - (?!invalid rootpage|orphan index)", re.DOTALL)
+_UNREAD = re.compile(r"unable to get the page\. error code=(\d+)|failed to get page ")
+_CORRUPT = 11  # https://www.sqlite.org/rescode.html
 # Findings that come of a table that was left out, since its definition can't be parsed.
 _OF_UNKNOWN = re.compile(r"^\*\*\* in database main \*\*\*$|never used$|max rootpage .* disagrees")
 # What an application brings to SQLite, or another version of it has, and this one does not.
@@ -75,6 +77,9 @@ class _Findings:
 
     def judge(self) -> str:
         """Return a remark on a database without damage. Raises ContentInvalid, or Inconclusive for what is unknown."""
+        unread = [line for line in self.damage if _is_unread(line)]
+        if unread:
+            raise StoreFailed(f"SQLite can't read the copy that it checks: {unread[0]}.", "See that the disk works and has room.")
         lacking = [line for line in self.damage if _LACKS.search(line)]
         if lacking:
             raise _lacking(lacking[0])
@@ -233,6 +238,12 @@ def _too_much(what: str) -> Inconclusive:
         "Restore it beside and run PRAGMA integrity_check as a user without rights and with limits of its own (systemd-run -p "
         "MemoryMax= -p RuntimeMaxSec=): a database can be made to use up a host.",
     )
+
+
+def _is_unread(finding: str) -> bool:
+    """Whether a finding is not about a page, but about an error on the way to it: of the disk, or for want of memory."""
+    match = _UNREAD.search(finding)
+    return match is not None and int(match[1] or 0) & 0xFF != _CORRUPT
 
 
 def _quote(name: str) -> str:

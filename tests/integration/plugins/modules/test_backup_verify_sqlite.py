@@ -17,9 +17,15 @@ import pytest
 
 from ansible_collections.lastgood.database.plugins.module_utils._engines._sqlite import inspection
 from ansible_collections.lastgood.database.plugins.module_utils._engines._sqlite.examination import SqliteExamination
-from ansible_collections.lastgood.database.plugins.module_utils._errors import Inconclusive, Interrupted
+from ansible_collections.lastgood.database.plugins.module_utils._errors import (
+    ContentInvalid,
+    Inconclusive,
+    Interrupted,
+    StoreFailed,
+)
 from ansible_collections.lastgood.database.tests.support.modules import OURSELVES, Host, Outcome, run_module, running_module
 from ansible_collections.lastgood.database.tests.support.observe import wait_until
+from ansible_collections.lastgood.database.tests.support.processes import death_of
 
 
 class Source(NamedTuple):
@@ -143,6 +149,21 @@ def test_trouble_with_our_own_copy_is_not_damage(said: str) -> None:
     assert getattr(error, "code", None) == "store_failed"  # which backup_verify takes for inconclusive
 
 
+@pytest.mark.parametrize(
+    "finding, error",
+    [
+        ("Page 3: unable to get the page. error code=8458", StoreFailed),  # an I/O error, with its kind in the upper bits
+        ("Tree 2 page 3: unable to get the page. error code=7", StoreFailed),
+        ("failed to get page 7", StoreFailed),
+        ("Page 3: unable to get the page. error code=11", ContentInvalid),
+        ("Page 3: btreeInitPage() returns error code 11", ContentInvalid),
+    ],
+)
+def test_a_page_that_can_not_be_read_is_not_a_page_that_is_damaged(finding: str, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        inspection._Findings(["*** in database main ***", finding], []).judge()
+
+
 # --- Rows that their tables do not allow ----------------------------------------------------------
 
 BROKEN_ROWS = {
@@ -224,10 +245,13 @@ def examine(source: Source, is_stopped: Callable[[], bool] = lambda: False) -> N
 def test_a_check_that_takes_too_long_is_given_up(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
     bomb(source, SLOW)
     monkeypatch.setattr(inspection, "LEAST_SECONDS", 0.2)
-    monkeypatch.setattr(inspection, "HEAP_BYTES", 1 << 30)
     monkeypatch.setattr(inspection, "_limit", lambda connection: None)
-    with pytest.raises(Inconclusive, match="takes more than the 0 seconds"):
-        examine(source)
+
+    def give_up() -> None:
+        with pytest.raises(Inconclusive, match="takes more than the 0 seconds"):
+            examine(source)
+
+    assert death_of(give_up) == 0  # in a process of its own, with which the thread that is left behind ends
 
 
 def test_a_check_ends_with_the_run(source: Source) -> None:
