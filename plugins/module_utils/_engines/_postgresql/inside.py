@@ -22,7 +22,10 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines._postgr
     execute,
     query,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.protections import protect_session
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.protections import (
+    protect_session,
+    set_encoding,
+)
 
 if t.TYPE_CHECKING:
     import psycopg2.extensions
@@ -62,7 +65,7 @@ def inside(login: Login, database: str, encoding: str) -> t.Iterator[t.Callable[
         protect_session(connection)
         # A database in SQL_ASCII takes any bytes as they come.
         any_bytes = encoding == "SQL_ASCII"
-        connection.set_client_encoding(_SINGLE_BYTES if any_bytes else encoding)
+        set_encoding(connection, _SINGLE_BYTES if any_bytes else encoding)
 
         def say(statement: str) -> None:
             raw = statement.encode("utf-8", "surrogateescape").decode("latin-1")

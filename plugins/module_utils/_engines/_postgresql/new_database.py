@@ -46,7 +46,10 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines._postgr
     tells_of_the_dump,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.properties import Properties
-from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.protections import protect_session
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.protections import (
+    protect_session,
+    set_encoding,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.sql import (
     Statements,
     codec_of,
@@ -112,7 +115,7 @@ def controlling(login: Login) -> t.Iterator[psycopg2.extensions.connection]:
     """Connect as the session that makes the new database, and waits for whoever fills it."""
     check_pooling(login)
     with connecting(login, readonly=False) as control:
-        control.set_client_encoding("UTF8")
+        set_encoding(control)
         protect_session(control)
         yield control
 

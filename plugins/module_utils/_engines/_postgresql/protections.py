@@ -61,6 +61,16 @@ def protect_session(connection: psycopg2.extensions.connection) -> None:
             _set(connection, name, value)
 
 
+def set_encoding(connection: psycopg2.extensions.connection, encoding: str = "UTF8") -> None:
+    """Choose the encoding of a session: the database's own, such as SQL_ASCII, could not take every name."""
+    import psycopg2
+
+    try:
+        connection.set_client_encoding(encoding)
+    except (psycopg2.Error, UnicodeError) as error:
+        raise QueryFailed(f"The server does not speak {encoding}: {str(error).strip()}", "See whether it runs.") from error
+
+
 def protected(login: Login, connection: psycopg2.extensions.connection) -> Login:
     """Return the login by which other sessions on the same server, and PostgreSQL's programs, are protected, too.
 

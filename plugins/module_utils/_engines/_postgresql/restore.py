@@ -32,7 +32,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines._postgr
     check_version,
     check_writable,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.protections import protected
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.protections import protected, set_encoding
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.swap import Names, Swap
 from ansible_collections.lastgood.database.plugins.module_utils._engines.base import Situation, Swapped
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
@@ -82,7 +82,7 @@ class PostgresqlRestoreEngine:
             )
         check_pooling(self._options.login)
         with connecting(self._options.login, is_stopped=self._runner.is_stopped) as connection:
-            connection.set_client_encoding("UTF8")  # or a name could not be sent to a database in SQL_ASCII
+            set_encoding(connection)  # or a name could not be sent to a database in SQL_ASCII
             check_writable(connection)
             check_version(connection, manifest)
             check_room(connection, manifest)

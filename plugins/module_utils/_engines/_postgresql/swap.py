@@ -25,6 +25,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines._postgr
     connecting,
     execute,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.protections import set_encoding
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.sql import quote_identifier
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.watch import Watch, watching
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
@@ -182,7 +183,7 @@ class Swap:
         while True:
             try:
                 with connecting(self.login) as connection:
-                    connection.set_client_encoding("UTF8")
+                    set_encoding(connection)
                     databases.end_session(connection, session)
                     return databases.find_oid(connection, self.names.target) == new
             except BackupError as error:

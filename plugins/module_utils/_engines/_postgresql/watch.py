@@ -14,6 +14,7 @@ import typing as t
 
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql import databases
 from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.connection import Login, connecting, query
+from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.protections import set_encoding
 from ansible_collections.lastgood.database.plugins.module_utils._errors import BackupError
 
 if t.TYPE_CHECKING:
@@ -48,7 +49,7 @@ def watching(control: psycopg2.extensions.connection, login: Login, database: st
         connection = None
         with contextlib.nullcontext() if terminate else contextlib.suppress(BackupError):
             connection = stack.enter_context(connecting(login))
-            connection.set_client_encoding("UTF8")
+            set_encoding(connection)
         yield Watch(connection, control.info.backend_pid, database, databases.find_oid(control, database), terminate)
 
 
