@@ -1,0 +1,55 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The parts of a sandbox that need no program: what it removes, which id it takes, what it mounts."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.lastgood.database.plugins.module_utils import _sandbox
+
+
+def test_a_folder_is_removed_however_deep_it_is_and_whatever_modes_are_in_it(tmp_path: Path) -> None:
+    top, other = tmp_path / "top", tmp_path / "other"
+    (top / "closed" / "inner").mkdir(parents=True)
+    other.mkdir()
+    (other / "file").touch()
+    (top / "link").symlink_to(other)
+    (top / "closed" / "inner" / "link").symlink_to(other)
+    (top / "closed" / "inner").chmod(0)
+    (top / "closed").chmod(0)
+    descriptor = os.open(top, os.O_RDONLY)
+    for _level in range(2000):
+        os.mkdir("deeper", dir_fd=descriptor)
+        below = os.open("deeper", os.O_RDONLY, dir_fd=descriptor)
+        os.close(descriptor)
+        descriptor = below
+    os.close(descriptor)
+    _sandbox._remove(str(top))
+    assert not top.exists()
+    assert (other / "file").exists()
+
+
+def test_the_id_of_a_drill_is_nobody_s() -> None:
+    number = _sandbox._free_id()
+    with pytest.raises(KeyError):
+        pwd.getpwuid(number)
+
+
+def test_a_path_below_one_that_is_mounted_is_not_mounted_again() -> None:
+    words = list(_sandbox._mounts(["/usr/share/zoneinfo", "/usr/lib/x", "/nonexistent"]))
+    paths = words[1::3]
+    assert len(paths) == len(set(paths))
+    assert "/usr/share" in paths and "/usr/share/zoneinfo" not in paths and "/nonexistent" not in paths
+
+
+def test_nothing_of_the_host_is_mounted_that_can_be_written() -> None:
+    words = list(_sandbox._mounts([]))
+    for how, _path, options in zip(words[::3], words[1::3], words[2::3], strict=True):
+        assert how in ("link", "device") or {"ro", "nosuid"} <= set(options.split(","))
