@@ -152,7 +152,7 @@ def decide(backups: t.Iterable[Stored], rules: Rules, now: datetime, meant: t.Co
             decision.passed_over += [Judged(backup, (reason,)) for backup in members]
         else:
             _decide_on_group(group, members, rules, now, decision)
-    suspects_touched = {group: _touched_at(members, latest) for group, members in suspects.items()}
+    suspects_touched = {group: _touched_at(members, latest, "suspect") for group, members in suspects.items()}
     newest = max((*touched.values(), *suspects_touched.values()), default=now)
     for group, members in suspects.items():
         is_decided = (meant is None or group in meant) and newest - suspects_touched[group] <= ABANDONED_AFTER
@@ -178,9 +178,14 @@ def _why_not_judged(backup: Stored, latest: datetime) -> str | None:
     return None
 
 
-def _touched_at(members: t.Iterable[Stored], latest: datetime) -> datetime:
-    """Return when a run last added to a group, or confirmed what is in it."""
-    return max(backup.confirmed_at if backup.confirmed_at <= latest else backup.created_at for backup in members)
+def _touched_at(members: list[Stored], latest: datetime, anchor: State = "good") -> datetime:
+    """Return when a run last added to a group, or confirmed what is in it.
+
+    Only the newest of the state that anchors the group, and what is newer, counts: what may be deleted decides on nothing.
+    """
+    newest = max((_age_order(one) for one in members if one.state == anchor), default=None)
+    staying = [one for one in members if newest is None or _age_order(one) >= newest]
+    return max(one.confirmed_at if one.confirmed_at <= latest else one.created_at for one in staying)
 
 
 def _decide_on_group(group: Group, members: list[Stored], rules: Rules, now: datetime, decision: Decision) -> None:

@@ -304,6 +304,14 @@ class TestWhatNoRuleIsAbout:
         decision = decide([stored(NOW), *backups], Rules(last=1), NOW)
         assert names(decision.deleted) == {backups[1].filename}
 
+    def test_a_confirmation_of_one_that_is_deleted_does_not_count(self) -> None:
+        """Else the next run would delete of another group what this one left."""
+        other = [stored(NOW - timedelta(days=day), APP._replace(database="other")) for day in (40, 41)]
+        mine = [stored(NOW - timedelta(days=30)), stored(NOW - timedelta(days=50), confirmed_at=NOW)]
+        decision = decide([*mine, *other], Rules(last=1), NOW)
+        left = [one for one in (*mine, *other) if one.filename not in names(decision.deleted)]
+        assert decide(left, Rules(last=1), NOW).deleted == []
+
     def test_where_nothing_is_newer_nothing_is_left_behind(self) -> None:
         backups = [stored(NOW - timedelta(days=day)) for day in (400, 401)]
         assert len(decide(backups, Rules(last=1), NOW).deleted) == 1
