@@ -47,6 +47,8 @@ RECORD = {
     "rows",
     "seconds",
     "state",
+    "partial",
+    "partial_arguments",
 }
 
 
@@ -316,7 +318,7 @@ def test_a_database_with_an_application_s_own_collation_is_not_called_suspect(tm
     assert "own" in done.warnings[0]
     restored = run_module("db_restore", database=str(source), if_exists="replace", **options)
     assert restored.changed
-    assert "could not check" in restored.warnings[0]
+    assert "was not checked" in restored.warnings[0]
     assert run_module("db_backup", databases=[str(source)], **options).outcomes == ["unchanged"]
 
 
