@@ -217,7 +217,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._ansible import 
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import SELECTION_SPEC, Params, selection_from
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.login import LOGIN_SPEC, given_login_from
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.stores import STORE_SPEC, store_from
-from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.examination import ExaminationOptions
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.examination import ExaminationOptions
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import LEVELS
 from ansible_collections.lastgood.database.plugins.module_utils._operations.verify import VerifyRequest, verify
 

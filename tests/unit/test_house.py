@@ -200,7 +200,7 @@ def test_order_is_let_be(name: str, source: str) -> None:
     [
         ("backup_facts", ["_archives", "_codecs", "_engines", "_stores._sftp"]),
         ("backup_prune", ["_archives", "_codecs", "_engines", "_stores._sftp"]),
-        ("db_backup", ["_archives", "_engines._postgresql.restore", "_engines._postgresql.examination", "_stores._sftp"]),
+        ("db_backup", ["_archives", "_engines.postgresql.restore", "_engines.postgresql.examination", "_stores._sftp"]),
     ],
 )
 def test_a_module_loads_only_what_it_needs_since_a_target_compiles_it_anew_each_time(module: str, rooms: list[str]) -> None:

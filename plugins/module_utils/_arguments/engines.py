@@ -16,9 +16,9 @@ from ansible_collections.lastgood.database.plugins.module_utils._arguments.commo
     useless_for_sqlite,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.login import login_from
-from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql import PostgresqlOptions
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.dump import PostgresqlOptions
 from ansible_collections.lastgood.database.plugins.module_utils._engines.registry import EngineOptions
-from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite import SqliteOptions
+from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.dump import SqliteOptions
 
 
 def engine_options_from(params: Params) -> EngineOptions:

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import Params, Spec
-from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.connection import Login
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.connection import Login
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
 
 LOGIN_SPEC: Spec = {

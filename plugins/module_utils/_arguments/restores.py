@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import Params, at_least, useless_for_sqlite
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.login import login_from
-from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.restore import PostgresqlRestoreOptions
-from ansible_collections.lastgood.database.plugins.module_utils._engines._sqlite.restore import SqliteRestoreEngine
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.restore import PostgresqlRestoreOptions
 from ansible_collections.lastgood.database.plugins.module_utils._engines.restorers import RestoreOptions
+from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.restore import SqliteRestoreEngine
 
 
 def restore_options_from(params: Params) -> RestoreOptions:

@@ -8,15 +8,15 @@
 
 from __future__ import annotations
 
-from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.examination import (
+from ansible_collections.lastgood.database.plugins.module_utils._engines.base import Examination
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.dump import PostgresqlEngine
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.examination import (
     ExaminationOptions,
     PostgresqlExamination,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.throwaway_server import ThrowawayServers
-from ansible_collections.lastgood.database.plugins.module_utils._engines._sqlite.examination import SqliteExamination
-from ansible_collections.lastgood.database.plugins.module_utils._engines.base import Examination
-from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql import PostgresqlEngine
-from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite import SqliteEngine
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.throwaway_server import ThrowawayServers
+from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.dump import SqliteEngine
+from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.examination import SqliteExamination
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Clock
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
 from ansible_collections.lastgood.database.plugins.module_utils._process import Runner

@@ -10,19 +10,22 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.content import (
-    ARCHIVE_MAGIC,
-    SCRIPT_BEGINNING,
-    CustomDigest,
-    PlainDigest,
-)
 from ansible_collections.lastgood.database.plugins.module_utils._engines.base import (
     ContentDigest,
     Engine,
     Format,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql import PostgresqlEngine, PostgresqlOptions
-from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite import (
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.content import (
+    ARCHIVE_MAGIC,
+    SCRIPT_BEGINNING,
+    CustomDigest,
+    PlainDigest,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.dump import (
+    PostgresqlEngine,
+    PostgresqlOptions,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.dump import (
     FILE_MAGIC,
     FileDigest,
     SqliteEngine,

@@ -11,12 +11,12 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.restore import (
+from ansible_collections.lastgood.database.plugins.module_utils._engines.base import RestoreEngine
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.restore import (
     PostgresqlRestoreEngine,
     PostgresqlRestoreOptions,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._engines._sqlite.restore import SqliteRestoreEngine
-from ansible_collections.lastgood.database.plugins.module_utils._engines.base import RestoreEngine
+from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.restore import SqliteRestoreEngine
 from ansible_collections.lastgood.database.plugins.module_utils._process import Runner
 
 RestoreOptions = t.Union[PostgresqlRestoreOptions, SqliteRestoreEngine]

@@ -25,8 +25,8 @@ from datetime import datetime
 
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.inline import PlainCodec
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.registry import decoder_for
-from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.examination import ExaminationOptions
 from ansible_collections.lastgood.database.plugins.module_utils._engines.examiner import Examiner
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.examination import ExaminationOptions
 from ansible_collections.lastgood.database.plugins.module_utils._engines.registry import content_digest_for, describe_content
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     BackupError,

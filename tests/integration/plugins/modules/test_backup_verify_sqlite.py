@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from ansible_collections.lastgood.database.plugins.module_utils._engines._sqlite import inspection
-from ansible_collections.lastgood.database.plugins.module_utils._engines._sqlite.examination import SqliteExamination
+from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite import inspection
+from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.examination import SqliteExamination
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     ContentInvalid,
     Inconclusive,

@@ -19,10 +19,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from ansible_collections.lastgood.database.plugins.module_utils._engines import sqlite
-from ansible_collections.lastgood.database.plugins.module_utils._engines._sqlite import owner as owner_rights
-from ansible_collections.lastgood.database.plugins.module_utils._engines._sqlite.opening import DatabaseFile
 from ansible_collections.lastgood.database.plugins.module_utils._engines.base import Target
+from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite import dump as sqlite
+from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite import owner as owner_rights
+from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.opening import DatabaseFile
 from ansible_collections.lastgood.database.plugins.module_utils._errors import Interrupted, NotOwner, StoreFailed
 from ansible_collections.lastgood.database.tests.support.interpreters import (
     UNPRIVILEGED,

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from ansible_collections.lastgood.database.plugins.module_utils._engines._sqlite.restore import (
+from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.restore import (
     SqliteRestoration,
     SqliteRestoreEngine,
 )

@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from ansible_collections.lastgood.database.plugins.module_utils._engines import sqlite
-from ansible_collections.lastgood.database.plugins.module_utils._engines._sqlite.restore import (
+from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite import dump as sqlite
+from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.restore import (
     SqliteRestoration,
     SqliteRestoreEngine,
 )

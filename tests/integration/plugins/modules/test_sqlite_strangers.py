@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from ansible_collections.lastgood.database.plugins.module_utils._engines._sqlite import opening
-from ansible_collections.lastgood.database.plugins.module_utils._engines._sqlite.opening import find_file, opened
-from ansible_collections.lastgood.database.plugins.module_utils._engines._sqlite.owner import as_owner
+from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite import opening
+from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.opening import find_file, opened
+from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.owner import as_owner
 from ansible_collections.lastgood.database.plugins.module_utils._errors import SourceInvalid
 from ansible_collections.lastgood.database.tests.support.modules import Outcome, run_module
 from ansible_collections.lastgood.database.tests.support.observe import contents, payloads, state_of

@@ -13,8 +13,8 @@ import pytest
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleRunner
-from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.connection import Login
-from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql import (
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.connection import Login
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.dump import (
     PostgresqlEngine,
     PostgresqlOptions,
 )

@@ -10,8 +10,8 @@ import pytest
 
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.engines import engine_options_from
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.login import login_from
-from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql import PostgresqlOptions
-from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite import SqliteOptions
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.dump import PostgresqlOptions
+from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.dump import SqliteOptions
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
 
 LOGIN: dict[str, Any] = {

@@ -18,7 +18,7 @@ import pytest
 
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Encoder
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.inline import PlainCodec
-from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite import SqliteEngine, SqliteOptions
+from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.dump import SqliteEngine, SqliteOptions
 from ansible_collections.lastgood.database.plugins.module_utils._errors import SeveralFailed, StoreFailed
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import EVERYTHING, Catalog, newest_of_each
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import manifest_name, upload_name

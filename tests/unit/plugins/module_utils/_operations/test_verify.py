@@ -20,8 +20,8 @@ from typing import Any
 import pytest
 
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleRunner
-from ansible_collections.lastgood.database.plugins.module_utils._engines._postgresql.examination import ExaminationOptions
 from ansible_collections.lastgood.database.plugins.module_utils._engines.examiner import Examiner
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.examination import ExaminationOptions
 from ansible_collections.lastgood.database.plugins.module_utils._errors import StoreFailed
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import EVERYTHING, Selection

@@ -1,0 +1,168 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""Restore a backup only to see that it can be: into a database that is dropped again, with a count of what came back.
+
+That a server lacks something that the backup needs, such as an extension, says nothing of the backup: see faults.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import tempfile
+import typing as t
+from datetime import datetime
+
+from ansible_collections.lastgood.database.plugins.module_utils._engines.base import Found, Look
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql import databases
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.connection import (
+    Login,
+    execute,
+    patiently,
+    query,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.faults import Fault
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.globals import OF_TABLESPACE, Globals
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.new_database import (
+    Filling,
+    NewDatabase,
+    controlling,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.preconditions import (
+    check_room,
+    check_version,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.programs import tells_of_the_dump
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.protections import protected
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.remains import sweep
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.sql import quote_identifier
+from ansible_collections.lastgood.database.plugins.module_utils._errors import (
+    ContentInvalid,
+    Inconclusive,
+    ProgramFailed,
+    QueryFailed,
+    store_errors,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
+from ansible_collections.lastgood.database.plugins.module_utils._process import Runner, temporary_directory
+
+if t.TYPE_CHECKING:
+    import psycopg2.extensions
+
+_SYNTAX_ERROR = "42601"
+_DUPLICATE_OBJECT = "42710"
+_ROLES = "SELECT count(*) FROM pg_catalog.pg_roles WHERE oid >= 16384"  # those that are not of the server's making
+
+# Of a partitioned table, each partition has its rows.
+_TABLES = """
+SELECT n.nspname, c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind = 'r' AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_(toast|temp)' ORDER BY 1, 2
+"""
+
+
+@contextlib.contextmanager
+def drilling(
+    login: Login, runner: Runner, manifest: Manifest, stamp: datetime, bin_directory: str | None, *, throwaway: bool
+) -> t.Iterator[Look]:
+    """Restore a database's backup on a server; on one that is thrown away, with all the roles that it needs."""
+    with contextlib.ExitStack() as stack:
+        control = stack.enter_context(controlling(login))
+        login = protected(login.reached(control), control)
+        check_version(control, manifest)
+        check_room(control, manifest)
+        sweep(control, login)
+        folder = temporary_directory()
+        with store_errors(f"Making a file in {folder}"):
+            file = stack.enter_context(tempfile.TemporaryFile(prefix="lastgood-drill-", dir=folder))
+            room = os.fstatvfs(file.fileno())
+        if room.f_bavail * room.f_frsize < (manifest.content_bytes or 0):
+            raise Inconclusive(
+                f"{folder} has no room for the {manifest.content_bytes} bytes of the unpacked backup.",
+                "Make room there, or set TMPDIR for the task to a directory with more.",
+            )
+        database = manifest.database or ""
+        name = databases.derived_name(database, f"_restoring_{databases.free_stamp(control, database, stamp)}")
+        filling = Filling(login, bin_directory=bin_directory, make_roles=throwaway, verbose=True)
+        new = NewDatabase(filling, runner, manifest, control, file.fileno(), name)
+        try:
+            yield _Drill(new, manifest.format, dataclasses.replace(login, database=name))
+        finally:
+            left = new.remove()
+            if left is not None and not throwaway:
+                raise Inconclusive(left, "See whether the server runs.")
+
+
+@contextlib.contextmanager
+def drilling_globals(login: Login) -> t.Iterator[Look]:
+    """Make the roles of a cluster on a server that is thrown away."""
+    with controlling(login) as control:
+        yield _GlobalsDrill(control)
+
+
+class _Drill:
+    """A restore that is no use to anybody."""
+
+    def __init__(self, new: NewDatabase, form: str | None, login: Login) -> None:
+        self._new = new
+        self._form = form
+        self._login = login
+
+    def write(self, data: bytes | memoryview) -> None:
+        self._new.write(data)
+
+    def finish(self) -> Found:
+        try:
+            self._new.fill()
+        except ProgramFailed as error:
+            if not tells_of_the_dump(error, self._form):
+                raise
+            fault = self._new.fault(error)
+            if fault is None:
+                raise ContentInvalid(error.problem, "Take another backup.") from error
+            raise fault.verdict(error.problem) from error
+        return self._count()
+
+    def _count(self) -> Found:
+        with controlling(self._login) as connection, patiently():
+            tables = query(connection, _TABLES)
+            rows = 0
+            for schema, table in tables:
+                [(count,)] = query(connection, f"SELECT count(*) FROM ONLY {quote_identifier(schema)}.{quote_identifier(table)}")
+                rows += count
+        return Found(f"It was restored: {len(tables)} tables with {rows} rows.", len(tables), rows)
+
+
+class _GlobalsDrill:
+    """Roles that nobody is."""
+
+    def __init__(self, control: psycopg2.extensions.connection) -> None:
+        self._control = control
+        self._globals = Globals()
+
+    def write(self, data: bytes | memoryview) -> None:
+        self._globals.update(data)
+
+    def finish(self) -> Found:
+        for statement in self._globals.statements():
+            if statement.startswith("\\"):  # for psql
+                continue
+            try:
+                execute(self._control, statement)
+            except QueryFailed as error:
+                fault = Fault(str(error.details.get("sqlstate")), statement)
+                if not _is_expected(fault):
+                    raise fault.verdict(error.problem) from error
+        [(roles,)] = query(self._control, _ROLES)
+        return Found(f"It was restored: {roles} roles beside the server's own.")
+
+
+def _is_expected(fault: Fault) -> bool:
+    """Whether globals fail so on every new server: it has a superuser, and not the folders of the tablespaces."""
+    if fault.statement.startswith("CREATE ROLE "):
+        return fault.sqlstate == _DUPLICATE_OBJECT
+    return OF_TABLESPACE.fullmatch(fault.statement) is not None and fault.sqlstate != _SYNTAX_ERROR

@@ -1,0 +1,232 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""PostgreSQL: dumps by its own pg_dump and pg_dumpall, read from a pipe."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fnmatch
+import functools
+import time
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.lastgood.database.plugins.module_utils._engines.base import (
+    Content,
+    ContentDigest,
+    Format,
+    Survey,
+    Target,
+    Unavailable,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.connection import (
+    Login,
+    connecting,
+    password_file,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.content import CustomDigest, PlainDigest
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.dump_failure import explained
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.extra_arguments import (
+    check_extra_arguments,
+    partial_arguments,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.pooler import check_sessions, is_direct
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.programs import Program, choose_program
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.survey import (
+    Server,
+    ask,
+    check_dumpable,
+    check_program,
+    warnings_of_standby,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._errors import (
+    BackupError,
+    Interrupted,
+    ProgramFailed,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._process import Command, Runner, producing
+
+# What those who run servers for others keep on them, and let nobody into.
+_PROVIDERS_OWN = ("azure_maintenance", "azure_sys", "cloudsqladmin", "rdsadmin")
+
+
+@dataclass(frozen=True)
+class PostgresqlOptions:
+    """What of a server is to be dumped, and how.
+
+    ``databases`` of None is all of them; ``include_globals`` of None is: when all databases are. Times are seconds.
+    """
+
+    login: Login
+    databases: tuple[str, ...] | None = None
+    exclude_databases: tuple[str, ...] = ()
+    include_globals: bool | None = None
+    format: Format = "custom"
+    bin_directory: str | None = None
+    extra_args: tuple[str, ...] = ()
+    timeout: float | None = None
+    lock_timeout: float = 60.0
+
+
+class PostgresqlEngine:
+    """The databases of one server."""
+
+    name: t.ClassVar[str] = "postgresql"
+
+    def __init__(self, options: PostgresqlOptions, runner: Runner) -> None:
+        check_extra_arguments(options.extra_args)
+        self._options = options
+        self._runner = runner
+        self._login = options.login
+        self._connecting = functools.partial(connecting, is_stopped=runner.is_stopped)
+        self._programs: dict[str, Program] = {}
+        self._reads_passwords = True
+
+    def survey(self) -> Survey:
+        with self._connecting(self._options.login) as connection:
+            self._login = self._options.login.reached(connection)
+            server, direct = ask(connection), is_direct(connection)
+        if not direct:
+            check_sessions(self._login, self._login.database, self._connecting)
+        warnings: list[str] = []
+        targets: list[Target] = []
+        unavailable: list[Unavailable] = []
+        for name in self._wanted(server, warnings):
+            try:
+                check_dumpable(name, server)
+            except BackupError as error:
+                unavailable.append(Unavailable(name, error))
+                continue
+            program = self._program("pg_dump", server)  # one that is missing is missing for all
+            try:
+                if not direct:
+                    check_sessions(self._login, name, self._connecting)
+                login = dataclasses.replace(self._login, database=name)
+                check_program(program, server, login, self._connecting)
+                if server.is_standby:
+                    warnings += warnings_of_standby(login, self._connecting)
+            except Interrupted:
+                raise
+            except BackupError as error:
+                unavailable.append(Unavailable(name, error))
+            else:
+                targets.append(self._target("database", name, server))
+        if self._with_globals():
+            targets.append(self._target("globals", None, server))
+            self._reads_passwords = server.reads_passwords
+            if not server.reads_passwords:
+                warnings.append("The globals are without the roles' password digests: the user may not read pg_authid.")
+        if targets and targets[0].major_mismatch:
+            warnings.append(
+                f"The server is PostgreSQL {server.version}, and the nearest program is {targets[0].tool}: "
+                "such a dump may not go back into a server of that version."
+            )
+        return Survey(tuple(targets), tuple(unavailable), tuple(warnings))
+
+    @contextlib.contextmanager
+    def dumping(self, target: Target, make_copy_file: t.Callable[[], str]) -> t.Iterator[Content]:
+        options = self._options
+        with password_file(self._login) as password:
+
+            def command_for(path: str, descriptor: int) -> Command:
+                arguments = self._globals_arguments() if target.kind == "globals" else self._database_arguments(target)
+                extra = () if target.kind == "globals" else options.extra_args
+                return Command(
+                    # The user's come last: one that lacks its value takes the next argument for it, which would be one of ours.
+                    (*arguments, "--no-sync", "--no-password", f"--file={path}", *extra),
+                    environment={} if password is None else {"PGPASSFILE": f"/dev/fd/{password}", "PGPASSWORD": ""},
+                    descriptors=(descriptor,) if password is None else (descriptor, password),
+                    seconds=options.timeout,
+                )
+
+            began = time.monotonic()
+            try:
+                with producing(self._runner, command_for) as producer:
+                    yield producer
+            except ProgramFailed as error:
+                if target.database is None or self._runner.is_stopped():
+                    raise
+                raise explained(
+                    error,
+                    target.title,
+                    dataclasses.replace(self._login, database=target.database),
+                    major=int(target.server_version.partition(".")[0]),
+                    seconds=time.monotonic() - began,
+                    lock_timeout=options.lock_timeout,
+                ) from error
+
+    def content_digest(self, target: Target) -> ContentDigest:
+        return CustomDigest() if target.format == "custom" else PlainDigest()
+
+    def _wanted(self, server: Server, warnings: list[str]) -> list[str]:
+        """Return the names of the databases to dump, whether they are there or not."""
+        options = self._options
+        if options.databases is not None:
+            names = list(dict.fromkeys(options.databases))
+        else:
+            found = [one for one in server.databases.values() if one.name not in _PROVIDERS_OWN]
+            names = [one.name for one in found if one.allows_connections and not one.is_template]
+            warnings += [f"The database {one.name} is a template, and was left out." for one in found if one.is_template]
+            closed = [one.name for one in found if not one.allows_connections and not one.is_template]
+            warnings += [f"The database {name} allows no connections, and was left out." for name in closed]
+            foreign = [name for name in _PROVIDERS_OWN if name in server.databases]
+            warnings += [f"The database {name} is the server's provider's own, and was left out." for name in foreign]
+        return [name for name in names if not any(fnmatch.fnmatchcase(name, p) for p in options.exclude_databases)]
+
+    def _with_globals(self) -> bool:
+        wanted = self._options.include_globals
+        return self._options.databases is None if wanted is None else wanted
+
+    def _target(self, kind: t.Literal["database", "globals"], database: str | None, server: Server) -> Target:
+        program = self._program("pg_dumpall" if kind == "globals" else "pg_dump", server)
+        return Target(
+            kind=kind,
+            database=database,
+            engine=self.name,
+            instance=server.instance,
+            source=server.source,
+            server_version=server.version,
+            tool=str(program),
+            format="plain" if kind == "globals" else self._options.format,
+            major_mismatch=program.major != server.major,
+            partial=() if kind == "globals" else partial_arguments(self._options.extra_args),
+        )
+
+    def _program(self, name: str, server: Server) -> Program:
+        if name not in self._programs:
+            bin_directory = self._options.bin_directory
+            self._programs[name] = choose_program(self._runner, name, server.version, server.major, bin_directory)
+        return self._programs[name]
+
+    def _database_arguments(self, target: Target) -> list[str]:
+        options = self._options
+        return [
+            self._programs["pg_dump"].path,
+            f"--format={target.format}",
+            "--compress=0",  # what is compressed once is not compressed again
+            # Milliseconds, as large as the server takes them; 0 would be to wait for ever.
+            f"--lock-wait-timeout={max(1, min(int(options.lock_timeout * 1000), 2**31 - 1))}",
+            *self._role(),
+            f"--dbname={self._login.conninfo(str(target.database))}",
+        ]
+
+    def _globals_arguments(self) -> list[str]:
+        login = self._login
+        return [
+            self._programs["pg_dumpall"].path,
+            "--globals-only",
+            *([] if self._reads_passwords else ["--no-role-passwords"]),
+            *self._role(),
+            # pg_dumpall does not take the database from --dbname, but takes a connection string for a database.
+            f"--database={login.conninfo(login.database)}",
+            f"--dbname={login.conninfo(login.database)}",
+        ]
+
+    def _role(self) -> list[str]:
+        role = self._options.login.session_role
+        return [] if role is None else [f"--role={role}"]

@@ -1,0 +1,138 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""Look at a backup of a PostgreSQL database: its own pg_restore reads an archive from end to end, without a server."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.lastgood.database.plugins.module_utils._engines.base import WHOLE, Found, Look
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.connection import Login
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.drill import drilling, drilling_globals
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.programs import (
+    SERVER,
+    choose_program,
+    tells_of_the_dump,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.throwaway_server import ThrowawayServers
+from ansible_collections.lastgood.database.plugins.module_utils._errors import ContentInvalid, Inconclusive, ProgramFailed
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Clock
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
+from ansible_collections.lastgood.database.plugins.module_utils._process import Command, Consumer, Runner, consuming
+
+_MAJOR = re.compile(r"\d{1,4}(?!\d)")
+_OLDEST_MAJOR = 9  # where nobody says what the dump is of, any will do
+
+
+@dataclass(frozen=True)
+class ExaminationOptions:
+    """Where PostgreSQL's programs are, and the server to restore into; a ``login`` of None is a server of our own.
+
+    In ``check_mode`` nothing is restored into a server that others use.
+    """
+
+    bin_directory: str | None = None
+    login: Login | None = None
+    check_mode: bool = False
+
+
+class PostgresqlExamination:
+    """The content of one backup."""
+
+    def __init__(
+        self,
+        options: ExaminationOptions,
+        manifest: Manifest,
+        runner: Runner,
+        servers: ThrowawayServers,
+        clock: Clock,
+    ) -> None:
+        self._options = options
+        self._manifest = manifest
+        self._runner = runner
+        self._servers = servers
+        self._clock = clock
+
+    @contextlib.contextmanager
+    def looking(self) -> t.Iterator[Look]:
+        if self._manifest.format == "plain":
+            yield _PlainLook()
+            return
+        program = choose_program(self._runner, "pg_restore", *self._dump_version(), self._options.bin_directory)
+
+        def command_for(path: str, descriptor: int) -> Command:
+            # Written to nowhere as SQL: so every block of data is read, and not the table of contents alone.
+            return Command((program.path, "--format=custom", "--file=/dev/null", path), descriptors=(descriptor,))
+
+        with consuming(self._runner, command_for) as consumer:
+            yield _ArchiveLook(consumer)
+
+    @contextlib.contextmanager
+    def restoring(self) -> t.Iterator[Look]:
+        login, bin_directory = self._options.login, self._options.bin_directory
+        is_globals = self._manifest.kind == "globals"
+        if login is not None and is_globals:
+            raise Inconclusive(
+                "The roles of a cluster are not restored into a server that others use.",
+                "Leave the options of the login out for a server of the drill's own, or look with level=structure.",
+            )
+        if login is not None and self._options.check_mode:
+            raise Inconclusive(
+                "In check mode nothing is restored into a server that others use.",
+                "Run it without, or leave the options of the login out for a server of the drill's own.",
+            )
+        with contextlib.ExitStack() as stack:
+            throwaway = login is None
+            if login is None:
+                postgres = choose_program(self._runner, SERVER, *self._dump_version(), bin_directory)
+                login, bin_directory = stack.enter_context(self._servers.started(postgres)), os.path.dirname(postgres.path)
+            drill = (
+                drilling_globals(login)
+                if is_globals
+                else drilling(login, self._runner, self._manifest, self._clock(), bin_directory, throwaway=throwaway)
+            )
+            yield stack.enter_context(drill)
+
+    def _dump_version(self) -> tuple[str, int]:
+        """Return the version whose programs can read the dump, and its major: the server's or pg_dump's, which is newer."""
+        versions = [self._manifest.server_version or "", (self._manifest.tool or "").rpartition(" ")[2]]
+        known = [(int(match[0]), version) for version in versions if (match := _MAJOR.match(version))]
+        major, version = max(known, default=(_OLDEST_MAJOR, "of an unknown version"))
+        return version, major
+
+
+class _PlainLook:
+    """SQL ends with a line that says so, which whoever digests it has looked at."""
+
+    def write(self, data: bytes | memoryview) -> None:
+        pass
+
+    def finish(self) -> Found:
+        return WHOLE
+
+
+@dataclass(frozen=True)
+class _ArchiveLook:
+    """An archive that pg_restore reads."""
+
+    consumer: Consumer
+
+    def write(self, data: bytes | memoryview) -> None:
+        self.consumer.write(data)
+
+    def finish(self) -> Found:
+        try:
+            self.consumer.finish()
+        except ProgramFailed as error:
+            if not tells_of_the_dump(error, "custom"):
+                raise
+            raise ContentInvalid(error.problem, "Take another backup.") from error
+        return WHOLE

@@ -1,0 +1,505 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""A new database, filled from a backup: nobody uses it before it is whole, and it is dropped where that fails.
+
+write   the content, into a file without a name: PostgreSQL's programs start when all of it is known to be right
+fill    the roles that it needs are there; the database, from template0; pg_restore or psql, to the first error
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import re
+import secrets
+import tempfile
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql import databases, remains
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.belongings import Belongings
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.bound_extensions import (
+    bound_among,
+    split_entries,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.catalog_properties import properties_of
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.connection import (
+    Login,
+    connecting,
+    execute,
+    password_file,
+    secret_file,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.content import take_out_restriction
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.faults import Fault, reported_in
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.globals import Globals
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.inside import role_names
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.pooler import check_pooling
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.programs import (
+    Program,
+    choose_program,
+    tells_of_the_dump,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.properties import Properties
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.protections import (
+    protect_session,
+    set_encoding,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.sql import (
+    Statements,
+    codec_of,
+    quote_identifier,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._errors import (
+    BackupError,
+    ContentInvalid,
+    ExtensionUnavailable,
+    Inconclusive,
+    Locked,
+    ProgramFailed,
+    ProgramMissing,
+    QueryFailed,
+    RolesMissing,
+    store_errors,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
+from ansible_collections.lastgood.database.plugins.module_utils._process import (
+    CHUNK_BYTES,
+    Command,
+    Runner,
+    producing,
+    run,
+    write_all,
+)
+
+if t.TYPE_CHECKING:
+    import psycopg2.extensions
+
+_LACKS_PROPERTIES = "A plain dump does not say what belongs to the database itself, such as its settings and grants on it"
+# The lines by which a program tells of an error. Those after them repeat SQL and rows, and can hold passwords: of
+# subscriptions, foreign servers, users.
+_TELLABLE = re.compile(
+    r"^(?:(?:psql|pg_restore)[:\[]|(?:HINT|ERROR|FATAL|error): |invalid command |out of memory$).*", re.MULTILINE
+)
+# Where it was, without the row: the functions that were called, and the line of a table.
+_PLACE = re.compile(r"^(?:CONTEXT:  )?((?:PL/pgSQL|SQL) function .*|COPY [^\n:]*, line \d+)", re.MULTILINE)
+_NOT_FOUND = re.compile(r"ERROR:  (?:relation|function|type|operator|collation|text search \w+) .* does not exist")
+_REFUSED_COMMAND = re.compile(r"error: (?:backslash commands are restricted|\\unrestrict: wrong key)")
+_CLOSED = "ALLOW_CONNECTIONS = false"  # until it bears its mark: what is killed in between is known by it
+
+
+@dataclass(frozen=True)
+class Filling:
+    """How a database is filled, and where.
+
+    ``make_roles`` makes the roles that owners and grants need, which is for a server that is thrown away. ``becomes`` is the name
+    that the database gets in the end, None where it gets none. With ``verbose`` psql reports the codes of errors.
+    """
+
+    login: Login
+    no_owner: bool = False
+    jobs: int = 2
+    bin_directory: str | None = None
+    make_roles: bool = False
+    becomes: str | None = None
+    verbose: bool = False
+
+
+@contextlib.contextmanager
+def controlling(login: Login) -> t.Iterator[psycopg2.extensions.connection]:
+    """Connect as the session that makes the new database, and waits for whoever fills it."""
+    check_pooling(login)
+    with connecting(login, readonly=False) as control:
+        set_encoding(control)
+        protect_session(control)
+        yield control
+
+
+class NewDatabase:
+    """The new database. Whoever made this removes it, unless it has been given away."""
+
+    def __init__(
+        self,
+        filling: Filling,
+        runner: Runner,
+        manifest: Manifest,
+        control: psycopg2.extensions.connection,
+        file: int,
+        name: str,
+        properties_of: str | None = None,
+    ) -> None:
+        """``file`` takes the content. A plain dump's properties come from the database ``properties_of``, if that exists."""
+        self.name = name
+        self.properties = Properties()
+        self.warnings: list[str] = []
+        self._filling = filling
+        self._runner = runner
+        self._manifest = manifest
+        self._control = control
+        self._file = file
+        self._properties_of = properties_of
+        self._major = control.server_version // 10000
+        self._globals = Globals()
+        self._statements = Statements(self._look_at) if manifest.format == "plain" else None
+        self._leads_out: str | None = None
+        self._said = ""
+        self._made = False
+        self._extensions: set[str] = set()
+        self._entries_later: str | None = None
+        self._later = ""
+        self._roles: dict[bytes, str] = {}  # that owners and grants need
+        self._new_roles: list[str] = []
+        self._new_tablespaces: list[str] = []
+
+    def write_globals(self, data: bytes | memoryview) -> None:
+        """Take in the globals that come first, if they do."""
+        self._globals.update(data)
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Take in the content."""
+        with store_errors("Unpacking the backup"):
+            write_all(self._file, data)
+        if self._statements is not None:
+            self._statements.update(data)
+
+    def fill(self) -> None:
+        """Make it, and restore into it what was taken in."""
+        self._new_roles = self._globals.apply_roles(self._control)
+        self.warnings += self._globals.warnings
+        self._globals.apply_tablespaces(self._control, self._new_tablespaces)
+        self._read_statements()
+        self._check_roles()
+        entries = self._entries_beside()
+        self._make()
+        if self._manifest.format == "plain":
+            self._run_psql(self._file)
+        else:
+            self._run_pg_restore(self.name, entries)
+
+    def analyze(self) -> None:
+        """Collect the statistics by which queries are planned: a dump has none."""
+        try:
+            with connecting(dataclasses.replace(self._filling.login, database=self.name), readonly=False) as connection:
+                protect_session(connection)
+                with self._runner.stopping(connection.cancel):
+                    execute(connection, "ANALYZE")
+        except BackupError as error:
+            self.warnings.append(f"Not all tables of the database were analyzed: {error.problem} Run ANALYZE in it.")
+
+    def fault(self, failure: ProgramFailed) -> Fault | None:
+        """Return the server's error over which a program failed, None where the program itself could not read the dump.
+
+        pg_restore reports no codes, so psql restores an archive once more, as SQL.
+        """
+        if self._manifest.format == "plain":
+            return self._reported_in(self._file, failure)
+        with store_errors("Making a file for the backup as SQL"), tempfile.TemporaryFile() as script:
+            output = f"--file=/dev/fd/{script.fileno()}"
+            arguments = ("--format=custom", *self._owner_arguments(), output, f"/dev/fd/{self._file}")
+            program = self._program("pg_restore").path
+            try:
+                run(self._runner, Command((program, *arguments), descriptors=(self._file, script.fileno())))
+            except ProgramFailed as error:
+                if tells_of_the_dump(error, "custom"):
+                    return None
+                raise
+            remains.remove(self._control, self._filling.login, self.name)
+            self._create()
+            self._said = ""
+            with contextlib.suppress(ProgramFailed):
+                self._run_psql(script.fileno())
+            return self._reported_in(script.fileno(), failure)
+
+    def _reported_in(self, script: int, failure: ProgramFailed) -> Fault:
+        """Return the error that psql has just reported."""
+        fault = reported_in(self._said, script)
+        if fault is not None:
+            return fault
+        raise Inconclusive(f"{failure.problem} Which error of the server's that is could not be determined.", "Run it again.")
+
+    def settle(self) -> None:
+        """Do what can't be done when it gets its name, and wait until nobody is connected to it: only then it can get one."""
+        self._belongings().give_what_can_not_wait()
+        databases.wait_until_gone(self._control, self.name)
+        databases.end_sessions(self._control, self.name)
+
+    def last_statements(self) -> list[str]:
+        """Return what is done to it when it gets its name, in one transaction with that."""
+        return self._belongings().last_statements()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of the backup is in it; some extensions come only when it has its name."""
+        return self._entries_later is None
+
+    def finish(self, name: str) -> bool:
+        """Do what takes a session on it, now that it has its name. Return whether it is whole."""
+        try:
+            self._belongings().give_comment(name)
+        except BackupError as error:
+            self.warnings.append(f"The database {name} is restored without its comment: {error.problem}")
+        if self._entries_later is not None:
+            try:
+                self._run_pg_restore(name, self._entries_later, "--single-transaction")
+            except BackupError as error:
+                self.warnings.append(f"The database {name} is restored without {self._later}: {error.problem}")
+                return False
+        return True
+
+    def _entries_beside(self) -> str | None:
+        """Return the archive's entries that can be restored beside, None for all; the others are restored later, or left out."""
+        target = self._filling.becomes
+        bound = [] if target is None else bound_among(self._control, self._extensions)
+        if not bound:
+            return None
+        self._later = ", ".join(f"the extension {one.name}" for one in bound)
+        allowed = ", ".join(f"{one.name} in {one.database}" for one in bound)
+        if self._manifest.format == "plain":
+            raise ExtensionUnavailable(
+                f"The backup has {self._later}, which can't be made in a database beside its own: the server allows {allowed}.",
+                "A backup in the custom format can be restored: its extension is made at the end.",
+            )
+        command = Command(
+            (self._program("pg_restore").path, "--format=custom", "--list", f"/dev/fd/{self._file}"), descriptors=(self._file,)
+        )
+        os.lseek(self._file, 0, os.SEEK_SET)
+        listed = run(self._runner, command).stdout.decode("utf-8", "surrogateescape")
+        beside, later = split_entries(listed, bound)
+        if all(one.database == target for one in bound):
+            self._entries_later = later
+        else:
+            self.warnings.append(
+                f"The database is restored without {self._later} and its data: the server allows {allowed} only."
+            )
+        return beside
+
+    def _belongings(self) -> Belongings:
+        return Belongings(self._control, self._filling.login, self.name, self.properties)
+
+    def give_away(self) -> None:
+        """Leave it, and the roles that it needs, to whoever uses it from now on."""
+        self._made = False
+        self._new_roles, self._new_tablespaces = [], []
+
+    def remove(self) -> str | None:
+        """Remove what was made. Return what could not be removed, and what becomes of it."""
+        made = [f"the database {self.name}"] if self._made else []
+        made += [f"the tablespace {name}" for name in self._new_tablespaces] + [f"the role {name}" for name in self._new_roles]
+        if not made:
+            return None
+        try:
+            with contextlib.ExitStack() as stack:
+                control = self._control
+                if control.closed or not databases.answers(control):
+                    control = stack.enter_context(controlling(self._filling.login))
+                if self._made:
+                    remains.remove(control, self._filling.login, self.name)
+                for space in self._new_tablespaces:  # each belongs to a role
+                    execute(control, f"DROP TABLESPACE IF EXISTS {quote_identifier(space)}")
+                if self._new_roles:  # what they were granted on parameters would keep them
+                    execute(control, f"DROP OWNED BY {', '.join(map(quote_identifier, self._new_roles))}")
+                for role in self._new_roles:
+                    execute(control, f"DROP ROLE IF EXISTS {quote_identifier(role)}")
+        except BackupError as error:
+            removes = " The next restore removes the database." if self._made else ""
+            return f"Not all that was made could be removed, of {', '.join(made)}: {error.problem}{removes}"
+        return None
+
+    def _look_at(self, statement: str) -> None:
+        # Told before anything is made, where it stands for all to see; psql's restricted mode finds it anywhere.
+        if statement.startswith("\\") and not statement.startswith(("\\restrict ", "\\unrestrict ")):
+            self._leads_out = self._leads_out or statement.split()[0]
+        self.properties.take(statement)
+
+    def _read_statements(self) -> None:
+        """Find out what belongs to the database itself, and which roles are needed."""
+        if self._statements is None:
+            self._read_archive()
+            self._extensions = self.properties.extensions
+            self._need_roles(self.properties.roles, self.properties.encoding)
+            return
+        self._statements.finish()
+        if self._leads_out is not None:
+            raise ContentInvalid(
+                f"The dump has psql's command {self._leads_out}, which leads out of the database that is being restored.",
+                "Such a dump was made with --create: restore it by hand, on a server where that does no harm.",
+            )
+        self._extensions = self.properties.extensions
+        self._need_roles(self.properties.roles, self._statements.encoding)
+        self.properties = self._properties_of_target()
+        self._need_roles(self.properties.roles, self.properties.encoding)
+
+    def _properties_of_target(self) -> Properties:
+        """Return the properties of the database that a plain dump replaces: the dump has none."""
+        source = self._properties_of
+        if source is None or not databases.exists(self._control, source):
+            self.warnings.append(f"{_LACKS_PROPERTIES}: the new one has the server's defaults.")
+            return Properties()
+        try:
+            properties = properties_of(self._control, source)
+        except QueryFailed as error:
+            self.warnings.append(f"{_LACKS_PROPERTIES}: the new one has the server's defaults, since {error.problem}")
+            return Properties()
+        self.warnings.append(f"{_LACKS_PROPERTIES}: that was taken from the database {source} as it was.")
+        return properties
+
+    def _need_roles(self, roles: t.Iterable[str], encoding: str) -> None:
+        self._roles.update({role.encode(codec_of(encoding), "surrogateescape"): role for role in roles})
+
+    def _read_archive(self) -> None:
+        program = self._program("pg_restore")
+        statements = Statements(self.properties.take)
+
+        def command_for(path: str, descriptor: int) -> Command:
+            what = ("--format=custom", "--create", "--schema-only", f"--file={path}", *self._owner_arguments())
+            return Command((program.path, *what, f"/dev/fd/{self._file}"), descriptors=(descriptor, self._file))
+
+        os.lseek(self._file, 0, os.SEEK_SET)
+        buffer = memoryview(bytearray(CHUNK_BYTES))
+        with producing(self._runner, command_for) as producer:
+            while count := producer.readinto(buffer):
+                statements.update(buffer[:count])
+            producer.finish()
+        statements.finish()
+        self.properties.encoding = statements.encoding
+
+    def _missing_roles(self) -> list[str]:
+        existing = role_names(self._control)
+        return sorted(role for name, role in self._roles.items() if name not in existing)
+
+    def _check_roles(self) -> None:
+        missing = self._missing_roles()
+        if missing and not self._filling.make_roles:
+            raise RolesMissing(
+                f"The backup's owners and grants need roles that the server lacks: {', '.join(missing)}.",
+                "Make them, restore them with include_globals, or leave owners and grants out with no_owner.",
+                roles=missing,
+            )
+
+    def _make(self) -> None:
+        if not databases.lock(self._control, self.name) or databases.exists(self._control, self.name):
+            raise Locked(f"There is a database {self.name} already.", "Run it again.")
+        self._made = True
+        self._create()
+
+    def _create(self) -> None:
+        name = quote_identifier(self.name)
+        create = self.properties.create_as(self.name) or f"CREATE DATABASE {name} TEMPLATE template0"
+        execute(self._control, f"{create} {_CLOSED}")
+        databases.mark(self._control, self.name)
+        # Nobody else is to see it before it is whole, and its grants are those that it should have.
+        execute(self._control, f"REVOKE CONNECT ON DATABASE {name} FROM PUBLIC")
+        if self._belongings().changes_role():
+            execute(self._control, f"GRANT CONNECT ON DATABASE {name} TO SESSION_USER")
+        execute(self._control, f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+        self._belongings().give_owner(self._missing_roles())
+
+    def _run_pg_restore(self, database: str, entries: str | None, *arguments: str) -> None:
+        program = self._program("pg_restore")
+        if program.major > self._major < 17:
+            raise ProgramMissing(
+                f"The server is PostgreSQL {self._major}, and would not understand the nearest pg_restore, {program.version}.",
+                f"Install postgresql-client-{self._major}, or say in bin_directory where its programs are.",
+            )
+        with contextlib.ExitStack() as stack:
+            chosen = [] if entries is None else [stack.enter_context(secret_file(entries))]
+            self._run(
+                program.path,
+                "--format=custom",
+                "--exit-on-error",
+                *(arguments or [f"--jobs={self._filling.jobs}"]),
+                *(f"--use-list=/dev/fd/{one}" for one in chosen),
+                *self._role(),
+                *self._owner_arguments(),
+                "--no-password",
+                f"--dbname={self._conninfo(database)}",
+                f"/dev/fd/{self._file}",
+                descriptors=chosen,
+            )
+
+    def _run_psql(self, file: int) -> None:
+        """Run psql in its restricted mode: of a dump, it obeys nothing that would lead out of the database."""
+        role = self._filling.login.session_role
+        with store_errors("Preparing the dump"):
+            take_out_restriction(file)
+        try:
+            self._run(
+                self._program("psql").path,
+                "--no-psqlrc",
+                "--quiet",
+                "--set=ON_ERROR_STOP=1",
+                *(["--set=VERBOSITY=verbose"] if self._filling.verbose else []),
+                "--output=/dev/null",
+                "--no-password",
+                f"--dbname={self._conninfo(self.name)}",
+                f"--command=\\restrict {secrets.token_hex()}",
+                *([] if role is None else [f"--command=SET ROLE {quote_identifier(role)}"]),
+                f"--file=/dev/fd/{file}",
+                file=file,
+            )
+        except ProgramFailed as error:
+            if _REFUSED_COMMAND.search(error.problem):
+                raise ContentInvalid(
+                    f"The dump has a command for psql itself, which could lead out of the database: {error.problem}",
+                    "No backup of this collection's has one. Find out who wrote it; restore it by hand where it does no harm.",
+                ) from error
+            if "invalid command \\restrict" not in error.problem:
+                raise
+            raise ProgramMissing(
+                "This psql has no restricted mode, without which a plain dump could have it run commands on this host: "
+                f"{error.problem}",
+                "Install a version of August 2025 or later (13.22, 14.19, 15.14, 16.10, 17.6, 18), or say in bin_directory "
+                "where one is.",
+            ) from error
+
+    def _run(self, *arguments: str, descriptors: t.Sequence[int] = (), file: int | None = None) -> None:
+        file = self._file if file is None else file
+        os.lseek(file, 0, os.SEEK_SET)
+        with self._password() as (environment, passwords):
+            try:
+                descriptors = (file, *descriptors, *passwords)
+                run(self._runner, Command(arguments, environment=environment, descriptors=descriptors, tellable=self._tellable))
+            except ProgramFailed as error:
+                raise ProgramFailed(error.problem, _remedy(error.problem), **error.details) from error
+
+    def _tellable(self, words: str) -> str:
+        self._said = words
+        return "\n".join([*_TELLABLE.findall(words), *_PLACE.findall(words)])
+
+    def _program(self, name: str) -> Program:
+        version = str(self._control.info.parameter_status("server_version")).split()[0]
+        return choose_program(self._runner, name, version, self._major, self._filling.bin_directory)
+
+    def _conninfo(self, database: str) -> str:
+        return self._filling.login.conninfo(database)
+
+    def _role(self) -> list[str]:
+        role = self._filling.login.session_role
+        return [] if role is None else [f"--role={role}"]
+
+    def _owner_arguments(self) -> list[str]:
+        return ["--no-owner", "--no-privileges"] if self._filling.no_owner else []
+
+    @contextlib.contextmanager
+    def _password(self) -> t.Iterator[tuple[dict[str, str], tuple[int, ...]]]:
+        """Give the environment and the descriptors that a program needs to log in."""
+        with password_file(self._filling.login) as password:
+            if password is None:
+                yield {}, ()
+            else:
+                yield {"PGPASSFILE": f"/dev/fd/{password}", "PGPASSWORD": ""}, (password,)
+
+
+def _remedy(words: str) -> str:
+    if _NOT_FOUND.search(words) is None or _PLACE.search(words) is None:
+        return "Mend what it says, and run again; the database is as it was."
+    return (
+        "That function finds what it names only by a search_path, and a restore has none. Give it one of its own in the source "
+        "(ALTER FUNCTION ... SET search_path = ...) and take another backup. This one can be restored by hand: have pg_restore "
+        "write it as SQL, and correct the function there. The database is as it was."
+    )

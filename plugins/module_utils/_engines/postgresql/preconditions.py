@@ -1,0 +1,66 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""What keeps a backup from being restored on a server at all, told before anything is begun."""
+
+from __future__ import annotations
+
+import os
+import re
+import typing as t
+
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.connection import query
+from ansible_collections.lastgood.database.plugins.module_utils._errors import (
+    BackupError,
+    NoSpace,
+    ServerReadOnly,
+    ServerTooOld,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
+
+if t.TYPE_CHECKING:
+    import psycopg2.extensions
+
+
+def check_writable(connection: psycopg2.extensions.connection) -> None:
+    [(is_standby,)] = query(connection, "SELECT pg_is_in_recovery()")
+    if is_standby:
+        raise ServerReadOnly(
+            "The server is a standby, or recovers: nothing can be restored to it.",
+            "Restore to its primary, from where it comes here; or wait until it is promoted.",
+        )
+
+
+def check_version(connection: psycopg2.extensions.connection, manifest: Manifest) -> None:
+    major = connection.server_version // 10000
+    needed = max((_major(text) for text in (manifest.server_version, manifest.tool)), default=0)
+    if needed > major:
+        raise ServerTooOld(
+            f"The backup is of PostgreSQL {manifest.server_version}, by {manifest.tool}, and the server is {major}.",
+            f"Restore it to a server of version {needed} or newer.",
+        )
+
+
+def _major(text: str | None) -> int:
+    match = re.search(r"(?<!\d)(\d{1,4})(?:\.\d+|devel|beta\d+|rc\d+)?$", text or "")
+    return 0 if match is None else int(match[1])
+
+
+def check_room(connection: psycopg2.extensions.connection, manifest: Manifest) -> None:
+    """Raise NoSpace where the server's disk has no room, as far as that can be seen: from here, and by its owner."""
+    if not str(connection.info.host).startswith("/") or manifest.content_bytes is None:
+        return
+    try:
+        [(directory,)] = query(connection, "SHOW data_directory")
+        space = os.statvfs(directory)
+    except (BackupError, OSError):
+        return
+    free = space.f_bavail * space.f_frsize
+    if free < manifest.content_bytes:
+        raise NoSpace(
+            f"The server's {directory} has {free} bytes free, and the new database needs about {manifest.content_bytes}.",
+            "Make room; the database is as it was.",
+        )

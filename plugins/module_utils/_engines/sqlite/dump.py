@@ -1,0 +1,233 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""SQLite: a consistent copy of the database file, by the online backup interface.
+
+It is made in steps within one read transaction: without that it would begin anew whenever another connection writes, and
+never end under a busy writer. Until it is made, writers wait in rollback mode and go on in WAL mode.
+https://www.sqlite.org/backup.html
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import hashlib
+import os
+import sqlite3
+import stat
+import time
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.lastgood.database.plugins.module_utils._engines.base import (
+    Content,
+    ContentDigest,
+    Survey,
+    Target,
+    Unavailable,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.opening import (
+    Opened,
+    connect,
+    descriptors_of,
+    find_file,
+    opened,
+    unopened,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._errors import (
+    BackupError,
+    ContentInvalid,
+    Interrupted,
+    NoSpace,
+    SourceBusy,
+    SourceInvalid,
+    StoreFailed,
+    store_errors,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._process import read_full
+
+FILE_MAGIC = b"SQLite format 3\x00"  # https://www.sqlite.org/fileformat2.html, section 1.3
+_STEP_PAGES = 4096  # 16 MiB of pages of the usual size, between two looks at whether we are to stop
+_ATTEMPT_SECONDS = 0.25
+
+
+@dataclass(frozen=True)
+class SqliteOptions:
+    """Which database files are to be dumped, less those that fit a pattern, and how many seconds to wait for a writer."""
+
+    paths: tuple[str, ...]
+    exclude: tuple[str, ...] = ()
+    lock_timeout: float = 60.0
+
+
+@dataclass(frozen=True)
+class SqliteEngine:
+    """The databases in files of this machine."""
+
+    name: t.ClassVar[str] = "sqlite"
+
+    options: SqliteOptions
+    is_stopped: t.Callable[[], bool] = lambda: False
+
+    def survey(self) -> Survey:
+        targets, unavailable = [], []
+        for path in dict.fromkeys(self.options.paths):
+            if any(fnmatch.fnmatchcase(path, pattern) for pattern in self.options.exclude):
+                continue
+            try:
+                targets.append(_target(path))
+            except BackupError as error:
+                unavailable.append(Unavailable(os.path.basename(path) or path, error))
+        return Survey(tuple(targets), tuple(unavailable))
+
+    @contextlib.contextmanager
+    def dumping(self, target: Target, make_copy_file: t.Callable[[], str]) -> t.Iterator[Content]:
+        copy = make_copy_file()
+        identity = _identity(copy)
+        self._copy(target, copy, identity)
+        with store_errors(f"Reading {copy}"):
+            descriptor = os.open(copy, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            if not os.path.samestat(os.fstat(descriptor), identity):
+                raise _led_astray(copy)
+            yield _Copy(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def content_digest(self, target: Target) -> ContentDigest:
+        return FileDigest()
+
+    def _copy(self, target: Target, copy: str, identity: os.stat_result) -> None:
+        path = target.source
+        try:
+            with self._reading(target) as source, contextlib.closing(connect(copy)) as destination:
+                # SQLite opens by name. In a directory of somebody else's the name may lead elsewhere by now.
+                if len(descriptors_of(identity)) < 2:  # once by whoever made the copy's file, once by SQLite
+                    raise _led_astray(copy)
+                destination.execute("PRAGMA journal_mode=OFF")
+                destination.execute("PRAGMA synchronous=OFF")
+                source.backup(destination, pages=_STEP_PAGES, progress=lambda status, remaining, total: self._look_at_stop())
+        except sqlite3.Error as error:
+            raise _translate(path, error) from error
+
+    @contextlib.contextmanager
+    def _reading(self, target: Target) -> t.Iterator[sqlite3.Connection]:
+        """Open a database and begin to read it, which brings in all that SQLite opens by name."""
+        file = find_file(target.instance)
+        if file.path != target.instance:
+            raise SourceInvalid(
+                f"{target.source} was replaced by a link since the run began.",
+                "See who may write to its folder, and run it again.",
+            )
+        with opened(file) as database:
+            self._begin(target.source, database)
+            yield database.connection
+        database.check_unchanged()
+
+    def _begin(self, path: str, database: Opened) -> None:
+        deadline = time.monotonic() + self.options.lock_timeout
+        source = database.connection
+        source.execute("BEGIN")
+        while True:
+            try:
+                # Reads no schema, which may be of a newer SQLite.
+                database.file.as_owner(lambda: source.execute("PRAGMA schema_version").fetchall())
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error):
+                    raise
+            if time.monotonic() > deadline:
+                raise SourceBusy(
+                    f"{path} was locked by a writer for more than {self.options.lock_timeout:g} seconds.",
+                    "Run when the application writes less, or raise lock_timeout.",
+                )
+            self._look_at_stop()
+            time.sleep(_ATTEMPT_SECONDS)
+
+    def _look_at_stop(self) -> None:
+        if self.is_stopped():
+            raise Interrupted("The run was ended in the middle of a copy.", "Run it again.")
+
+
+@dataclass(frozen=True)
+class _Copy:
+    """The copy, read as the dump's content."""
+
+    descriptor: int
+
+    def readinto(self, buffer: memoryview) -> int:
+        with store_errors("Reading the copy of the database"):
+            return read_full(self.descriptor, buffer)
+
+    def finish(self) -> None:
+        pass
+
+
+class FileDigest:
+    """The digest of a database file: every byte counts, since the copy of an unchanged database is the same."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+        self._head = b""
+
+    def update(self, chunk: memoryview) -> None:
+        if len(self._head) < len(FILE_MAGIC):
+            self._head += bytes(chunk[: len(FILE_MAGIC) - len(self._head)])
+        self._digest.update(chunk)
+
+    def finish(self) -> str:
+        if self._head not in (FILE_MAGIC, b""):  # a database that nothing was ever put into has no byte
+            raise ContentInvalid("The copy does not begin as an SQLite database does.", "Look at the source with sqlite3.")
+        return self._digest.hexdigest()
+
+
+def _target(path: str) -> Target:
+    if not os.path.isabs(path):
+        raise SourceInvalid(f"{path} is not an absolute path.", "Name the SQLite database by its whole path.")
+    file = find_file(path)
+    return Target(
+        kind="database",
+        database=os.path.basename(path),
+        engine=SqliteEngine.name,
+        instance=file.path,
+        source=path,
+        server_version=sqlite3.sqlite_version,
+        tool=f"sqlite {sqlite3.sqlite_version}",
+        format="custom",
+        copy_bytes=file.facts.st_size,
+    )
+
+
+def _identity(copy: str) -> os.stat_result:
+    """Return which file the copy's is. Raises StoreFailed unless it is the empty one that was just made for it."""
+    with store_errors(f"Looking at {copy}"):
+        facts = os.lstat(copy)
+    if not stat.S_ISREG(facts.st_mode) or facts.st_size or facts.st_nlink != 1 or facts.st_uid != os.geteuid():
+        raise _led_astray(copy)
+    return facts
+
+
+def _led_astray(copy: str) -> StoreFailed:
+    return StoreFailed(
+        f"{copy} was replaced by somebody else while it was being written.",
+        "See who else may write to the directory, and back up to one of your own.",
+    )
+
+
+def _translate(path: str, error: sqlite3.Error) -> BackupError:
+    if "full" in str(error):
+        return NoSpace(
+            f"Copying {path}: {error}.", "Make room, or back up to another directory; earlier backups are as they were."
+        )
+    if "I/O" in str(error):  # of the copy or of the database, SQLite does not say
+        return StoreFailed(
+            f"Copying {path} into the directory of backups: {error}.",
+            "Look at the disks of both, and for a limit on the size of files (ulimit -f); earlier backups are as they were.",
+        )
+    if "unable to open" in str(error) or "readonly" in str(error):
+        return unopened(path, error)
+    return SourceInvalid(f"{path} can't be copied: {error}.", "Look at it with: sqlite3 FILE 'PRAGMA integrity_check'")

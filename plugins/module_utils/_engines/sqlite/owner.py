@@ -1,0 +1,197 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""Do work on files with the rights of a file's owner and nothing more, as root.
+
+SQLite opens by name, and a name in a folder of somebody else leads wherever they want: with the owner's rights it leads to
+what the owner can read already. So the work has the owner's user, the groups of a login of theirs, and no capability.
+https://man7.org/linux/man-pages/man2/setfsuid.2.html, https://man7.org/linux/man-pages/man7/capabilities.7.html
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import grp
+import os
+import pwd
+import threading
+import typing as t
+
+from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.paths import walking
+from ansible_collections.lastgood.database.plugins.module_utils._errors import NotOwner
+
+# https://github.com/torvalds/linux/blob/master/include/uapi/linux/capability.h
+_CAPABILITIES_VERSION_3 = 0x20080522
+# https://github.com/torvalds/linux/blob/master/include/uapi/linux/sched.h and mount.h
+_NEW_MOUNTS = 0x00020000
+_BIND, _PRIVATE_BELOW = 4096, (1 << 18) | 16384
+_NOBODY_S_GROUP = 65534
+_one_at_a_time = threading.Lock()
+
+Answer = t.TypeVar("Answer")
+
+
+def as_owner(owner: os.stat_result, folder: str, work: t.Callable[[], Answer]) -> Answer:
+    """Do work in ``folder`` with the rights of the owner of a file there. Raises NotOwner where root may not take them.
+
+    It runs in a thread of its own, since these rights belong to a thread; the groups belong to the process, whose other
+    threads are root and need none.
+    """
+    if os.geteuid() == owner.st_uid:
+        return work()
+    with _one_at_a_time, _groups(owner), concurrent.futures.ThreadPoolExecutor(1) as thread:
+        return thread.submit(_work_as, owner, folder, work).result()
+
+
+def _work_as(owner: os.stat_result, folder: str, work: t.Callable[[], Answer]) -> Answer:
+    with _own_rights():
+        _take_ids(owner)
+        closed = _first_closed(folder)
+        if closed is not None:
+            _take_root_s_ids()
+            _bring_into_reach(folder, closed)
+            _take_ids(owner)
+        _drop_capabilities()
+        return work()
+
+
+@contextlib.contextmanager
+def _own_rights() -> t.Iterator[None]:
+    """Take back in the end what this thread may do.
+
+    It may outlive its work by a moment, and the groups of the process are set in every thread of it: if one may not do that,
+    the C library ends the process.
+    """
+    header, capabilities = _capabilities()
+    _c_library().capget(header, capabilities)
+    try:
+        yield
+    finally:
+        _take_root_s_ids()
+        _c_library().capset(header, capabilities)
+
+
+@contextlib.contextmanager
+def _groups(owner: os.stat_result) -> t.Iterator[None]:
+    groups = os.getgroups()
+    try:
+        os.setgroups(_login_groups(owner))
+    except PermissionError as error:
+        raise _not_owner(owner) from error
+    try:
+        yield
+    finally:
+        os.setgroups(groups)
+
+
+def _login_groups(owner: os.stat_result) -> list[int]:
+    """Return the groups of a login, the primary one first.
+
+    A user whom the host does not know, such as a container's, has the file's group if the host does not know that either:
+    it then protects nothing of the host's.
+    """
+    try:
+        entry = pwd.getpwuid(owner.st_uid)
+    except KeyError:
+        return [_NOBODY_S_GROUP if _is_group_here(owner.st_gid) else owner.st_gid]
+    others = [gid for gid in os.getgrouplist(entry.pw_name, entry.pw_gid) if gid != entry.pw_gid]
+    return [entry.pw_gid, *others]
+
+
+def _is_group_here(gid: int) -> bool:
+    try:
+        grp.getgrgid(gid)
+    except KeyError:
+        return False
+    return True
+
+
+def _take_ids(owner: os.stat_result) -> None:
+    library = _c_library()
+    library.setfsgid(_login_groups(owner)[0])
+    library.setfsuid(owner.st_uid)
+    if library.setfsuid(-1) & 0xFFFFFFFF != owner.st_uid:  # -1 is nobody's id, so that this only asks
+        raise _not_owner(owner)
+
+
+def _take_root_s_ids() -> None:
+    library = _c_library()
+    library.setfsuid(os.geteuid())
+    library.setfsgid(os.getegid())
+
+
+def _drop_capabilities() -> None:
+    """Use no capability in this thread. The permitted ones stay, so that they can be taken back."""
+    import ctypes
+
+    header, capabilities = _capabilities()
+    _c_library().capget(header, capabilities)
+    for word in (0, 3):  # effective, permitted and inheritable, of the lower and the upper 32
+        capabilities[word] = 0
+    if _c_library().capset(header, capabilities) != 0:
+        raise NotOwner(
+            f"Root may not give up its capabilities here: {os.strerror(ctypes.get_errno())}.",
+            "Run as the database's owner (become_user).",
+        )
+
+
+def _capabilities() -> tuple[t.Any, t.Any]:
+    """Return a header and room for the capabilities of this thread. https://man7.org/linux/man-pages/man2/capget.2.html"""
+    import ctypes
+
+    return (ctypes.c_uint32 * 2)(_CAPABILITIES_VERSION_3, 0), (ctypes.c_uint32 * 6)()
+
+
+def _first_closed(folder: str) -> str | None:
+    """Return the first of the folders on the way that this thread may not go through; None where it may go all the way."""
+    path = ""
+    for name in os.path.dirname(folder).split("/"):
+        path = f"{path.rstrip('/')}/{name}"
+        try:
+            os.stat(f"{path}/.")
+        except PermissionError:
+            return path
+        except OSError:  # whoever opens it says so
+            return None
+    return None
+
+
+def _bring_into_reach(folder: str, closed: str) -> None:
+    """Show this thread, and nobody else, the folder at its own path, though the folders above are closed to the owner.
+
+    A container's data lies in such a place. SQLite needs the true path: journals of several files name each other by it.
+    """
+    with contextlib.suppress(OSError):  # then SQLite says that it can't be opened
+        _call("unshare", _NEW_MOUNTS)
+        _call("mount", b"none", b"/", None, _PRIVATE_BELOW, None)
+        with walking(folder) as walk:  # anew, since a file is bound only within the namespace that it was opened in
+            if walk.path != folder:
+                return
+            _call("mount", b"lastgood", os.fsencode(closed), b"tmpfs", 0, b"mode=0755,size=1m")
+            os.makedirs(folder, 0o755)
+            _call("mount", os.fsencode(f"/proc/self/fd/{walk.end.descriptor}"), os.fsencode(folder), None, _BIND, None)
+
+
+def _call(name: str, *arguments: t.Any) -> None:
+    import ctypes
+
+    words = [ctypes.c_ulong(one) if isinstance(one, int) else one for one in arguments]
+    if getattr(_c_library(), name)(*words) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), name)
+
+
+def _c_library() -> t.Any:
+    import ctypes
+
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def _not_owner(owner: os.stat_result) -> NotOwner:
+    return NotOwner(
+        f"Root may not become the user with id {owner.st_uid} here, whose database it is.", "Run as that user (become_user)."
+    )

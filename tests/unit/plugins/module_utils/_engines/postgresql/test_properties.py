@@ -1,0 +1,71 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What belongs to a database itself, taken from a dump's statements and given to a database of another name."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.properties import Properties
+
+NAME = 'it\'s "new"'
+QUOTED = '"it\'s ""new"""'
+
+
+def properties_of(*statements: str) -> Properties:
+    properties = Properties()
+    for statement in statements:
+        properties.take(statement)
+    return properties
+
+
+def test_the_new_database_is_made_as_the_old_one_was() -> None:
+    properties = properties_of("CREATE DATABASE app WITH TEMPLATE = template0 ENCODING = 'UTF8' LOCALE = 'C'")
+    assert properties.create_as(NAME) == f"CREATE DATABASE {QUOTED} WITH TEMPLATE = template0 ENCODING = 'UTF8' LOCALE = 'C'"
+
+
+def test_a_dump_that_does_not_make_a_database_says_nothing_of_how() -> None:
+    assert properties_of("CREATE TABLE t (n int)").create_as(NAME) is None
+
+
+def test_the_owner_is_given_by_itself_and_is_needed() -> None:
+    properties = properties_of('ALTER DATABASE "a b" OWNER TO "o\'owner"')
+    assert properties.owner_as(NAME) == [f'ALTER DATABASE {QUOTED} OWNER TO "o\'owner"']
+    assert properties.others_as(NAME) == []
+    assert properties.roles == properties.database_roles == {"o'owner"}
+
+
+@pytest.mark.parametrize(
+    ("statement", "renamed"),
+    [
+        ("ALTER DATABASE app SET work_mem TO '8MB'", "ALTER DATABASE {} SET work_mem TO '8MB'"),
+        ("ALTER DATABASE app CONNECTION LIMIT = 7", "ALTER DATABASE {} CONNECTION LIMIT = 7"),
+        ("COMMENT ON DATABASE app IS 'app; app'", "COMMENT ON DATABASE {} IS 'app; app'"),
+        ("REVOKE CONNECT,TEMPORARY ON DATABASE app FROM PUBLIC", "REVOKE CONNECT,TEMPORARY ON DATABASE {} FROM PUBLIC"),
+        ("ALTER ROLE reader IN DATABASE app SET role TO 'x'", "ALTER ROLE reader IN DATABASE {} SET role TO 'x'"),
+        ("SECURITY LABEL FOR dummy ON DATABASE app IS 'secret'", "SECURITY LABEL FOR dummy ON DATABASE {} IS 'secret'"),
+    ],
+)
+def test_settings_grants_comments_and_labels_come_along(statement: str, renamed: str) -> None:
+    assert properties_of(statement).others_as(NAME) == [renamed.format(QUOTED)]
+
+
+def test_a_grant_that_somebody_else_made_is_made_by_him_again() -> None:
+    properties = properties_of(
+        "SET SESSION AUTHORIZATION admin", "GRANT CONNECT ON DATABASE app TO reader", "RESET SESSION AUTHORIZATION"
+    )
+    assert properties.others_as("b") == [
+        "SET SESSION AUTHORIZATION admin",
+        'GRANT CONNECT ON DATABASE "b" TO reader',
+        "RESET SESSION AUTHORIZATION",
+    ]
+    assert properties.database_roles == {"admin", "reader"}
+
+
+def test_what_is_in_the_database_is_none_of_it_but_needs_its_roles() -> None:
+    properties = properties_of("ALTER TABLE public.t OWNER TO owner", "GRANT SELECT ON TABLE public.t TO reader")
+    assert properties.others_as("b") == properties.owner_as("b") == []
+    assert properties.roles == {"owner", "reader"}
+    assert properties.database_roles == set()
