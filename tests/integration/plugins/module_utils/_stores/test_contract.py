@@ -1,0 +1,228 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What every store promises. A new store joins by one line in ``PLACES``."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.lastgood.database.plugins.module_utils._errors import DirectoryUnusable, StoreFailed
+from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.settings import SftpSettings
+from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
+from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp import SftpStore
+from ansible_collections.lastgood.database.tests.support.memory_store import MemoryStore
+from ansible_collections.lastgood.database.tests.support.sftp import SftpServer
+
+NAME = "backup_app_2026-02-28_12-00-00.dump.gz"
+SIDECAR = f"{NAME}.manifest.json"
+LARGE = 3_000_001  # bytes: more than a chunk, and no multiple of one
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a store's files are. ``open`` returns another store with the same files."""
+
+    open: Callable[[], Store]
+    open_missing: Callable[[], Store]
+    folder: Path | None = None  # where the files are files of this host
+
+
+def in_memory(request: pytest.FixtureRequest) -> Iterator[Place]:
+    files: dict[str, bytes] = {}
+    yield Place(lambda: MemoryStore(files), lambda: MemoryStore(None))
+
+
+def in_a_directory(request: pytest.FixtureRequest) -> Iterator[Place]:
+    folder: Path = request.getfixturevalue("tmp_path")
+    with contextlib.ExitStack() as stack:
+
+        def open_at(path: Path) -> LocalStore:
+            return stack.enter_context(contextlib.closing(LocalStore(str(path))))
+
+        yield Place(lambda: open_at(folder), lambda: open_at(folder / "a" / "b"), folder)
+
+
+def on_an_sftp_server(request: pytest.FixtureRequest) -> Iterator[Place]:
+    folder: Path = request.getfixturevalue("tmp_path")
+    server: SftpServer = request.getfixturevalue("sftp")
+    with contextlib.ExitStack() as stack:
+
+        def open_at(path: Path) -> SftpStore:
+            return stack.enter_context(contextlib.closing(SftpStore(SftpSettings(**server.options(path)))))
+
+        yield Place(lambda: open_at(folder), lambda: open_at(folder / "a" / "b"), folder)
+
+
+PLACES = {"memory": in_memory, "local": in_a_directory, "sftp": on_an_sftp_server}
+HAVE_FOLDERS = ["local", "sftp"]  # where something else than a file can bear a name
+
+
+@pytest.fixture(params=PLACES)
+def place(request: pytest.FixtureRequest) -> Iterator[Place]:
+    yield from PLACES[request.param](request)
+
+
+@pytest.fixture
+def store(place: Place) -> Store:
+    return place.open()
+
+
+def whole(store: Store, name: str) -> bytes:
+    with contextlib.closing(store.chunks(name)) as chunks:
+        return b"".join(bytes(chunk) for chunk in chunks)
+
+
+def write(store: Store, name: str, data: bytes) -> None:
+    with store.lock():
+        store.replace(name, data)
+
+
+class TestThePlace:
+    def test_a_place_exists_or_does_not_and_only_the_one_that_exists_is_listed(self, place: Place) -> None:
+        assert place.open().exists()
+        missing = place.open_missing()
+        assert not missing.exists()
+        with pytest.raises(DirectoryUnusable):
+            missing.names()
+        missing.check()  # no complaint: what does not exist can still be made
+
+    def test_the_path_of_a_file_begins_with_the_location(self, store: Store) -> None:
+        assert store.path(NAME).startswith(store.location)
+        assert store.path(NAME).endswith(f"/{NAME}")
+
+    def test_a_place_that_can_be_used_gives_no_warning(self, store: Store) -> None:
+        store.check()
+        write(store, NAME, b"data")
+        assert whole(store, NAME) == b"data"
+        assert store.warnings == []
+
+
+class TestReading:
+    def test_a_file_is_found_with_its_size_and_time_and_read_to_its_end(self, store: Store) -> None:
+        data = os.urandom(LARGE)
+        write(store, NAME, data)
+        facts = store.facts(NAME)
+        assert facts is not None
+        assert facts.size_bytes == LARGE
+        assert abs(facts.modified_seconds - time.time()) < 60
+        assert whole(store, NAME) == data
+        assert store.taken(NAME)
+        assert NAME in store.names()
+
+    def test_the_first_bytes_of_a_file_are_as_many_as_asked_for_or_all(self, store: Store) -> None:
+        data = os.urandom(100_000)
+        write(store, NAME, data)
+        assert store.read(NAME, 70_000) == data[:70_000]
+        assert store.read(NAME, 200_000) == data
+
+    def test_an_empty_file_is_a_file(self, store: Store) -> None:
+        write(store, NAME, b"")
+        facts = store.facts(NAME)
+        assert facts is not None
+        assert facts.size_bytes == 0
+        assert store.read(NAME, 10) == b""
+        assert whole(store, NAME) == b""
+
+    def test_a_file_that_does_not_exist_is_none_and_can_not_be_read_to_its_end(self, store: Store) -> None:
+        assert store.facts(NAME) is None
+        assert store.read(NAME, 10) is None
+        assert not store.taken(NAME)
+        assert not store.is_held(NAME)
+        with pytest.raises(StoreFailed) as caught:
+            whole(store, NAME)
+        assert NAME in caught.value.problem
+
+    def test_what_is_asked_of_many_files_comes_in_their_order(self, store: Store) -> None:
+        names = [f"file{number}" for number in range(150)]
+        for name in names[::2]:
+            write(store, name, name.encode())
+        expected = [name.encode() if not number % 2 else None for number, name in enumerate(names)]
+        assert list(store.read_many(names, 100)) == expected
+        sizes = [None if facts is None else facts.size_bytes for facts in store.facts_of(names)]
+        assert sizes == [None if data is None else len(data) for data in expected]
+
+    def test_a_reader_may_stop_early_and_the_store_goes_on(self, store: Store) -> None:
+        write(store, NAME, bytes(LARGE))
+        with contextlib.closing(store.chunks(NAME)) as chunks:
+            assert next(chunks)
+        assert store.names().count(NAME) == 1
+        assert len(whole(store, NAME)) == LARGE
+
+    @pytest.mark.parametrize("name", ["two words", "two\nlines", "ünï", "%41", "-rf"])
+    def test_a_name_is_data(self, store: Store, name: str) -> None:
+        write(store, name, b"data")
+        assert (whole(store, name), store.names().count(name)) == (b"data", 1)
+
+    def test_a_file_whose_cache_was_dropped_reads_as_before(self, store: Store) -> None:
+        write(store, NAME, b"data")
+        store.drop_cache(NAME)
+        assert whole(store, NAME) == b"data"
+        store.drop_cache("missing")
+
+    @pytest.mark.parametrize("place", HAVE_FOLDERS, indirect=True)
+    def test_only_regular_files_count_and_no_link_is_followed_for_its_facts(self, place: Place) -> None:
+        assert place.folder is not None
+        (place.folder / "elsewhere").write_bytes(b"elsewhere")
+        (place.folder / "link").symlink_to("elsewhere")
+        (place.folder / "folder").mkdir()
+        store = place.open()
+        assert store.names() == ["elsewhere"]
+        for name in ("link", "folder"):
+            assert store.facts(name) is None
+            assert store.taken(name)
+
+
+class TestWriting:
+    def test_a_file_is_replaced_whole_and_nothing_is_left_beside_it(self, place: Place) -> None:
+        store = place.open()
+        before = set(store.names())
+        write(store, SIDECAR, b"old" * 10_000)
+        write(store, SIDECAR, b"new")
+        assert whole(place.open(), SIDECAR) == b"new"
+        assert {name for name in set(store.names()) - before if not name.startswith(".lastgood.")} == {SIDECAR}
+
+    def test_a_reader_finds_the_old_content_or_the_new_one(self, place: Place) -> None:
+        contents = {bytes([number]) * 50_000 for number in range(20)}
+        writer, reader, done = place.open(), place.open(), threading.Event()
+        write(writer, SIDECAR, min(contents))
+
+        def replace_often() -> None:
+            try:
+                for content in sorted(contents):
+                    write(writer, SIDECAR, content)
+            finally:
+                done.set()
+
+        thread = threading.Thread(target=replace_often)
+        thread.start()
+        try:
+            while not done.is_set():
+                assert reader.read(SIDECAR, 60_000) in contents
+        finally:
+            thread.join()
+        assert reader.read(SIDECAR, 60_000) == max(contents)
+
+    def test_a_file_is_deleted_once(self, place: Place) -> None:
+        store = place.open()
+        write(store, NAME, b"data")
+        with store.lock():
+            assert store.remove(NAME)
+            assert not store.remove(NAME)
+        assert place.open().facts(NAME) is None
+
+    def test_a_lock_is_given_back_whatever_happens(self, place: Place) -> None:
+        with contextlib.suppress(ZeroDivisionError), place.open().lock():
+            raise ZeroDivisionError
+        with place.open().lock(0):
+            pass

@@ -1,0 +1,97 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The smallest store: a dictionary. It shows what a new store has to have, and takes no server and no disk."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+import typing as t
+
+from ansible_collections.lastgood.database.plugins.module_utils._errors import (
+    DirectoryMissing,
+    Locked,
+    StoreFailed,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._stores.base import LOCK_SECONDS, FileFacts
+
+_CHUNK_BYTES = 64 * 1024
+
+
+class MemoryStore:
+    """Files by name. Stores over the same dictionary have the same files; None is a place that does not exist."""
+
+    _lock = threading.Lock()
+
+    def __init__(self, files: dict[str, bytes] | None) -> None:
+        self.location = "memory:"
+        self.warnings: list[str] = []
+        self._files = files
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def exists(self) -> bool:
+        return self._files is not None
+
+    def check(self) -> None:
+        """Memory can be written to."""
+
+    def path(self, name: str) -> str:
+        return f"{self.location}/{name}"
+
+    def names(self) -> list[str]:
+        return list(self._there())
+
+    def facts(self, name: str) -> FileFacts | None:
+        data = self._there().get(name)
+        return None if data is None else FileFacts(len(data), time.time())
+
+    def facts_of(self, names: t.Iterable[str]) -> t.Iterator[FileFacts | None]:
+        return map(self.facts, names)
+
+    def taken(self, name: str) -> bool:
+        return name in self._there()
+
+    def is_held(self, name: str) -> bool:
+        return False
+
+    def read(self, name: str, limit: int) -> bytes | None:
+        data = self._there().get(name)
+        return None if data is None else data[:limit]
+
+    def read_many(self, names: t.Iterable[str], limit: int) -> t.Iterator[bytes | StoreFailed | None]:
+        return (self.read(name, limit) for name in names)
+
+    def chunks(self, name: str) -> t.Generator[memoryview, None, None]:
+        data = self._there().get(name)
+        if data is None:
+            raise StoreFailed(f"Reading {self.path(name)}: no such file.", "Name another.")
+        for start in range(0, len(data), _CHUNK_BYTES):
+            yield memoryview(data)[start : start + _CHUNK_BYTES]
+
+    def drop_cache(self, name: str) -> None:
+        """Nothing is cached."""
+
+    @contextlib.contextmanager
+    def lock(self, seconds: float = LOCK_SECONDS) -> t.Iterator[None]:
+        if not self._lock.acquire(timeout=seconds):
+            raise Locked("Another run holds the lock.", "Wait for it.")
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    def replace(self, name: str, data: bytes, like: str | None = None) -> None:
+        self._there()[name] = data
+
+    def remove(self, name: str) -> bool:
+        return self._there().pop(name, None) is not None
+
+    def _there(self) -> dict[str, bytes]:
+        if self._files is None:
+            raise DirectoryMissing(f"{self.location} does not exist.", "Make it.")
+        return self._files
