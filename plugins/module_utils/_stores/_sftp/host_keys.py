@@ -19,6 +19,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
+    ArgumentInvalid,
     HostKeyChanged,
     HostKeyRevoked,
     HostKeyUnknown,
@@ -127,6 +128,11 @@ def check_pinned(pinned: str, name: str, key: HostKey) -> None:
 def remember(file: str, name: str, key: HostKey) -> None:
     """Add a key to a known_hosts file, which is made for its owner alone where it is missing."""
     path = os.path.expanduser(file)
+    if not os.path.isabs(path):  # it would depend on the working directory
+        raise ArgumentInvalid(
+            f"The host key of {name} can't be recorded in {file}: the user has no home, and the path is not absolute.",
+            "Give an absolute path in known_hosts_file, or pin the key with host_key.",
+        )
     with store_errors(f"Writing {path}"):
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -140,6 +146,8 @@ def remember(file: str, name: str, key: HostKey) -> None:
 
 def _lines(file: str) -> t.Iterator[str]:
     path = os.path.expanduser(file)
+    if not os.path.isabs(path):
+        return  # a user without a home has no such file
     with store_errors(f"Reading {path}"):
         try:
             with open(path, encoding="utf-8", errors="replace") as lines:

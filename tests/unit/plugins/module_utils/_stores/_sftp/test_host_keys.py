@@ -17,12 +17,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
+    ArgumentInvalid,
     HostKeyChanged,
     HostKeyRevoked,
     HostKeyUnknown,
     KeyUnreadable,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.host_keys import (
+    USER_FILE,
     HostKey,
     KnownHosts,
     check_pinned,
@@ -118,3 +120,12 @@ def test_a_key_is_remembered_on_a_line_of_its_own(tmp_path: Path, before: str) -
     assert lines == [f"db7 {KEY.line}", f"db7 {OTHER.line}"]
     if not before:
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_a_user_without_a_home_gets_no_folder_called_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # as it does without HOME and without an entry in passwd
+    with pytest.raises(ArgumentInvalid, match="known_hosts_file"):
+        remember(USER_FILE, "db7", KEY)
+    assert read_known_hosts([USER_FILE], "db7") == KnownHosts((), (), False)
+    assert not list(tmp_path.iterdir())
