@@ -4,10 +4,10 @@
 
 # Private to this collection: it may change at any time. Playbooks use the modules and the role.
 
-"""What can go wrong, by name.
+"""The errors, in the order of docs/errors.md.
 
-Each error carries a stable ``code`` for playbooks, and a text of two parts: the problem (the thing and the cause, in the
-words of the tool that met it) and the remedy (what to do next).
+Each has a stable ``code`` for playbooks, and a text of two parts: the problem (the thing and the cause, in the words of the
+program or the server that reported it) and the remedy (what to do next).
 """
 
 from __future__ import annotations
@@ -20,30 +20,82 @@ from ansible_collections.lastgood.database.plugins.module_utils._text import bou
 
 
 class BackupError(Exception):
-    """Anything that a user or the world can cause. Reported as the module's failure, never as a traceback."""
+    """An error with a cause outside this collection. A module reports it as its failure, without a traceback."""
 
     code = "backup_failed"
 
     def __init__(self, problem: str, remedy: str, **details: t.Any) -> None:
-        ended = problem if problem.endswith((".", "!", "?")) else f"{problem}."  # a tool's own words may be its end
+        ended = problem if problem.endswith((".", "!", "?")) else f"{problem}."  # the words of a program may end so already
         super().__init__(f"{ended} {remedy}")
         self.problem = problem
         self.remedy = remedy
         self.details = details
 
     def as_result(self) -> dict[str, t.Any]:
-        """Return what a module reports as ``error``: the code, and details such as a program's exit status."""
+        """Return the value ``error`` of a module's result: the code, and details such as a program's exit status."""
         return {"code": self.code, **self.details}
 
 
+# --- The task and the host -----------------------------------------------------------------------
+
+
 class ArgumentInvalid(BackupError):
-    """An option's value makes no sense, or does not go with another option."""
+    """An option has a value that makes no sense, or that contradicts another option."""
 
     code = "argument_invalid"
 
 
+class HostExhausted(BackupError):
+    """The host has no memory, thread, process or file descriptor to give."""
+
+    code = "host_exhausted"
+
+    def __init__(self, words: str) -> None:
+        super().__init__(
+            f"The host gave out: {words}.",
+            "See its memory, and how many processes and open files the user or the service may have (ulimit -u -n, TasksMax); "
+            "then run again.",
+        )
+
+
+class Interrupted(BackupError):
+    """A signal ended the run."""
+
+    code = "interrupted"
+
+
+class LibraryMissing(BackupError):
+    """A Python library is not installed on the host."""
+
+    code = "library_missing"
+
+
+class Locked(BackupError):
+    """Another run holds a lock that this one needs."""
+
+    code = "locked"
+
+
+class ProgramFailed(BackupError):
+    """A program did not start, or ended with a status other than 0."""
+
+    code = "program_failed"
+
+
+class ProgramMissing(BackupError):
+    """A program is not installed, or no installed version is right for the server."""
+
+    code = "program_missing"
+
+
+class ProgramTimeout(BackupError):
+    """A program exceeded its time limit."""
+
+    code = "timeout"
+
+
 class Unexpected(BackupError):
-    """Something happened that the collection does not know."""
+    """The collection does not know this error."""
 
     code = "unexpected"
 
@@ -56,159 +108,55 @@ class Unexpected(BackupError):
         )
 
 
-class Interrupted(BackupError):
-    """The run was told to stop by a signal."""
+class SeveralFailed(BackupError):
+    """Several databases or backups failed. The code is the first one's."""
 
-    code = "interrupted"
+    def __init__(self, problem: str, remedy: str, first: BackupError) -> None:
+        super().__init__(problem, remedy, **first.details)
+        self.code = first.code
 
 
-class HostExhausted(BackupError):
-    """The host gives us no memory, no thread or no process."""
-
-    code = "host_exhausted"
-
-    def __init__(self, words: str) -> None:
-        super().__init__(
-            f"The host gave out: {words}.",
-            "See its memory, and how many processes and open files the user or the service may have (ulimit -u -n, TasksMax); "
-            "then run again.",
-        )
-
-
-class LibraryMissing(BackupError):
-    """A Python library is not installed on the host."""
-
-    code = "library_missing"
-
-
-class ProgramMissing(BackupError):
-    """A program is not installed on the host, or none of its versions fits."""
-
-    code = "program_missing"
-
-
-class ProgramFailed(BackupError):
-    """A program could not be started, or ended with a status other than 0."""
-
-    code = "program_failed"
-
-
-class ProgramTimeout(BackupError):
-    """A program took longer than it was given."""
-
-    code = "timeout"
-
-
-class ConnectionFailed(BackupError):
-    """A server can't be reached, or sent the connection away."""
-
-    code = "connection_failed"
-
-
-class AuthenticationFailed(ConnectionFailed):
-    """A server does not accept who we say we are."""
-
-    code = "authentication_failed"
-
-
-class HostNotFound(ConnectionFailed):
-    """A host's name has no address."""
-
-    code = "host_not_found"
-
-
-class ConnectionRefused(ConnectionFailed):
-    """Nobody listens at the address."""
-
-    code = "connection_refused"
-
-
-class ConnectionTimeout(ConnectionFailed):
-    """A server took too long to answer."""
-
-    code = "connection_timeout"
-
-
-class ConnectionLost(ConnectionFailed):
-    """A connection that stood was cut."""
-
-    code = "connection_lost"
-
-
-class ConnectionPooled(ConnectionFailed):
-    """A pooler hands the server's sessions on to others between transactions."""
-
-    code = "connection_pooled"
-
-
-class BannerMissing(ConnectionFailed):
-    """Whoever listens at the address does not speak SSH."""
-
-    code = "no_ssh_banner"
-
-
-class ServerInvalid(ConnectionFailed):
-    """A server sent what the protocol does not have."""
-
-    code = "server_invalid"
-
-
-class HostKeyUnknown(ConnectionFailed):
-    """Nothing says that the server's host key is the right one."""
-
-    code = "host_key_unknown"
-
-
-class HostKeyChanged(ConnectionFailed):
-    """The server's host key is another one than the one known."""
-
-    code = "host_key_changed"
-
-
-class HostKeyRevoked(ConnectionFailed):
-    """The server's host key was revoked."""
-
-    code = "host_key_revoked"
-
-
-class KeyUnreadable(BackupError):
-    """A private key can't be read, or is none."""
-
-    code = "key_unreadable"
-
-
-class PassphraseWrong(BackupError):
-    """A private key does not open with the passphrase, or needs one."""
-
-    code = "wrong_passphrase"
-
-
-class SftpUnavailable(ConnectionFailed):
-    """The server has no SFTP for this account."""
-
-    code = "sftp_unavailable"
-
-
-class QueryFailed(BackupError):
-    """The database server refused a question."""
-
-    code = "query_failed"
-
-
-class DatabaseMissing(BackupError):
-    """There is no such database."""
-
-    code = "database_missing"
+# --- The database --------------------------------------------------------------------------------
 
 
 class DatabaseClosed(BackupError):
-    """The database is there, but nobody may connect to it."""
+    """The database exists, but the user may not connect to it."""
 
     code = "database_closed"
 
 
+class DatabaseExists(BackupError):
+    """The database to restore exists already."""
+
+    code = "database_exists"
+
+
+class DatabaseInUse(BackupError):
+    """Somebody is connected to the database to replace."""
+
+    code = "database_in_use"
+
+
+class DatabaseLocked(BackupError):
+    """Another session holds a lock on the database to replace."""
+
+    code = "database_locked"
+
+
+class DatabaseMissing(BackupError):
+    """The server has no such database."""
+
+    code = "database_missing"
+
+
+class ExtensionUnavailable(BackupError):
+    """The server does not allow an extension of the dump in the new database."""
+
+    code = "extension_unavailable"
+
+
 class NameRefused(BackupError):
-    """The database's name can't be handed to the database's own programs."""
+    """The database's own programs can't use its name."""
 
     code = "name_refused"
 
@@ -219,102 +167,268 @@ class NotOwner(BackupError):
     code = "not_owner"
 
 
-class SourceInvalid(BackupError):
-    """What is to be backed up is not the database that it should be."""
+class QueryFailed(BackupError):
+    """The database server refused a query."""
 
-    code = "source_invalid"
-
-
-class SourceBusy(BackupError):
-    """Somebody holds a lock on what is to be backed up."""
-
-    code = "source_busy"
+    code = "query_failed"
 
 
-class ContentInvalid(BackupError):
-    """A dump ended without an error, but is not whole."""
+class RolesMissing(BackupError):
+    """The server lacks roles that the dump's owners and grants need."""
 
-    code = "content_invalid"
-
-
-class PayloadCorrupt(ContentInvalid):
-    """A payload is not what its manifest says."""
-
-    code = "payload_corrupt"
-
-
-class BackupMissing(BackupError):
-    """There is no such backup."""
-
-    code = "backup_missing"
-
-
-class NothingFound(BackupMissing):
-    """Of the backups that were asked for there is none."""
-
-    code = "nothing_found"
-
-
-class DestinationUnusable(BackupError):
-    """What is to be written has a name or a place that it can't have."""
-
-    code = "destination_unusable"
-
-
-class BackupAmbiguous(BackupError):
-    """Backups of several groups fit what was asked for."""
-
-    code = "backup_ambiguous"
-
-
-class DatabaseExists(BackupError):
-    """The database that is to be restored is there already."""
-
-    code = "database_exists"
-
-
-class DatabaseInUse(BackupError):
-    """Somebody is connected to the database that is to be replaced."""
-
-    code = "database_in_use"
-
-
-class DatabaseLocked(BackupError):
-    """Somebody holds a lock on the database that is to be replaced."""
-
-    code = "database_locked"
-
-
-class ExtensionUnavailable(BackupError):
-    """The server does not allow an extension where a dump would have it."""
-
-    code = "extension_unavailable"
+    code = "roles_missing"
 
 
 class ServerReadOnly(BackupError):
-    """The server takes no changes."""
+    """The server accepts no changes."""
 
     code = "server_read_only"
 
 
 class ServerTooOld(BackupError):
-    """The server is older than the dump."""
+    """The server is older than the one that was dumped."""
 
     code = "server_too_old"
 
 
-class RolesMissing(BackupError):
-    """The server lacks roles that a dump's owners and grants need."""
+class SourceBusy(BackupError):
+    """Another session holds a lock on the database to back up."""
 
-    code = "roles_missing"
+    code = "source_busy"
 
 
-class SeveralFailed(BackupError):
-    """Several databases or backups failed; the code is the first one's."""
+class SourceInvalid(BackupError):
+    """The source is not a database, or was replaced while it was read."""
 
-    def __init__(self, problem: str, remedy: str, first: BackupError) -> None:
-        super().__init__(problem, remedy, **first.details)
-        self.code = first.code
+    code = "source_invalid"
+
+
+# --- Connections ---------------------------------------------------------------------------------
+
+
+class ConnectionFailed(BackupError):
+    """A server can't be reached, or rejected the connection. Its children name the reason."""
+
+    code = "connection_failed"
+
+
+class AuthenticationFailed(ConnectionFailed):
+    """A server rejected the user, the password or the key."""
+
+    code = "authentication_failed"
+
+
+class BannerMissing(ConnectionFailed):
+    """The program at the address does not speak SSH."""
+
+    code = "no_ssh_banner"
+
+
+class ConnectionLost(ConnectionFailed):
+    """An established connection broke."""
+
+    code = "connection_lost"
+
+
+class ConnectionPooled(ConnectionFailed):
+    """A pooler shares the server's sessions between clients."""
+
+    code = "connection_pooled"
+
+
+class ConnectionRefused(ConnectionFailed):
+    """No program listens at the address."""
+
+    code = "connection_refused"
+
+
+class ConnectionTimeout(ConnectionFailed):
+    """A server did not answer in time."""
+
+    code = "connection_timeout"
+
+
+class HostKeyChanged(ConnectionFailed):
+    """The server's host key is not the recorded one."""
+
+    code = "host_key_changed"
+
+
+class HostKeyRevoked(ConnectionFailed):
+    """The server's host key is revoked."""
+
+    code = "host_key_revoked"
+
+
+class HostKeyUnknown(ConnectionFailed):
+    """No file records the server's host key."""
+
+    code = "host_key_unknown"
+
+
+class HostNotFound(ConnectionFailed):
+    """A host name has no address."""
+
+    code = "host_not_found"
+
+
+class KeyUnreadable(BackupError):
+    """A private key can't be read, or the file is no private key."""
+
+    code = "key_unreadable"
+
+
+class PassphraseWrong(BackupError):
+    """The passphrase does not open the private key, or is missing."""
+
+    code = "wrong_passphrase"
+
+
+class ServerInvalid(ConnectionFailed):
+    """A server's answer breaks the protocol."""
+
+    code = "server_invalid"
+
+
+class SftpUnavailable(ConnectionFailed):
+    """The server offers no SFTP for this account."""
+
+    code = "sftp_unavailable"
+
+
+# --- Backups -------------------------------------------------------------------------------------
+
+
+class BackupAmbiguous(BackupError):
+    """Backups of several groups match the selection."""
+
+    code = "backup_ambiguous"
+
+
+class BackupMissing(BackupError):
+    """No such backup exists."""
+
+    code = "backup_missing"
+
+
+class NothingFound(BackupMissing):
+    """No backup matches the selection."""
+
+    code = "nothing_found"
+
+
+class ContentInvalid(BackupError):
+    """A dump is not whole, although its program reported no error."""
+
+    code = "content_invalid"
+
+
+class PayloadCorrupt(ContentInvalid):
+    """A payload does not match its manifest."""
+
+    code = "payload_corrupt"
+
+
+class DeleteFailed(BackupError):
+    """Some backups could not be deleted."""
+
+    code = "delete_failed"
+
+
+class Inconclusive(BackupError):
+    """A backup could not be judged, because the host or the server lacks something."""
+
+    code = "inconclusive"
+
+
+class LastGoodRefused(BackupError):
+    """The backup to delete is the last good one of its group."""
+
+    code = "last_good_refused"
+
+
+class NameConflict(BackupError):
+    """A backup of the same name and other content exists."""
+
+    code = "name_conflict"
+
+
+class VerificationFailed(BackupError):
+    """At least one backup is not good."""
+
+    code = "verification_failed"
+
+
+# --- Where backups are stored --------------------------------------------------------------------
+
+
+class StoreError(BackupError):
+    """A store failed. Never raised itself: each cause has a child."""
+
+
+class DestinationUnusable(BackupError):
+    """The file to write has a name or a place that is not allowed."""
+
+    code = "destination_unusable"
+
+
+class DirectoryUnusable(StoreError):
+    """The directory of backups can't be used. Its children name the usual reasons."""
+
+    code = "directory_unusable"
+
+
+class DirectoryMissing(DirectoryUnusable):
+    """The directory of backups does not exist."""
+
+    code = "directory_missing"
+
+
+class DirectoryNotWritable(DirectoryUnusable):
+    """The user may not write to the directory of backups."""
+
+    code = "directory_not_writable"
+
+
+class NotADirectory(DirectoryUnusable):
+    """The path of the directory of backups leads to a file of another type."""
+
+    code = "not_a_directory"
+
+
+class LocksUnavailable(StoreError):
+    """The file system supports no file locks."""
+
+    code = "locks_unavailable"
+
+
+class NoSpace(StoreError):
+    """The disk or the quota is full."""
+
+    code = "no_space"
+
+
+class ReadBackDiffers(BackupError):
+    """The server returned other bytes than it was sent."""
+
+    code = "read_back_differs"
+
+
+class StoreFailed(StoreError):
+    """Reading or writing a file of the store failed."""
+
+    code = "store_failed"
+
+
+class FileMissing(StoreFailed):
+    """The file does not exist. Callers that expect this catch it; users see the code of StoreFailed."""
+
+
+class FileForbidden(StoreFailed):
+    """The user may not read, change or delete the file. Users see the code of StoreFailed."""
+
+
+# --- What all errors share ------------------------------------------------------------------------
 
 
 _FAILURES_SHOWN = 3
@@ -323,7 +437,7 @@ _FAILURE_CHARACTERS = 400
 
 
 def summary_of(failures: t.Sequence[tuple[str, str]]) -> str:
-    """Return what failed, by title, and why, short enough to read: the same reason once, and the first few reasons."""
+    """Return the titles that failed and the reasons, short enough to read: each reason once, and the first few of them."""
     by_reason: dict[str, list[str]] = {}
     for title, reason in failures:
         by_reason.setdefault(reason, []).append(title)
@@ -338,101 +452,13 @@ def _listed(titles: list[str]) -> str:
     return ", ".join(titles[:_TITLES_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
 
 
-class NameConflict(BackupError):
-    """A backup of the same name and of another content is there already."""
-
-    code = "name_conflict"
-
-
-class Locked(BackupError):
-    """Another run holds what is needed."""
-
-    code = "locked"
-
-
-class StoreError(BackupError):
-    """A store can't do what it was asked to; each way has a class of its own."""
-
-
-class NoSpace(StoreError):
-    """There is no room left where the backups live."""
-
-    code = "no_space"
-
-
-class LocksUnavailable(StoreError):
-    """The file system takes no locks."""
-
-    code = "locks_unavailable"
-
-
-class DirectoryUnusable(StoreError):
-    """The directory of backups is missing, is something else, or can't be used."""
-
-    code = "directory_unusable"
-
-
-class LastGoodRefused(BackupError):
-    """What was to be deleted is the last good backup of its group."""
-
-    code = "last_good_refused"
-
-
-class DeleteFailed(BackupError):
-    """Some of what was to be deleted could not be."""
-
-    code = "delete_failed"
-
-
-class DirectoryMissing(DirectoryUnusable):
-    """The directory of backups does not exist."""
-
-    code = "directory_missing"
-
-
-class NotADirectory(DirectoryUnusable):
-    """What should be the directory of backups is something else."""
-
-    code = "not_a_directory"
-
-
-class DirectoryNotWritable(DirectoryUnusable):
-    """Nothing can be written to the directory of backups."""
-
-    code = "directory_not_writable"
-
-
-class ReadBackDiffers(BackupError):
-    """What was written is read back as something else."""
-
-    code = "read_back_differs"
-
-
-class Inconclusive(BackupError):
-    """A backup could not be judged, for lack of something that is not its fault."""
-
-    code = "inconclusive"
-
-
-class VerificationFailed(BackupError):
-    """A backup is not good."""
-
-    code = "verification_failed"
-
-
-class StoreFailed(StoreError):
-    """Reading or writing a file of the store failed."""
-
-    code = "store_failed"
-
-
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _EXHAUSTED = (errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 
 
 @contextlib.contextmanager
 def host_errors() -> t.Iterator[None]:
-    """Raise what Python says of a host without memory or threads as HostExhausted, and a failed system call as StoreFailed."""
+    """Turn MemoryError and a lack of threads into HostExhausted, and OSError into HostExhausted or an error of the store."""
     try:
         yield
     except MemoryError as error:
@@ -450,7 +476,7 @@ def host_errors() -> t.Iterator[None]:
 
 @contextlib.contextmanager
 def store_errors(doing: str) -> t.Iterator[None]:
-    """Raise what the operating system says while we are ``doing`` something as an error of the store."""
+    """Turn OSError into an error of the store. ``doing`` says what failed."""
     try:
         yield
     except OSError as error:
@@ -459,6 +485,12 @@ def store_errors(doing: str) -> t.Iterator[None]:
             raise NoSpace(
                 f"{doing}: {reason}.", "Make room, or back up to another directory; earlier backups are as they were."
             ) from error
-        raise StoreFailed(
+        raise _kind_of(error)(
             f"{doing}: {reason}.", "Look at the directory's owner, its mode and the disk; earlier backups are as they were."
         ) from error
+
+
+def _kind_of(error: OSError) -> type[StoreFailed]:
+    if isinstance(error, FileNotFoundError):
+        return FileMissing
+    return FileForbidden if isinstance(error, PermissionError) else StoreFailed

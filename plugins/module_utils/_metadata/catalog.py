@@ -17,7 +17,7 @@ import typing as t
 from dataclasses import dataclass
 from datetime import datetime
 
-from ansible_collections.lastgood.database.plugins.module_utils._errors import StoreFailed
+from ansible_collections.lastgood.database.plugins.module_utils._errors import FileMissing, StoreFailed
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, Group
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import (
     LARGEST_MANIFEST,
@@ -251,9 +251,9 @@ def is_sound(store: Store, backup: Backup) -> bool:
     for _number in range(READINGS):
         try:
             digest = sha256_of(store, name)
+        except FileMissing:
+            return False
         except StoreFailed as error:
-            if is_missing(error):
-                return False
             if failure is not None:
                 raise
             failure = error
@@ -292,8 +292,3 @@ def sha256_of(store: Store, name: str) -> str:
         for chunk in chunks:
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def is_missing(error: StoreFailed) -> bool:
-    """Return whether a file could not be read because it does not exist any more."""
-    return isinstance(error.__cause__, FileNotFoundError)

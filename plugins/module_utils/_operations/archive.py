@@ -26,6 +26,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._archives.output
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     BackupMissing,
     DestinationUnusable,
+    FileMissing,
     Locked,
     NoSpace,
     NothingFound,
@@ -356,14 +357,12 @@ def _payload(store: Store, item: Item) -> t.Iterator[Chunk]:
                 digesting.give(chunk)  # while it is written
                 yield chunk
                 digesting.settle()
-    except StoreFailed as error:
-        if isinstance(error.__cause__, FileNotFoundError):
-            raise BackupMissing(
-                f"{store.path(item.name)} was deleted while the archive was being made.",
-                f"Run again. {_AS_BEFORE}",
-                missing=[item.name],
-            ) from error
-        raise
+    except FileMissing as error:
+        raise BackupMissing(
+            f"{store.path(item.name)} was deleted while the archive was being made.",
+            f"Run again. {_AS_BEFORE}",
+            missing=[item.name],
+        ) from error
     if count != item.size_bytes or digest.hexdigest() != item.sha256:
         raise PayloadCorrupt(
             f"{store.path(item.name)} is not what it should be: its size or its digest is not that of its manifest.",

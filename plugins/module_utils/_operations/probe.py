@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     BackupError,
     DirectoryMissing,
+    FileForbidden,
     ReadBackDiffers,
     StoreFailed,
 )
@@ -138,8 +139,10 @@ def _why_not_removed(store: SftpStore, name: str) -> str | None:
     """Return why an account may delete nothing: it is refused a file that there is not, before anything is left."""
     try:
         store.remove(name)
-    except StoreFailed as error:
-        return error.problem if isinstance(error.__cause__, PermissionError) else None
+    except FileForbidden as error:
+        return error.problem
+    except StoreFailed:
+        return None
     return None
 
 

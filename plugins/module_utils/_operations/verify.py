@@ -33,6 +33,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     BackupMissing,
     ConnectionFailed,
     ContentInvalid,
+    FileMissing,
     Inconclusive,
     Interrupted,
     NothingFound,
@@ -46,7 +47,6 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalo
     Catalog,
     Selection,
     age_order,
-    is_missing,
     missing_from,
     newest_of_each,
     passed_over,
@@ -163,9 +163,9 @@ def _asking_store() -> t.Iterator[None]:
         yield
     except ConnectionFailed as error:
         raise _StoreLost(error) from error
+    except FileMissing as error:
+        raise _Deleted from error
     except StoreFailed as error:
-        if is_missing(error):
-            raise _Deleted from error
         raise _Unread(str(error)) from error
 
 

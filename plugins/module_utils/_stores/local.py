@@ -21,9 +21,12 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
+    DirectoryMissing,
+    DirectoryNotWritable,
     DirectoryUnusable,
     Interrupted,
     Locked,
+    NotADirectory,
     StoreFailed,
     store_errors,
 )
@@ -87,10 +90,8 @@ class LocalStore:
     def exists(self) -> bool:
         try:
             self._directory()
-        except DirectoryUnusable as error:
-            if isinstance(error.__cause__, FileNotFoundError):
-                return False
-            raise
+        except DirectoryMissing:
+            return False
         return True
 
     def ensure(self) -> None:
@@ -102,7 +103,7 @@ class LocalStore:
     def check(self) -> None:
         """See that the directory can be written to, if it is there."""
         if self.exists() and not os.access(".", os.W_OK | os.X_OK, dir_fd=self._directory(), effective_ids=True):
-            raise DirectoryUnusable(
+            raise DirectoryNotWritable(
                 f"The user with id {os.geteuid()} may not write to {self.location}.",
                 "Run as a user who may (become_user), or change the directory's owner or mode.",
             )
@@ -392,7 +393,7 @@ class LocalStore:
                 "Name the directory that it leads to, or have root own the link and the folder that it is in.",
             ) from error
         except FileNotFoundError as error:
-            raise DirectoryUnusable(f"The directory {self.location} does not exist.", "Make it, or name another.") from error
+            raise DirectoryMissing(f"The directory {self.location} does not exist.", "Make it, or name another.") from error
         except OSError as error:
             if error.errno in (errno.ELOOP, errno.ENOTDIR) and os.path.islink(self.location):
                 raise DirectoryUnusable(
@@ -400,7 +401,7 @@ class LocalStore:
                     f"Name the directory that it leads to: {os.path.realpath(self.location)}",
                 ) from error
             if error.errno == errno.ENOTDIR:
-                raise DirectoryUnusable(f"{self.location} is not a directory.", "Name a directory.") from error
+                raise NotADirectory(f"{self.location} is not a directory.", "Name a directory.") from error
             raise DirectoryUnusable(
                 f"The directory {self.location} can't be opened: {error.strerror}.",
                 "Run as a user who may (become_user), or change its owner or mode.",

@@ -18,6 +18,8 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     DirectoryMissing,
     DirectoryNotWritable,
     DirectoryUnusable,
+    FileForbidden,
+    FileMissing,
     Interrupted,
     NoSpace,
     NotADirectory,
@@ -35,10 +37,9 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores.base imp
 _POSIX_RENAME = b"posix-rename@openssh.com"
 _STATVFS = b"statvfs@openssh.com"
 
-# As the local file system has it.
-_CAUSES: dict[int, type[OSError]] = {
-    packets.PERMISSION_DENIED: PermissionError,
-    **dict.fromkeys(packets.MISSING, FileNotFoundError),
+_KINDS: dict[int, type[StoreFailed]] = {
+    packets.PERMISSION_DENIED: FileForbidden,
+    **dict.fromkeys(packets.MISSING, FileMissing),
 }
 _NEW_FILE = packets.FOR_WRITING | packets.CREATE | packets.EXCLUSIVE
 _LISTING_TIMES = 10  # how many times the timeout a listing may take as a whole
@@ -153,7 +154,8 @@ class SftpStore:
             yield self._unread(name, data) if isinstance(data, StatusError) else data
 
     def _unread(self, name: str, error: StatusError) -> StoreFailed:
-        failure = StoreFailed(f"Reading {self.path(name)}: {error.words}.", "Look at the file on the server.")
+        kind = _KINDS.get(error.code, StoreFailed)
+        failure = kind(f"Reading {self.path(name)}: {error.words}.", "Look at the file on the server.")
         failure.__cause__ = error
         return failure
 
@@ -338,17 +340,17 @@ class SftpStore:
         try:
             return self.session.converse(conversation)
         except StatusError as error:
-            cause = _CAUSES.get(error.code)
-            raise self._refused(doing, error, needed) from (error if cause is None else cause(error.words))
+            raise self._refused(doing, error, needed) from error
 
     def _refused(self, doing: str, error: StatusError, needed: int | None) -> BackupError:
         """Return what a refusal means; ``needed`` is how many bytes were to be written, None where none were."""
         if error.code == packets.PERMISSION_DENIED:
-            kind = DirectoryNotWritable if needed is not None else StoreFailed
+            kind = DirectoryNotWritable if needed is not None else FileForbidden
             return kind(f"{doing}: {error.words}.", "Look at owner and mode on the server.")
         if needed is not None and (why := self._why_full(error, max(needed, 1))) is not None:
             return NoSpace(f"{doing}: {error.words}; {why}.", "Make room on the server; earlier backups are as they were.")
-        return StoreFailed(f"{doing}: {error.words}.", "Look at the directory on the server; earlier backups are as they were.")
+        other = _KINDS.get(error.code, StoreFailed)
+        return other(f"{doing}: {error.words}.", "Look at the directory on the server; earlier backups are as they were.")
 
     def _why_full(self, error: StatusError, needed: int) -> str | None:
         """Return how we know that there is no room, None where there is.

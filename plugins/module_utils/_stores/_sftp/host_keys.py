@@ -23,7 +23,6 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     HostKeyChanged,
     HostKeyRevoked,
     HostKeyUnknown,
-    KeyUnreadable,
     store_errors,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._process import write_all
@@ -114,7 +113,7 @@ def check_pinned(pinned: str, name: str, key: HostKey) -> None:
     if not is_fingerprint(known):
         found = _key(*known.split()[:2]) if len(known.split()) >= 2 else None
         if found is None:
-            raise KeyUnreadable("host_key is no public key.", "Give it as `ssh-ed25519 AAAA...`, or as SHA256:...")
+            raise ArgumentInvalid("host_key is no public key.", "Give it as `ssh-ed25519 AAAA...`, or as SHA256:...")
         known = found.fingerprint
     if known.rstrip("=") != key.fingerprint:
         raise HostKeyChanged(

@@ -266,7 +266,8 @@ def test_what_is_no_directory_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to(tmp_path)
     (tmp_path / "dangling").symlink_to(tmp_path / "missing")
-    for name in ("file", "link", "dangling"):
+    assert code_of(tmp_path / "file") == "not_a_directory"
+    for name in ("link", "dangling"):
         assert code_of(tmp_path / name) == "directory_unusable"
     assert code_of("backups") == "argument_invalid"
 

@@ -830,7 +830,7 @@ def test_a_directory_that_is_there_keeps_its_mode(site: Site) -> None:
 def test_a_file_in_place_of_the_directory_is_an_error(site: Site) -> None:
     site.directory.write_text("mine")
     for check in (False, True):
-        assert site.back_up(check=check).error_code == "directory_unusable"
+        assert site.back_up(check=check).error_code == "not_a_directory"
     assert site.directory.read_text() == "mine"
 
 
@@ -858,7 +858,7 @@ def test_a_directory_that_may_not_be_written_to_is_an_error_also_in_check_mode(
     try:
         for check in (True, False):
             outcome = site.back_up(host=unprivileged, check=check)
-            assert outcome.error_code == "directory_unusable"
+            assert outcome.error_code == "directory_not_writable"
             assert str(site.directory) in outcome.msg
         assert list(site.directory.iterdir()) == []
     finally:

@@ -15,6 +15,8 @@ from ansible_collections.lastgood.database.plugins.module_utils import _errors
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     BackupError,
     ConnectionFailed,
+    FileForbidden,
+    FileMissing,
     HostExhausted,
     NoSpace,
     SeveralFailed,
@@ -34,22 +36,27 @@ CODES = {
     "BannerMissing": "no_ssh_banner",
     "ConnectionFailed": "connection_failed",
     "ConnectionLost": "connection_lost",
+    "ConnectionPooled": "connection_pooled",
     "ConnectionRefused": "connection_refused",
     "ConnectionTimeout": "connection_timeout",
     "ContentInvalid": "content_invalid",
     "DatabaseClosed": "database_closed",
     "DatabaseExists": "database_exists",
     "DatabaseInUse": "database_in_use",
+    "DatabaseLocked": "database_locked",
     "DatabaseMissing": "database_missing",
     "DeleteFailed": "delete_failed",
     "DestinationUnusable": "destination_unusable",
     "DirectoryMissing": "directory_missing",
     "DirectoryNotWritable": "directory_not_writable",
     "DirectoryUnusable": "directory_unusable",
+    "ExtensionUnavailable": "extension_unavailable",
+    "HostExhausted": "host_exhausted",
     "HostKeyChanged": "host_key_changed",
     "HostKeyRevoked": "host_key_revoked",
     "HostKeyUnknown": "host_key_unknown",
     "HostNotFound": "host_not_found",
+    "Inconclusive": "inconclusive",
     "Interrupted": "interrupted",
     "LocksUnavailable": "locks_unavailable",
     "Unexpected": "unexpected",
@@ -73,10 +80,12 @@ CODES = {
     "ServerInvalid": "server_invalid",
     "SftpUnavailable": "sftp_unavailable",
     "RolesMissing": "roles_missing",
+    "ServerReadOnly": "server_read_only",
     "ServerTooOld": "server_too_old",
     "SourceBusy": "source_busy",
     "SourceInvalid": "source_invalid",
     "StoreFailed": "store_failed",
+    "VerificationFailed": "verification_failed",
 }
 
 
@@ -84,6 +93,7 @@ def kinds() -> dict[str, type[BackupError]]:
     found = {name: kind for name, kind in vars(_errors).items() if isinstance(kind, type) and issubclass(kind, BackupError)}
     del found["SeveralFailed"]  # has the code of what it sums up
     del found["StoreError"]  # is never raised itself
+    del found["FileMissing"], found["FileForbidden"]  # have the code of StoreFailed
     return found
 
 
@@ -125,6 +135,16 @@ def test_whatever_else_the_system_says_is_an_error_of_the_store(tmp_path: Path) 
     with pytest.raises(StoreFailed, match=r"^Reading x: No such file or directory\.") as caught, store_errors("Reading x"):
         (tmp_path / "missing").read_bytes()
     assert isinstance(caught.value.__cause__, FileNotFoundError)
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"), [(errno.ENOENT, FileMissing), (errno.EACCES, FileForbidden), (errno.EPERM, FileForbidden)], ids=str
+)
+def test_a_missing_and_a_forbidden_file_are_kinds_of_it_with_the_same_code(number: int, kind: type[StoreFailed]) -> None:
+    with pytest.raises(StoreFailed) as caught, store_errors("Reading x"):
+        raise OSError(number, os.strerror(number))
+    assert type(caught.value) is kind
+    assert caught.value.code == "store_failed"
 
 
 def test_an_error_without_a_number_has_its_own_words() -> None:

@@ -27,11 +27,16 @@ import pytest
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     BackupError,
+    DirectoryMissing,
+    DirectoryNotWritable,
     DirectoryUnusable,
+    FileForbidden,
+    FileMissing,
     Interrupted,
     Locked,
     LocksUnavailable,
     NoSpace,
+    NotADirectory,
     StoreFailed,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._process import CHUNK_BYTES, write_all
@@ -152,7 +157,7 @@ class TestTheDirectory:
         assert not store.exists()
         store.check()
         assert list(tmp_path.iterdir()) == []
-        assert "does not exist" in refusal(store.names, DirectoryUnusable)
+        assert "does not exist" in refusal(store.names, DirectoryMissing)
 
     def test_one_that_is_missing_is_made_with_those_above_it_for_their_owner_alone(self, tmp_path: Path) -> None:
         old = os.umask(0)
@@ -181,7 +186,7 @@ class TestTheDirectory:
         (tmp_path / "file").write_text("text")
         store = LocalStore(str(tmp_path / "file"))
         for work in (store.exists, store.ensure, store.check, store.names):
-            assert "is not a directory" in refusal(work, DirectoryUnusable)
+            assert "is not a directory" in refusal(work, NotADirectory)
         assert (tmp_path / "file").read_text() == "text"
 
     def test_a_file_above_it_is_refused(self, tmp_path: Path) -> None:
@@ -247,7 +252,7 @@ class TestTheDirectory:
         def look() -> tuple[list[str], str, str]:
             store = LocalStore(str(common))
             assert store.exists()
-            return store.names(), refusal(store.check, DirectoryUnusable), refusal(store.ensure, DirectoryUnusable)
+            return store.names(), refusal(store.check, DirectoryNotWritable), refusal(store.ensure, DirectoryNotWritable)
 
         names, *messages = as_unprivileged(look)
         assert names == [NAME]
@@ -285,7 +290,7 @@ class TestTheDirectory:
 
     def test_one_that_cannot_be_made_says_which_and_why(self, common: Path) -> None:
         common.chmod(0o555)
-        message = as_unprivileged(lambda: refusal(LocalStore(str(common / "a" / "b")).ensure, StoreFailed))
+        message = as_unprivileged(lambda: refusal(LocalStore(str(common / "a" / "b")).ensure, FileForbidden))
         assert str(common / "a") in message
         assert "Permission denied" in message
 
@@ -366,7 +371,7 @@ class TestReading:
 
         def look() -> list[str]:
             store = LocalStore(str(common))
-            return [refusal(lambda: store.facts(NAME), StoreFailed), refusal(lambda: store.taken(NAME), StoreFailed)]
+            return [refusal(lambda: store.facts(NAME), FileForbidden), refusal(lambda: store.taken(NAME), FileForbidden)]
 
         for message in as_unprivileged(look):
             assert NAME in message
@@ -382,8 +387,8 @@ class TestReading:
             store = LocalStore(str(common))
             facts, [unread] = store.facts(NAME), store.read_many([NAME], 100)
             assert facts is not None
-            refused = refusal(lambda: store.read(NAME, 100), StoreFailed)
-            return facts.size_bytes, refused, str(unread), refusal(lambda: whole(store, NAME), StoreFailed)
+            refused = refusal(lambda: store.read(NAME, 100), FileForbidden)
+            return facts.size_bytes, refused, str(unread), refusal(lambda: whole(store, NAME), FileForbidden)
 
         size, *messages = as_unprivileged(look)
         assert size == 5
@@ -486,7 +491,7 @@ class TestMaking:
 
     def test_an_owner_that_may_not_be_given_is_an_error(self, common: Path) -> None:
         store = LocalStore(str(common), FileAttributes(uid=1))
-        message = as_unprivileged(lambda: refusal(lambda: put(store, NAME), StoreFailed))
+        message = as_unprivileged(lambda: refusal(lambda: put(store, NAME), FileForbidden))
         assert "Operation not permitted" in message
 
     def test_a_file_that_is_removed_was_there_or_not(self, store: LocalStore, tmp_path: Path) -> None:
@@ -514,7 +519,7 @@ class TestMaking:
         put(store, "old")
         store.rename("old", "new")
         assert [path.name for path in tmp_path.iterdir()] == ["new"]
-        assert "No such file" in refusal(lambda: store.rename("old", "new"), StoreFailed)
+        assert "No such file" in refusal(lambda: store.rename("old", "new"), FileMissing)
 
     @pytest.mark.parametrize("knows_such_files", [True, False])
     def test_a_file_without_a_name_is_for_its_owner_alone_and_nobody_finds_it(
@@ -601,7 +606,7 @@ class TestReplacing:
     def test_one_that_cannot_be_finished_leaves_the_old_one_alone(self, common: Path) -> None:
         (common / NAME).write_bytes(b"old")
         store = LocalStore(str(common), FileAttributes(uid=1))
-        as_unprivileged(lambda: refusal(lambda: store.replace(NAME, b"new"), StoreFailed))
+        as_unprivileged(lambda: refusal(lambda: store.replace(NAME, b"new"), FileForbidden))
         assert (common / NAME).read_bytes() == b"old"
         assert [path.name for path in common.iterdir()] == [NAME]
 
