@@ -56,7 +56,9 @@ options:
     description: File with the key of O(ssl_cert).
     type: path
   session_role:
-    description: Role to change to after the login.
+    description:
+      - Role to change to after the login.
+      - It decides who owns what is made. It takes no rights from the code in a backup that is restored, which can change back.
     type: str
   bin_directory:
     description:
