@@ -36,6 +36,8 @@ author:
 extends_documentation_fragment:
   - lastgood.database._attributes
   - lastgood.database._attributes.actiongroup_backup
+  - lastgood.database._retention
+  - lastgood.database._retention.rules
   - lastgood.database._sftp
 attributes:
   check_mode:
@@ -75,41 +77,10 @@ options:
         made none.
     type: list
     elements: dict
-  keep_last:
-    description: How many backups to keep, from the newest back. V(-1) keeps all, here and below.
-    type: int
-    default: 0
-  keep_hourly:
-    description: Of how many hours to keep the newest backup.
-    type: int
-    default: 0
-  keep_daily:
-    description: Of how many days to keep the newest backup.
-    type: int
-    default: 0
-  keep_weekly:
-    description: Of how many weeks to keep the newest backup. They begin on Monday.
-    type: int
-    default: 0
-  keep_monthly:
-    description: Of how many months to keep the newest backup.
-    type: int
-    default: 0
-  keep_yearly:
-    description: Of how many years to keep the newest backup.
-    type: int
-    default: 0
-  keep_within:
+  retention:
     description:
-      - Keep all backups that are younger than this, counted back from the newest good one and not from now, such as V(7d).
-      - A number and V(s), V(m), V(h), V(d) or V(w).
-    type: str
-  timezone:
-    description:
-      - Time zone in which hours, days, weeks, months and years begin, such as V(Europe/Berlin).
-      - The host has to know it, by the system's package tzdata or by Python's. It always knows V(UTC).
-    type: str
-    default: UTC
+      - The rules O(keep_last) to O(keep_within) and their O(timezone) in one dict, such as a variable that tasks share. With it
+        none of these is set on its own.
   names:
     description:
       - File names of the backups to delete, without a directory. Their manifests go with them.
@@ -179,6 +150,7 @@ EXAMPLES = r"""
       private_key_file: /etc/lastgood/id_ed25519
       remote_directory: backups/db7
     keep_daily: 90
+
 - name: Give up the backups of a database that a renamed host left behind, the last good one too
   lastgood.database.backup_prune:
     directory: /var/lib/postgresql/backups
@@ -307,9 +279,9 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleResult, ModuleRunner, now, run_module
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import Params, list_from
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.retention import (
-    RETENTION_SPEC,
+    RULES_OR_RETENTION_SPEC,
     groups_from,
-    rules_from,
+    rules_or_retention_from,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.stores import STORE_SPEC, store_from
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
@@ -323,15 +295,16 @@ def choice_from(params: Params) -> Rules | Named | GivenUp:
     """Return what says which backups go. Raises ArgumentInvalid where that is nothing, or two things."""
     names = list_from(params, "names")
     if names is None:
-        return GivenUp() if params["groups"] and params["allow_delete_last"] and not _has_rules(params) else rules_from(params)
-    for option, spec in {**RETENTION_SPEC, "databases": {}, "groups": {}}.items():
+        gives_up = params["groups"] and params["allow_delete_last"] and not _has_rules(params)
+        return GivenUp() if gives_up else rules_or_retention_from(params)
+    for option, spec in {**RULES_OR_RETENTION_SPEC, "databases": {}, "groups": {}}.items():
         if option != "timezone" and params[option] != spec.get("default"):
             raise ArgumentInvalid(f"names and {option} don't go together.", "Delete by rules, or by names.")
     return Named(names, params["allow_delete_last"])
 
 
 def _has_rules(params: Params) -> bool:
-    return any(params[option] != spec.get("default") for option, spec in RETENTION_SPEC.items() if option != "timezone")
+    return any(params[option] != spec.get("default") for option, spec in RULES_OR_RETENTION_SPEC.items() if option != "timezone")
 
 
 def delete(module: AnsibleModule, runner: ModuleRunner) -> ModuleResult:
@@ -361,7 +334,7 @@ def main() -> t.NoReturn:
     module = AnsibleModule(
         argument_spec={
             **STORE_SPEC,
-            **RETENTION_SPEC,
+            **RULES_OR_RETENTION_SPEC,
             "databases": {"type": "list", "elements": "str"},
             "groups": {"type": "list", "elements": "dict"},
             "names": {"type": "list", "elements": "str"},

@@ -28,6 +28,7 @@ author:
 extends_documentation_fragment:
   - lastgood.database._attributes
   - lastgood.database._attributes.actiongroup_backup
+  - lastgood.database._retention
   - lastgood.database._selection
   - lastgood.database._sftp
 attributes:
@@ -71,39 +72,6 @@ options:
       - Left out, a backup that is older than the newest good one of its group on the server, and that the server does not have,
         counts as deleted there by other means and is not sent. One that an earlier run had begun to send is.
       - A backup in O(names) is sent in any case.
-    type: dict
-    suboptions:
-      keep_last:
-        description: How many backups are kept, as for M(lastgood.database.backup_prune). So are all options below.
-        type: int
-        default: 0
-      keep_hourly:
-        description: Of how many hours the newest backup is kept.
-        type: int
-        default: 0
-      keep_daily:
-        description: Of how many days the newest backup is kept.
-        type: int
-        default: 0
-      keep_weekly:
-        description: Of how many weeks the newest backup is kept.
-        type: int
-        default: 0
-      keep_monthly:
-        description: Of how many months the newest backup is kept.
-        type: int
-        default: 0
-      keep_yearly:
-        description: Of how many years the newest backup is kept.
-        type: int
-        default: 0
-      keep_within:
-        description: How far back from the newest good one all backups are kept, such as V(7d).
-        type: str
-      timezone:
-        description: Time zone in which hours, days, weeks, months and years begin.
-        type: str
-        default: UTC
 seealso:
   - module: lastgood.database.sftp_check
   - module: lastgood.database.backup_prune

@@ -60,6 +60,17 @@ def list_from(params: Params, option: str) -> tuple[t.Any, ...] | None:
     return tuple(values)
 
 
+def together_or_single(params: Params, option: str, spec: Spec) -> Params:
+    """Return the options that a module takes in a dict or one by one. Raises ArgumentInvalid for both ways at once."""
+    together: Params | None = params[option]
+    if together is None:
+        return params
+    for name, of_option in spec.items():
+        if params[name] != of_option.get("default"):
+            raise ArgumentInvalid(f"{option} and {name} don't go together.", f"Set {name} in {option}, or leave {option} out.")
+    return together
+
+
 def at_least(params: Params, option: str, least: int) -> int:
     """Return an option's number. Raises ArgumentInvalid for one that is too small."""
     value: int = params[option]

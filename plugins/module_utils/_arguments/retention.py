@@ -18,6 +18,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._arguments.commo
     at_least,
     duration_from,
     list_from,
+    together_or_single,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Group
@@ -29,6 +30,9 @@ RETENTION_SPEC: Spec = {
     "keep_within": {"type": "str"},
     "timezone": {"type": "str", "default": "UTC"},
 }
+
+# For modules that take the rules one by one as well.
+RULES_OR_RETENTION_SPEC: Spec = {**RETENTION_SPEC, "retention": {"type": "dict", "options": RETENTION_SPEC}}
 
 _NAMES = tuple(field for field in Group._fields if field != "partial")
 _MASKS = ("********", "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER")  # in the place of secrets, wherever they occur in a result
@@ -46,6 +50,11 @@ def rules_from(params: Params) -> Rules:
         within=duration_from(params, "keep_within"),
         timezone=_time_zone(params["timezone"]),
     )
+
+
+def rules_or_retention_from(params: Params) -> Rules:
+    """Return the rules in ``retention`` or in the single options. Raises ArgumentInvalid for both at once, and for neither."""
+    return rules_from(together_or_single(params, "retention", RETENTION_SPEC))
 
 
 def groups_from(params: Params) -> frozenset[Group] | None:

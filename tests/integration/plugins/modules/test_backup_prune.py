@@ -85,6 +85,15 @@ def test_what_no_rule_keeps_goes_and_a_second_run_changes_nothing(tmp_path: Path
     assert state_of(tmp_path) == before
 
 
+def test_rules_in_a_dict_are_the_same_rules(tmp_path: Path) -> None:
+    fill(tmp_path, 5)
+    one_by_one = prune(tmp_path, keep_last=1, keep_within="2d", timezone="Europe/Berlin", check=True)
+    assert len(one_by_one.result["deleted"]) == 3
+    rules = {"keep_last": 1, "keep_within": "2d", "timezone": "Europe/Berlin"}
+    together = prune(tmp_path, retention=rules, check=True)
+    assert {key: together.result[key] for key in KEYS} == {key: one_by_one.result[key] for key in KEYS}
+
+
 @pytest.mark.parametrize(
     ("options", "code", "words"),
     [
@@ -97,6 +106,9 @@ def test_what_no_rule_keeps_goes_and_a_second_run_changes_nothing(tmp_path: Path
         ({"names": []}, "argument_invalid", "empty list"),
         ({"names": ["../x"]}, "argument_invalid", "plain file name"),
         ({"names": ["x"], "keep_last": 1}, "argument_invalid", "names and keep_last"),
+        ({"names": ["x"], "retention": {"keep_last": 1}}, "argument_invalid", "names and retention"),
+        ({"keep_last": 1, "retention": {"keep_last": 1}}, "argument_invalid", "retention and keep_last"),
+        ({"retention": {}, "groups": [GROUP], "allow_delete_last": True}, "argument_invalid", "No rule says"),
         ({"names": ["x"], "databases": ["app"]}, "argument_invalid", "names and databases"),
         ({"names": ["x"], "groups": [GROUP]}, "argument_invalid", "names and groups"),
         ({"keep_last": 1, "groups": []}, "argument_invalid", "empty list"),

@@ -16,6 +16,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._arguments.commo
     list_from,
     lock_timeout_from,
     selection_from,
+    together_or_single,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import EVERYTHING, Selection
@@ -84,7 +85,7 @@ def test_a_lock_timeout_is_in_seconds() -> None:
         lock_timeout_from({"lock_timeout": "soon"})
 
 
-# --- Lists, numbers, the directory -----------------------------------------------------------------------------
+# --- Lists -----------------------------------------------------------------------------------------------------
 
 
 def test_a_list_that_is_not_set_is_none_and_an_empty_one_is_refused() -> None:
@@ -92,6 +93,28 @@ def test_a_list_that_is_not_set_is_none_and_an_empty_one_is_refused() -> None:
     assert list_from({"databases": ["b", "a"]}, "databases") == ("b", "a")
     with pytest.raises(ArgumentInvalid, match=r"databases is an empty list, .* Leave databases out to mean all"):
         list_from({"databases": []}, "databases")
+
+
+# --- Options that a module takes in a dict as well as one by one ------------------------------------------------
+
+HOUSE: dict[str, Any] = {"street": {"type": "str", "required": True}, "number": {"type": "int", "default": 1}}
+
+
+def test_options_are_taken_from_a_dict_or_one_by_one() -> None:
+    alone = {"house": None, "street": "Main", "number": 3}
+    assert together_or_single(alone, "house", HOUSE) == alone
+    together = {"house": {"street": "Main", "number": 3}, "street": None, "number": 1}
+    assert together_or_single(together, "house", HOUSE) == {"street": "Main", "number": 3}
+
+
+@pytest.mark.parametrize(("name", "value"), [("street", "Main"), ("street", ""), ("number", 3), ("number", 0)])
+def test_an_option_beside_the_dict_is_refused(name: str, value: Any) -> None:
+    params = {"house": {"street": "Main", "number": 3}, "street": None, "number": 1, name: value}
+    with pytest.raises(ArgumentInvalid, match=rf"house and {name} don't go together\. Set {name} in house, or leave house out"):
+        together_or_single(params, "house", HOUSE)
+
+
+# --- Numbers, the directory ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("value", "least"), [(1, 1), (0, 0), (100, 0)])

@@ -11,7 +11,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from ansible_collections.lastgood.database.plugins.module_utils._arguments.retention import groups_from, rules_from
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.retention import (
+    groups_from,
+    rules_from,
+    rules_or_retention_from,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Group
 from ansible_collections.lastgood.database.plugins.module_utils._retention import Rules
@@ -40,6 +44,26 @@ def test_a_time_zone_that_is_none_is_refused(name: str) -> None:
 def test_a_count_below_minus_one_is_refused(option: str) -> None:
     with pytest.raises(ArgumentInvalid, match=option):
         rules_from({**RULES, option: -2})
+
+
+UNSET: dict[str, Any] = {**dict.fromkeys(RULES, 0), "keep_within": None, "timezone": "UTC"}
+
+
+def test_rules_are_taken_from_a_dict_or_from_single_options() -> None:
+    assert rules_or_retention_from({**RULES, "retention": None}) == rules_from(RULES)
+    assert rules_or_retention_from({**UNSET, "retention": RULES}) == rules_from(RULES)
+
+
+@pytest.mark.parametrize("single", [{"keep_last": -1}, {"keep_yearly": 1}, {"keep_within": "7d"}, {"timezone": "Europe/Berlin"}])
+def test_rules_in_a_dict_and_a_single_option_are_refused(single: dict[str, Any]) -> None:
+    with pytest.raises(ArgumentInvalid, match=f"retention and {next(iter(single))} don't go together"):
+        rules_or_retention_from({**UNSET, **single, "retention": RULES})
+
+
+@pytest.mark.parametrize("retention", [None, UNSET])
+def test_no_rule_at_all_is_refused(retention: dict[str, Any] | None) -> None:
+    with pytest.raises(ArgumentInvalid, match="No rule says which backups to keep"):
+        rules_or_retention_from({**UNSET, "retention": retention})
 
 
 # --- Groups ----------------------------------------------------------------------------------------------------
