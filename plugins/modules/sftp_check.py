@@ -19,6 +19,7 @@ author:
   - The lastgood.database contributors (@lastgood)
 extends_documentation_fragment:
   - lastgood.database._attributes
+  - lastgood.database._sftp
 attributes:
   check_mode:
     support: full
@@ -31,18 +32,20 @@ attributes:
   idempotent:
     support: full
 options:
+  sftp:
+    description:
+      - The server in one dict instead of the options O(host) to O(create_directory), such as a variable that tasks share. With it
+        none of these is set on its own.
   host:
-    description: Name or address of the server.
+    description: Name or address of the server. Required without O(sftp).
     type: str
-    required: true
   port:
     description: Port of the server.
     type: int
     default: 22
   user:
-    description: Name of the account on the server.
+    description: Name of the account on the server. Required without O(sftp).
     type: str
-    required: true
   auth_method:
     description:
       - How to log in. V(auto) tries the key and then the password, as far as they are given and the server offers it.
@@ -65,8 +68,8 @@ options:
   remote_directory:
     description:
       - Directory on the server, from its root on, or from where the account is after the login, which V(~) stands for as well.
+      - Required without O(sftp).
     type: str
-    required: true
   host_key_policy:
     description:
       - How to know that the server is the right one. A key other than the known one is always refused, save by V(off).
@@ -99,8 +102,6 @@ options:
     description: Whether to write a small file, read it back, rename it and remove it.
     type: bool
     default: true
-requirements:
-  - paramiko
 seealso:
   - module: lastgood.database.backup_facts
 """
@@ -185,18 +186,19 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleResult, ModuleRunner, run_module
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import Params
-from ansible_collections.lastgood.database.plugins.module_utils._arguments.stores import SFTP_SPEC, sftp_from
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.stores import SERVER_OR_SFTP_SPEC, server_or_sftp_from
 from ansible_collections.lastgood.database.plugins.module_utils._operations.probe import probe
 from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp import SftpStore
 
 
 def check(params: Params, check_mode: bool, runner: ModuleRunner) -> ModuleResult:
     """Go the way that the module's options describe."""
-    store = SftpStore(sftp_from(params, check_mode=check_mode), runner.stopping)
+    settings = server_or_sftp_from(params, check_mode=check_mode)
+    store = SftpStore(settings, runner.stopping)
     try:
         report = probe(
             store,
-            create_directory=params["create_directory"],
+            create_directory=settings.create_directory,
             write_probe=params["write_probe"],
             check_mode=check_mode,
         )
@@ -209,7 +211,7 @@ def main() -> t.NoReturn:
     hold_signals()
     module = AnsibleModule(
         argument_spec={
-            **SFTP_SPEC,
+            **SERVER_OR_SFTP_SPEC,
             "write_probe": {"type": "bool", "default": True},
         },
         supports_check_mode=True,

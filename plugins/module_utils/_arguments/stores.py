@@ -11,7 +11,13 @@ from __future__ import annotations
 import re
 import typing as t
 
-from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import Params, Spec, directory_from, duration_of
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import (
+    Params,
+    Spec,
+    directory_from,
+    duration_of,
+    together_or_single,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
 from ansible_collections.lastgood.database.plugins.module_utils._process import Runner
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
@@ -45,6 +51,12 @@ SFTP_SPEC: Spec = {
 # For modules that take exactly one of the two.
 STORE_SPEC: Spec = {"directory": {"type": "path"}, "sftp": {"type": "dict", "options": SFTP_SPEC}}
 
+# For modules that take the server one option at a time as well.
+SERVER_OR_SFTP_SPEC: Spec = {
+    **{option: {key: value for key, value in spec.items() if key != "required"} for option, spec in SFTP_SPEC.items()},
+    "sftp": {"type": "dict", "options": SFTP_SPEC},
+}
+
 _AMOUNT = re.compile(r"([0-9]{1,9})([KMG])")
 _AMOUNTS = {"K": 1024, "M": 1024**2, "G": 1024**3}
 
@@ -58,6 +70,15 @@ def store_from(params: Params, *, check_mode: bool, runner: Runner) -> LocalStor
     )  # loaded only where one is asked for
 
     return SftpStore(sftp_from(params["sftp"], check_mode=check_mode), runner.stopping)
+
+
+def server_or_sftp_from(params: Params, *, check_mode: bool) -> SftpSettings:
+    """Return the SFTP server in ``sftp`` or in the single options. Raises ArgumentInvalid for both at once, and for neither."""
+    server = together_or_single(params, "sftp", SFTP_SPEC)
+    missing = [option for option, spec in SFTP_SPEC.items() if spec.get("required") and server[option] is None]
+    if missing:
+        raise ArgumentInvalid(f"The SFTP server lacks {' and '.join(missing)}.", "Set that, or the whole server in sftp.")
+    return sftp_from(server, check_mode=check_mode)
 
 
 def sftp_from(params: Params, *, check_mode: bool) -> SftpSettings:

@@ -44,6 +44,14 @@ def test_every_step_is_taken_and_nothing_is_left(sftp: SftpServer, tmp_path: Pat
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_server_in_a_dict_is_the_same_server(sftp: SftpServer, tmp_path: Path) -> None:
+    outcome = run_module("sftp_check", sftp=sftp.options(tmp_path / "a", create_directory=True))
+    assert (outcome.changed, steps_of(outcome)) == (True, ALL)
+    refused = run_module("sftp_check", {"sftp": sftp.options(tmp_path), "host": "elsewhere"})
+    assert (refused.error_code, "sftp and host don't go together" in refused.msg) == ("argument_invalid", True)
+    assert "The SFTP server lacks host and user and remote_directory." in run_module("sftp_check").msg
+
+
 def test_check_mode_writes_nothing_and_foretells_a_directory_that_is_made(sftp: SftpServer, tmp_path: Path) -> None:
     options = sftp.options(tmp_path / "a" / "b", create_directory=True)
     foretold = run_module("sftp_check", options, check=True)

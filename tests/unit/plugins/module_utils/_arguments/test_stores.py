@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.lastgood.database.plugins.module_utils._arguments.stores import sftp_from
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.stores import server_or_sftp_from, sftp_from
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
 
 SFTP: dict[str, Any] = {
@@ -58,3 +58,31 @@ def test_only_a_run_that_changes_things_remembers_a_key() -> None:
 def test_a_server_s_options_that_do_not_go_together_are_refused(over: dict[str, Any], said: str) -> None:
     with pytest.raises(ArgumentInvalid, match=said):
         sftp_from({**SFTP, **over}, check_mode=False)
+
+
+UNSET: dict[str, Any] = {
+    **dict.fromkeys(SFTP),
+    "port": 22,
+    "auth_method": "auto",
+    "create_directory": False,
+    "host_key_policy": "strict",
+    "timeout": "30s",
+}
+
+
+def test_a_server_is_taken_from_a_dict_or_from_single_options() -> None:
+    expected = sftp_from(SFTP, check_mode=False)
+    assert server_or_sftp_from({**SFTP, "sftp": None}, check_mode=False) == expected
+    assert server_or_sftp_from({**UNSET, "sftp": SFTP}, check_mode=False) == expected
+
+
+@pytest.mark.parametrize("option", SFTP)
+def test_a_server_in_a_dict_and_a_single_option_are_refused(option: str) -> None:
+    with pytest.raises(ArgumentInvalid, match=f"sftp and {option} don't go together"):
+        server_or_sftp_from({**UNSET, option: "something else", "sftp": SFTP}, check_mode=False)
+
+
+@pytest.mark.parametrize("option", ["host", "user", "remote_directory"])
+def test_a_server_that_lacks_an_option_is_refused(option: str) -> None:
+    with pytest.raises(ArgumentInvalid, match=f"The SFTP server lacks {option}"):
+        server_or_sftp_from({**SFTP, option: None, "sftp": None}, check_mode=False)
