@@ -330,7 +330,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._arguments.commo
     list_from,
     selection_from,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._arguments.stores import STORE_SPEC, store_from
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.stores import ONE_STORE, STORE_SPEC, store_from
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import STATES
 from ansible_collections.lastgood.database.plugins.module_utils._operations.inventory import SORT_BY, InventoryRequest, inventory
 
@@ -365,8 +365,8 @@ def main() -> t.NoReturn:
             "page_size": {"type": "int", "default": 100},
             "checksum": {"type": "bool", "default": False},
         },
-        mutually_exclusive=[("directory", "sftp")],
-        required_one_of=[("directory", "sftp")],
+        mutually_exclusive=[ONE_STORE],
+        required_one_of=[ONE_STORE],
         supports_check_mode=True,
     )
     run_module(module, lambda runner: gather(module.params, module.check_mode, runner))

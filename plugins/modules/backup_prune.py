@@ -283,12 +283,11 @@ from ansible_collections.lastgood.database.plugins.module_utils._arguments.reten
     groups_from,
     rules_or_retention_from,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._arguments.stores import STORE_SPEC, store_from
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.stores import ONE_STORE, STORE_SPEC, store_from
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
 from ansible_collections.lastgood.database.plugins.module_utils._operations.named_deletion import GivenUp, Named
 from ansible_collections.lastgood.database.plugins.module_utils._operations.prune import PruneRequest, prune
 from ansible_collections.lastgood.database.plugins.module_utils._retention import Rules
-from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 
 
 def choice_from(params: Params) -> Rules | Named | GivenUp:
@@ -318,7 +317,7 @@ def delete(module: AnsibleModule, runner: ModuleRunner) -> ModuleResult:
             choice,
             list_from(params, "databases"),
             groups_from(params),
-            reads_newest=isinstance(store, LocalStore) if asked is None else asked,
+            reads_newest=store.capabilities.reads_cheaply if asked is None else asked,
             is_stopped=runner.is_stopped,
         )
         report = prune(request, now, check_mode=module.check_mode)
@@ -341,8 +340,8 @@ def main() -> t.NoReturn:
             "allow_delete_last": {"type": "bool", "default": False},
             "verify_before_delete": {"type": "bool"},
         },
-        mutually_exclusive=[("directory", "sftp"), ("databases", "groups")],
-        required_one_of=[("directory", "sftp")],
+        mutually_exclusive=[ONE_STORE, ("databases", "groups")],
+        required_one_of=[ONE_STORE],
         supports_check_mode=True,
     )
     run_module(module, lambda runner: delete(module, runner))

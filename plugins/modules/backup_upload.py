@@ -189,7 +189,8 @@ from ansible_collections.lastgood.database.plugins.module_utils._arguments.commo
     selection_from,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.retention import RETENTION_SPEC, rules_from
-from ansible_collections.lastgood.database.plugins.module_utils._arguments.stores import SFTP_SPEC, bandwidth_from, sftp_from
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.sftp import SFTP_SPEC, sftp_from
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.stores import bandwidth_from
 from ansible_collections.lastgood.database.plugins.module_utils._operations.upload import UploadRequest, upload
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp import SftpStore

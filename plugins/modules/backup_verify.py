@@ -216,7 +216,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._ansible import 
 )
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import SELECTION_SPEC, Params, selection_from
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.login import LOGIN_SPEC, given_login_from
-from ansible_collections.lastgood.database.plugins.module_utils._arguments.stores import STORE_SPEC, store_from
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.stores import ONE_STORE, STORE_SPEC, store_from
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.examination import ExaminationOptions
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import LEVELS
 from ansible_collections.lastgood.database.plugins.module_utils._operations.verify import VerifyRequest, verify
@@ -245,8 +245,8 @@ def main() -> t.NoReturn:
             **LOGIN_SPEC,
             "level": {"type": "str", "choices": list(LEVELS), "default": "checksum"},
         },
-        mutually_exclusive=[("directory", "sftp")],
-        required_one_of=[("directory", "sftp")],
+        mutually_exclusive=[ONE_STORE],
+        required_one_of=[ONE_STORE],
         supports_check_mode=True,
     )
     run_module(module, lambda runner: look(module, runner))

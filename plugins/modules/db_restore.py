@@ -311,7 +311,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._ansible import 
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import Params
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.login import LOGIN_SPEC
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.restores import restore_options_from
-from ansible_collections.lastgood.database.plugins.module_utils._arguments.stores import STORE_SPEC, store_from
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.stores import ONE_STORE, STORE_SPEC, store_from
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.registry import decoder_for
 from ansible_collections.lastgood.database.plugins.module_utils._engines.restorers import restore_engine_for
 from ansible_collections.lastgood.database.plugins.module_utils._operations.restore import LATEST, RestoreRequest, restore
@@ -328,7 +328,7 @@ def restore_database(module: AnsibleModule, runner: ModuleRunner) -> ModuleResul
         request = RestoreRequest(
             engine=restore_engine_for(options, runner),
             store=store,
-            staging=store if isinstance(store, LocalStore) else LocalStore(os.path.realpath(temporary_directory())),
+            staging=store.staging() or LocalStore(os.path.realpath(temporary_directory())),
             decoding_for=lambda compression: decoder_for(compression, runner),
             backup=params["backup"],
             source_database=params["source_database"] or (_source_name(params) if latest else None),
@@ -372,8 +372,8 @@ def main() -> t.NoReturn:
             "jobs": {"type": "int", "default": 2},
             "analyze": {"type": "bool", "default": True},
         },
-        mutually_exclusive=[("directory", "sftp")],
-        required_one_of=[("directory", "sftp")],
+        mutually_exclusive=[ONE_STORE],
+        required_one_of=[ONE_STORE],
         supports_check_mode=True,
     )
     run_module(module, lambda runner: restore_database(module, runner))

@@ -186,19 +186,17 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleResult, ModuleRunner, run_module
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import Params
-from ansible_collections.lastgood.database.plugins.module_utils._arguments.stores import SERVER_OR_SFTP_SPEC, server_or_sftp_from
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.sftp import SERVER_OR_SFTP_SPEC, server_or_sftp_store
 from ansible_collections.lastgood.database.plugins.module_utils._operations.probe import probe
-from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp import SftpStore
 
 
 def check(params: Params, check_mode: bool, runner: ModuleRunner) -> ModuleResult:
     """Go the way that the module's options describe."""
-    settings = server_or_sftp_from(params, check_mode=check_mode)
-    store = SftpStore(settings, runner.stopping)
+    store = server_or_sftp_store(params, check_mode=check_mode, runner=runner)
     try:
         report = probe(
             store,
-            create_directory=settings.create_directory,
+            create_directory=store.creates_directory,
             write_probe=params["write_probe"],
             check_mode=check_mode,
         )

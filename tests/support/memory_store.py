@@ -16,7 +16,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     Locked,
     StoreFailed,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._stores.base import LOCK_SECONDS, FileFacts
+from ansible_collections.lastgood.database.plugins.module_utils._stores.base import LOCK_SECONDS, Capabilities, FileFacts
 
 _CHUNK_BYTES = 64 * 1024
 
@@ -24,6 +24,8 @@ _CHUNK_BYTES = 64 * 1024
 class MemoryStore:
     """Files by name. Stores over the same dictionary have the same files; None is a place that does not exist."""
 
+    creates_directory = True
+    capabilities = Capabilities(reads_cheaply=True, has_locks=True, replaces_atomically=True)
     _lock = threading.Lock()
 
     def __init__(self, files: dict[str, bytes] | None) -> None:
@@ -37,11 +39,17 @@ class MemoryStore:
     def exists(self) -> bool:
         return self._files is not None
 
+    def ensure(self) -> None:
+        self._files = {} if self._files is None else self._files
+
     def check(self) -> None:
         """Memory can be written to."""
 
     def path(self, name: str) -> str:
         return f"{self.location}/{name}"
+
+    def staging(self) -> None:
+        return None
 
     def names(self) -> list[str]:
         return list(self._there())

@@ -4,122 +4,54 @@
 
 # Private to this collection: it may change at any time. Playbooks use the modules and the role.
 
-"""Options that say where the backups live, here or on an SFTP server."""
+"""The options that say where the backups are: one for each kind of store, of which a task gives exactly one.
+
+A new store is one line in ``_REMOTE``. Its options, and how they become a store, are in a file of their own, as in ``sftp.py``.
+"""
 
 from __future__ import annotations
 
 import re
 import typing as t
 
-from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import (
-    Params,
-    Spec,
-    directory_from,
-    duration_of,
-    together_or_single,
-)
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import Params, Spec, directory_from
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.sftp import SFTP_SPEC, sftp_store
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
 from ansible_collections.lastgood.database.plugins.module_utils._process import Runner
+from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 
-if t.TYPE_CHECKING:
-    from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.settings import SftpSettings
-    from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp import SftpStore
 
-SFTP_SPEC: Spec = {
-    "host": {"type": "str", "required": True},
-    "port": {"type": "int", "default": 22},
-    "user": {"type": "str", "required": True},
-    "auth_method": {"type": "str", "choices": ["auto", "password", "ssh_key"], "default": "auto"},
-    "password": {"type": "str", "no_log": True},
-    "private_key": {"type": "str", "no_log": True},
-    "private_key_file": {"type": "path", "no_log": False},
-    "key_passphrase": {"type": "str", "no_log": True},
-    "remote_directory": {"type": "str", "required": True},
-    "create_directory": {"type": "bool", "default": False},
-    "host_key_policy": {
-        "type": "str",
-        "choices": ["strict", "accept_new", "pinned", "off"],
-        "default": "strict",
-        "no_log": False,
-    },
-    "host_key": {"type": "str", "no_log": False},
-    "known_hosts_file": {"type": "path"},
-    "timeout": {"type": "str", "default": "30s"},
+class _Opens(t.Protocol):
+    def __call__(self, params: Params, *, check_mode: bool, runner: Runner) -> Store:
+        """Return the store that the suboptions describe. The runner ends waits in it when the run is stopped."""
+
+
+_REMOTE: dict[str, tuple[Spec, _Opens]] = {
+    "sftp": (SFTP_SPEC, sftp_store),
 }
 
-# For modules that take exactly one of the two.
-STORE_SPEC: Spec = {"directory": {"type": "path"}, "sftp": {"type": "dict", "options": SFTP_SPEC}}
-
-# For modules that take the server one option at a time as well.
-SERVER_OR_SFTP_SPEC: Spec = {
-    **{option: {key: value for key, value in spec.items() if key != "required"} for option, spec in SFTP_SPEC.items()},
-    "sftp": {"type": "dict", "options": SFTP_SPEC},
-}
+REMOTE_SPEC: Spec = {name: {"type": "dict", "options": options} for name, (options, _opens) in _REMOTE.items()}
+STORE_SPEC: Spec = {"directory": {"type": "path"}, **REMOTE_SPEC}
+# For mutually_exclusive and required_one_of.
+ONE_REMOTE = tuple(REMOTE_SPEC)
+ONE_STORE = tuple(STORE_SPEC)
 
 _AMOUNT = re.compile(r"([0-9]{1,9})([KMG])")
 _AMOUNTS = {"K": 1024, "M": 1024**2, "G": 1024**3}
 
 
-def store_from(params: Params, *, check_mode: bool, runner: Runner) -> LocalStore | SftpStore:
-    """Return the store that ``directory`` or ``sftp`` names. The runner ends waits in it when the run is stopped."""
-    if params["sftp"] is None:
+def store_from(params: Params, *, check_mode: bool, runner: Runner) -> Store:
+    """Return the store that a module's options name, on this host or elsewhere."""
+    if params["directory"] is not None:
         return LocalStore(directory_from(params), is_stopped=runner.is_stopped)
-    from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp import (
-        SftpStore,
-    )  # loaded only where one is asked for
-
-    return SftpStore(sftp_from(params["sftp"], check_mode=check_mode), runner.stopping)
+    return remote_store_from(params, check_mode=check_mode, runner=runner)
 
 
-def server_or_sftp_from(params: Params, *, check_mode: bool) -> SftpSettings:
-    """Return the SFTP server in ``sftp`` or in the single options. Raises ArgumentInvalid for both at once, and for neither."""
-    server = together_or_single(params, "sftp", SFTP_SPEC)
-    missing = [option for option, spec in SFTP_SPEC.items() if spec.get("required") and server[option] is None]
-    if missing:
-        raise ArgumentInvalid(f"The SFTP server lacks {' and '.join(missing)}.", "Set that, or the whole server in sftp.")
-    return sftp_from(server, check_mode=check_mode)
-
-
-def sftp_from(params: Params, *, check_mode: bool) -> SftpSettings:
-    """Return where the SFTP server is. Raises ArgumentInvalid for what does not go together."""
-    if not 0 < params["port"] < 65536:
-        raise ArgumentInvalid(f"port is {params['port']}, which is no port.", "Give one from 1 to 65535.")
-    if params["host_key_policy"] == "pinned" and not (params["host_key"] or "").strip():
-        raise ArgumentInvalid("host_key_policy is pinned, and there is no host_key.", "Give the key that is the right one.")
-    if params["host_key_policy"] != "pinned" and params["host_key"]:
-        raise ArgumentInvalid(
-            f"host_key is given, and host_key_policy is {params['host_key_policy']}, which does not look at it.",
-            "Set host_key_policy to pinned, or leave host_key out.",
-        )
-    if params["auth_method"] == "password" and params["password"] is None:
-        raise ArgumentInvalid("auth_method is password, and there is no password.", "Give it, or take another method.")
-    directory = _remote_directory(params["remote_directory"])
-    timeout = duration_of("timeout", params["timeout"]).total_seconds()
-    if not timeout:
-        raise ArgumentInvalid("timeout is 0, and no server answers in no time.", "Give a longer one, such as 30s.")
-    from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.settings import SftpSettings
-
-    return SftpSettings(
-        **{option: params[option] for option in SFTP_SPEC if option not in ("timeout", "remote_directory")},
-        timeout=timeout,
-        remote_directory=directory,
-        remembers=not check_mode,
-    )
-
-
-def _remote_directory(text: str) -> str:
-    """Return the directory as SFTP has it: a relative path begins in the account's home, which no server calls ``~``."""
-    if not text:
-        raise ArgumentInvalid("remote_directory is empty.", "Name a directory; a dot is the one after the login.")
-    if not text.startswith("~"):
-        return text
-    home, _slash, below = text.partition("/")
-    if home != "~":
-        raise ArgumentInvalid(
-            f"remote_directory is {text!r}, and SFTP knows the home of no other account.", "Give an absolute path."
-        )
-    return below.lstrip("/") or "."
+def remote_store_from(params: Params, *, check_mode: bool, runner: Runner) -> Store:
+    """Return the store elsewhere that a module's options name."""
+    [(name, (_options, opens))] = [item for item in _REMOTE.items() if params[item[0]] is not None]
+    return opens(params[name], check_mode=check_mode, runner=runner)
 
 
 def bandwidth_from(params: Params) -> int | None:

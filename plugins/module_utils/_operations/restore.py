@@ -40,8 +40,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalo
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import Compression
 from ansible_collections.lastgood.database.plugins.module_utils._operations.reading import read_payload
-from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
-from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
+from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Staging, Store
 
 LATEST = "latest"
 _BAD_TOLD = 3  # where there is no good one, so many of the others, the newest
@@ -59,7 +58,7 @@ class RestoreRequest:
 
     engine: RestoreEngine
     store: Store
-    staging: LocalStore
+    staging: Staging
     decoding_for: t.Callable[[Compression], Decoding]
     backup: str = LATEST
     source_database: str | None = None
@@ -288,7 +287,7 @@ def _check_target(request: RestoreRequest, situation: Situation) -> None:
         )
 
 
-def _check_room(staging: LocalStore, backup: Backup) -> None:
+def _check_room(staging: Staging, backup: Backup) -> None:
     """Raise NoSpace where the unpacked content has no room."""
     if backup.manifest.engine != "postgresql":
         return

@@ -4,11 +4,15 @@
 
 # Private to this collection: it may change at any time. Playbooks use the modules and the role.
 
-"""What every store of backups can do: a flat set of named files, somewhere."""
+"""A store of backups: a flat set of named files. The protocol has a reading half and a writing half.
+
+tests/integration/plugins/module_utils/_stores/test_contract.py tests each promise on each store.
+"""
 
 from __future__ import annotations
 
 import typing as t
+from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import StoreFailed
@@ -33,23 +37,48 @@ class FileFacts(t.NamedTuple):
             return (datetime.max if self.modified_seconds > 0 else datetime.min).replace(tzinfo=timezone.utc)
 
 
-class Store(t.Protocol):
-    """A place where backups live. Names are plain file names; only regular files count, and no link is followed.
+@dataclass(frozen=True)
+class Capabilities:
+    """What some stores can do and others can't. Operations and modules ask for these, never for the kind of a store."""
 
-    Every method raises DirectoryUnusable or StoreFailed, NoSpace where there is no room.
+    reads_cheaply: bool  # reading a payload transfers nothing over a network
+    has_locks: bool  # ``lock`` excludes other runs, and ``is_held`` knows which files they write
+    replaces_atomically: bool  # while ``replace`` runs, a reader always finds the old file or the new one
+
+
+class Staging(t.Protocol):
+    """A place on this host for a file that has no name."""
+
+    location: str
+
+    def unnamed_file(self) -> int:
+        """Return the descriptor of a new file without a name: it exists for as long as a process has it open."""
+
+    def free_bytes(self) -> int:
+        """Return how many bytes can still be written."""
+
+
+class ReadableStore(t.Protocol):
+    """The reading half. Names are plain file names; only regular files count, and no link is followed.
+
+    Every method raises DirectoryUnusable, StoreFailed (FileMissing and FileForbidden among them) or ConnectionFailed.
     """
 
     location: str
     warnings: list[str]
+    capabilities: Capabilities
+
+    def close(self) -> None:
+        """Release what is open. The next call of another method opens it again."""
 
     def exists(self) -> bool:
-        """Return whether the place itself is there."""
-
-    def check(self) -> None:
-        """Raise DirectoryUnusable where the place is there and can't be written to, as far as that is told without writing."""
+        """Return whether the directory itself exists."""
 
     def path(self, name: str) -> str:
         """Return how a user finds the file of that name."""
+
+    def staging(self) -> Staging | None:
+        """Return where to unpack a backup beside the others, None where the store is not on this host."""
 
     def names(self) -> list[str]:
         """Return the names of all files, in no order."""
@@ -83,6 +112,18 @@ class Store(t.Protocol):
 
     def drop_cache(self, name: str) -> None:
         """Make the next read of a file come from the medium, as far as the store can be asked for that."""
+
+
+class Store(ReadableStore, t.Protocol):
+    """Both halves: what writes has to read first. NoSpace is raised where there is no room."""
+
+    creates_directory: bool  # whether the task allows ``ensure`` to make what is missing
+
+    def ensure(self) -> None:
+        """Make the directory, and those above it, where they are missing: for their owner alone."""
+
+    def check(self) -> None:
+        """Raise DirectoryUnusable where the directory exists and can't be written to, as far as reading shows that."""
 
     def lock(self, seconds: float = LOCK_SECONDS) -> t.ContextManager[object]:
         """Keep other runs from committing, deleting and sweeping. Raises Locked when they keep us for ``seconds``."""

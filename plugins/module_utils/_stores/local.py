@@ -32,7 +32,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
 )
 from ansible_collections.lastgood.database.plugins.module_utils._locks import try_lock
 from ansible_collections.lastgood.database.plugins.module_utils._process import CHUNK_BYTES, read_full, write_all
-from ansible_collections.lastgood.database.plugins.module_utils._stores.base import LOCK_SECONDS, FileFacts
+from ansible_collections.lastgood.database.plugins.module_utils._stores.base import LOCK_SECONDS, Capabilities, FileFacts
 from ansible_collections.lastgood.database.plugins.module_utils._stores.paths import LinkRefused, Make, open_directory
 
 LOCK_NAME = ".lastgood.lock"
@@ -68,6 +68,9 @@ class LockMarks(t.NamedTuple):
 
 class LocalStore:
     """A directory. Its methods are those of the store's protocol, and what only a local file system can do."""
+
+    creates_directory = True
+    capabilities = Capabilities(reads_cheaply=True, has_locks=True, replaces_atomically=True)
 
     def __init__(
         self,
@@ -110,6 +113,9 @@ class LocalStore:
 
     def path(self, name: str) -> str:
         return f"{self.location}/{name}"
+
+    def staging(self) -> LocalStore:
+        return self
 
     def names(self) -> list[str]:
         with store_errors(f"Listing {self.location}"):

@@ -32,7 +32,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.co
 from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.packets import StatusError
 from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.session import Conversation, Session
 from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.settings import SftpSettings
-from ansible_collections.lastgood.database.plugins.module_utils._stores.base import LOCK_SECONDS, FileFacts
+from ansible_collections.lastgood.database.plugins.module_utils._stores.base import LOCK_SECONDS, Capabilities, FileFacts
 
 _POSIX_RENAME = b"posix-rename@openssh.com"
 _STATVFS = b"statvfs@openssh.com"
@@ -53,7 +53,11 @@ class SftpStore:
     ``stopping`` calls what it is given when the run is stopped, as Runner.stopping does.
     """
 
+    # Whether a file is replaced in one step is up to the server: OpenSSH does that, others don't.
+    capabilities = Capabilities(reads_cheaply=False, has_locks=False, replaces_atomically=False)
+
     def __init__(self, settings: SftpSettings, stopping: Stopping = lambda act: contextlib.nullcontext()) -> None:
+        self.creates_directory = settings.create_directory
         self._settings = settings
         self._stopping = stopping
         self._connection: Connection | None = None
@@ -119,6 +123,9 @@ class SftpStore:
 
     def path(self, name: str) -> str:
         return f"{self.location.rstrip('/')}/{name}"
+
+    def staging(self) -> None:
+        return None
 
     def names(self) -> list[str]:
         try:

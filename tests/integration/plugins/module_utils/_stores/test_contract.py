@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.lastgood.database.plugins.module_utils._errors import DirectoryUnusable, StoreFailed
+from ansible_collections.lastgood.database.plugins.module_utils._errors import DirectoryUnusable, Locked, StoreFailed
 from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.settings import SftpSettings
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
@@ -97,9 +97,31 @@ class TestThePlace:
             missing.names()
         missing.check()  # no complaint: what does not exist can still be made
 
+    def test_a_place_that_is_missing_is_made_and_one_that_exists_keeps_its_files(self, place: Place) -> None:
+        missing = place.open_missing()
+        missing.ensure()
+        assert missing.exists()
+        assert missing.names() == []
+        write(missing, NAME, b"data")
+        missing.ensure()
+        assert whole(missing, NAME) == b"data"
+
     def test_the_path_of_a_file_begins_with_the_location(self, store: Store) -> None:
         assert store.path(NAME).startswith(store.location)
         assert store.path(NAME).endswith(f"/{NAME}")
+
+    def test_a_file_without_a_name_can_be_made_beside_the_backups_or_the_store_says_that_it_can_not(self, store: Store) -> None:
+        staging = store.staging()
+        if staging is None:
+            return
+        assert staging.free_bytes() > 0
+        before = store.names()
+        descriptor = staging.unnamed_file()
+        try:
+            assert os.write(descriptor, b"data") == 4
+            assert store.names() == before
+        finally:
+            os.close(descriptor)
 
     def test_a_place_that_can_be_used_gives_no_warning(self, store: Store) -> None:
         store.check()
@@ -193,13 +215,14 @@ class TestWriting:
         assert {name for name in set(store.names()) - before if not name.startswith(".lastgood.")} == {SIDECAR}
 
     def test_a_reader_finds_the_old_content_or_the_new_one(self, place: Place) -> None:
-        contents = {bytes([number]) * 50_000 for number in range(20)}
+        contents = [bytes([number]) * 50_000 for number in range(20)]
         writer, reader, done = place.open(), place.open(), threading.Event()
-        write(writer, SIDECAR, min(contents))
+        found = [*contents] if writer.capabilities.replaces_atomically else [*contents, None]
+        write(writer, SIDECAR, contents[0])
 
         def replace_often() -> None:
             try:
-                for content in sorted(contents):
+                for content in contents:
                     write(writer, SIDECAR, content)
             finally:
                 done.set()
@@ -208,10 +231,10 @@ class TestWriting:
         thread.start()
         try:
             while not done.is_set():
-                assert reader.read(SIDECAR, 60_000) in contents
+                assert reader.read(SIDECAR, 60_000) in found
         finally:
             thread.join()
-        assert reader.read(SIDECAR, 60_000) == max(contents)
+        assert reader.read(SIDECAR, 60_000) == contents[-1]
 
     def test_a_file_is_deleted_once(self, place: Place) -> None:
         store = place.open()
@@ -220,6 +243,13 @@ class TestWriting:
             assert store.remove(NAME)
             assert not store.remove(NAME)
         assert place.open().facts(NAME) is None
+
+    def test_a_lock_that_a_store_has_keeps_another_run_out(self, place: Place) -> None:
+        first, second = place.open(), place.open()
+        with first.lock(), contextlib.ExitStack() as stack:
+            if first.capabilities.has_locks:
+                stack.enter_context(pytest.raises(Locked))
+            stack.enter_context(second.lock(0))
 
     def test_a_lock_is_given_back_whatever_happens(self, place: Place) -> None:
         with contextlib.suppress(ZeroDivisionError), place.open().lock():

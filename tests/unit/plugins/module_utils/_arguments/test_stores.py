@@ -4,85 +4,30 @@
 
 from __future__ import annotations
 
-from typing import Any
+import contextlib
+from pathlib import Path
 
 import pytest
 
-from ansible_collections.lastgood.database.plugins.module_utils._arguments.stores import server_or_sftp_from, sftp_from
+from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleRunner
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.stores import ONE_STORE, STORE_SPEC, store_from
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
-
-SFTP: dict[str, Any] = {
-    "host": "backup.example.org",
-    "port": 2222,
-    "user": "db7",
-    "auth_method": "auto",
-    "password": "secret",
-    "private_key": None,
-    "private_key_file": "/key",
-    "key_passphrase": "phrase",
-    "remote_directory": "/backups",
-    "create_directory": True,
-    "host_key_policy": "accept_new",
-    "host_key": None,
-    "known_hosts_file": "/known",
-    "timeout": "2m",
-}
+from ansible_collections.lastgood.database.tests.unit.plugins.module_utils._arguments.test_sftp import SFTP
 
 
-def test_a_server_is_as_the_options_say_and_its_secrets_do_not_show() -> None:
-    found = sftp_from(SFTP, check_mode=False)
-    assert {name: getattr(found, name) for name in SFTP} == {**SFTP, "timeout": 120.0}
-    assert not {"secret", "phrase"} & set(repr(found).split("'"))
+def test_a_store_is_the_one_that_is_named(runner: ModuleRunner, tmp_path: Path) -> None:
+    local = {"directory": str(tmp_path), "sftp": None}
+    remote = {"directory": None, "sftp": SFTP}
+    for params, location in ((local, str(tmp_path)), (remote, "sftp://db7@backup.example.org:2222/backups")):
+        with contextlib.closing(store_from(params, check_mode=False, runner=runner)) as store:
+            assert store.location == location
 
 
-def test_only_a_run_that_changes_things_remembers_a_key() -> None:
-    assert sftp_from(SFTP, check_mode=False).remembers
-    assert not sftp_from(SFTP, check_mode=True).remembers
+def test_a_directory_is_named_from_the_root_on(runner: ModuleRunner) -> None:
+    with pytest.raises(ArgumentInvalid, match="directory"):
+        store_from({"directory": "backups", "sftp": None}, check_mode=False, runner=runner)
 
 
-@pytest.mark.parametrize(
-    ("over", "said"),
-    [
-        ({"host_key_policy": "pinned"}, "host_key"),
-        ({"host_key_policy": "pinned", "host_key": ""}, "host_key"),
-        ({"host_key_policy": "pinned", "host_key": " \n"}, "host_key"),
-        ({"host_key_policy": "strict", "host_key": "ssh-ed25519 AAAA"}, "does not look at it"),
-        ({"port": 0}, "port is 0"),
-        ({"port": 65536}, "port is 65536"),
-        ({"auth_method": "password", "password": None}, "password"),
-        ({"remote_directory": ""}, "remote_directory"),
-        ({"timeout": "soon"}, "timeout"),
-        ({"timeout": "0s"}, "timeout"),
-    ],
-)
-def test_a_server_s_options_that_do_not_go_together_are_refused(over: dict[str, Any], said: str) -> None:
-    with pytest.raises(ArgumentInvalid, match=said):
-        sftp_from({**SFTP, **over}, check_mode=False)
-
-
-UNSET: dict[str, Any] = {
-    **dict.fromkeys(SFTP),
-    "port": 22,
-    "auth_method": "auto",
-    "create_directory": False,
-    "host_key_policy": "strict",
-    "timeout": "30s",
-}
-
-
-def test_a_server_is_taken_from_a_dict_or_from_single_options() -> None:
-    expected = sftp_from(SFTP, check_mode=False)
-    assert server_or_sftp_from({**SFTP, "sftp": None}, check_mode=False) == expected
-    assert server_or_sftp_from({**UNSET, "sftp": SFTP}, check_mode=False) == expected
-
-
-@pytest.mark.parametrize("option", SFTP)
-def test_a_server_in_a_dict_and_a_single_option_are_refused(option: str) -> None:
-    with pytest.raises(ArgumentInvalid, match=f"sftp and {option} don't go together"):
-        server_or_sftp_from({**UNSET, option: "something else", "sftp": SFTP}, check_mode=False)
-
-
-@pytest.mark.parametrize("option", ["host", "user", "remote_directory"])
-def test_a_server_that_lacks_an_option_is_refused(option: str) -> None:
-    with pytest.raises(ArgumentInvalid, match=f"The SFTP server lacks {option}"):
-        server_or_sftp_from({**SFTP, option: None, "sftp": None}, check_mode=False)
+def test_each_store_has_an_option_and_no_store_is_required_by_itself() -> None:
+    assert set(ONE_STORE) == set(STORE_SPEC) == {"directory", "sftp"}
+    assert not any(option.get("required") for option in STORE_SPEC.values())

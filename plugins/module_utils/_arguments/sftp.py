@@ -1,0 +1,118 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""Options of a directory on an SFTP server."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import (
+    Params,
+    Spec,
+    duration_of,
+    together_or_single,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
+from ansible_collections.lastgood.database.plugins.module_utils._process import Runner
+
+if t.TYPE_CHECKING:  # loaded only where a task names a server
+    from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.settings import SftpSettings
+    from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp import SftpStore
+
+SFTP_SPEC: Spec = {
+    "host": {"type": "str", "required": True},
+    "port": {"type": "int", "default": 22},
+    "user": {"type": "str", "required": True},
+    "auth_method": {"type": "str", "choices": ["auto", "password", "ssh_key"], "default": "auto"},
+    "password": {"type": "str", "no_log": True},
+    "private_key": {"type": "str", "no_log": True},
+    "private_key_file": {"type": "path", "no_log": False},
+    "key_passphrase": {"type": "str", "no_log": True},
+    "remote_directory": {"type": "str", "required": True},
+    "create_directory": {"type": "bool", "default": False},
+    "host_key_policy": {
+        "type": "str",
+        "choices": ["strict", "accept_new", "pinned", "off"],
+        "default": "strict",
+        "no_log": False,
+    },
+    "host_key": {"type": "str", "no_log": False},
+    "known_hosts_file": {"type": "path"},
+    "timeout": {"type": "str", "default": "30s"},
+}
+
+# For modules that take the server one option at a time as well.
+SERVER_OR_SFTP_SPEC: Spec = {
+    **{option: {key: value for key, value in spec.items() if key != "required"} for option, spec in SFTP_SPEC.items()},
+    "sftp": {"type": "dict", "options": SFTP_SPEC},
+}
+
+
+def sftp_store(params: Params, *, check_mode: bool, runner: Runner) -> SftpStore:
+    """Return the store that these options describe. The runner ends waits in it when the run is stopped."""
+    return _open(sftp_from(params, check_mode=check_mode), runner)
+
+
+def server_or_sftp_store(params: Params, *, check_mode: bool, runner: Runner) -> SftpStore:
+    """Return the store in ``sftp`` or in the single options."""
+    return _open(server_or_sftp_from(params, check_mode=check_mode), runner)
+
+
+def _open(settings: SftpSettings, runner: Runner) -> SftpStore:
+    from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp import SftpStore
+
+    return SftpStore(settings, runner.stopping)
+
+
+def server_or_sftp_from(params: Params, *, check_mode: bool) -> SftpSettings:
+    """Return the SFTP server in ``sftp`` or in the single options. Raises ArgumentInvalid for both at once, and for neither."""
+    server = together_or_single(params, "sftp", SFTP_SPEC)
+    missing = [option for option, spec in SFTP_SPEC.items() if spec.get("required") and server[option] is None]
+    if missing:
+        raise ArgumentInvalid(f"The SFTP server lacks {' and '.join(missing)}.", "Set that, or the whole server in sftp.")
+    return sftp_from(server, check_mode=check_mode)
+
+
+def sftp_from(params: Params, *, check_mode: bool) -> SftpSettings:
+    """Return where the SFTP server is. Raises ArgumentInvalid for what does not go together."""
+    if not 0 < params["port"] < 65536:
+        raise ArgumentInvalid(f"port is {params['port']}, which is no port.", "Give one from 1 to 65535.")
+    if params["host_key_policy"] == "pinned" and not (params["host_key"] or "").strip():
+        raise ArgumentInvalid("host_key_policy is pinned, and there is no host_key.", "Give the key that is the right one.")
+    if params["host_key_policy"] != "pinned" and params["host_key"]:
+        raise ArgumentInvalid(
+            f"host_key is given, and host_key_policy is {params['host_key_policy']}, which does not look at it.",
+            "Set host_key_policy to pinned, or leave host_key out.",
+        )
+    if params["auth_method"] == "password" and params["password"] is None:
+        raise ArgumentInvalid("auth_method is password, and there is no password.", "Give it, or take another method.")
+    directory = _remote_directory(params["remote_directory"])
+    timeout = duration_of("timeout", params["timeout"]).total_seconds()
+    if not timeout:
+        raise ArgumentInvalid("timeout is 0, and no server answers in no time.", "Give a longer one, such as 30s.")
+    from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.settings import SftpSettings
+
+    return SftpSettings(
+        **{option: params[option] for option in SFTP_SPEC if option not in ("timeout", "remote_directory")},
+        timeout=timeout,
+        remote_directory=directory,
+        remembers=not check_mode,
+    )
+
+
+def _remote_directory(text: str) -> str:
+    """Return the directory as SFTP has it: a relative path begins in the account's home, which no server calls ``~``."""
+    if not text:
+        raise ArgumentInvalid("remote_directory is empty.", "Name a directory; a dot is the one after the login.")
+    if not text.startswith("~"):
+        return text
+    home, _slash, below = text.partition("/")
+    if home != "~":
+        raise ArgumentInvalid(
+            f"remote_directory is {text!r}, and SFTP knows the home of no other account.", "Give an absolute path."
+        )
+    return below.lstrip("/") or "."
