@@ -360,7 +360,7 @@ class _Reader:
                 if current is not None and current.manifest == backup.manifest:
                     data = backup.manifest._replace(verification=verdict).to_bytes()
                     self._store.replace(manifest_name(filename), data, like=filename)
-            except StoreError as error:
+            except BackupError as error:
                 problems.append(f"That {backup.path} is sound could not be noted in its manifest: {error.problem}")
         return problems
 
@@ -382,17 +382,17 @@ class _Reader:
     def note_rotten(self, clock: Clock) -> list[str]:
         """Say in the manifests of those that are bad that they are: the next run then rests on others. Under the lock only.
 
-        Return what could not be noted: a disk may be full, and then there is all the more to delete elsewhere.
+        Return what could not be noted: a disk may be full or a connection lost, and what was deleted is reported all the same.
         """
-        told = []
+        problems = []
         for backup in self._rotten:
             detail = "Its SHA-256 is not the one in its manifest."
             verdict = Verification("checksum", "failed", clock().replace(microsecond=0), detail)
             try:
                 rewrite(self._store, backup, verification=verdict)
-            except StoreError as error:
-                told.append(f"That {backup.path} is bad could not be noted in its manifest: {error.problem}")
-        return told
+            except BackupError as error:
+                problems.append(f"That {backup.path} is bad could not be noted in its manifest: {error.problem}")
+        return problems
 
     def _anchors(self, decision: Decision) -> list[tuple[Group, str]]:
         """Return what has to be sound for anything of a group to be deleted: its newest good one, and its newest suspect one."""

@@ -18,6 +18,7 @@ import pytest
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     ArgumentInvalid,
+    ConnectionFailed,
     DeleteFailed,
     DirectoryUnusable,
     Interrupted,
@@ -543,6 +544,23 @@ def test_a_full_disk_on_which_rot_can_not_be_noted_is_freed_all_the_same(tmp_pat
     assert values(report, "deleted") == [others[1]]
     assert there(tmp_path) == sorted([*mine, others[0]])
     assert "could not be noted" in report.warnings[-1] and "No space left" in report.warnings[-1]
+
+
+def test_a_connection_that_is_lost_before_rot_is_noted_hides_nothing_that_was_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rotten, *_rest = [put_backup(tmp_path, ago(days=day)) for day in (1, 2)]
+    others = [put_backup(tmp_path, ago(days=day), database="other") for day in (1, 2, 3)]
+    rot(tmp_path / rotten)
+    lost = ConnectionFailed("The server closed the connection.", "See its log.")
+
+    def refuse(store: LocalStore, name: str, data: bytes, like: str | None = None) -> None:
+        raise lost
+
+    monkeypatch.setattr(LocalStore, "replace", refuse)
+    report = run(tmp_path, store=Stubborn(tmp_path, {others[1]: lost}))
+    assert (values(report, "deleted"), report.failure) == ([others[2]], lost)
+    assert "could not be noted" in report.warnings[-1]
 
 
 def test_a_newest_that_can_not_be_read_spares_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
