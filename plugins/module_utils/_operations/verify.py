@@ -179,10 +179,17 @@ class _Verifier:
         self._runner = runner
 
     def read_again(self, backup: Backup) -> Backup:
-        """Return the backup, with its manifest where it could not be read before."""
+        """Return the backup, with its manifest where it could not be read before. Raises Interrupted."""
         if backup.unread is None:
             return backup
-        current = Catalog(self._store).find(backup.name.filename)
+        try:
+            with _asking_store():
+                current = Catalog(self._store).find(backup.name.filename)
+        except _StoreLost:
+            self._check_stopped()
+            raise
+        except _Unread:
+            return backup
         if current is None:
             raise _Deleted
         return current

@@ -22,7 +22,7 @@ import pytest
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleRunner
 from ansible_collections.lastgood.database.plugins.module_utils._engines.examiner import Examiner
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.examination import ExaminationOptions
-from ansible_collections.lastgood.database.plugins.module_utils._errors import StoreFailed
+from ansible_collections.lastgood.database.plugins.module_utils._errors import ConnectionFailed, StoreFailed
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import EVERYTHING, Selection
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Level, from_bytes
@@ -152,6 +152,30 @@ def test_a_manifest_that_can_not_be_read_is_no_verdict(
         refuse_to_read(patch, manifest_name(payload.name))
         assert look(folder, runner, "structure") == ("structure", "inconclusive", "unverified")
     assert look(folder, runner) == ("checksum", "passed", "good")
+
+
+def test_a_connection_that_is_lost_over_an_unread_manifest_leaves_earlier_verdicts_in_the_report(
+    folder: Path, runner: ModuleRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [older] = payloads(folder)
+    newer = put_backup(folder, ago(hours=1))
+    real, lost, reads = LocalStore.read_many, ConnectionFailed("The connection was lost.", "Run it again."), iter(range(10))
+
+    def lose(store: LocalStore, names: Iterable[str], limit: int) -> Iterator[Any]:
+        for name, data in zip(names := list(names), real(store, names, limit)):
+            if name != manifest_name(newer):
+                yield data
+            elif next(reads) == 0:
+                yield StoreFailed(f"Reading {name}: Input/output error.", "See the disk.")
+            else:
+                raise lost
+
+    monkeypatch.setattr(LocalStore, "read_many", lose)
+    store = LocalStore(str(folder))
+    report = verify(VerifyRequest(store, EVERYTHING, "checksum", ExaminationOptions()), runner, lambda: NOW, check_mode=False)
+    store.close()
+    verdicts = [(one["filename"], one["verdict"]) for one in report.values()["verified"]]
+    assert (verdicts, report.failure) == ([(older.name, "passed"), (newer, "inconclusive")], lost)
 
 
 def test_a_payload_without_a_manifest_that_can_not_be_read_is_no_verdict(
