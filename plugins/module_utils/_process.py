@@ -98,7 +98,8 @@ class Command:
     """A program with its arguments, what it gets beside them, and how long it may take.
 
     ``environment`` is added to our own, ``descriptors`` stay open for it, ``seconds`` of None is no limit. ``directory`` is where
-    it runs, for a user who may not look at ours. Of what it says of a failure ``tellable`` gives what may be told.
+    it runs, for a user who may not look at ours. Of what it says of a failure ``tellable`` gives what may be told. ``prepare`` is
+    called in the thread that starts it, and in no other: what that thread may not do any more, the program may not do either.
     """
 
     arguments: tuple[str, ...]
@@ -107,6 +108,7 @@ class Command:
     seconds: float | None = None
     directory: str | None = None
     tellable: t.Callable[[str], str] = str
+    prepare: t.Callable[[], None] = lambda: None
 
     @property
     def program(self) -> str:
@@ -220,6 +222,7 @@ class RunningProgram:
             timer.daemon = True
             timer.start()
         try:
+            self.command.prepare()
             self._outcome = self._runner.run(
                 self.command.arguments,
                 environment=self.command.environment,

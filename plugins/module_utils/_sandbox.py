@@ -8,7 +8,8 @@
 
 A program in a sandbox has namespaces of its own (mounts, processes, network, IPC, host name) and a root file system that has
 nothing of the host but programs and libraries, read-only, and one writable folder. Root runs it under a user id that
-owns nothing on the host; everybody else in a user namespace. It has no capabilities and gets none.
+owns nothing on the host; everybody else in a user namespace. It has no capabilities and gets none. What no namespace separates
+is forbidden by a filter of system calls.
 
 All of its processes end with the first process of their PID namespace, and that one ends with us. What a dead run left is a
 folder whose lock is free; the next run removes it.
@@ -46,6 +47,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._process import 
     run,
     temporary_directory,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._syscalls import forbid_calls
 
 FILES = "/drill"  # what the writable folder is called inside
 
@@ -236,6 +238,7 @@ class Room:
             ),
             seconds=seconds,
             directory="/",
+            prepare=forbid_calls,
         )
 
     def link(self, name: str) -> None:

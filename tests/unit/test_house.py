@@ -33,6 +33,7 @@ FLOORS = [
     "module_utils._stopping",
     "module_utils._sandbox",
     "module_utils._process",
+    "module_utils._syscalls",
     "module_utils._lane",
     "module_utils._locks",
     "module_utils._errors",

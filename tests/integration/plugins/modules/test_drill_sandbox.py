@@ -157,6 +157,18 @@ def test_the_code_reaches_no_server_of_the_host(site: Site, server: Server, dire
     assert "No such file" in said
 
 
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the code calls the kernel by the numbers of one processor")
+def test_the_code_reads_no_key_and_reaches_no_other_machine(site: Site, directory: Path, host: Host) -> None:
+    perl = r"""perl -e '
+        printf "keyring %d\n", syscall(250, 0, -3, 0);
+        for my $family (40, 17) { print "family $family: ", (socket(my $one, $family, 1, 0) ? "made" : "$!"), "\n" }
+        print "inside: ", (socket(my $other, 1, 1, 0) ? "made" : "$!"), "\n"' """
+    said = said_by(site, directory, host, perl)
+    assert "keyring -1" in said
+    assert "family 40: Address family not supported" in said and "family 17: Address family not supported" in said
+    assert "inside: made" in said
+
+
 def test_the_code_sees_no_process_of_the_host_and_ends_none(site: Site, directory: Path, host: Host) -> None:
     with bystander(host) as pid:
         said = said_by(site, directory, host, f"kill -9 {pid} || echo no; ls /proc | grep -c . || true")
