@@ -27,12 +27,13 @@ from datetime import datetime, timedelta, timezone, tzinfo
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import (
-    FUTURE_TOLERANCE,
     Backup,
     Group,
     State,
     display_time,
+    is_future,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.last_good import age_order, candidates
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import cause_of
 
 # Until then, somebody may want to see what went wrong.
@@ -98,9 +99,6 @@ class Stored(t.NamedTuple):
         name, times = backup.name.filename, (backup.created_at, backup.confirmed_at)
         return cls(backup.group, name, backup.state, *times, backup.size_bytes, cause)
 
-    def from_future(self, now: datetime) -> bool:
-        return self.created_at > now + FUTURE_TOLERANCE
-
 
 class Judged(t.NamedTuple):
     """A backup, and why it stays or goes."""
@@ -132,15 +130,15 @@ def decide(backups: t.Iterable[Stored], rules: Rules, now: datetime, meant: t.Co
     decision = Decision()
     groups: dict[Group, list[Stored]] = collections.defaultdict(list)
     suspects: dict[Group, list[Stored]] = collections.defaultdict(list)
-    latest = now + FUTURE_TOLERANCE
     for backup in backups:
-        if (reason := _why_not_judged(backup, latest)) is not None:
+        if (reason := _why_not_judged(backup, now)) is not None:
             decision.passed_over.append(Judged(backup, (reason,)))
         elif backup.state == "suspect":
             suspects[backup.group].append(backup)
         else:
             groups[backup.group].append(backup)
-    touched = {group: _touched_at(members, latest) for group, members in groups.items()}
+    good = {group: candidates(members, now) for group, members in groups.items()}
+    touched = {group: _touched_at(members, good[group], now) for group, members in groups.items()}
     newest = max(touched.values(), default=now)
     for group, members in groups.items():
         if meant is not None and group not in meant:
@@ -151,63 +149,55 @@ def decide(backups: t.Iterable[Stored], rules: Rules, now: datetime, meant: t.Co
             reason = f"no run has added to its group or confirmed it since {since}, and other groups have newer backups"
             decision.passed_over += [Judged(backup, (reason,)) for backup in members]
         else:
-            _decide_on_group(group, members, rules, now, decision)
-    suspects_touched = {group: _touched_at(members, latest, "suspect") for group, members in suspects.items()}
+            _decide_on_group(group, members, good[group], rules, now, decision)
+    suspects_touched = {group: _touched_at(members, [max(members, key=age_order)], now) for group, members in suspects.items()}
     newest = max((*touched.values(), *suspects_touched.values()), default=now)
     for group, members in suspects.items():
         is_decided = (meant is None or group in meant) and newest - suspects_touched[group] <= ABANDONED_AFTER
-        _decide_on_suspects(group, members, good_ones(groups[group]), rules if is_decided else None, decision)
+        _decide_on_suspects(group, members, good.get(group, []), rules if is_decided else None, decision)
     decision.sort()
     return decision
 
 
-def good_ones(members: t.Iterable[Stored]) -> list[Stored]:
-    """Return the good ones, newest first."""
-    return sorted((backup for backup in members if backup.state == "good"), key=_age_order, reverse=True)
-
-
-_age_order = operator.attrgetter("created_at", "filename")
-
-
-def _why_not_judged(backup: Stored, latest: datetime) -> str | None:
+def _why_not_judged(backup: Stored, now: datetime) -> str | None:
     """Return why a backup stays whatever the rules say, None where they are to decide."""
-    if backup.created_at > latest:
+    if is_future(backup.created_at, now):
         return f"its time, {display_time(backup.created_at)}, is more than an hour in the future"
     if backup.state == "unverified":
         return "it is unverified: it has no usable manifest"
     return None
 
 
-def _touched_at(members: list[Stored], latest: datetime, anchor: State = "good") -> datetime:
+def _touched_at(members: list[Stored], anchors: list[Stored], now: datetime) -> datetime:
     """Return when a run last added to a group, or confirmed what is in it.
 
-    Only the newest of the state that anchors the group, and what is newer, counts: what may be deleted decides on nothing.
+    Where there is an anchor, only the newest anchor and what is newer counts: a backup that may be deleted decides nothing.
     """
-    newest = max((_age_order(one) for one in members if one.state == anchor), default=None)
-    staying = [one for one in members if newest is None or _age_order(one) >= newest]
-    return max(one.confirmed_at if one.confirmed_at <= latest else one.created_at for one in staying)
+    since = age_order(anchors[0]) if anchors else None
+    staying = [one for one in members if since is None or age_order(one) >= since]
+    return max(one.created_at if is_future(one.confirmed_at, now) else one.confirmed_at for one in staying)
 
 
-def _decide_on_group(group: Group, members: list[Stored], rules: Rules, now: datetime, decision: Decision) -> None:
-    candidates = good_ones(members)
+def _decide_on_group(
+    group: Group, members: list[Stored], good: list[Stored], rules: Rules, now: datetime, decision: Decision
+) -> None:
+    """Decide on a group. ``good`` has its candidates, the newest first."""
     for backup in members:
         if backup.state == "corrupt":
-            _decide_on_corrupt(backup, candidates, now, decision)
-    if not candidates:
+            _decide_on_corrupt(backup, good, now, decision)
+    if not good:
         return
-    decision.newest[group] = candidates[0]
-    kept = _reasons_to_keep(candidates, rules)
-    decision.kept += [Judged(candidates[position], tuple(reasons)) for position, reasons in kept.items()]
-    decision.deleted += [Judged(backup, _KEPT_BY_NONE) for position, backup in enumerate(candidates) if position not in kept]
+    decision.newest[group] = good[0]
+    kept = _reasons_to_keep(good, rules)
+    decision.kept += [Judged(good[position], tuple(reasons)) for position, reasons in kept.items()]
+    decision.deleted += [Judged(backup, _KEPT_BY_NONE) for position, backup in enumerate(good) if position not in kept]
 
 
 def _decide_on_suspects(group: Group, members: list[Stored], good: list[Stored], rules: Rules | None, decision: Decision) -> None:
     """Decide on the suspect backups of a group. Without rules all of them stay."""
-    members = sorted(members, key=_age_order, reverse=True)
+    members = sorted(members, key=age_order, reverse=True)
     repeated = [
-        backup
-        for backup in members
-        if backup.cause == members[0].cause and (not good or _age_order(backup) > _age_order(good[0]))
+        backup for backup in members if backup.cause == members[0].cause and (not good or age_order(backup) > age_order(good[0]))
     ]
     deleted: set[str] = set()
     if rules is not None:
@@ -219,28 +209,28 @@ def _decide_on_suspects(group: Group, members: list[Stored], good: list[Stored],
     decision.passed_over += [Judged(one, _SUSPECT) for one in members if one.filename not in deleted]
 
 
-def _decide_on_corrupt(backup: Stored, candidates: list[Stored], now: datetime, decision: Decision) -> None:
+def _decide_on_corrupt(backup: Stored, good: list[Stored], now: datetime, decision: Decision) -> None:
     if now - backup.created_at <= CORRUPT_STAYS:
         decision.passed_over.append(Judged(backup, ("it is corrupt, but not older than a day",)))
-    elif not candidates or _age_order(candidates[0]) < _age_order(backup):
+    elif not good or age_order(good[0]) < age_order(backup):
         decision.passed_over.append(Judged(backup, ("it is corrupt, but there is no newer good one",)))
     else:
         decision.deleted.append(Judged(backup, ("it is corrupt, older than a day, and there is a newer good one",)))
 
 
-def _reasons_to_keep(candidates: list[Stored], rules: Rules) -> dict[int, list[str]]:
-    """Return the position of each candidate that is kept, and the rules that keep it."""
+def _reasons_to_keep(backups: list[Stored], rules: Rules) -> dict[int, list[str]]:
+    """Return the position of each backup that is kept, and the rules that keep it. The newest backup comes first."""
     reasons: dict[int, list[str]] = collections.defaultdict(list, {0: ["newest"]})
-    for position, reason in _kept_by("last", rules.last, range(len(candidates))):
+    for position, reason in _kept_by("last", rules.last, range(len(backups))):
         reasons[position].append(reason)
     for rule, period_of in _PERIODS.items():
-        times = (_local(candidate.created_at, rules.timezone) for candidate in candidates)  # no more than a rule looks at
+        times = (_local(backup.created_at, rules.timezone) for backup in backups)  # no more than a rule looks at
         for position, reason in _kept_by(rule, getattr(rules, rule), map(period_of, times)):
             reasons[position].append(reason)
     if rules.within:
-        newest = candidates[0].created_at
-        for position, candidate in enumerate(candidates):
-            if newest - candidate.created_at < rules.within:
+        newest = backups[0].created_at
+        for position, backup in enumerate(backups):
+            if newest - backup.created_at < rules.within:
                 reasons[position].append("within")
     return reasons
 

@@ -24,8 +24,8 @@ Clock = t.Callable[[], datetime]  # the time, in UTC
 State = t.Literal["good", "unverified", "suspect", "corrupt"]
 STATES: tuple[State, ...] = t.get_args(State)
 
-# A clock may be a little off; more than that, and the time in a name is no time to count on.
-FUTURE_TOLERANCE = timedelta(hours=1)
+# A clock may be a little ahead. A time that is further ahead is wrong.
+_FUTURE_TOLERANCE = timedelta(hours=1)
 
 _UNKNOWN_ARGUMENTS = ("unknown",)
 
@@ -65,6 +65,10 @@ class Backup(t.NamedTuple):
     manifest: Manifest
     corrupt: bool = False
     unread: StoreFailed | None = None
+
+    @property
+    def filename(self) -> str:
+        return self.name.filename
 
     @property
     def size_bytes(self) -> int:
@@ -130,16 +134,12 @@ class Backup(t.NamedTuple):
             return True
         return manifest.database is not None and label_for("database", manifest.database) == self.name.label
 
-    def from_future(self, now: datetime) -> bool:
-        """Whether the backup claims a time that has not come yet."""
-        return self.created_at > now + FUTURE_TOLERANCE
-
     def age_seconds(self, now: datetime) -> int:
         """Return the seconds since the content was last known to be the database's; never negative.
 
         A confirmation from the future does not count: it would keep the backup young until then.
         """
-        since = self.created_at if self.confirmed_at > now + FUTURE_TOLERANCE else self.confirmed_at
+        since = self.created_at if is_future(self.confirmed_at, now) else self.confirmed_at
         return max(0, int((now - since).total_seconds()))
 
     def record(self, now: datetime) -> dict[str, t.Any]:
@@ -165,6 +165,11 @@ class Backup(t.NamedTuple):
             "verification": _display_verification(manifest.verification),
             "problem": None if self.unread is None else self.unread.problem,
         }
+
+
+def is_future(time: datetime, now: datetime) -> bool:
+    """Return whether a time is more than an hour ahead of the clock."""
+    return time > now + _FUTURE_TOLERANCE
 
 
 def _times(key: str, time: datetime) -> dict[str, t.Any]:

@@ -18,7 +18,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import FileMissing, StoreFailed
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, Group
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, Group, is_future
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.last_good import (
+    age_order,
+    newer_candidate,
+    why_not_candidate,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import (
     LARGEST_MANIFEST,
     NO_MANIFEST,
@@ -122,13 +127,12 @@ class Catalog:
             if newest is not None and name.stamp < newest.created_at:  # a stamp is never before the backup's own time
                 break
             backup = next(self._load([name]), None)
-            if backup is None or backup.from_future(now) or not (backup.group == group or backup.state == "unverified"):
+            if backup is None or is_future(backup.created_at, now) or not (backup.group == group or backup.state == "unverified"):
                 continue
             latest = backup.created_at if latest is None else max(latest, backup.created_at)
             if backup.unread is not None:
                 unread.append(backup)
-            if backup.state == "good":
-                newest = backup if newest is None else max(newest, backup, key=age_order)
+            newest = newer_candidate(newest, backup, now)
         return Newest(newest, latest, tuple(unread))
 
     def _load(self, names: t.Iterable[BackupName]) -> t.Iterator[Backup]:
@@ -177,18 +181,7 @@ def passed_over(found: t.Iterable[Backup], chosen: t.Collection[Backup], now: da
         since = of_label.get(backup.name.label) if backup.state == "unverified" else newest.get(backup.group._replace(partial=()))
         if since is not None and age_order(backup) > since and backup.name.filename not in names:
             newer.append(backup)
-    return [f"{backup.name.filename} ({why_not_good(backup, now)})" for backup in sorted(newer, key=age_order)]
-
-
-def why_not_good(backup: Backup, now: datetime) -> str | None:
-    """Return why a backup is not taken for the newest good one, None where it may be."""
-    if backup.unread is not None:
-        return f"its manifest can't be read: {backup.unread.problem.rstrip('.')}"
-    if backup.from_future(now):
-        return "its time is more than an hour in the future"
-    if backup.state == "good":
-        return "partial" if backup.group.partial else None
-    return backup.state
+    return [f"{backup.name.filename} ({why_not_candidate(backup, now)})" for backup in sorted(newer, key=age_order)]
 
 
 def unread_warnings(backups: t.Iterable[Backup]) -> list[str]:
@@ -208,16 +201,11 @@ def missing_from(found: t.Collection[Backup], selection: Selection) -> list[str]
     return list(dict.fromkeys(missing))
 
 
-def age_order(backup: Backup) -> tuple[datetime, str]:
-    """The older, the smaller; those of one time by name."""
-    return backup.created_at, backup.name.filename
-
-
 def newest_of_each(backups: t.Iterable[Backup], count: int, now: datetime) -> list[Backup]:
     """Return the newest ``count`` backups of each group; one from the future is not among them."""
     groups: dict[Group, list[tuple[datetime, str, Backup]]] = {}
     for backup in backups:
-        if backup.from_future(now):
+        if is_future(backup.created_at, now):
             continue
         newest = groups.setdefault(backup.group, [])
         item = (*age_order(backup), backup)

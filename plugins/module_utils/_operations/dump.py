@@ -32,11 +32,11 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     summary_of,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import (
-    FUTURE_TOLERANCE,
     Backup,
     Clock,
     Group,
     display_time,
+    is_future,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import (
     Catalog,
@@ -230,7 +230,7 @@ def _warnings_of_a_clock(store: LocalStore, targets: t.Iterable[Target], now: da
         f"{store.path(name.filename)} is of a time that has not come. When it has, it will be taken for the newest, and is not: "
         "see that the clock is right, and delete it by its name (backup_prune)."
         for name in ahead
-        if name.stamp > now + FUTURE_TOLERANCE
+        if is_future(name.stamp, now)
     )
 
 
@@ -397,7 +397,7 @@ def _confirm(store: LocalStore, listing: Listing, backup: Backup, at: datetime) 
     """
     known = backup.confirmed_at
     with listing.locked():
-        return rewrite(store, backup, confirmed_at=at if known > at + FUTURE_TOLERANCE else max(at, known))
+        return rewrite(store, backup, confirmed_at=at if is_future(known, at) else max(at, known))
 
 
 def _manifest(

@@ -14,17 +14,20 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import StoreFailed
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, Group
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, Group, is_future
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import (
     EVERYTHING,
     Catalog,
     Selection,
-    age_order,
     collector_paused,
     is_sound,
     newest_of_each,
     unread_warnings,
-    why_not_good,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.last_good import (
+    age_order,
+    newer_candidate,
+    why_not_candidate,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
 
@@ -81,12 +84,7 @@ class _Summary:
         self.bytes += backup.size_bytes
         if self.newest is None or age_order(backup) > age_order(self.newest):
             self.newest = backup
-        newest = self.newest_good
-        # Its age first: most are older, and then the rest need not be known.
-        if newest is not None and age_order(backup) < age_order(newest):
-            return
-        if backup.state == "good" and not backup.from_future(now):
-            self.newest_good = backup
+        self.newest_good = newer_candidate(self.newest_good, backup, now)
 
     def record(self, group: Group, now: datetime) -> dict[str, t.Any]:
         newest = self.newest_good
@@ -121,7 +119,7 @@ def inventory(request: InventoryRequest, now: datetime) -> dict[str, t.Any]:
     store.warnings += unread_warnings(unread)
     if request.selection.newest is not None:
         newer = [backup for backup in future if backup.group in groups]
-        store.warnings += [f"Newer, and passed over: {one.name.filename} ({why_not_good(one, now)})." for one in newer]
+        store.warnings += [f"Newer, and passed over: {one.name.filename} ({why_not_candidate(one, now)})." for one in newer]
     lines.sort(reverse=request.descending)
     if unsettled := [group for group, summary in groups.items() if not request.settles(summary)]:
         # Those that are not listed count as well, and what was just read counts as it was found.
@@ -144,7 +142,7 @@ def _watched(backups: t.Iterable[Backup], now: datetime, unread: list[Backup], f
     for backup in backups:
         if backup.unread is not None:
             unread.append(backup)
-        if backup.from_future(now):
+        if is_future(backup.created_at, now):
             future.append(backup)
         yield backup
 

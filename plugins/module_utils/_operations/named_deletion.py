@@ -15,8 +15,9 @@ from datetime import datetime
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid, LastGoodRefused
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Group
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.last_good import age_order, candidates
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import parse
-from ansible_collections.lastgood.database.plugins.module_utils._retention import Decision, Judged, Stored, good_ones
+from ansible_collections.lastgood.database.plugins.module_utils._retention import Decision, Judged, Stored
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def decide_by_name(backups: t.Iterable[Stored], named: Named, now: datetime) -> 
         if names.isdisjoint(backup.filename for backup in members):
             continue
         if not named.allow_last:
-            good = _counting(members, now)
+            good = _protected(members, now)
             _refuse_last_good(good, names)
             stays = [backup for backup in good if backup.filename not in names]
             decision.newest.update((group, backup) for backup in stays[:1])
@@ -76,10 +77,10 @@ def decide_given_up(backups: t.Iterable[Stored], groups: frozenset[Group]) -> De
     return decision
 
 
-def _counting(members: list[Stored], now: datetime) -> list[Stored]:
-    """Return the good ones, newest first. One from the future counts only where there is no other."""
-    good = good_ones(members)
-    return [backup for backup in good if not backup.from_future(now)] or good
+def _protected(members: list[Stored], now: datetime) -> list[Stored]:
+    """Return the backups of which one has to stay, the newest first: candidates, else good backups from the future."""
+    good = [backup for backup in members if backup.state == "good"]
+    return candidates(good, now) or sorted(good, key=age_order, reverse=True)
 
 
 def _refuse_last_good(good: list[Stored], names: set[str]) -> None:

@@ -33,10 +33,12 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import (
     Catalog,
     Selection,
-    age_order,
-    newest_of_each,
     passed_over,
-    why_not_good,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.last_good import (
+    age_order,
+    last_good_of_each,
+    why_not_candidate,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import Compression
 from ansible_collections.lastgood.database.plugins.module_utils._operations.reading import read_payload
@@ -183,16 +185,15 @@ def _find_latest(request: RestoreRequest, now: datetime) -> tuple[Backup, tuple[
     database, store = request.source_database, request.store
     _check_directory(store)
     found = list(Catalog(store).select(Selection(databases=None if database is None else (database,))))
-    good = (
+    eligible = (
         backup
         for backup in found
-        if backup.state == "good"
-        and backup.name.kind == "database"
+        if backup.name.kind == "database"
         and not backup.name.encrypted
         and backup.manifest.engine == request.engine.name
         and not backup.group.partial
     )
-    of_the_name = newest_of_each(good, 1, now)
+    of_the_name = last_good_of_each(eligible, now).values()
     newest = [backup for backup in of_the_name if _is_selected(request, backup)]
     if of_the_name and not newest:
         raise BackupMissing(
@@ -201,8 +202,8 @@ def _find_latest(request: RestoreRequest, now: datetime) -> tuple[Backup, tuple[
             "Correct origin and instance.",
         )
     if not newest:
-        others = sorted((one for one in found if why_not_good(one, now) is not None), key=age_order)
-        bad = ", ".join(f"{backup.name.filename} ({why_not_good(backup, now)})" for backup in others[-_BAD_TOLD:])
+        others = sorted((one for one in found if why_not_candidate(one, now) is not None), key=age_order)
+        bad = ", ".join(f"{backup.name.filename} ({why_not_candidate(backup, now)})" for backup in others[-_BAD_TOLD:])
         raise BackupMissing(
             f"There is no good backup of the {request.engine.name} database {database} in {store.location}"
             f"{': there is ' + bad if bad else ''}.",

@@ -47,13 +47,13 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import (
     Catalog,
     Selection,
-    age_order,
     called,
     is_sound,
     missing_from,
     newest_of_each,
     sha256_of,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.last_good import age_order, is_candidate
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import (
     LARGEST_MANIFEST,
     Manifest,
@@ -223,7 +223,7 @@ def _chosen(request: UploadRequest, now: datetime, check_mode: bool) -> list[Bac
             missing=missing,
         )
     if selection.newest is not None:
-        good = [backup for backup in found if backup.state == "good"]
+        good = [backup for backup in found if is_candidate(backup, now)]
         others = [backup for backup in newest_of_each(found, selection.newest, now) if backup.state != "good"]
         found = newest_of_each(good, selection.newest, now) + others
     return sorted(found, key=age_order)

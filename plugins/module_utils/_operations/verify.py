@@ -46,11 +46,11 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalo
     READINGS,
     Catalog,
     Selection,
-    age_order,
     missing_from,
     newest_of_each,
     passed_over,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.last_good import age_order
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import (
     CONTENT_DIFFERS,
     LEVELS,

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import STATES, Group
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import STATES, Group, is_future
 from ansible_collections.lastgood.database.plugins.module_utils._retention import Decision, Judged, Rules, Stored, decide
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=timezone.utc)
@@ -362,7 +362,7 @@ class TestAlways:
     def test_the_newest_good_one_stays(self, backups: list[Stored], rules: dict[str, Any]) -> None:
         deleted = names(decide(backups, Rules(**rules), NOW).deleted)
         for group in GROUPS:
-            good = [one for one in backups if one.group == group and one.state == "good" and not one.from_future(NOW)]
+            good = [one for one in backups if one.group == group and one.state == "good" and not is_future(one.created_at, NOW)]
             newest = max(good, key=lambda one: (one.created_at, one.filename), default=None)
             assert newest is None or newest.filename not in deleted
 
@@ -403,11 +403,11 @@ class TestAlways:
                 for other in backups
                 if (other.group, other.state, other.cause) == (one.group, "suspect", one.cause)
                 and (other.created_at, other.filename) > (one.created_at, one.filename)
-                and not other.from_future(NOW)
+                and not is_future(other.created_at, NOW)
             ]
             assert len([other for other in newer if other.filename not in deleted]) >= 3
             good = [other for other in backups if other.group == one.group and other.state == "good"]
-            assert not any(other.created_at > one.created_at and not other.from_future(NOW) for other in good)
+            assert not any(other.created_at > one.created_at and not is_future(other.created_at, NOW) for other in good)
 
     @given(stores(), some_rules)
     def test_what_is_not_good_never_counts(self, backups: list[Stored], rules: dict[str, Any]) -> None:

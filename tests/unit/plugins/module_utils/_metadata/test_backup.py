@@ -17,6 +17,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup
     STATES,
     Backup,
     Group,
+    is_future,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import (
     NO_MANIFEST,
@@ -209,18 +210,18 @@ def test_a_confirmation_from_the_future_makes_nothing_young() -> None:
 
 
 def test_more_than_an_hour_ahead_is_the_future() -> None:
-    assert not backup(manifest_of(created_at=ago(hours=-1))).from_future(NOW)
-    assert backup(manifest_of(created_at=ago(hours=-1, seconds=-1))).from_future(NOW)
-    assert not backup().from_future(NOW)
+    assert not is_future(backup(manifest_of(created_at=ago(hours=-1))).created_at, NOW)
+    assert is_future(backup(manifest_of(created_at=ago(hours=-1, seconds=-1))).created_at, NOW)
+    assert not is_future(backup().created_at, NOW)
 
 
 def test_without_a_manifest_the_name_says_that_it_is_from_the_future() -> None:
-    assert backup(NO_MANIFEST, "backup_app_2038-01-19_03-14-07.dump").from_future(NOW)
-    assert backup(NO_MANIFEST, "backup_app_9999-12-31_23-59-59.dump").from_future(NOW)
+    assert is_future(backup(NO_MANIFEST, "backup_app_2038-01-19_03-14-07.dump").created_at, NOW)
+    assert is_future(backup(NO_MANIFEST, "backup_app_9999-12-31_23-59-59.dump").created_at, NOW)
 
 
 def test_a_confirmation_from_the_future_does_not_make_it_the_futures() -> None:
-    assert not backup(manifest_of(confirmed_at=ago(days=-1))).from_future(NOW)
+    assert not is_future(backup(manifest_of(confirmed_at=ago(days=-1))).created_at, NOW)
 
 
 def test_partial_backups_of_the_same_arguments_are_a_group() -> None:
