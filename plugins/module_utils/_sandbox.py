@@ -254,12 +254,13 @@ class Room:
         """End a program that leaves too little of the file system to others. Raises NoSpace then."""
         size = os.statvfs(self.folder)
         reserve = min(_LARGEST_RESERVE, size.f_blocks * size.f_frsize // _SHARE_IN_RESERVE)
+        files = size.f_files // _SHARE_IN_RESERVE  # none where the file system makes room for them as it goes
         done, full = threading.Event(), threading.Event()
 
         def watch() -> None:
             while not done.wait(_WATCH_SECONDS):
                 space = os.statvfs(self.folder)
-                if space.f_bavail * space.f_frsize < reserve:
+                if space.f_bavail * space.f_frsize < reserve or space.f_favail < files:
                     full.set()
                     running.kill()
                     return
@@ -272,7 +273,8 @@ class Room:
             if not full.is_set():
                 raise
             raise NoSpace(
-                f"No space left: the drill was ended when {os.path.dirname(self.folder)} had less than {reserve} bytes free.",
+                f"No space left: the drill was ended when {os.path.dirname(self.folder)} had less than {reserve} bytes or "
+                f"less than {files} files free.",
                 "Make room there, or set TMPDIR for the task to a directory with more.",
             ) from error
         finally:

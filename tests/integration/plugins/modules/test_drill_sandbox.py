@@ -238,6 +238,17 @@ def test_the_code_does_not_fill_the_disk(site: Site, directory: Path) -> None:
     assert "No space left: the drill was ended" in done.result["verified"][0]["detail"]
 
 
+@only_root
+def test_the_code_does_not_use_up_the_file_system_s_files(site: Site, directory: Path) -> None:
+    site.sql(code("i=0; while mkdir d$i && touch $(seq -f d$i/%g 100); do i=$((i + 1)); sleep 0.02; done 2>/dev/null"))
+    back_up(site, directory, OURSELVES)
+    with common_disk("1g,nr_inodes=40000") as disk:
+        done = drill(site, directory, Host(environment={"TMPDIR": str(disk)}))
+        assert not list(disk.iterdir())
+    assert verdicts(done) == ["inconclusive"]
+    assert "less than 2000 files free" in done.result["verified"][0]["detail"]
+
+
 def test_a_drill_that_is_killed_takes_its_server_with_it_and_the_next_removes_its_folder(
     site: Site, directory: Path, host: Host, temporary: Path
 ) -> None:
