@@ -19,6 +19,7 @@ Row = dict[str, str]
 _LONGEST_NOTE = 160  # characters: about a line of a wide terminal
 _UNITS = ((86400, "day"), (3600, "hour"), (60, "minute"))
 _RIGHT = ("size", "tables", "rows", "seconds")
+_UNREADABLE = {"note": "its results can't be read"}
 _WOULD = {"created": "would create", "unchanged": "unchanged", "fresh": "fresh", "failed": "failed"}
 
 
@@ -38,7 +39,7 @@ def lines_of(table: Table, hosts: t.Mapping[str, Values], *, check_mode: bool = 
     rows = [
         {"host": host, **{name: lines(text).replace("\n", " ") for name, text in row.items()}}
         for host, variables in hosts.items()
-        for row in table.rows_of(variables, check_mode) or [{"note": "nothing to show"}]
+        for row in _rows(table, variables, check_mode) or [{"note": "nothing to show"}]
     ]
     columns = [name for name in ("host", *table.columns) if name != "source" or _needs_source(table, rows)]
     columns = [name for name in columns if name != "sent" or any(row.get("sent") for row in rows)]
@@ -54,6 +55,15 @@ def lines_of(table: Table, hosts: t.Mapping[str, Values], *, check_mode: bool = 
         else:
             shown.append(f"{row['host']:{width['host']}}  {note}")
     return shown
+
+
+def _rows(table: Table, variables: Values, check_mode: bool) -> list[Row]:
+    """Return the rows of a host. Whoever took it over answers with anything, and is to hide no other host by that."""
+    try:
+        rows = table.rows_of(variables, check_mode)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+        return [_UNREADABLE]
+    return rows if all(isinstance(text, str) for row in rows for text in row.values()) else [_UNREADABLE]
 
 
 def _needs_source(table: Table, rows: list[Row]) -> bool:

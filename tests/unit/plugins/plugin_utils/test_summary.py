@@ -83,6 +83,20 @@ def test_a_host_that_was_lost_between_two_sources_has_a_line_that_says_so() -> N
     assert lines[-1] == "db1   unreachable, or failed before the backup"
 
 
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"backup_sources": [{}], "backup_runs": [{"title": "a", "dumped": {"backups": "text"}}]},
+        {"backup_sources": [{}], "backup_runs": [{"title": "a", "dumped": {"backups": [{"outcome": "later"}]}}]},
+        backed_up({"size_bytes": "2048"}),
+    ],
+)
+def test_a_host_whose_results_are_no_results_spoils_no_other_host_s_lines(broken: dict[str, Any]) -> None:
+    lines = lines_of(BACKED_UP, {"db1": broken, "db2": backed_up({})}, check_mode=True)
+    assert lines[1] == "db1   its results can't be read"
+    assert lines[2].startswith("db2   app ")
+
+
 def test_no_control_character_reaches_the_controllers_terminal() -> None:
     evil = "a\x1b[2K\u202e\x9b"
     lost = {"backup_verified": {"results": [{"msg": evil, "failed": True}]}}
