@@ -41,7 +41,7 @@ options:
   table:
     description:
       - V(backup) has a line for each database of C(backup_runs), with the outcome, the size and the age of its last good backup,
-        and whether that is on the SFTP server.
+        and whether that is on the SFTP server, also where the run failed.
       - V(verify) has a line for each backup of C(backup_verified), with the verdict.
     type: str
     choices: [backup, verify]

@@ -87,12 +87,12 @@ def _line(row: Row, columns: list[str], width: dict[str, int]) -> str:
 def _backed_up(variables: Values, check_mode: bool) -> list[Row]:
     """Return a row for each database of a host, and one for each source without any result."""
     runs = variables.get("backup_runs") or []
-    ages = _ages_of_last_good(variables)
+    last_good = _last_good(variables)
     rows: list[Row] = []
     for run in runs:
         dumped, uploaded = run.get("dumped") or {}, run.get("uploaded") or {}
         records = dumped.get("backups") or []
-        rows += [_backup_row(record, uploaded, ages, check_mode) for record in records]
+        rows += [_backup_row(record, uploaded, last_good, check_mode) for record in records]
         if not records:
             failed = dumped.get("failed", False)
             rows.append({"database": f"({run['title']})", "outcome": "failed" if failed else "nothing to back up"})
@@ -101,11 +101,10 @@ def _backed_up(variables: Values, check_mode: bool) -> list[Row]:
     return rows
 
 
-def _backup_row(record: Values, uploaded: Values, ages: dict[tuple[str, ...], int | None], check_mode: bool) -> Row:
+def _backup_row(record: Values, uploaded: Values, last_good: dict[tuple[str, ...], Values], check_mode: bool) -> Row:
     outcome = record["outcome"]
-    size, age = record.get("size_bytes"), record.get("age_seconds")
-    if outcome == "failed":
-        size, age = None, ages.get(_group_of(record))
+    shown = last_good.get(_group_of(record), {}) if outcome == "failed" else record
+    size, age = shown.get("size_bytes"), shown.get("age_seconds")
     row = {
         "database": _title(record),
         "source": str(record.get("source") or ""),
@@ -116,7 +115,7 @@ def _backup_row(record: Values, uploaded: Values, ages: dict[tuple[str, ...], in
     if "uploaded" in uploaded or uploaded.get("failed"):
         sent = [*uploaded.get("uploaded", []), *uploaded.get("up_to_date", [])]
         failed = [one["filename"] for one in uploaded.get("failed_uploads", [])]
-        row["sent"] = "yes" if record.get("filename") in sent and record.get("filename") not in failed else "no"
+        row["sent"] = "yes" if shown.get("filename") in sent and shown.get("filename") not in failed else "no"
     return row
 
 
@@ -127,11 +126,21 @@ def _age(outcome: str, age: int | None) -> str:
     return age_in_words(age)
 
 
-def _ages_of_last_good(variables: Values) -> dict[tuple[str, ...], int | None]:
-    """Return how old the last good backup of each group is, as the facts at the end of the run say."""
+def _last_good(variables: Values) -> dict[tuple[str, ...], Values]:
+    """Return the last good backup of each group, as the facts at the end of the run say."""
     results = (variables.get("backup_inventory") or {}).get("results") or []
-    found = [result["ansible_facts"]["database_backups"]["databases"] for result in results if "ansible_facts" in result]
-    return {_group_of(one): one["age_seconds"] for databases in found for one in databases}
+    facts = [result["ansible_facts"]["database_backups"] for result in results if "ansible_facts" in result]
+    return {
+        _group_of(one): _record_of(one["newest_good"], found["files"]) | {"age_seconds": one["age_seconds"]}
+        for found in facts
+        for one in found["databases"]
+        if one["newest_good"] is not None
+    }
+
+
+def _record_of(filename: str, files: list[Values]) -> dict[str, t.Any]:
+    """Return the record of a backup. It can be on a page that the facts do not have."""
+    return next((dict(one) for one in files if one["filename"] == filename), {"filename": filename})
 
 
 def _group_of(record: Values) -> tuple[str, ...]:

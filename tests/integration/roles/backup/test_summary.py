@@ -89,15 +89,26 @@ def test_the_table_has_the_last_good_backup_of_what_failed_and_the_hosts_that_we
         (tmp_path / "db1" / name).write_bytes(b"no database" * 100)
     for directory in tmp_path.glob("db1/b/*notes.db*"):
         directory.unlink()
+    [good] = tmp_path.glob("db1/b/backup_shop.db_*.gz")
     done = run(tmp_path, hosts)
     assert done.returncode != 0
     for row in (
-        ["db1", "shop.db", "failed", "just", "now"],
+        ["db1", "shop.db", "failed", str(good.stat().st_size), "B", "just", "now"],
         ["db1", "notes.db", "failed", "NONE"],
         ["far", "unreachable,", "or", "failed", "before", "the", "backup"],
         ["down", "(postgresql", "at", str(tmp_path), "in", f"{tmp_path / 'd'})", "failed"],
     ):
         assert rows(done).count(row) == 1, done.stdout
+
+
+def test_a_database_that_failed_is_shown_as_sent_where_its_last_good_backup_is_on_the_server(
+    tmp_path: Path, sftp: SftpServer
+) -> None:
+    hosts = {"db1": host(tmp_path / "db1", "shop.db", backup_sftp=sftp.options(tmp_path / "there"))}
+    run(tmp_path, hosts)
+    (tmp_path / "db1" / "shop.db").write_bytes(b"no database" * 100)
+    done = run(tmp_path, hosts)
+    assert [(row[2], row[-1]) for row in rows(done) if row[1:2] == ["shop.db"]] == [("failed", "yes")], done.stdout
 
 
 def test_check_mode_says_what_would_be_created(tmp_path: Path) -> None:

@@ -78,6 +78,31 @@ def test_what_was_sent_is_shown_where_there_is_a_server() -> None:
     assert [line.split()[-1] for line in lines] == ["sent", "yes", "yes", "no"]
 
 
+def facts_of_last_good(**over: Any) -> dict[str, Any]:
+    """Return the facts about one database whose last good backup is two days old."""
+    one = {"database": "app", "kind": "database", "newest_good": "old", "age_seconds": 2 * 86400, **over}
+    files = [{"filename": "older", "size_bytes": 1}, {"filename": "old", "size_bytes": 3072}]
+    return {"results": [{"ansible_facts": {"database_backups": {"databases": [one], "files": files}}}]}
+
+
+@pytest.mark.parametrize(("up_to_date", "sent"), [(["old"], "yes"), (["older"], "no")])
+def test_a_database_that_failed_has_the_size_and_age_of_its_last_good_backup_and_whether_that_is_on_the_server(
+    up_to_date: list[str], sent: str
+) -> None:
+    failed = backed_up({"outcome": "failed", "filename": None, "size_bytes": None}, uploaded=[], up_to_date=up_to_date)
+    assert lines_of(BACKED_UP, {"db1": {**failed, "backup_inventory": facts_of_last_good()}}) == [
+        "host  database  outcome     size  age     sent",
+        f"db1   app       failed   3.0 KiB  2 days  {sent}",
+    ]
+
+
+def test_a_database_that_failed_and_has_no_good_backup_is_shown_without_one() -> None:
+    failed = backed_up({"outcome": "failed", "filename": None}, uploaded=[], up_to_date=["old"])
+    facts = facts_of_last_good(newest_good=None, age_seconds=None)
+    [_header, line] = lines_of(BACKED_UP, {"db1": {**failed, "backup_inventory": facts}})
+    assert line.split() == ["db1", "app", "failed", "NONE", "no"]
+
+
 def test_a_host_that_was_lost_between_two_sources_has_a_line_that_says_so() -> None:
     lines = lines_of(BACKED_UP, {"db1": {**backed_up({}), "backup_sources": [{}, {}]}})
     assert lines[-1] == "db1   unreachable, or failed before the backup"
