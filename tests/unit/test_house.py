@@ -35,6 +35,7 @@ FLOORS = [
     "module_utils._process",
     "module_utils._syscalls",
     "module_utils._lane",
+    "module_utils._collector",
     "module_utils._locks",
     "module_utils._errors",
     "module_utils._text",

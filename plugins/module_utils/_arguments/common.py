@@ -17,7 +17,7 @@ import typing as t
 from datetime import timedelta
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Selection
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.selection import Selection
 
 Spec = dict[str, t.Any]
 Params = t.Mapping[str, t.Any]

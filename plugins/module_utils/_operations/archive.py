@@ -35,15 +35,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
 )
 from ansible_collections.lastgood.database.plugins.module_utils._lane import lane
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, display_time
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import (
-    Catalog,
-    Selection,
-    missing_from,
-    newest_of_each,
-    passed_over,
-    sha256_of,
-    unread_warnings,
-)
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Catalog, unread_warnings
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import LARGEST_MANIFEST
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import (
     archive_partial_name,
@@ -51,6 +43,13 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.names 
     is_reserved,
     manifest_name,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.selection import (
+    Selection,
+    missing_from,
+    newest_of_each,
+    passed_over,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.soundness import sha256_of
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore, close_quietly
 

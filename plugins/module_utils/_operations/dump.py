@@ -38,12 +38,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup
     display_time,
     is_future,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import (
-    Catalog,
-    is_sound,
-    rewrite,
-    unread_warnings,
-)
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Catalog, unread_warnings
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.listing import Listing
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import (
     MANIFEST_VERSION,
@@ -51,12 +46,14 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.manife
     Manifest,
     Verification,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest_update import update_manifest
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import (
     Compression,
     label_for,
     parse,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.pending import Pending, pending, seconds_behind
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.soundness import is_sound
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import FileFacts
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 
@@ -384,7 +381,7 @@ def _call_corrupt(request: DumpRequest, backup: Backup, now: datetime) -> list[s
     told = [f"{backup.path} is not as its manifest says any more: it was backed up anew."]
     try:
         with request.store.lock():
-            rewrite(request.store, backup, verification=Verification("checksum", "failed", now, _NOT_AS_RECORDED))
+            update_manifest(request.store, backup, verification=Verification("checksum", "failed", now, _NOT_AS_RECORDED))
     except BackupError as error:
         told.append(f"That could not be noted in its manifest: {error}")
     return told
@@ -397,7 +394,7 @@ def _confirm(store: LocalStore, listing: Listing, backup: Backup, at: datetime) 
     """
     known = backup.confirmed_at
     with listing.locked():
-        return rewrite(store, backup, confirmed_at=at if is_future(known, at) else max(at, known))
+        return update_manifest(store, backup, confirmed_at=at if is_future(known, at) else max(at, known))
 
 
 def _manifest(

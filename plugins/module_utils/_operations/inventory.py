@@ -13,22 +13,17 @@ import typing as t
 from dataclasses import dataclass
 from datetime import datetime
 
+from ansible_collections.lastgood.database.plugins.module_utils._collector import collector_paused
 from ansible_collections.lastgood.database.plugins.module_utils._errors import StoreFailed
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, Group, is_future
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import (
-    EVERYTHING,
-    Catalog,
-    Selection,
-    collector_paused,
-    is_sound,
-    newest_of_each,
-    unread_warnings,
-)
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Catalog, unread_warnings
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.last_good import (
     age_order,
     newer_candidate,
     why_not_candidate,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.selection import EVERYTHING, Selection, newest_of_each
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.soundness import is_sound
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
 
 SortBy = t.Literal["filename", "created_at", "modified_at", "size"]

@@ -18,6 +18,7 @@ import typing as t
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from ansible_collections.lastgood.database.plugins.module_utils._collector import collector_paused
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     BackupError,
     ConnectionFailed,
@@ -28,17 +29,9 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     StoreFailed,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, Clock, Group, display_time
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import (
-    Catalog,
-    Selection,
-    called,
-    collector_paused,
-    is_sound,
-    labels_of,
-    rewrite,
-    unread_warnings,
-)
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Catalog, unread_warnings
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import CONTENT_DIFFERS, Verification
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest_update import update_manifest
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import (
     MANIFEST_SUFFIX,
     is_archive_partial,
@@ -46,6 +39,8 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.names 
     parse,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.pending import partials
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.selection import Selection, labels_of, selector_for
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.soundness import is_sound
 from ansible_collections.lastgood.database.plugins.module_utils._operations.named_deletion import (
     GivenUp,
     Named,
@@ -86,7 +81,7 @@ class PruneRequest:
         """The backups to look at. Of groups that is their namesakes too, so that they are told of."""
         if self.groups is None:
             return Selection(databases=self.databases)
-        names = (called(group.kind, group.database) for group in self.groups)
+        names = (selector_for(group.kind, group.database) for group in self.groups)
         return Selection(databases=tuple(name for name in names if name is not None))
 
 
@@ -247,11 +242,11 @@ def _unmatched(request: PruneRequest, decision: Decision, selected: frozenset[Gr
     """Tell of databases and groups that no backup is of: one that is misspelled would never lose any."""
     location = request.store.location
     groups = {judged.backup.group for judged in _all(decision)}
-    databases = {called(group.kind, group.database) for group in groups}
+    databases = {selector_for(group.kind, group.database) for group in groups}
     told = [f"{location} has no backup of the database {name}." for name in request.databases or () if name not in databases]
     return told + sorted(
-        f"{location} has no backup of {called(group.kind, group.database)} with origin {group.origin}, engine {group.engine} "
-        f"and instance {group.instance}."
+        f"{location} has no backup of {selector_for(group.kind, group.database)} with origin {group.origin}, "
+        f"engine {group.engine} and instance {group.instance}."
         for group in (selected or frozenset()) - groups
     )
 
@@ -389,7 +384,7 @@ class _Reader:
             detail = "Its SHA-256 is not the one in its manifest."
             verdict = Verification("checksum", "failed", clock().replace(microsecond=0), detail)
             try:
-                rewrite(self._store, backup, verification=verdict)
+                update_manifest(self._store, backup, verification=verdict)
             except BackupError as error:
                 problems.append(f"That {backup.path} is bad could not be noted in its manifest: {error.problem}")
         return problems

@@ -30,17 +30,14 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     PayloadCorrupt,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, Clock, Group, display_time
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import (
-    Catalog,
-    Selection,
-    passed_over,
-)
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Catalog
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.last_good import (
     age_order,
     last_good_of_each,
     why_not_candidate,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import Compression
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.selection import Selection, passed_over
 from ansible_collections.lastgood.database.plugins.module_utils._operations.reading import read_payload
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Staging, Store
 

@@ -44,15 +44,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
 )
 from ansible_collections.lastgood.database.plugins.module_utils._lane import lane
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, Clock
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import (
-    Catalog,
-    Selection,
-    called,
-    is_sound,
-    missing_from,
-    newest_of_each,
-    sha256_of,
-)
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Catalog
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.last_good import age_order, is_candidate
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import (
     LARGEST_MANIFEST,
@@ -60,6 +52,13 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.manife
     from_bytes,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import manifest_name, upload_name
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.selection import (
+    Selection,
+    missing_from,
+    newest_of_each,
+    selector_for,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.soundness import is_sound, sha256_of
 from ansible_collections.lastgood.database.plugins.module_utils._retention import Rules, Stored, decide
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp import SftpStore
@@ -257,7 +256,7 @@ def _unwanted(request: UploadRequest, missing: list[Backup], catalog: Catalog, f
     if request.selection.names is not None or not missing:
         return {}
     if request.retention is not None:
-        databases = tuple({name for backup in missing if (name := called(backup.name.kind, backup.database)) is not None})
+        databases = tuple({name for backup in missing if (name := selector_for(backup.name.kind, backup.database)) is not None})
         stored = map(Stored.of, itertools.chain(catalog.select(Selection(databases=databases), files), missing))
         deleted = {judged.backup.filename for judged in decide(stored, request.retention, now).deleted}
         return {

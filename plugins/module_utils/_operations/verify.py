@@ -42,14 +42,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     host_errors,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, Clock, display_time
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import (
-    READINGS,
-    Catalog,
-    Selection,
-    missing_from,
-    newest_of_each,
-    passed_over,
-)
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Catalog
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.last_good import age_order
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import (
     CONTENT_DIFFERS,
@@ -61,6 +54,13 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.manife
     Verification,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import manifest_name
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.selection import (
+    Selection,
+    missing_from,
+    newest_of_each,
+    passed_over,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.soundness import READINGS
 from ansible_collections.lastgood.database.plugins.module_utils._operations.reading import Reading, read_payload
 from ansible_collections.lastgood.database.plugins.module_utils._operations.verdicts import Finding, Judged, Report
 from ansible_collections.lastgood.database.plugins.module_utils._process import Runner

@@ -19,7 +19,8 @@ from typing import Any
 import pytest
 
 from ansible_collections.lastgood.database.plugins.module_utils import _errors as errors
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import EVERYTHING, Catalog
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Catalog
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.selection import EVERYTHING
 from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.packets import Reply, Request
 from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.settings import SftpSettings
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store

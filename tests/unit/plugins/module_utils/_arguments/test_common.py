@@ -19,7 +19,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._arguments.commo
     together_or_single,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import EVERYTHING, Selection
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.selection import EVERYTHING, Selection
 
 # --- Durations -------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
@@ -14,26 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     DirectoryUnusable,
-    StoreFailed,
-    store_errors,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, Group
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import (
-    EVERYTHING,
-    Catalog,
-    Selection,
-    is_sound,
-    newest_of_each,
-)
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Catalog
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Verification
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import compose, manifest_name, parse
-from ansible_collections.lastgood.database.plugins.module_utils._process import CHUNK_BYTES
-from ansible_collections.lastgood.database.plugins.module_utils._stores.base import FileFacts
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import compose, manifest_name
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.selection import EVERYTHING, Selection, newest_of_each
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 from ansible_collections.lastgood.database.tests.support.backups import (
     NOW,
@@ -380,121 +368,3 @@ class TestTheNewestGood:
         assert newest_good(store) == last
         [newest] = newest_of_each(Catalog(store).select(EVERYTHING), 1, NOW)
         assert newest.name.filename == last
-
-
-class TestTheNewestOfEach:
-    """So many of each group."""
-
-    def test_each_group_has_its_own(self, store: WatchedStore, tmp_path: Path) -> None:
-        expected = set()
-        for over in ({}, {"database": "other"}, {"kind": "globals", "database": None}):
-            names = [put_backup(tmp_path, ago(days=days), **over) for days in range(1, 5)]
-            expected |= set(names[:2])
-        others: tuple[dict[str, Any], ...] = ({"origin": "db2"}, {"instance": "2"}, {"engine": "sqlite"})
-        for number, over in enumerate(others):
-            expected.add(put_backup(tmp_path, ago(days=100 + number), **over))
-        found = newest_of_each(Catalog(store).select(EVERYTHING), 2, NOW)
-        assert {backup.name.filename for backup in found} == expected
-
-    def test_one_from_the_future_is_not_among_them(self, store: WatchedStore, tmp_path: Path) -> None:
-        put_backup(tmp_path, ago(days=-2))
-        name = put_backup(tmp_path, ago(days=2))
-        found = newest_of_each(Catalog(store).select(EVERYTHING), 2, NOW)
-        assert [backup.name.filename for backup in found] == [name]
-
-    @given(
-        st.lists(st.tuples(st.sampled_from("abc"), st.integers(-3, 30)), unique=True),
-        st.integers(1, 5),
-    )
-    @settings(deadline=None)
-    def test_whatever_the_order_in_which_they_come(self, made: list[tuple[str, int]], count: int) -> None:
-        backups = [backup_in_mind(database, ago(days=days)) for database, days in made]
-        found = newest_of_each(iter(backups), count, NOW)
-        expected = set()
-        for database in "abc":
-            days = sorted(days for other, days in made if other == database and days >= 0)
-            expected |= {(database, ago(days=age)) for age in days[:count]}
-        assert {(backup.database, backup.created_at) for backup in found} == expected
-        assert len(found) == len(expected)
-
-
-def backup_in_mind(database: str, created_at: datetime) -> Backup:
-    """A backup that is in no store: examples make no files."""
-    name = parse(compose(database, created_at, "gzip"))
-    assert name is not None
-    return Backup(
-        name, f"/{name.filename}", FileFacts(0, NOW.timestamp()), manifest_of(b"", database=database, created_at=created_at)
-    )
-
-
-class ScriptedStore(LocalStore):
-    """A directory in which each reading of a payload gives what a script says: bytes, or an error."""
-
-    def __init__(self, folder: Path, script: list[Any]) -> None:
-        super().__init__(str(folder))
-        self._script = iter(script)
-        self.dropped = 0
-
-    def chunks(self, name: str) -> Iterator[memoryview]:
-        step = next(self._script)
-        with store_errors(f"Reading {name}"):
-            if step == "EIO":
-                raise OSError(errno.EIO, "Input/output error")
-            yield memoryview(step)
-
-    def drop_cache(self, name: str) -> None:
-        self.dropped += 1
-
-
-class TestSoundness:
-    """What the payload itself says."""
-
-    def test_a_payload_that_is_as_recorded_is_sound(self, store: WatchedStore, tmp_path: Path) -> None:
-        large = b"x" * (CHUNK_BYTES + 1)
-        for name in (put_backup(tmp_path, ago(days=1)), put_backup(tmp_path, ago(days=2), large)):
-            assert is_sound(store, find(store, name))
-
-    @pytest.mark.parametrize("position", [0, len(PAYLOAD) // 2, len(PAYLOAD) - 1])
-    @pytest.mark.parametrize("bit", [0, 7])
-    def test_one_with_a_flipped_bit_is_not(self, store: WatchedStore, tmp_path: Path, position: int, bit: int) -> None:
-        name = put_backup(tmp_path, ago(days=1))
-        data = bytearray(PAYLOAD)
-        data[position] ^= 1 << bit
-        (tmp_path / name).write_bytes(data)
-        assert find(store, name).state == "good"
-        assert not is_sound(store, find(store, name))
-
-    def test_one_that_is_gone_is_not(self, store: WatchedStore, tmp_path: Path) -> None:
-        backup = find(store, put_backup(tmp_path, ago(days=1)))
-        (tmp_path / backup.name.filename).unlink()
-        assert not is_sound(store, backup)
-
-    def test_a_reading_that_fails_once_or_differs_once_is_made_again(self, store: WatchedStore, tmp_path: Path) -> None:
-        name = put_backup(tmp_path, ago(days=1))
-        for script in (["EIO", PAYLOAD], [b"other", PAYLOAD], ["EIO", b"other", PAYLOAD], [b"other", b"another", PAYLOAD]):
-            assert is_sound(ScriptedStore(tmp_path, script), find(store, name))
-
-    @pytest.mark.parametrize("script", [["EIO", "EIO"], [b"1", b"2", b"3"], [b"1", "EIO", b"2"]])
-    def test_readings_that_do_not_agree_are_an_error_and_no_verdict(
-        self, store: WatchedStore, tmp_path: Path, script: list[Any]
-    ) -> None:
-        name = put_backup(tmp_path, ago(days=1))
-        with pytest.raises(StoreFailed):
-            is_sound(ScriptedStore(tmp_path, script), find(store, name))
-
-    @pytest.mark.parametrize("script", [[b"1", b"1"], [b"1", b"2", b"1"], ["EIO", b"1", b"1"]])
-    def test_two_wrong_readings_that_agree_are_a_verdict(self, store: WatchedStore, tmp_path: Path, script: list[Any]) -> None:
-        name = put_backup(tmp_path, ago(days=1))
-        scripted = ScriptedStore(tmp_path, script)
-        assert not is_sound(scripted, find(store, name))
-        assert scripted.dropped == len(script) - 1  # each reading but the first came from the medium
-
-    def test_what_we_may_not_read_is_an_error_and_no_verdict(self, store: WatchedStore, tmp_path: Path) -> None:
-        class ClosedStore(LocalStore):
-            def chunks(self, name: str) -> Iterator[memoryview]:
-                with store_errors(f"Reading {name}"):
-                    raise PermissionError(errno.EACCES, "Permission denied")
-
-        name = put_backup(tmp_path, ago(days=1))
-        with pytest.raises(StoreFailed, match="Permission denied"):
-            is_sound(ClosedStore(str(tmp_path)), find(store, name))

@@ -17,12 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import STATES, Backup, Group, State
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import (
-    EVERYTHING,
-    Catalog,
-    Selection,
-    newest_of_each,
-)
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Catalog
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.last_good import (
     age_order,
     candidates,
@@ -32,6 +27,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.last_g
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Verification
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import parse
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.selection import EVERYTHING, Selection, newest_of_each
 from ansible_collections.lastgood.database.plugins.module_utils._operations.inventory import InventoryRequest, inventory
 from ansible_collections.lastgood.database.plugins.module_utils._retention import Rules, Stored, decide
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore

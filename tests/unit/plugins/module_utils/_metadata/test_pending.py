@@ -31,7 +31,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata import listing as listing_module
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, Group
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import EVERYTHING, Catalog
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Catalog
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.listing import Listing
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest, Verification
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import (
@@ -41,6 +41,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.names 
     partial_name,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.pending import Pending, pending
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.selection import EVERYTHING
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import (
     LOCK_NAME,
     PRIVATE,

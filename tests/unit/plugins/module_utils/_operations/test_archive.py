@@ -30,9 +30,9 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     NothingFound,
     PayloadCorrupt,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import EVERYTHING, Selection
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Verification, from_bytes
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import archive_partial_name, manifest_name
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.selection import EVERYTHING, Selection
 from ansible_collections.lastgood.database.plugins.module_utils._operations.archive import ArchiveRequest, Report, archive
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import FileAttributes, LocalStore
 from ansible_collections.lastgood.database.tests.support.backups import NOW, PAYLOAD, ago, put_backup, put_payload

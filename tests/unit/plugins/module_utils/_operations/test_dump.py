@@ -20,8 +20,9 @@ from ansible_collections.lastgood.database.plugins.module_utils._codecs.base imp
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.inline import PlainCodec
 from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.dump import SqliteEngine, SqliteOptions
 from ansible_collections.lastgood.database.plugins.module_utils._errors import SeveralFailed, StoreFailed
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import EVERYTHING, Catalog, newest_of_each
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Catalog
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import manifest_name, upload_name
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.selection import EVERYTHING, newest_of_each
 from ansible_collections.lastgood.database.plugins.module_utils._operations.dump import DumpRequest, Result, dump
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 from ansible_collections.lastgood.database.tests.support.backups import NOW

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import DirectoryUnusable, StoreFailed
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Catalog, Selection
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Catalog
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Verification
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import manifest_name
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.selection import Selection
 from ansible_collections.lastgood.database.plugins.module_utils._operations.inventory import (
     SORT_BY,
     InventoryRequest,

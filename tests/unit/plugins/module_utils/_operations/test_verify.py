@@ -24,9 +24,9 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.examine
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.examination import ExaminationOptions
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ConnectionFailed, StoreFailed
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import EVERYTHING, Selection
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Level, from_bytes
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import manifest_name
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.selection import EVERYTHING, Selection
 from ansible_collections.lastgood.database.plugins.module_utils._operations import verify as verify_module
 from ansible_collections.lastgood.database.plugins.module_utils._operations.verify import VerifyRequest, verify
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore

@@ -1,0 +1,55 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""Whether a payload still has the digest that its manifest records."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+
+from ansible_collections.lastgood.database.plugins.module_utils._errors import FileMissing, StoreFailed
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup
+from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
+
+# At most so many readings of a payload: two that agree on a wrong digest, and one more where a reading failed.
+READINGS = 3
+
+
+def is_sound(store: Store, backup: Backup) -> bool:
+    """Read a payload from end to end, and return whether its digest is the one in its manifest. False if it was deleted.
+
+    A wrong digest counts only if a second reading, from the medium, gives the same one. Raises StoreFailed where the payload
+    can't be read, or where all readings differ: neither proves that the payload is bad.
+    """
+    name, digests = backup.name.filename, set[str]()
+    failure: StoreFailed | None = None
+    for _number in range(READINGS):
+        try:
+            digest = sha256_of(store, name)
+        except FileMissing:
+            return False
+        except StoreFailed as error:
+            if failure is not None:
+                raise
+            failure = error
+        else:
+            if digest == backup.manifest.payload_sha256:
+                return True
+            if digest in digests:
+                return False
+            digests.add(digest)
+        store.drop_cache(name)
+    raise failure or StoreFailed(f"Each reading of {backup.path} gives another content.", "Check the host's disk and memory.")
+
+
+def sha256_of(store: Store, name: str) -> str:
+    """Read a file from end to end, and return its digest in hexadecimal."""
+    digest = hashlib.sha256()
+    with contextlib.closing(store.chunks(name)) as chunks:
+        for chunk in chunks:
+            digest.update(chunk)
+    return digest.hexdigest()
