@@ -18,7 +18,8 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.inline import PlainCodec
-from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.dump import SqliteEngine, SqliteOptions
+from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.dump import SqliteDumper
+from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.options import SqliteDumpOptions
 from ansible_collections.lastgood.database.plugins.module_utils._operations.dump import DumpRequest, dump
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 from ansible_collections.lastgood.database.tests.support.backups import put_backup
@@ -61,7 +62,7 @@ def back_up(folder: Path) -> set[str]:
     paths = tuple(str(path.resolve()) for path in sorted((folder / "databases").iterdir()))
     store = LocalStore(str(folder / "backups"))
     with contextlib.closing(store):
-        request = DumpRequest(SqliteEngine(SqliteOptions(paths)), store, ORIGIN, PlainCodec(), "none")
+        request = DumpRequest(SqliteDumper(SqliteDumpOptions(paths)), store, ORIGIN, PlainCodec(), "none")
         report = dump(request, lambda: datetime.now(timezone.utc), check_mode=False)
     return {result.outcome for result in report.results}
 

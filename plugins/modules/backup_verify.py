@@ -215,9 +215,9 @@ from ansible_collections.lastgood.database.plugins.module_utils._ansible import 
     run_module,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import SELECTION_SPEC, Params, selection_from
-from ansible_collections.lastgood.database.plugins.module_utils._arguments.login import LOGIN_SPEC, given_login_from
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.engines import examination_options_from
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.login import LOGIN_SPEC
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.stores import ONE_STORE, STORE_SPEC, store_from
-from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.examination import ExaminationOptions
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import LEVELS
 from ansible_collections.lastgood.database.plugins.module_utils._operations.verify import VerifyRequest, verify
 
@@ -226,7 +226,7 @@ def look(module: AnsibleModule, runner: ModuleRunner) -> ModuleResult:
     """Look at the backups that the module's options say."""
     params: Params = module.params
     selection = selection_from(params)
-    options = ExaminationOptions(params["bin_directory"], given_login_from(params), module.check_mode)
+    options = examination_options_from(params, check_mode=module.check_mode)
     with contextlib.closing(store_from(params, check_mode=module.check_mode, runner=runner)) as store:
         request = VerifyRequest(store, selection, params["level"], options)
         report = verify(request, runner, now, check_mode=module.check_mode)

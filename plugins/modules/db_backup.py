@@ -369,11 +369,15 @@ from ansible_collections.lastgood.database.plugins.module_utils._arguments.commo
     duration_from,
     lock_timeout_from,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._arguments.engines import engine_options_from
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.engines import (
+    DUMP_REQUIRED_IF,
+    ENGINE_SPEC,
+    dump_options_from,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.login import LOGIN_SPEC
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import LEVELS
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.registry import codec_for
-from ansible_collections.lastgood.database.plugins.module_utils._engines.registry import engine_for
+from ansible_collections.lastgood.database.plugins.module_utils._engines.registry import engine_named
 from ansible_collections.lastgood.database.plugins.module_utils._operations.dump import DumpRequest, dump
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 
@@ -382,7 +386,7 @@ def back_up(module: AnsibleModule, runner: ModuleRunner) -> ModuleResult:
     """Back up what the module's options say."""
     params: Params = module.params
     request = DumpRequest(
-        engine=engine_for(engine_options_from(params), runner),
+        engine=engine_named(params["engine"]).dumper(dump_options_from(params), runner),
         store=LocalStore(directory_from(params), file_attributes(module), runner.is_stopped),
         origin=params["origin"] or platform.node(),
         codec=codec_for(params["compression"], params["compression_level"], runner),
@@ -407,7 +411,7 @@ def main() -> t.NoReturn:
             **DIRECTORY_SPEC,
             **FILE_SPEC,
             **LOGIN_SPEC,
-            "engine": {"type": "str", "choices": ["postgresql", "sqlite"], "default": "postgresql"},
+            **ENGINE_SPEC,
             "databases": {"type": "list", "elements": "str"},
             "exclude_databases": {"type": "list", "elements": "str", "default": []},
             "include_globals": {"type": "bool"},
@@ -422,7 +426,7 @@ def main() -> t.NoReturn:
             "timeout": {"type": "str"},
             "lock_timeout": {"type": "str", "default": "60s"},
         },
-        required_if=[("engine", "sqlite", ["databases"])],
+        required_if=DUMP_REQUIRED_IF,
         supports_check_mode=True,
     )
     run_module(module, lambda runner: back_up(module, runner))

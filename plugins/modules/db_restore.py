@@ -309,11 +309,15 @@ from ansible_collections.lastgood.database.plugins.module_utils._ansible import 
     run_module,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import Params
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.engines import (
+    ENGINE_SPEC,
+    name_in_backups,
+    restore_options_from,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.login import LOGIN_SPEC
-from ansible_collections.lastgood.database.plugins.module_utils._arguments.restores import restore_options_from
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.stores import ONE_STORE, STORE_SPEC, store_from
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.registry import decoder_for
-from ansible_collections.lastgood.database.plugins.module_utils._engines.restorers import restore_engine_for
+from ansible_collections.lastgood.database.plugins.module_utils._engines.registry import engine_named
 from ansible_collections.lastgood.database.plugins.module_utils._operations.restore import LATEST, RestoreRequest, restore
 from ansible_collections.lastgood.database.plugins.module_utils._process import temporary_directory
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
@@ -326,12 +330,12 @@ def restore_database(module: AnsibleModule, runner: ModuleRunner) -> ModuleResul
     options = restore_options_from(params)
     with contextlib.closing(store_from(params, check_mode=module.check_mode, runner=runner)) as store:
         request = RestoreRequest(
-            engine=restore_engine_for(options, runner),
+            engine=engine_named(params["engine"]).restorer(options, runner),
             store=store,
             staging=store.staging() or LocalStore(os.path.realpath(temporary_directory())),
             decoding_for=lambda compression: decoder_for(compression, runner),
             backup=params["backup"],
-            source_database=params["source_database"] or (_source_name(params) if latest else None),
+            source_database=params["source_database"] or (name_in_backups(params) if latest else None),
             origin=params["origin"],
             instance=params["instance"],
             if_exists=params["if_exists"],
@@ -346,12 +350,6 @@ def restore_database(module: AnsibleModule, runner: ModuleRunner) -> ModuleResul
     return ModuleResult(values, [*store.warnings, *restored.warnings])
 
 
-def _source_name(params: Params) -> str:
-    """Return what the database's backups are called: an SQLite database by its file."""
-    database: str = params["database"]
-    return os.path.basename(database) if params["engine"] == "sqlite" else database
-
-
 def main() -> t.NoReturn:
     hold_signals()
     module = AnsibleModule(
@@ -362,7 +360,7 @@ def main() -> t.NoReturn:
             "source_database": {"type": "str"},
             "origin": {"type": "str"},
             "instance": {"type": "str"},
-            "engine": {"type": "str", "choices": ["postgresql", "sqlite"], "default": "postgresql"},
+            **ENGINE_SPEC,
             "database": {"type": "str", "required": True},
             "if_exists": {"type": "str", "choices": ["fail", "keep", "replace"], "default": "fail"},
             "keep_old": {"type": "bool", "default": False},

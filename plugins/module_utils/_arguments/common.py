@@ -98,7 +98,3 @@ def duration_of(option: str, text: str) -> timedelta:
 def lock_timeout_from(params: Params) -> float:
     """Return for how many seconds to wait for a lock."""
     return duration_of("lock_timeout", params["lock_timeout"]).total_seconds()
-
-
-def useless_for_sqlite(option: str) -> ArgumentInvalid:
-    return ArgumentInvalid(f"{option} means nothing for SQLite.", "Leave it out, or correct engine.")

@@ -4,54 +4,69 @@
 
 # Private to this collection: it may change at any time. Playbooks use the modules and the role.
 
-"""Options that say what is to be dumped, and how."""
+"""Options whose conversion depends on the engine. Each engine has a file here that converts them."""
 
 from __future__ import annotations
 
-from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import (
-    Params,
-    duration_from,
-    list_from,
-    lock_timeout_from,
-    useless_for_sqlite,
-)
-from ansible_collections.lastgood.database.plugins.module_utils._arguments.login import login_from
-from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.dump import PostgresqlOptions
-from ansible_collections.lastgood.database.plugins.module_utils._engines.registry import EngineOptions
-from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.dump import SqliteOptions
+import typing as t
+
+from ansible_collections.lastgood.database.plugins.module_utils._arguments import engine_postgresql, engine_sqlite
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import Params, Spec
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.engine import PostgresqlEngine
+from ansible_collections.lastgood.database.plugins.module_utils._engines.registry import engine_named
+from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.engine import SqliteEngine
 
 
-def engine_options_from(params: Params) -> EngineOptions:
-    """Return what is to be dumped, and how. Raises ArgumentInvalid for an option that the engine has no use for."""
-    return _sqlite_options(params) if params["engine"] == "sqlite" else _postgresql_options(params)
+class EngineArguments(t.Protocol):
+    """What the file of an engine has. The options that it returns are those of the engine's face."""
+
+    @property
+    def DUMP_REQUIRES(self) -> tuple[str, ...]:
+        """The options that db_backup requires for the engine."""
+
+    def dump_options_from(self, params: Params) -> t.Any:
+        """Return the options of db_backup. Raises ArgumentInvalid for one that the engine has no use for."""
+
+    def restore_options_from(self, params: Params) -> t.Any:
+        """Return the options of db_restore. Raises ArgumentInvalid for one that the engine has no use for."""
+
+    def examination_options_from(self, params: Params, check_mode: bool) -> t.Any:
+        """Return the options of backup_verify."""
+
+    def name_in_backups(self, database: str) -> str:
+        """Return the name that backups of a database have, from the value of db_restore's ``database``."""
 
 
-def _postgresql_options(params: Params) -> PostgresqlOptions:
-    timeout = duration_from(params, "timeout")
-    return PostgresqlOptions(
-        login=login_from(params),
-        databases=list_from(params, "databases"),
-        exclude_databases=tuple(params["exclude_databases"]),
-        include_globals=params["include_globals"],
-        format=params["format"],
-        bin_directory=params["bin_directory"],
-        extra_args=tuple(params["extra_args"]),
-        timeout=None if timeout is None else timeout.total_seconds(),
-        lock_timeout=lock_timeout_from(params),
-    )
+ENGINE_ARGUMENTS: dict[str, EngineArguments] = {
+    PostgresqlEngine.name: engine_postgresql,
+    SqliteEngine.name: engine_sqlite,
+}
+
+ENGINE_SPEC: Spec = {"engine": {"type": "str", "choices": list(ENGINE_ARGUMENTS), "default": PostgresqlEngine.name}}
+DUMP_REQUIRED_IF = [
+    ("engine", name, list(arguments.DUMP_REQUIRES)) for name, arguments in ENGINE_ARGUMENTS.items() if arguments.DUMP_REQUIRES
+]
 
 
-def _sqlite_options(params: Params) -> SqliteOptions:
-    for option, given in (
-        ("format=plain", params["format"] == "plain"),
-        ("include_globals", params["include_globals"]),
-        ("extra_args", params["extra_args"]),
-        ("timeout", params["timeout"]),
-    ):
-        if given:
-            raise useless_for_sqlite(option)
-    return SqliteOptions(
-        paths=list_from(params, "databases") or (),
-        exclude=tuple(params["exclude_databases"]),
-        lock_timeout=lock_timeout_from(params),
-    )
+def dump_options_from(params: Params) -> t.Any:
+    """Return the engine's options of a dump. Raises ArgumentInvalid for an option that the engine has no use for."""
+    return _arguments_of(params).dump_options_from(params)
+
+
+def restore_options_from(params: Params) -> t.Any:
+    """Return the engine's options of a restore. Raises ArgumentInvalid for an option that the engine has no use for."""
+    return _arguments_of(params).restore_options_from(params)
+
+
+def examination_options_from(params: Params, *, check_mode: bool) -> dict[str, t.Any]:
+    """Return the options of an examination, of each engine by its name."""
+    return {name: arguments.examination_options_from(params, check_mode) for name, arguments in ENGINE_ARGUMENTS.items()}
+
+
+def name_in_backups(params: Params) -> str:
+    """Return the name that backups of the database to restore have."""
+    return _arguments_of(params).name_in_backups(params["database"])
+
+
+def _arguments_of(params: Params) -> EngineArguments:
+    return ENGINE_ARGUMENTS[engine_named(params["engine"]).name]

@@ -4,60 +4,65 @@
 
 # Private to this collection: it may change at any time. Playbooks use the modules and the role.
 
-"""Which engines there are, and whose a dump is. Imported by name, so that the packer which ships a module finds every file."""
+"""The engines, by name. The names are those in manifests and of the modules' option ``engine``."""
 
 from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.lastgood.database.plugins.module_utils._engines.base import (
-    ContentDigest,
-    Engine,
-    Format,
-)
-from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.content import (
-    ARCHIVE_MAGIC,
-    SCRIPT_BEGINNING,
-    CustomDigest,
-    PlainDigest,
-)
-from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.dump import (
-    PostgresqlEngine,
-    PostgresqlOptions,
-)
-from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.dump import (
-    FILE_MAGIC,
-    FileDigest,
-    SqliteEngine,
-    SqliteOptions,
-)
+from ansible_collections.lastgood.database.plugins.module_utils._engines.base import Engine
+from ansible_collections.lastgood.database.plugins.module_utils._engines.content import ContentDigest, Format
+from ansible_collections.lastgood.database.plugins.module_utils._engines.examining import Examination, Examiner
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.engine import PostgresqlEngine
+from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.engine import SqliteEngine
+from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Clock
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
 from ansible_collections.lastgood.database.plugins.module_utils._process import Runner
 
-EngineOptions = t.Union[PostgresqlOptions, SqliteOptions]
+AnyEngine = Engine[t.Any, t.Any, t.Any]
+
+ENGINES: dict[str, AnyEngine] = {
+    PostgresqlEngine.name: PostgresqlEngine(),
+    SqliteEngine.name: SqliteEngine(),
+}
 
 
-def engine_for(options: EngineOptions, runner: Runner) -> Engine:
-    """Return the engine whose options these are."""
-    if isinstance(options, PostgresqlOptions):
-        return PostgresqlEngine(options, runner)
-    return SqliteEngine(options, runner.is_stopped)
+def engine_named(name: str) -> AnyEngine:
+    """Return the engine with a name. Raises ArgumentInvalid for an unknown one."""
+    engine = ENGINES.get(name)
+    if engine is None:
+        raise ArgumentInvalid(f"engine is {name}, which is unknown.", f"Give one of {', '.join(ENGINES)}.")
+    return engine
 
 
 def content_digest_for(engine: str | None, form: str | None) -> ContentDigest | None:
-    """Return what looks at a dump's content, by the words of its manifest; None where these are not known here."""
-    digests: dict[tuple[str | None, str | None], type[ContentDigest]] = {
-        (PostgresqlEngine.name, "custom"): CustomDigest,
-        (PostgresqlEngine.name, "plain"): PlainDigest,
-        (SqliteEngine.name, "custom"): FileDigest,
-    }
-    make = digests.get((engine, form))
-    return None if make is None else make()
+    """Return a new digest for the content of a backup, by its manifest; None for an unknown engine or format."""
+    if engine is None or form is None or engine not in ENGINES:
+        return None
+    return ENGINES[engine].content_digest(form)
 
 
 def describe_content(head: bytes) -> tuple[str, Format] | None:
-    """Return engine and format of a dump by how it begins; None where that is not known here."""
-    if head.startswith(ARCHIVE_MAGIC):
-        return PostgresqlEngine.name, "custom"
-    if head.startswith(FILE_MAGIC):
-        return SqliteEngine.name, "custom"
-    return (PostgresqlEngine.name, "plain") if SCRIPT_BEGINNING.match(head) else None
+    """Return engine and format of a dump that begins with these bytes; None if no engine recognises it."""
+    recognised = ((name, engine.recognise(head)) for name, engine in ENGINES.items())
+    return next(((name, form) for name, form in recognised if form is not None), None)
+
+
+class Examiners:
+    """The examiners of one run, each made with its engine's options when the first backup of the engine is examined."""
+
+    def __init__(self, options: t.Mapping[str, t.Any], runner: Runner, clock: Clock) -> None:
+        self._options = options
+        self._runner = runner
+        self._clock = clock
+        self._examiners: dict[str, Examiner] = {}
+
+    def examination_for(self, manifest: Manifest) -> Examination | None:
+        """Return the examination of a backup, by its manifest; None for an unknown engine."""
+        name = manifest.engine
+        if name is None or name not in ENGINES:
+            return None
+        if name not in self._examiners:
+            self._examiners[name] = ENGINES[name].examiner(self._options[name], self._runner, self._clock)
+        return self._examiners[name].examination(manifest)

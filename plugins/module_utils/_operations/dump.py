@@ -20,7 +20,7 @@ from datetime import datetime, timedelta
 
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Codec
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.threaded import threaded
-from ansible_collections.lastgood.database.plugins.module_utils._engines.base import Engine, Target
+from ansible_collections.lastgood.database.plugins.module_utils._engines.dumping import Dumper, Target
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     BackupError,
     Interrupted,
@@ -72,7 +72,7 @@ class DumpRequest:
     ``is_stopped`` tells whether the run was told to end: what waits or writes in another thread then gives up.
     """
 
-    engine: Engine
+    engine: Dumper
     store: LocalStore
     origin: str
     codec: Codec

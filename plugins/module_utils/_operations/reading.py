@@ -18,7 +18,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Decoder, Decoding, Write
-from ansible_collections.lastgood.database.plugins.module_utils._engines.base import ContentDigest
+from ansible_collections.lastgood.database.plugins.module_utils._engines.content import ContentDigest
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ContentInvalid, Interrupted, PayloadCorrupt
 from ansible_collections.lastgood.database.plugins.module_utils._lane import Lane, lane
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import NO_MANIFEST, Manifest

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Decoding, Write
-from ansible_collections.lastgood.database.plugins.module_utils._engines.base import RestoreEngine, Situation, Swapped
 from ansible_collections.lastgood.database.plugins.module_utils._engines.registry import content_digest_for
+from ansible_collections.lastgood.database.plugins.module_utils._engines.restoring import Restorer, Swapped, TargetState
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     ArgumentInvalid,
     BackupAmbiguous,
@@ -51,11 +51,11 @@ IfExists = t.Literal["fail", "keep", "replace"]
 class RestoreRequest:
     """Which backup is to be restored, and what may become of the database that is there.
 
-    ``staging`` is where the content of a PostgreSQL backup is unpacked. ``origin`` and ``instance`` select among backups of one
-    database name; an instance is given by its identifier or by its source.
+    ``staging`` is where the content is unpacked, for an engine that needs it. ``origin`` and ``instance`` select among backups
+    of one database name; an instance is given by its identifier or by its source.
     """
 
-    engine: RestoreEngine
+    engine: Restorer
     store: Store
     staging: Staging
     decoding_for: t.Callable[[Compression], Decoding]
@@ -75,7 +75,7 @@ class Restored:
 
     changed: bool
     backup: Backup
-    situation: Situation
+    situation: TargetState
     seconds: float = 0.0
     swapped: Swapped | None = None
     warnings: tuple[str, ...] = ()
@@ -106,11 +106,11 @@ class Restored:
 def restore(request: RestoreRequest, clock: Clock, *, check_mode: bool) -> Restored:
     """Restore. In check mode all is looked at that can be without reading the payload, and nothing is changed."""
     backup, warnings = _find(request, clock())
-    situation = request.engine.look(backup.manifest)
+    situation = request.engine.examine_target(backup.manifest)
     if situation.exists and request.if_exists == "keep":
         return Restored(False, backup, situation, warnings=warnings)
     _check_target(request, situation)
-    _check_room(request.staging, backup)
+    _check_room(request, backup)
     globals_backup = _find_globals(request, backup, clock()) if request.include_globals else None
     warnings += _warnings_of(backup)
     if check_mode:
@@ -172,7 +172,7 @@ def _find_named(request: RestoreRequest) -> Backup:
         )
     if not _is_selected(request, backup):
         raise ArgumentInvalid(
-            f"{backup.path} is of {_where_from(backup)}, which is not the given origin or instance.",
+            f"{backup.path} is of {_where_from(request, backup)}, which is not the given origin or instance.",
             "Correct origin and instance, or leave them out.",
         )
     return backup
@@ -195,7 +195,7 @@ def _find_latest(request: RestoreRequest, now: datetime) -> tuple[Backup, tuple[
     if of_the_name and not newest:
         raise BackupMissing(
             f"There is no good backup of the {request.engine.name} database {database} of the given origin or instance in "
-            f"{store.location}. The newest of the others: {_listed(of_the_name)}.",
+            f"{store.location}. The newest of the others: {_listed(request, of_the_name)}.",
             "Correct origin and instance.",
         )
     if not newest:
@@ -208,7 +208,7 @@ def _find_latest(request: RestoreRequest, now: datetime) -> tuple[Backup, tuple[
         )
     if len(newest) > 1:
         raise BackupAmbiguous(
-            f"{store.location} has backups of several databases with the name {database}: {_listed(newest)}.",
+            f"{store.location} has backups of several databases with the name {database}: {_listed(request, newest)}.",
             "Select one with origin or instance (the identifier, or the source where that differs), or give its file name in "
             f"backup; the newest is {max(newest, key=age_order).name.filename}.",
         )
@@ -222,21 +222,22 @@ def _is_selected(request: RestoreRequest, backup: Backup) -> bool:
     return origin in (None, backup.group.origin) and instance in (None, backup.group.instance, backup.manifest.source)
 
 
-def _listed(backups: t.Iterable[Backup]) -> str:
+def _listed(request: RestoreRequest, backups: t.Iterable[Backup]) -> str:
     return "; ".join(
-        f"{backup.name.filename} is of {_where_from(backup)}" for backup in sorted(backups, key=age_order, reverse=True)
+        f"{backup.name.filename} is of {_where_from(request, backup)}" for backup in sorted(backups, key=age_order, reverse=True)
     )
 
 
-def _where_from(backup: Backup) -> str:
+def _where_from(request: RestoreRequest, backup: Backup) -> str:
     """Return where a backup is from: what a person recognises first, then what distinguishes it for certain."""
     manifest = backup.manifest
     parts = [f"origin {manifest.origin}"]
     if manifest.source not in (None, manifest.instance):
         parts.append(f"source {manifest.source}")
     parts.append(f"instance {manifest.instance}")
-    if manifest.engine == "postgresql" and manifest.server_version:
-        parts.append(f"PostgreSQL {manifest.server_version}")
+    server = request.engine.describe_server(manifest)
+    if server is not None:
+        parts.append(server)
     return ", ".join(parts)
 
 
@@ -260,7 +261,7 @@ def _find_globals(request: RestoreRequest, backup: Backup, now: datetime) -> Bac
     return found
 
 
-def _check_target(request: RestoreRequest, situation: Situation) -> None:
+def _check_target(request: RestoreRequest, situation: TargetState) -> None:
     database = request.engine.database
     if not situation.exists:
         return
@@ -278,17 +279,16 @@ def _check_target(request: RestoreRequest, situation: Situation) -> None:
     if situation.sessions and not request.terminate_sessions:
         raise DatabaseInUse(
             f"The database {database} is in use: {'; '.join(situation.sessions)}.",
-            "Stop the application; the database is as it was."
-            if request.engine.name == "sqlite"
-            else "End these sessions, or set terminate_sessions; the database is as it was.",
+            request.engine.in_use_remedy,
             sessions=list(situation.sessions),
         )
 
 
-def _check_room(staging: Staging, backup: Backup) -> None:
+def _check_room(request: RestoreRequest, backup: Backup) -> None:
     """Raise NoSpace where the unpacked content has no room."""
-    if backup.manifest.engine != "postgresql":
+    if not request.engine.unpacks:
         return
+    staging = request.staging
     needed, free = backup.manifest.content_bytes or 0, staging.free_bytes()
     if free < needed:
         raise NoSpace(

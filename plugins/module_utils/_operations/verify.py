@@ -25,9 +25,11 @@ from datetime import datetime
 
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.inline import PlainCodec
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.registry import decoder_for
-from ansible_collections.lastgood.database.plugins.module_utils._engines.examiner import Examiner
-from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.examination import ExaminationOptions
-from ansible_collections.lastgood.database.plugins.module_utils._engines.registry import content_digest_for, describe_content
+from ansible_collections.lastgood.database.plugins.module_utils._engines.registry import (
+    Examiners,
+    content_digest_for,
+    describe_content,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     BackupError,
     BackupMissing,
@@ -74,18 +76,18 @@ _HEAD_BYTES = 4096
 
 @dataclass(frozen=True)
 class VerifyRequest:
-    """Which backups are to be looked at, and how deep."""
+    """Which backups are to be examined, and how deep. ``options`` has those of each engine, by its name."""
 
     store: Store
     selection: Selection
     level: Level
-    options: ExaminationOptions
+    options: t.Mapping[str, t.Any]
 
 
 def verify(request: VerifyRequest, runner: Runner, clock: Clock, *, check_mode: bool) -> Report:
     """Look at each backup, the oldest first, and write down what was found. In check mode nothing is written."""
     report = Report()
-    verifier = _Verifier(request, runner, Examiner(request.options, runner, clock))
+    verifier = _Verifier(request, runner, Examiners(request.options, runner, clock))
     for backup in sorted(_selected(request, clock(), report), key=age_order):
         began = time.monotonic()
         try:
@@ -172,10 +174,10 @@ def _asking_store() -> t.Iterator[None]:
 class _Verifier:
     """Looks at one backup after the other."""
 
-    def __init__(self, request: VerifyRequest, runner: Runner, examiner: Examiner) -> None:
+    def __init__(self, request: VerifyRequest, runner: Runner, examiners: Examiners) -> None:
         self._store = request.store
         self._level = request.level
-        self._examiner = examiner
+        self._examiners = examiners
         self._runner = runner
 
     def read_again(self, backup: Backup) -> Backup:
@@ -328,10 +330,10 @@ class _Verifier:
             raise
 
     def _look(self, backup: Backup, manifest: Manifest) -> Finding:
-        examination = self._examiner.examination_for(manifest)
+        examination = self._examiners.examination_for(manifest)
         if examination is None or backup.name.encrypted:
             raise self._unknown(manifest)
-        with examination.restoring() if self._level == "restore" else examination.looking() as look:
+        with examination.restoring() if self._level == "restore" else examination.reading_structure() as look:
             reading = self._read(backup, manifest, _host_s_own(look.write))
             known = _completed(manifest, reading)
             compared = self._compare(reading, known)

@@ -104,6 +104,13 @@ class PlainDigest:
         self._tail = bytes(chunk[end:])
 
 
+def digest_for(form: str) -> CustomDigest | PlainDigest | None:
+    """Return a new digest for a dump in a format, None if there is no such format."""
+    if form == "custom":
+        return CustomDigest()
+    return PlainDigest() if form == "plain" else None
+
+
 def take_out_restriction(file: int) -> None:
     """Make comments of the two lines by which a plain dump, in a file, switches psql's restricted mode on and off.
 

@@ -18,7 +18,7 @@ import tempfile
 import typing as t
 from datetime import datetime
 
-from ansible_collections.lastgood.database.plugins.module_utils._engines.base import Found, Look
+from ansible_collections.lastgood.database.plugins.module_utils._engines.examining import ContentExamination, ExaminationResult
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql import databases
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.connection import (
     Login,
@@ -68,7 +68,7 @@ WHERE c.relkind = 'r' AND n.nspname NOT IN ('pg_catalog', 'information_schema') 
 @contextlib.contextmanager
 def drilling(
     login: Login, runner: Runner, manifest: Manifest, stamp: datetime, bin_directory: str | None, *, throwaway: bool
-) -> t.Iterator[Look]:
+) -> t.Iterator[ContentExamination]:
     """Restore a database's backup on a server; on one that is thrown away, with all the roles that it needs."""
     with contextlib.ExitStack() as stack:
         control = stack.enter_context(controlling(login))
@@ -98,7 +98,7 @@ def drilling(
 
 
 @contextlib.contextmanager
-def drilling_globals(login: Login) -> t.Iterator[Look]:
+def drilling_globals(login: Login) -> t.Iterator[ContentExamination]:
     """Make the roles of a cluster on a server that is thrown away."""
     with controlling(login) as control:
         yield _GlobalsDrill(control)
@@ -115,7 +115,7 @@ class _Drill:
     def write(self, data: bytes | memoryview) -> None:
         self._new.write(data)
 
-    def finish(self) -> Found:
+    def finish(self) -> ExaminationResult:
         try:
             self._new.fill()
         except ProgramFailed as error:
@@ -127,14 +127,14 @@ class _Drill:
             raise fault.verdict(error.problem) from error
         return self._count()
 
-    def _count(self) -> Found:
+    def _count(self) -> ExaminationResult:
         with controlling(self._login) as connection, patiently():
             tables = query(connection, _TABLES)
             rows = 0
             for schema, table in tables:
                 [(count,)] = query(connection, f"SELECT count(*) FROM ONLY {quote_identifier(schema)}.{quote_identifier(table)}")
                 rows += count
-        return Found(f"It was restored: {len(tables)} tables with {rows} rows.", len(tables), rows)
+        return ExaminationResult(f"It was restored: {len(tables)} tables with {rows} rows.", len(tables), rows)
 
 
 class _GlobalsDrill:
@@ -147,7 +147,7 @@ class _GlobalsDrill:
     def write(self, data: bytes | memoryview) -> None:
         self._globals.update(data)
 
-    def finish(self) -> Found:
+    def finish(self) -> ExaminationResult:
         for statement in self._globals.statements():
             if statement.startswith("\\"):  # for psql
                 continue
@@ -158,7 +158,7 @@ class _GlobalsDrill:
                 if not _is_expected(fault):
                     raise fault.verdict(error.problem) from error
         [(roles,)] = query(self._control, _ROLES)
-        return Found(f"It was restored: {roles} roles beside the server's own.")
+        return ExaminationResult(f"It was restored: {roles} roles beside the server's own.")
 
 
 def _is_expected(fault: Fault) -> bool:

@@ -14,18 +14,15 @@ import fnmatch
 import functools
 import time
 import typing as t
-from dataclasses import dataclass
 
-from ansible_collections.lastgood.database.plugins.module_utils._engines.base import (
+from ansible_collections.lastgood.database.plugins.module_utils._engines.content import ContentDigest
+from ansible_collections.lastgood.database.plugins.module_utils._engines.dumping import (
     Content,
-    ContentDigest,
-    Format,
     Survey,
     Target,
     Unavailable,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.connection import (
-    Login,
     connecting,
     password_file,
 )
@@ -35,6 +32,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.postgre
     check_extra_arguments,
     partial_arguments,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.options import PostgresqlDumpOptions
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.pooler import check_sessions, is_direct
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.programs import Program, choose_program
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.survey import (
@@ -55,30 +53,12 @@ from ansible_collections.lastgood.database.plugins.module_utils._process import 
 _PROVIDERS_OWN = ("azure_maintenance", "azure_sys", "cloudsqladmin", "rdsadmin")
 
 
-@dataclass(frozen=True)
-class PostgresqlOptions:
-    """What of a server is to be dumped, and how.
-
-    ``databases`` of None is all of them; ``include_globals`` of None is: when all databases are. Times are seconds.
-    """
-
-    login: Login
-    databases: tuple[str, ...] | None = None
-    exclude_databases: tuple[str, ...] = ()
-    include_globals: bool | None = None
-    format: Format = "custom"
-    bin_directory: str | None = None
-    extra_args: tuple[str, ...] = ()
-    timeout: float | None = None
-    lock_timeout: float = 60.0
-
-
-class PostgresqlEngine:
-    """The databases of one server."""
+class PostgresqlDumper:
+    """Dumps the databases of one server."""
 
     name: t.ClassVar[str] = "postgresql"
 
-    def __init__(self, options: PostgresqlOptions, runner: Runner) -> None:
+    def __init__(self, options: PostgresqlDumpOptions, runner: Runner) -> None:
         check_extra_arguments(options.extra_args)
         self._options = options
         self._runner = runner

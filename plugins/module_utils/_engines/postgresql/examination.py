@@ -4,7 +4,7 @@
 
 # Private to this collection: it may change at any time. Playbooks use the modules and the role.
 
-"""Look at a backup of a PostgreSQL database: its own pg_restore reads an archive from end to end, without a server."""
+"""Examine a backup of PostgreSQL: pg_restore reads an archive from end to end, without a server, or it is restored."""
 
 from __future__ import annotations
 
@@ -14,9 +14,14 @@ import re
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.lastgood.database.plugins.module_utils._engines.base import WHOLE, Found, Look
-from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.connection import Login
+from ansible_collections.lastgood.database.plugins.module_utils._engines.examining import (
+    WHOLE,
+    ContentExamination,
+    Examination,
+    ExaminationResult,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.drill import drilling, drilling_globals
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.options import PostgresqlExaminationOptions
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.programs import (
     SERVER,
     choose_program,
@@ -32,16 +37,17 @@ _MAJOR = re.compile(r"\d{1,4}(?!\d)")
 _OLDEST_MAJOR = 9  # where nobody says what the dump is of, any will do
 
 
-@dataclass(frozen=True)
-class ExaminationOptions:
-    """Where PostgreSQL's programs are, and the server to restore into; a ``login`` of None is a server of our own.
+class PostgresqlExaminer:
+    """Examines the backups of one run. They share how a server of our own is shut in."""
 
-    In ``check_mode`` nothing is restored into a server that others use.
-    """
+    def __init__(self, options: PostgresqlExaminationOptions, runner: Runner, clock: Clock) -> None:
+        self._options = options
+        self._runner = runner
+        self._clock = clock
+        self._servers = ThrowawayServers(runner)
 
-    bin_directory: str | None = None
-    login: Login | None = None
-    check_mode: bool = False
+    def examination(self, manifest: Manifest) -> Examination:
+        return PostgresqlExamination(self._options, manifest, self._runner, self._servers, self._clock)
 
 
 class PostgresqlExamination:
@@ -49,7 +55,7 @@ class PostgresqlExamination:
 
     def __init__(
         self,
-        options: ExaminationOptions,
+        options: PostgresqlExaminationOptions,
         manifest: Manifest,
         runner: Runner,
         servers: ThrowawayServers,
@@ -62,9 +68,9 @@ class PostgresqlExamination:
         self._clock = clock
 
     @contextlib.contextmanager
-    def looking(self) -> t.Iterator[Look]:
+    def reading_structure(self) -> t.Iterator[ContentExamination]:
         if self._manifest.format == "plain":
-            yield _PlainLook()
+            yield _PlainExamination()
             return
         program = choose_program(self._runner, "pg_restore", *self._dump_version(), self._options.bin_directory)
 
@@ -73,10 +79,10 @@ class PostgresqlExamination:
             return Command((program.path, "--format=custom", "--file=/dev/null", path), descriptors=(descriptor,))
 
         with consuming(self._runner, command_for) as consumer:
-            yield _ArchiveLook(consumer)
+            yield _ArchiveExamination(consumer)
 
     @contextlib.contextmanager
-    def restoring(self) -> t.Iterator[Look]:
+    def restoring(self) -> t.Iterator[ContentExamination]:
         login, bin_directory = self._options.login, self._options.bin_directory
         is_globals = self._manifest.kind == "globals"
         if login is not None and is_globals:
@@ -109,18 +115,18 @@ class PostgresqlExamination:
         return version, major
 
 
-class _PlainLook:
-    """SQL ends with a line that says so, which whoever digests it has looked at."""
+class _PlainExamination:
+    """A plain dump. Its content digest has already checked the trailer."""
 
     def write(self, data: bytes | memoryview) -> None:
         pass
 
-    def finish(self) -> Found:
+    def finish(self) -> ExaminationResult:
         return WHOLE
 
 
 @dataclass(frozen=True)
-class _ArchiveLook:
+class _ArchiveExamination:
     """An archive that pg_restore reads."""
 
     consumer: Consumer
@@ -128,7 +134,7 @@ class _ArchiveLook:
     def write(self, data: bytes | memoryview) -> None:
         self.consumer.write(data)
 
-    def finish(self) -> Found:
+    def finish(self) -> ExaminationResult:
         try:
             self.consumer.finish()
         except ProgramFailed as error:

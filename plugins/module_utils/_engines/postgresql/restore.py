@@ -16,17 +16,16 @@ import contextlib
 import dataclasses
 import os
 import typing as t
-from dataclasses import dataclass
 from datetime import datetime
 
-from ansible_collections.lastgood.database.plugins.module_utils._engines.base import Situation, Swapped
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql import databases, remains
-from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.connection import Login, connecting
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.connection import connecting
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.new_database import (
     Filling,
     NewDatabase,
     controlling,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.options import PostgresqlRestoreOptions
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.pooler import check_pooling
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.preconditions import (
     check_room,
@@ -35,6 +34,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.postgre
 )
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.protections import protected, set_encoding
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.swap import Names, Swap
+from ansible_collections.lastgood.database.plugins.module_utils._engines.restoring import Swapped, TargetState
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     ArgumentInvalid,
     BackupError,
@@ -49,31 +49,22 @@ if t.TYPE_CHECKING:
     import psycopg2.extensions
 
 
-@dataclass(frozen=True)
-class PostgresqlRestoreOptions:
-    """Which database is to be restored, where, and how."""
-
-    login: Login
-    database: str
-    keep_old: bool = False
-    terminate_sessions: bool = False
-    no_owner: bool = False
-    jobs: int = 2
-    bin_directory: str | None = None
-    analyze: bool = True
-
-
-class PostgresqlRestoreEngine:
-    """A database of a server that is to be restored."""
+class PostgresqlRestorer:
+    """Restores backups to one database of a server."""
 
     name: t.ClassVar[str] = "postgresql"
+    unpacks: t.ClassVar[bool] = True
+    in_use_remedy: t.ClassVar[str] = "End these sessions, or set terminate_sessions; the database is as it was."
 
     def __init__(self, options: PostgresqlRestoreOptions, runner: Runner) -> None:
         self.database = options.database
         self._options = options
         self._runner = runner
 
-    def look(self, manifest: Manifest) -> Situation:
+    def describe_server(self, manifest: Manifest) -> str | None:
+        return f"PostgreSQL {manifest.server_version}" if manifest.server_version else None
+
+    def examine_target(self, manifest: Manifest) -> TargetState:
         _check_names(self._options)
         if self._options.no_owner and manifest.format == "plain":
             raise ArgumentInvalid(
@@ -86,7 +77,7 @@ class PostgresqlRestoreEngine:
             check_writable(connection)
             check_version(connection, manifest)
             check_room(connection, manifest)
-            return Situation(
+            return TargetState(
                 exists=databases.exists(connection, self.database),
                 sessions=databases.sessions(connection, self.database),
                 prepared=databases.prepared_transactions(connection, self.database),

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
-import hashlib
 import os
 import sqlite3
 import stat
@@ -23,13 +22,14 @@ import time
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.lastgood.database.plugins.module_utils._engines.base import (
+from ansible_collections.lastgood.database.plugins.module_utils._engines.content import ContentDigest
+from ansible_collections.lastgood.database.plugins.module_utils._engines.dumping import (
     Content,
-    ContentDigest,
     Survey,
     Target,
     Unavailable,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.content import FileDigest
 from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.opening import (
     Opened,
     connect,
@@ -38,9 +38,9 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.
     opened,
     unopened,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.options import SqliteDumpOptions
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     BackupError,
-    ContentInvalid,
     Interrupted,
     NoSpace,
     SourceBusy,
@@ -50,27 +50,17 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
 )
 from ansible_collections.lastgood.database.plugins.module_utils._process import read_full
 
-FILE_MAGIC = b"SQLite format 3\x00"  # https://www.sqlite.org/fileformat2.html, section 1.3
 _STEP_PAGES = 4096  # 16 MiB of pages of the usual size, between two looks at whether we are to stop
 _ATTEMPT_SECONDS = 0.25
 
 
 @dataclass(frozen=True)
-class SqliteOptions:
-    """Which database files are to be dumped, less those that fit a pattern, and how many seconds to wait for a writer."""
-
-    paths: tuple[str, ...]
-    exclude: tuple[str, ...] = ()
-    lock_timeout: float = 60.0
-
-
-@dataclass(frozen=True)
-class SqliteEngine:
-    """The databases in files of this machine."""
+class SqliteDumper:
+    """Dumps database files of this machine."""
 
     name: t.ClassVar[str] = "sqlite"
 
-    options: SqliteOptions
+    options: SqliteDumpOptions
     is_stopped: t.Callable[[], bool] = lambda: False
 
     def survey(self) -> Survey:
@@ -167,24 +157,6 @@ class _Copy:
         pass
 
 
-class FileDigest:
-    """The digest of a database file: every byte counts, since the copy of an unchanged database is the same."""
-
-    def __init__(self) -> None:
-        self._digest = hashlib.sha256()
-        self._head = b""
-
-    def update(self, chunk: memoryview) -> None:
-        if len(self._head) < len(FILE_MAGIC):
-            self._head += bytes(chunk[: len(FILE_MAGIC) - len(self._head)])
-        self._digest.update(chunk)
-
-    def finish(self) -> str:
-        if self._head not in (FILE_MAGIC, b""):  # a database that nothing was ever put into has no byte
-            raise ContentInvalid("The copy does not begin as an SQLite database does.", "Look at the source with sqlite3.")
-        return self._digest.hexdigest()
-
-
 def _target(path: str) -> Target:
     if not os.path.isabs(path):
         raise SourceInvalid(f"{path} is not an absolute path.", "Name the SQLite database by its whole path.")
@@ -192,7 +164,7 @@ def _target(path: str) -> Target:
     return Target(
         kind="database",
         database=os.path.basename(path),
-        engine=SqliteEngine.name,
+        engine=SqliteDumper.name,
         instance=file.path,
         source=path,
         server_version=sqlite3.sqlite_version,

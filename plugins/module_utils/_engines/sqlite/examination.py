@@ -14,10 +14,16 @@ import tempfile
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.lastgood.database.plugins.module_utils._engines.base import WHOLE, Found, Look
+from ansible_collections.lastgood.database.plugins.module_utils._engines.examining import (
+    WHOLE,
+    ContentExamination,
+    Examination,
+    ExaminationResult,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.inspection import inspecting
 from ansible_collections.lastgood.database.plugins.module_utils._errors import Inconclusive, LocksUnavailable, store_errors
 from ansible_collections.lastgood.database.plugins.module_utils._locks import try_lock
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
 from ansible_collections.lastgood.database.plugins.module_utils._process import temporary_directory, write_all
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import close_quietly
 
@@ -27,19 +33,29 @@ _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass(frozen=True)
+class SqliteExaminer:
+    """Examines the backups of one run."""
+
+    is_stopped: t.Callable[[], bool] = lambda: False
+
+    def examination(self, manifest: Manifest) -> Examination:
+        return SqliteExamination(self.is_stopped)
+
+
+@dataclass(frozen=True)
 class SqliteExamination:
     """The content of one backup."""
 
     is_stopped: t.Callable[[], bool] = lambda: False
 
-    def looking(self) -> t.ContextManager[Look]:
-        return self._looking(counts=False)
+    def reading_structure(self) -> t.ContextManager[ContentExamination]:
+        return self._examining(counts=False)
 
-    def restoring(self) -> t.ContextManager[Look]:
-        return self._looking(counts=True)
+    def restoring(self) -> t.ContextManager[ContentExamination]:
+        return self._examining(counts=True)
 
     @contextlib.contextmanager
-    def _looking(self, *, counts: bool) -> t.Iterator[Look]:
+    def _examining(self, *, counts: bool) -> t.Iterator[ContentExamination]:
         # A file without a name would do, but SQLite opens by name.
         parent = temporary_directory()
         _sweep(parent)
@@ -48,13 +64,13 @@ class SqliteExamination:
             with store_errors(f"Making {path}"):
                 descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             try:
-                yield _CopyLook(path, descriptor, counts, self.is_stopped)
+                yield _CopyExamination(path, descriptor, counts, self.is_stopped)
             finally:
                 close_quietly(descriptor)
 
 
 @dataclass(frozen=True)
-class _CopyLook:
+class _CopyExamination:
     """The copy."""
 
     path: str
@@ -71,13 +87,13 @@ class _CopyLook:
                 "Make room there, or set TMPDIR for the task to a directory with more.",
             ) from error
 
-    def finish(self) -> Found:
+    def finish(self) -> ExaminationResult:
         with inspecting(self.path, self.descriptor, self.is_stopped) as inspection:
             remark = inspection.check()
             tables, rows = inspection.count() if self.counts else (None, None)
         found = f"It was restored: {tables} tables with {rows} rows." if self.counts else WHOLE.detail
         # Such rows are the source's own: a restore brings back what the application has.
-        return Found(f"{found} {remark}." if remark else found, tables, rows)
+        return ExaminationResult(f"{found} {remark}." if remark else found, tables, rows)
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ import typing as t
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from ansible_collections.lastgood.database.plugins.module_utils._engines.base import Situation, Swapped
+from ansible_collections.lastgood.database.plugins.module_utils._engines.restoring import Swapped, TargetState
 from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.attributes import check_group, copy_attributes
 from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.closing import closed_to_others, openers
 from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.folder import (
@@ -32,6 +32,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.
 )
 from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.inspection import inspecting
 from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.opening import JOURNALS, find_file
+from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.options import SqliteRestoreOptions
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     BackupError,
     ContentInvalid,
@@ -52,16 +53,24 @@ _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)  # what a file system 
 
 
 @dataclass(frozen=True)
-class SqliteRestoreEngine:
-    """A database file that is to be restored."""
+class SqliteRestorer:
+    """Restores backups to one database file."""
 
     name: t.ClassVar[str] = "sqlite"
+    unpacks: t.ClassVar[bool] = False
+    in_use_remedy: t.ClassVar[str] = "Stop the application; the database is as it was."
 
-    database: str
-    keep_old: bool = False
+    options: SqliteRestoreOptions
     is_stopped: t.Callable[[], bool] = lambda: False
 
-    def look(self, manifest: Manifest) -> Situation:
+    @property
+    def database(self) -> str:
+        return self.options.database
+
+    def describe_server(self, manifest: Manifest) -> str | None:
+        return None
+
+    def examine_target(self, manifest: Manifest) -> TargetState:
         path = self.database
         if not os.path.isabs(path):
             raise SourceInvalid(f"{path} is not an absolute path.", "Name the SQLite database by its whole path.")
@@ -70,7 +79,7 @@ class SqliteRestoreEngine:
             if facts is not None:
                 _check_old(path, folder, facts)
             _check_room(folder, manifest)
-            return Situation(facts is not None, () if facts is None else openers(facts))
+            return TargetState(facts is not None, () if facts is None else openers(facts))
 
     @contextlib.contextmanager
     def restoring(self, manifest: Manifest, stamp: datetime, make_file: t.Callable[[], int]) -> t.Iterator[SqliteRestoration]:
@@ -96,17 +105,17 @@ class SqliteRestoration:
 
     def __init__(
         self,
-        engine: SqliteRestoreEngine,
+        restorer: SqliteRestorer,
         folder: Folder,
         scratch: str,
         descriptor: int,
         replaced: str,
         warnings: list[str],
     ) -> None:
-        self._path = engine.database
-        self._name = os.path.basename(engine.database)
-        self._keep_old = engine.keep_old
-        self._is_stopped = engine.is_stopped
+        self._path = restorer.database
+        self._name = os.path.basename(restorer.database)
+        self._keep_old = restorer.options.keep_old
+        self._is_stopped = restorer.is_stopped
         self._folder = folder
         self._scratch = scratch
         self._descriptor = descriptor

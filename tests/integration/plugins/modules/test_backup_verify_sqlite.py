@@ -237,7 +237,7 @@ SLOW = "length(replace(hex(zeroblob(10000000 + id)), '0', '11')) * 0 + " * 4 + "
 
 
 def examine(source: Source, is_stopped: Callable[[], bool] = lambda: False) -> None:
-    with SqliteExamination(is_stopped).looking() as look:
+    with SqliteExamination(is_stopped).reading_structure() as look:
         look.write(source.path.read_bytes())
         look.finish()
 

@@ -19,10 +19,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from ansible_collections.lastgood.database.plugins.module_utils._engines.base import Target
+from ansible_collections.lastgood.database.plugins.module_utils._engines.dumping import Target
 from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite import dump as sqlite
 from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite import owner as owner_rights
 from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.opening import DatabaseFile
+from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.options import SqliteDumpOptions
 from ansible_collections.lastgood.database.plugins.module_utils._errors import Interrupted, NotOwner, StoreFailed
 from ansible_collections.lastgood.database.tests.support.interpreters import (
     UNPRIVILEGED,
@@ -101,7 +102,7 @@ def text_of(path: Path) -> str:
         return "\n".join(connection.iterdump())
 
 
-def make_copy(engine: sqlite.SqliteEngine, target: Target, copy: Path) -> None:
+def make_copy(engine: sqlite.SqliteDumper, target: Target, copy: Path) -> None:
     """Have the engine copy a database to a path, where there is nothing yet."""
     with copy.open("xb"), contextlib.ExitStack() as stack:
         stack.enter_context(engine.dumping(target, lambda: str(copy)))
@@ -673,7 +674,7 @@ def test_a_link_to_a_database_is_followed_once(tmp_path: Path, monkeypatch: pyte
         link.symlink_to(other.path)
         return file
 
-    engine = sqlite.SqliteEngine(sqlite.SqliteOptions((str(link),)))
+    engine = sqlite.SqliteDumper(SqliteDumpOptions((str(link),)))
     [target] = engine.survey().targets
     monkeypatch.setattr(sqlite, "find_file", find_and_swap)
     copy = tmp_path / "copy"
@@ -758,7 +759,7 @@ def test_a_copy_that_is_swapped_for_a_link_is_not_written(tmp_path: Path, monkey
         return identity
 
     monkeypatch.setattr(sqlite, "_identity", look_and_swap)
-    engine = sqlite.SqliteEngine(sqlite.SqliteOptions((str(source),)))
+    engine = sqlite.SqliteDumper(SqliteDumpOptions((str(source),)))
     [target] = engine.survey().targets
     with pytest.raises(StoreFailed, match="replaced by somebody else"):
         make_copy(engine, target, copy)
@@ -768,7 +769,7 @@ def test_a_copy_that_is_swapped_for_a_link_is_not_written(tmp_path: Path, monkey
 def test_a_copy_can_be_stopped_on_the_way(app: Application, tmp_path: Path) -> None:
     app.sql("create table noise (raw)" + "; insert into noise select zeroblob(10000000)" * 10)
     stops = iter([False])
-    engine = sqlite.SqliteEngine(sqlite.SqliteOptions((str(app.path),)), lambda: next(stops, True))
+    engine = sqlite.SqliteDumper(SqliteDumpOptions((str(app.path),)), lambda: next(stops, True))
     [target] = engine.survey().targets
     copy = tmp_path / "copy"
     with pytest.raises(Interrupted):
@@ -788,7 +789,7 @@ def test_a_copy_is_of_one_moment_beside_a_busy_writer(tmp_path: Path, journal_mo
             connection.execute("insert into noise values (zeroblob(100000))")
         return False
 
-    engine = sqlite.SqliteEngine(sqlite.SqliteOptions((str(app.path),)), write)
+    engine = sqlite.SqliteDumper(SqliteDumpOptions((str(app.path),)), write)
     [target] = engine.survey().targets
     copy = tmp_path / "copy"
     make_copy(engine, target, copy)

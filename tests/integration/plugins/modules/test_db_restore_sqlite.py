@@ -20,9 +20,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.options import SqliteRestoreOptions
 from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.restore import (
     SqliteRestoration,
-    SqliteRestoreEngine,
+    SqliteRestorer,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._errors import DatabaseExists, StoreFailed
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
@@ -232,11 +233,11 @@ def test_a_database_that_is_broken_is_replaced_and_its_journals_with_it(notes: N
 
 
 @contextlib.contextmanager
-def swapping(notes: Notes, folder: Path, **over: Any) -> Iterator[SqliteRestoration]:
+def swapping(notes: Notes, folder: Path, *, keep_old: bool = False) -> Iterator[SqliteRestoration]:
     """A restore in this process that is about to put another database in place."""
     with contextlib.closing(sqlite3.connect(folder / "restored.db")) as connection:
         connection.executescript("create table note (text text); insert into note values ('restored')")
-    engine = SqliteRestoreEngine(str(notes.path), **over)
+    engine = SqliteRestorer(SqliteRestoreOptions(str(notes.path), keep_old))
     with engine.restoring(Manifest(), datetime.now(timezone.utc), lambda: -1) as restoration:
         restoration.write((folder / "restored.db").read_bytes())
         yield restoration

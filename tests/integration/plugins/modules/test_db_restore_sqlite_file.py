@@ -12,7 +12,7 @@ import os
 import sqlite3
 import stat
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,9 +20,13 @@ from typing import Any, NamedTuple
 import pytest
 
 from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite import dump as sqlite
+from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.options import (
+    SqliteDumpOptions,
+    SqliteRestoreOptions,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.restore import (
     SqliteRestoration,
-    SqliteRestoreEngine,
+    SqliteRestorer,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._errors import Interrupted, SourceBusy
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
@@ -72,12 +76,12 @@ class Notes(NamedTuple):
         return sorted(path.name for path in self.path.parent.iterdir())
 
     @contextlib.contextmanager
-    def restoring(self, **options: Any) -> Iterator[SqliteRestoration]:
+    def restoring(self, *, keep_old: bool = False, is_stopped: Callable[[], bool] = lambda: False) -> Iterator[SqliteRestoration]:
         """A restore of another database, in this process."""
         other = self.directory.parent / "other.db"
         with contextlib.closing(sqlite3.connect(other)) as connection:
             connection.executescript("create table if not exists note (text text); insert into note values ('restored')")
-        engine = SqliteRestoreEngine(str(self.path), **options)
+        engine = SqliteRestorer(SqliteRestoreOptions(str(self.path), keep_old), is_stopped)
         with engine.restoring(Manifest(), datetime.now(timezone.utc), lambda: -1) as restoration:
             restoration.write(other.read_bytes())
             yield restoration
@@ -185,16 +189,16 @@ def test_a_read_only_database_that_is_written_to_while_it_is_read_is_an_error(
 ) -> None:
     notes.sql("pragma journal_mode=wal")
     notes.path.chmod(0o444)
-    engine = sqlite.SqliteEngine(sqlite.SqliteOptions((str(notes.path),)))
+    engine = sqlite.SqliteDumper(SqliteDumpOptions((str(notes.path),)))
     [target] = engine.survey().targets
 
-    real = sqlite.SqliteEngine._begin
+    real = sqlite.SqliteDumper._begin
 
-    def begin_and_write(self: sqlite.SqliteEngine, *arguments: Any) -> None:
+    def begin_and_write(self: sqlite.SqliteDumper, *arguments: Any) -> None:
         real(self, *arguments)
         notes.sql("insert into note values ('meanwhile')")
 
-    monkeypatch.setattr(sqlite.SqliteEngine, "_begin", begin_and_write)
+    monkeypatch.setattr(sqlite.SqliteDumper, "_begin", begin_and_write)
     copy = notes.directory.parent / "copy"
     with copy.open("xb"), pytest.raises(SourceBusy), engine.dumping(target, lambda: str(copy)):
         pass

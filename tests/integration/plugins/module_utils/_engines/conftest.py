@@ -14,10 +14,8 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleRunner
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.connection import Login
-from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.dump import (
-    PostgresqlEngine,
-    PostgresqlOptions,
-)
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.dump import PostgresqlDumper
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.options import PostgresqlDumpOptions
 from tests.support.arguments import patch_module_args
 from tools.throwaway_postgresql import Installation, Server, find_installations
 
@@ -43,24 +41,24 @@ def database(postgresql: Server, request: pytest.FixtureRequest) -> Iterator[str
 
 
 @pytest.fixture
-def engine(postgresql: Server, database: str) -> Callable[..., PostgresqlEngine]:
+def engine(postgresql: Server, database: str) -> Callable[..., PostgresqlDumper]:
     """Return how to make the engine for that database."""
 
-    def make(**options: Any) -> PostgresqlEngine:
+    def make(**options: Any) -> PostgresqlDumper:
         login = Login(unix_socket=str(postgresql.socket_directory), port=postgresql.port, user=postgresql.user)
         with patch_module_args({}):
             runner = ModuleRunner(AnsibleModule(argument_spec={}))
         over = {"databases": (database,), "bin_directory": str(postgresql.bin_directory), **options}
-        return PostgresqlEngine(PostgresqlOptions(login=login, **over), runner)
+        return PostgresqlDumper(PostgresqlDumpOptions(login=login, **over), runner)
 
     return make
 
 
 @pytest.fixture
-def dump() -> Callable[[PostgresqlEngine], bytes]:
+def dump() -> Callable[[PostgresqlDumper], bytes]:
     """Return how to dump the one thing that an engine is to dump."""
 
-    def do(engine: PostgresqlEngine) -> bytes:
+    def do(engine: PostgresqlDumper) -> bytes:
         [target] = engine.survey().targets
         found = bytearray()
         buffer = memoryview(bytearray(65536))

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.lastgood.database.plugins.module_utils._arguments.engines import engine_options_from
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.engines import dump_options_from
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.login import login_from
-from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.dump import PostgresqlOptions
-from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.dump import SqliteOptions
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.options import PostgresqlDumpOptions
+from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.options import SqliteDumpOptions
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
 
 LOGIN: dict[str, Any] = {
@@ -42,7 +42,7 @@ DUMP: dict[str, Any] = {
 
 
 def test_options_for_postgresql() -> None:
-    assert engine_options_from(DUMP) == PostgresqlOptions(
+    assert dump_options_from(DUMP) == PostgresqlDumpOptions(
         login=login_from(LOGIN),
         databases=("app", "billing"),
         exclude_databases=("test_*",),
@@ -56,8 +56,8 @@ def test_options_for_postgresql() -> None:
 
 
 def test_without_a_timeout_there_is_none() -> None:
-    options = engine_options_from({**DUMP, "timeout": None})
-    assert isinstance(options, PostgresqlOptions)
+    options = dump_options_from({**DUMP, "timeout": None})
+    assert isinstance(options, PostgresqlDumpOptions)
     assert options.timeout is None
 
 
@@ -65,17 +65,17 @@ SQLITE = {**DUMP, "engine": "sqlite", "databases": ["/srv/app.db"], "extra_args"
 
 
 def test_options_for_sqlite() -> None:
-    options = engine_options_from(SQLITE)
-    assert isinstance(options, SqliteOptions)
+    options = dump_options_from(SQLITE)
+    assert isinstance(options, SqliteDumpOptions)
     assert (options.paths, options.exclude, options.lock_timeout) == (("/srv/app.db",), ("test_*",), 90.0)
 
 
 @pytest.mark.parametrize("over", [{"format": "plain"}, {"include_globals": True}, {"extra_args": ["-O"]}, {"timeout": "2h"}])
 def test_what_means_nothing_for_sqlite_is_refused(over: dict[str, Any]) -> None:
     with pytest.raises(ArgumentInvalid, match=f"{next(iter(over))}.* means nothing for SQLite"):
-        engine_options_from({**SQLITE, **over})
+        dump_options_from({**SQLITE, **over})
 
 
 def test_no_sqlite_databases_are_refused() -> None:
     with pytest.raises(ArgumentInvalid, match="databases is an empty list"):
-        engine_options_from({**SQLITE, "databases": []})
+        dump_options_from({**SQLITE, "databases": []})

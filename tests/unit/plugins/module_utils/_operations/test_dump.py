@@ -18,7 +18,8 @@ import pytest
 
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Encoder
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.inline import PlainCodec
-from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.dump import SqliteEngine, SqliteOptions
+from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.dump import SqliteDumper
+from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.options import SqliteDumpOptions
 from ansible_collections.lastgood.database.plugins.module_utils._errors import SeveralFailed, StoreFailed
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Catalog
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import manifest_name, upload_name
@@ -50,7 +51,7 @@ def test_a_host_that_gives_out_at_one_database_loses_no_other_s_result(tmp_path:
         with contextlib.closing(sqlite3.connect(path)) as connection:
             connection.execute("create table t (n int)")
         paths.append(str(path))
-    engine, store = SqliteEngine(SqliteOptions(tuple(paths))), LocalStore(str(tmp_path / "backups"))
+    engine, store = SqliteDumper(SqliteDumpOptions(tuple(paths))), LocalStore(str(tmp_path / "backups"))
     report = dump(DumpRequest(engine, store, "here", Greedy(), "none"), lambda: NOW, check_mode=False)
     assert [result.outcome for result in report.results] == ["failed", "created", "created"]
     assert isinstance(report.failure, SeveralFailed)
@@ -69,7 +70,7 @@ def database(folder: Path) -> Iterator[Callable[..., Result]]:
         if changed:
             with contextlib.closing(sqlite3.connect(path)) as connection, connection:
                 connection.execute("insert into t values (?)", (now.isoformat(),))
-        request = DumpRequest(SqliteEngine(SqliteOptions((str(path),))), store, "here", PlainCodec(), "none")
+        request = DumpRequest(SqliteDumper(SqliteDumpOptions((str(path),))), store, "here", PlainCodec(), "none")
         store.warnings.clear()
         report = dump(request, lambda: now, check_mode=check)
         [result] = report.results

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.inline import PlainCodec
-from ansible_collections.lastgood.database.plugins.module_utils._engines.base import Situation
+from ansible_collections.lastgood.database.plugins.module_utils._engines.restoring import TargetState
 from ansible_collections.lastgood.database.plugins.module_utils._errors import BackupMissing, StoreFailed
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest, Verification
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import manifest_name
@@ -27,12 +27,13 @@ class Engine:
 
     name = "sqlite"
     database = "app"
+    unpacks = False
 
     def __getattr__(self, name: str) -> Any:
         raise AssertionError(name)
 
-    def look(self, manifest: Manifest) -> Situation:
-        return Situation(exists=False)
+    def examine_target(self, manifest: Manifest) -> TargetState:
+        return TargetState(exists=False)
 
 
 def plan(folder: Path, backup: str = "latest", database: str = "app") -> Restored:

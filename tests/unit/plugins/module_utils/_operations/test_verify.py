@@ -20,8 +20,8 @@ from typing import Any
 import pytest
 
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleRunner
-from ansible_collections.lastgood.database.plugins.module_utils._engines.examiner import Examiner
-from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.examination import ExaminationOptions
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.options import PostgresqlExaminationOptions
+from ansible_collections.lastgood.database.plugins.module_utils._engines.registry import Examiners
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ConnectionFailed, StoreFailed
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Level, from_bytes
@@ -36,12 +36,14 @@ from ansible_collections.lastgood.database.tests.support.places import refuse_to
 
 CONTENT = b"SQLite format 3\x00" + bytes(1000)
 
+OPTIONS = {"postgresql": PostgresqlExaminationOptions(), "sqlite": None}
+
 
 def look(folder: Path, runner: ModuleRunner, level: Level = "checksum") -> tuple[str, str, str]:
     """Return level, verdict and state of the only backup, as a run at that level tells them."""
     store = LocalStore(str(folder))
     try:
-        report = verify(VerifyRequest(store, EVERYTHING, level, ExaminationOptions()), runner, lambda: NOW, check_mode=False)
+        report = verify(VerifyRequest(store, EVERYTHING, level, OPTIONS), runner, lambda: NOW, check_mode=False)
     finally:
         store.close()
     [one] = report.values()["verified"]
@@ -120,7 +122,7 @@ def test_what_is_deleted_meanwhile_is_no_failure(
     monkeypatch.setattr(verify_module, "_selected", delete_once_listed)
     store = LocalStore(str(folder))
     selection = Selection(names=(payload.name,)) if names else EVERYTHING
-    report = verify(VerifyRequest(store, selection, level, ExaminationOptions()), runner, lambda: NOW, check_mode=False)
+    report = verify(VerifyRequest(store, selection, level, OPTIONS), runner, lambda: NOW, check_mode=False)
     store.close()
     assert (report.judged, report.failure) == ([], None)
     assert report.warnings == ([f"{payload} was deleted before it was read."] if names else [])
@@ -139,7 +141,7 @@ def test_what_is_deleted_between_its_facts_and_its_manifest_is_no_failure(
 
     monkeypatch.setattr(LocalStore, "read_many", delete_first)
     store = LocalStore(str(folder))
-    report = verify(VerifyRequest(store, EVERYTHING, "structure", ExaminationOptions()), runner, lambda: NOW, check_mode=False)
+    report = verify(VerifyRequest(store, EVERYTHING, "structure", OPTIONS), runner, lambda: NOW, check_mode=False)
     store.close()
     assert (report.judged, report.failure, report.warnings) == ([], None, [])
 
@@ -172,7 +174,7 @@ def test_a_connection_that_is_lost_over_an_unread_manifest_leaves_earlier_verdic
 
     monkeypatch.setattr(LocalStore, "read_many", lose)
     store = LocalStore(str(folder))
-    report = verify(VerifyRequest(store, EVERYTHING, "checksum", ExaminationOptions()), runner, lambda: NOW, check_mode=False)
+    report = verify(VerifyRequest(store, EVERYTHING, "checksum", OPTIONS), runner, lambda: NOW, check_mode=False)
     store.close()
     verdicts = [(one["filename"], one["verdict"]) for one in report.values()["verified"]]
     assert (verdicts, report.failure) == ([(older.name, "passed"), (newer, "inconclusive")], lost)
@@ -211,7 +213,7 @@ def test_a_cause_that_repeats_is_reported_once(tmp_path: Path, runner: ModuleRun
     put_payload(tmp_path, "backup_other_2026-01-01_00-00-00.dump.age")
     put_payload(tmp_path, "backup_other_2026-01-02_00-00-00.dump.age")
     store = LocalStore(str(tmp_path))
-    report = verify(VerifyRequest(store, EVERYTHING, "structure", ExaminationOptions()), runner, lambda: NOW, check_mode=False)
+    report = verify(VerifyRequest(store, EVERYTHING, "structure", OPTIONS), runner, lambda: NOW, check_mode=False)
     store.close()
     assert report.failure is not None
     assert report.failure.problem.startswith("5 of 7 backups failed. ")
@@ -246,7 +248,7 @@ class Failing:
 def test_a_disk_that_fails_where_a_backup_is_unpacked_says_nothing_of_it(
     folder: Path, runner: ModuleRunner, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Examiner, "examination_for", lambda examiner, manifest: Failing(step))
+    monkeypatch.setattr(Examiners, "examination_for", lambda examiner, manifest: Failing(step))
     assert look(folder, runner, "restore") == ("restore", "inconclusive", "good")
 
 

@@ -16,7 +16,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.postgre
     CustomDigest,
     PlainDigest,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.dump import PostgresqlEngine
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.dump import PostgresqlDumper
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ContentInvalid
 from tools.throwaway_postgresql import Server
 
@@ -28,8 +28,8 @@ comment on table t is E'\n\\restrict abc\n\\unrestrict abc\n-- PostgreSQL databa
 select lo_from_bytea(1, '\x00ff');
 """
 
-Engines = Callable[..., PostgresqlEngine]
-Dump = Callable[[PostgresqlEngine], bytes]
+Engines = Callable[..., PostgresqlDumper]
+Dump = Callable[[PostgresqlDumper], bytes]
 Kind = type[CustomDigest] | type[PlainDigest]
 
 FORMS: dict[str, tuple[Kind, dict[str, Any]]] = {

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import psycopg2
 import pytest
 
-from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.dump import PostgresqlEngine
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.dump import PostgresqlDumper
 from ansible_collections.lastgood.database.plugins.module_utils._errors import SourceBusy
 from tools.throwaway_postgresql import Server
 
@@ -20,7 +20,7 @@ DATA = "create table t (n int)"
 
 @pytest.mark.parametrize("lock_timeout", [0.0, 0.2])
 def test_a_table_that_stays_locked_is_an_error_also_where_nobody_is_to_wait(
-    engine: Callable[..., PostgresqlEngine],
+    engine: Callable[..., PostgresqlDumper],
     dump: Callable[..., bytes],
     postgresql: Server,
     database: str,
@@ -37,6 +37,6 @@ def test_a_table_that_stays_locked_is_an_error_also_where_nobody_is_to_wait(
 
 
 def test_a_lock_timeout_longer_than_the_server_knows_is_as_long_as_it_knows(
-    engine: Callable[..., PostgresqlEngine], dump: Callable[..., bytes]
+    engine: Callable[..., PostgresqlDumper], dump: Callable[..., bytes]
 ) -> None:
     assert dump(engine(lock_timeout=999_999 * 7 * 24 * 3600.0)).startswith(b"PGDMP")

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import pytest
 
-from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.dump import PostgresqlEngine
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.dump import PostgresqlDumper
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.extra_arguments import (
     check_extra_arguments,
 )
@@ -78,7 +78,7 @@ def test_what_is_refused_would_have_been_taken_in_each_spelling(postgresql: Serv
         assert is_refused(argument)
 
 
-def test_useful_arguments_reach_pg_dump(engine: Callable[..., PostgresqlEngine], dump: Callable[..., bytes]) -> None:
+def test_useful_arguments_reach_pg_dump(engine: Callable[..., PostgresqlDumper], dump: Callable[..., bytes]) -> None:
     content = dump(engine(format="plain", extra_args=("-Tother", "--no-owner", "-vnpublic")))
     assert b"in_app" in content
     assert b"TABLE public.other" not in content
@@ -87,7 +87,7 @@ def test_useful_arguments_reach_pg_dump(engine: Callable[..., PostgresqlEngine],
 
 @pytest.mark.parametrize("argument", ["--exclude-table", "--schema", "--exclude-table-data", "--encoding"])
 def test_an_argument_without_its_value_takes_none_of_ours_for_it(
-    engine: Callable[..., PostgresqlEngine], dump: Callable[..., bytes], argument: str
+    engine: Callable[..., PostgresqlDumper], dump: Callable[..., bytes], argument: str
 ) -> None:
     # Else it would take the name of the database, and another one would be dumped in its place.
     with pytest.raises(ProgramFailed, match="requires an argument"):

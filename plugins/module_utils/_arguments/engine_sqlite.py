@@ -1,0 +1,59 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""The options of modules, converted for SQLite."""
+
+from __future__ import annotations
+
+import os
+
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import (
+    Params,
+    list_from,
+    lock_timeout_from,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.options import (
+    SqliteDumpOptions,
+    SqliteRestoreOptions,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
+
+DUMP_REQUIRES: tuple[str, ...] = ("databases",)
+
+
+def dump_options_from(params: Params) -> SqliteDumpOptions:
+    if params["format"] == "plain":
+        raise _useless("format=plain")
+    _refuse(params, "include_globals", "extra_args", "timeout")
+    return SqliteDumpOptions(
+        paths=list_from(params, "databases") or (),
+        exclude=tuple(params["exclude_databases"]),
+        lock_timeout=lock_timeout_from(params),
+    )
+
+
+def restore_options_from(params: Params) -> SqliteRestoreOptions:
+    _refuse(params, "terminate_sessions", "include_globals", "no_owner")
+    return SqliteRestoreOptions(database=params["database"], keep_old=params["keep_old"])
+
+
+def examination_options_from(params: Params, check_mode: bool) -> None:
+    """An examination has no options."""
+
+
+def name_in_backups(database: str) -> str:
+    """Return the name of the file without its directory."""
+    return os.path.basename(database)
+
+
+def _refuse(params: Params, *options: str) -> None:
+    for option in options:
+        if params[option]:
+            raise _useless(option)
+
+
+def _useless(option: str) -> ArgumentInvalid:
+    return ArgumentInvalid(f"{option} means nothing for SQLite.", "Leave it out, or correct engine.")

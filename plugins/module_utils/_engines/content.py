@@ -1,0 +1,26 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""What the dump of every engine has: a format, and a digest of its content."""
+
+from __future__ import annotations
+
+import typing as t
+
+Format = t.Literal["custom", "plain"]
+
+
+class ContentDigest(t.Protocol):
+    """Reads a dump as it passes: whether it is whole, and which digest its content has.
+
+    The digest leaves out what changes without the data changing.
+    """
+
+    def update(self, chunk: memoryview) -> None:
+        """Take in the next bytes; the chunk is used up when this returns."""
+
+    def finish(self) -> str:
+        """Return the SHA-256 in hexadecimal. Raises ContentInvalid when the dump is not whole."""

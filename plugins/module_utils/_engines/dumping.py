@@ -1,0 +1,87 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""What an engine offers to db_backup: it surveys its databases and dumps them."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass, field
+
+from ansible_collections.lastgood.database.plugins.module_utils._engines.content import ContentDigest, Format
+from ansible_collections.lastgood.database.plugins.module_utils._errors import BackupError
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import Kind
+
+
+@dataclass(frozen=True)
+class Target:
+    """One database or cluster to dump, as its manifest will describe it.
+
+    ``instance`` distinguishes databases of one name. ``partial`` has the arguments that exclude a part of the database.
+    ``copy_bytes`` is the size of the engine's own copy, which is beside the payload while the dump runs.
+    """
+
+    kind: Kind
+    database: str | None
+    engine: str
+    instance: str
+    source: str
+    server_version: str
+    tool: str
+    format: Format
+    major_mismatch: bool = False
+    partial: tuple[str, ...] = ()
+    copy_bytes: int = 0
+
+    @property
+    def title(self) -> str:
+        """The name of the target in messages."""
+        return "the cluster's globals" if self.kind == "globals" else f"the database {self.database}"
+
+
+@dataclass(frozen=True)
+class Unavailable:
+    """A database that was selected and can't be backed up, and why."""
+
+    database: str
+    error: BackupError
+
+
+@dataclass(frozen=True)
+class Survey:
+    """The databases that an engine can and can't back up."""
+
+    targets: tuple[Target, ...] = ()
+    unavailable: tuple[Unavailable, ...] = ()
+    warnings: tuple[str, ...] = field(default=())
+
+
+class Content(t.Protocol):
+    """A dump that runs."""
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill the buffer as far as the dump goes, and return how many bytes that were: 0 at its end."""
+
+    def finish(self) -> None:
+        """Wait for the end of the dump. Raises ProgramFailed and its like unless all went well."""
+
+
+class Dumper(t.Protocol):
+    """Dumps the databases of one engine that the options select."""
+
+    name: t.ClassVar[str]
+
+    def survey(self) -> Survey:
+        """Return the databases to dump. Raises an error if the server can't be asked."""
+
+    def dumping(self, target: Target, make_copy_file: t.Callable[[], str]) -> t.ContextManager[Content]:
+        """Begin to dump. Leaving it before the end cancels the dump.
+
+        ``make_copy_file`` makes an empty file beside the payload, for an engine that can only be dumped by a copy.
+        """
+
+    def content_digest(self, target: Target) -> ContentDigest:
+        """Return a new digest for a dump of the target."""

@@ -1,0 +1,53 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""What an engine offers to backup_verify: it examines the content of backups."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
+
+
+@dataclass(frozen=True)
+class ExaminationResult:
+    """The result of an examination that passed, in words; after a restore also the numbers of tables and rows restored."""
+
+    detail: str
+    tables: int | None = None
+    rows: int | None = None
+
+
+WHOLE = ExaminationResult("Its structure is whole.")
+
+
+class ContentExamination(t.Protocol):
+    """Takes in the content of a backup, and reports the result at the end."""
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Take in the next bytes; they are used up when this returns."""
+
+    def finish(self) -> ExaminationResult:
+        """End the content. Raises ContentInvalid if it is not good, any other error if the host can't examine it."""
+
+
+class Examination(t.Protocol):
+    """Examines the content of one backup."""
+
+    def reading_structure(self) -> t.ContextManager[ContentExamination]:
+        """Begin to examine the structure."""
+
+    def restoring(self) -> t.ContextManager[ContentExamination]:
+        """Begin to restore the backup to where nobody else is. Leaving this removes what was restored."""
+
+
+class Examiner(t.Protocol):
+    """Examines the backups of one engine, in one run."""
+
+    def examination(self, manifest: Manifest) -> Examination:
+        """Return the examination of the backup with this manifest."""

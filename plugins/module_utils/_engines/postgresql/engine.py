@@ -1,0 +1,57 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""The face of PostgreSQL."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.lastgood.database.plugins.module_utils._engines.content import ContentDigest, Format
+from ansible_collections.lastgood.database.plugins.module_utils._engines.dumping import Dumper
+from ansible_collections.lastgood.database.plugins.module_utils._engines.examining import Examiner
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.content import (
+    ARCHIVE_MAGIC,
+    SCRIPT_BEGINNING,
+    digest_for,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.options import (
+    PostgresqlDumpOptions,
+    PostgresqlExaminationOptions,
+    PostgresqlRestoreOptions,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._engines.restoring import Restorer
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Clock
+from ansible_collections.lastgood.database.plugins.module_utils._process import Runner
+
+
+class PostgresqlEngine:
+    """The engine ``postgresql``."""
+
+    name: t.ClassVar[str] = "postgresql"
+
+    def dumper(self, options: PostgresqlDumpOptions, runner: Runner) -> Dumper:
+        from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.dump import PostgresqlDumper
+
+        return PostgresqlDumper(options, runner)
+
+    def restorer(self, options: PostgresqlRestoreOptions, runner: Runner) -> Restorer:
+        from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.restore import PostgresqlRestorer
+
+        return PostgresqlRestorer(options, runner)
+
+    def examiner(self, options: PostgresqlExaminationOptions, runner: Runner, clock: Clock) -> Examiner:
+        from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.examination import PostgresqlExaminer
+
+        return PostgresqlExaminer(options, runner, clock)
+
+    def content_digest(self, form: str) -> ContentDigest | None:
+        return digest_for(form)
+
+    def recognise(self, head: bytes) -> Format | None:
+        if head.startswith(ARCHIVE_MAGIC):
+            return "custom"
+        return "plain" if SCRIPT_BEGINNING.match(head) else None

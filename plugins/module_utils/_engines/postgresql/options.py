@@ -1,0 +1,59 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""What the options of the modules come to for PostgreSQL."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ansible_collections.lastgood.database.plugins.module_utils._engines.content import Format
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.connection import Login
+
+
+@dataclass(frozen=True)
+class PostgresqlDumpOptions:
+    """Which databases of a server are dumped, and how.
+
+    ``databases`` of None selects all of them; ``include_globals`` of None includes the globals if all databases are selected.
+    Times are seconds.
+    """
+
+    login: Login
+    databases: tuple[str, ...] | None = None
+    exclude_databases: tuple[str, ...] = ()
+    include_globals: bool | None = None
+    format: Format = "custom"
+    bin_directory: str | None = None
+    extra_args: tuple[str, ...] = ()
+    timeout: float | None = None
+    lock_timeout: float = 60.0
+
+
+@dataclass(frozen=True)
+class PostgresqlRestoreOptions:
+    """Which database is restored, where, and how."""
+
+    login: Login
+    database: str
+    keep_old: bool = False
+    terminate_sessions: bool = False
+    no_owner: bool = False
+    jobs: int = 2
+    bin_directory: str | None = None
+    analyze: bool = True
+
+
+@dataclass(frozen=True)
+class PostgresqlExaminationOptions:
+    """Where PostgreSQL's programs are, and the server to restore into; a ``login`` of None is a server of our own.
+
+    In ``check_mode`` nothing is restored into a server that others use.
+    """
+
+    bin_directory: str | None = None
+    login: Login | None = None
+    check_mode: bool = False

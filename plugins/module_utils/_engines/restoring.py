@@ -1,0 +1,81 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""What an engine offers to db_restore: it restores a backup to one of its databases."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+from datetime import datetime
+
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
+
+
+@dataclass(frozen=True)
+class TargetState:
+    """The target of a restore: whether the database exists, who is connected to it, and its prepared transactions."""
+
+    exists: bool
+    sessions: tuple[str, ...] = ()
+    prepared: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Swapped:
+    """The result of a restore.
+
+    ``previous`` is the name that the old database has now, None if it was not retained. For ``seconds`` clients found no
+    database under its name.
+    """
+
+    previous: str | None
+    seconds: float
+    warnings: tuple[str, ...] = ()
+
+
+class Restoration(t.Protocol):
+    """A restore that runs, in the order of its methods. The old database stays as it is until ``swap``."""
+
+    def write_globals(self, data: bytes | memoryview) -> None:
+        """Take in the globals. They come before the content, or not at all."""
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Take in the content."""
+
+    def fill(self) -> None:
+        """Make the new database beside the old one. Called when the digests of all that was taken in are right."""
+
+    def swap(self) -> Swapped:
+        """Put the new database in the old one's place."""
+
+
+class Restorer(t.Protocol):
+    """Restores backups to one database.
+
+    ``unpacks`` is whether it needs room for the unpacked content in the file of ``make_file``. ``in_use_remedy`` says what to
+    do about a target that is in use.
+    """
+
+    name: t.ClassVar[str]
+    unpacks: t.ClassVar[bool]
+    in_use_remedy: t.ClassVar[str]
+
+    @property
+    def database(self) -> str:
+        """The target, as the user names it."""
+
+    def describe_server(self, manifest: Manifest) -> str | None:
+        """Return the server that a backup is from, with its version; None if the engine has no servers."""
+
+    def examine_target(self, manifest: Manifest) -> TargetState:
+        """Examine the target for a backup. Raises an error if the backup can't be restored there at all."""
+
+    def restoring(self, manifest: Manifest, stamp: datetime, make_file: t.Callable[[], int]) -> t.ContextManager[Restoration]:
+        """Begin to restore. Leaving it before the end of ``swap`` removes all that was made.
+
+        ``make_file`` makes a file without a name for the content, and returns its descriptor.
+        """

@@ -1,0 +1,33 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""The content of an SQLite backup: how it begins, and its digest."""
+
+from __future__ import annotations
+
+import hashlib
+
+from ansible_collections.lastgood.database.plugins.module_utils._errors import ContentInvalid
+
+FILE_MAGIC = b"SQLite format 3\x00"  # https://www.sqlite.org/fileformat2.html, section 1.3
+
+
+class FileDigest:
+    """The digest of a database file: every byte counts, since the copy of an unchanged database is the same."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+        self._head = b""
+
+    def update(self, chunk: memoryview) -> None:
+        if len(self._head) < len(FILE_MAGIC):
+            self._head += bytes(chunk[: len(FILE_MAGIC) - len(self._head)])
+        self._digest.update(chunk)
+
+    def finish(self) -> str:
+        if self._head not in (FILE_MAGIC, b""):  # a database that nothing was ever put into has no byte
+            raise ContentInvalid("The copy does not begin as an SQLite database does.", "Look at the source with sqlite3.")
+        return self._digest.hexdigest()

@@ -1,0 +1,50 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""The face of SQLite."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.lastgood.database.plugins.module_utils._engines.content import ContentDigest, Format
+from ansible_collections.lastgood.database.plugins.module_utils._engines.dumping import Dumper
+from ansible_collections.lastgood.database.plugins.module_utils._engines.examining import Examiner
+from ansible_collections.lastgood.database.plugins.module_utils._engines.restoring import Restorer
+from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.content import FILE_MAGIC, FileDigest
+from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.options import (
+    SqliteDumpOptions,
+    SqliteRestoreOptions,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Clock
+from ansible_collections.lastgood.database.plugins.module_utils._process import Runner
+
+
+class SqliteEngine:
+    """The engine ``sqlite``."""
+
+    name: t.ClassVar[str] = "sqlite"
+
+    def dumper(self, options: SqliteDumpOptions, runner: Runner) -> Dumper:
+        from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.dump import SqliteDumper
+
+        return SqliteDumper(options, runner.is_stopped)
+
+    def restorer(self, options: SqliteRestoreOptions, runner: Runner) -> Restorer:
+        from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.restore import SqliteRestorer
+
+        return SqliteRestorer(options, runner.is_stopped)
+
+    def examiner(self, options: None, runner: Runner, clock: Clock) -> Examiner:
+        from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.examination import SqliteExaminer
+
+        return SqliteExaminer(runner.is_stopped)
+
+    def content_digest(self, form: str) -> ContentDigest | None:
+        return FileDigest() if form == "custom" else None
+
+    def recognise(self, head: bytes) -> Format | None:
+        return "custom" if head.startswith(FILE_MAGIC) else None
