@@ -49,7 +49,6 @@ options:
     required: true
   sftp:
     description: The directory on an SFTP server to send to, and how the host gets there.
-    required: true
   verify:
     description:
       - How to see that a backup arrived before it gets its name.
@@ -189,25 +188,26 @@ from ansible_collections.lastgood.database.plugins.module_utils._arguments.commo
     selection_from,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.retention import RETENTION_SPEC, rules_from
-from ansible_collections.lastgood.database.plugins.module_utils._arguments.sftp import SFTP_SPEC, sftp_from
-from ansible_collections.lastgood.database.plugins.module_utils._arguments.stores import bandwidth_from
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.stores import (
+    ONE_REMOTE,
+    REMOTE_SPEC,
+    bandwidth_from,
+    connector_from,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._operations.upload import UploadRequest, upload
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
-from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp import SftpStore
 
 
 def send(module: AnsibleModule, runner: ModuleRunner) -> ModuleResult:
     """Send what the module's options say."""
     params: Params = module.params
-    settings = sftp_from(params["sftp"], check_mode=module.check_mode)
     request = UploadRequest(
         source=LocalStore(directory_from(params), is_stopped=runner.is_stopped),
         selection=selection_from(params),
-        connect=lambda: SftpStore(settings, runner.stopping),
+        connect=connector_from(params, check_mode=module.check_mode, runner=runner),
         verify=params["verify"],
         connections=at_least(params, "connections", 1),
         bandwidth_limit=bandwidth_from(params),
-        create_directory=settings.create_directory,
         retention=None if params["retention"] is None else rules_from(params["retention"]),
         is_stopped=runner.is_stopped,
     )
@@ -224,12 +224,14 @@ def main() -> t.NoReturn:
         argument_spec={
             **DIRECTORY_SPEC,
             **SELECTION_SPEC,
-            "sftp": {"type": "dict", "options": SFTP_SPEC, "required": True},
+            **REMOTE_SPEC,
             "verify": {"type": "str", "choices": ["size", "sha256"], "default": "size"},
             "connections": {"type": "int", "default": 2},
             "bandwidth_limit": {"type": "str"},
             "retention": {"type": "dict", "options": RETENTION_SPEC},
         },
+        mutually_exclusive=[ONE_REMOTE],
+        required_one_of=[ONE_REMOTE],
         supports_check_mode=True,
     )
     run_module(module, lambda runner: send(module, runner))

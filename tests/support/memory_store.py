@@ -13,10 +13,18 @@ import typing as t
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     DirectoryMissing,
+    FileMissing,
     Locked,
     StoreFailed,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._stores.base import LOCK_SECONDS, Capabilities, FileFacts
+from ansible_collections.lastgood.database.plugins.module_utils._stores.base import (
+    LOCK_SECONDS,
+    Capabilities,
+    FileFacts,
+    NewPayload,
+    Written,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._stores.partials import put_by_partial
 
 _CHUNK_BYTES = 64 * 1024
 
@@ -77,7 +85,7 @@ class MemoryStore:
     def chunks(self, name: str) -> t.Generator[memoryview, None, None]:
         data = self._there().get(name)
         if data is None:
-            raise StoreFailed(f"Reading {self.path(name)}: no such file.", "Name another.")
+            raise FileMissing(f"Reading {self.path(name)}: no such file.", "Name another.")
         for start in range(0, len(data), _CHUNK_BYTES):
             yield memoryview(data)[start : start + _CHUNK_BYTES]
 
@@ -95,6 +103,28 @@ class MemoryStore:
 
     def replace(self, name: str, data: bytes, like: str | None = None) -> None:
         self._there()[name] = data
+
+    def put(self, payload: NewPayload, before_chunk: t.Callable[[int], None], *, reads_back: bool) -> Written:
+        return put_by_partial(self, payload, before_chunk, reads_back=reads_back)
+
+    def add(self, name: str, data: bytes) -> None:
+        if self.taken(name):
+            raise StoreFailed(f"{self.path(name)} exists already.", "Take another name.")
+        self.replace(name, data)
+
+    def write_from(self, name: str, offset: int, chunks: t.Iterable[memoryview]) -> int:
+        data = bytearray(self._there().get(name, b""))
+        end = offset
+        try:
+            for chunk in chunks:
+                data[end : end + len(chunk)] = chunk
+                end += len(chunk)
+        finally:
+            self._there()[name] = bytes(data)
+        return end - offset
+
+    def rename(self, name: str, new_name: str) -> None:
+        self._there()[new_name] = self._there().pop(name)
 
     def remove(self, name: str) -> bool:
         return self._there().pop(name, None) is not None

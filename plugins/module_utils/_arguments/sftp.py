@@ -52,17 +52,18 @@ SERVER_OR_SFTP_SPEC: Spec = {
 }
 
 
-def sftp_store(params: Params, *, check_mode: bool, runner: Runner) -> SftpStore:
-    """Return the store that these options describe. The runner ends waits in it when the run is stopped."""
-    return _open(sftp_from(params, check_mode=check_mode), runner)
+def sftp_connector(params: Params, *, check_mode: bool, runner: Runner) -> t.Callable[[], SftpStore]:
+    """Return what makes a store of these options. The runner ends waits in it when the run is stopped."""
+    settings = sftp_from(params, check_mode=check_mode)
+    return lambda: _store(settings, runner)
 
 
 def server_or_sftp_store(params: Params, *, check_mode: bool, runner: Runner) -> SftpStore:
     """Return the store in ``sftp`` or in the single options."""
-    return _open(server_or_sftp_from(params, check_mode=check_mode), runner)
+    return _store(server_or_sftp_from(params, check_mode=check_mode), runner)
 
 
-def _open(settings: SftpSettings, runner: Runner) -> SftpStore:
+def _store(settings: SftpSettings, runner: Runner) -> SftpStore:
     from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp import SftpStore
 
     return SftpStore(settings, runner.stopping)

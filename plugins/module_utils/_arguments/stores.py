@@ -15,23 +15,25 @@ import re
 import typing as t
 
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import Params, Spec, directory_from
-from ansible_collections.lastgood.database.plugins.module_utils._arguments.sftp import SFTP_SPEC, sftp_store
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.sftp import SFTP_SPEC, sftp_connector
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
 from ansible_collections.lastgood.database.plugins.module_utils._process import Runner
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 
-
-class _Opens(t.Protocol):
-    def __call__(self, params: Params, *, check_mode: bool, runner: Runner) -> Store:
-        """Return the store that the suboptions describe. The runner ends waits in it when the run is stopped."""
+Connect = t.Callable[[], Store]
 
 
-_REMOTE: dict[str, tuple[Spec, _Opens]] = {
-    "sftp": (SFTP_SPEC, sftp_store),
+class _ConnectorFrom(t.Protocol):
+    def __call__(self, params: Params, *, check_mode: bool, runner: Runner) -> Connect:
+        """Return what makes a store of these suboptions. Raises ArgumentInvalid."""
+
+
+_REMOTE: dict[str, tuple[Spec, _ConnectorFrom]] = {
+    "sftp": (SFTP_SPEC, sftp_connector),
 }
 
-REMOTE_SPEC: Spec = {name: {"type": "dict", "options": options} for name, (options, _opens) in _REMOTE.items()}
+REMOTE_SPEC: Spec = {name: {"type": "dict", "options": options} for name, (options, _connector) in _REMOTE.items()}
 STORE_SPEC: Spec = {"directory": {"type": "path"}, **REMOTE_SPEC}
 # For mutually_exclusive and required_one_of.
 ONE_REMOTE = tuple(REMOTE_SPEC)
@@ -45,13 +47,13 @@ def store_from(params: Params, *, check_mode: bool, runner: Runner) -> Store:
     """Return the store that a module's options name, on this host or elsewhere."""
     if params["directory"] is not None:
         return LocalStore(directory_from(params), is_stopped=runner.is_stopped)
-    return remote_store_from(params, check_mode=check_mode, runner=runner)
+    return connector_from(params, check_mode=check_mode, runner=runner)()
 
 
-def remote_store_from(params: Params, *, check_mode: bool, runner: Runner) -> Store:
-    """Return the store elsewhere that a module's options name."""
-    [(name, (_options, opens))] = [item for item in _REMOTE.items() if params[item[0]] is not None]
-    return opens(params[name], check_mode=check_mode, runner=runner)
+def connector_from(params: Params, *, check_mode: bool, runner: Runner) -> Connect:
+    """Return what makes a store of the place elsewhere that a module's options name: each has a connection of its own."""
+    [(name, (_options, connector))] = [item for item in _REMOTE.items() if params[item[0]] is not None]
+    return connector(params[name], check_mode=check_mode, runner=runner)
 
 
 def bandwidth_from(params: Params) -> int | None:

@@ -29,7 +29,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.names 
     parse,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.selection import Selection, labels_of, selector_for
-from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
+from ansible_collections.lastgood.database.plugins.module_utils._stores.base import ReadableStore
 
 _WARNINGS_AT_MOST = 3
 _BATCH = 128  # files that are read at a time: enough to hide a network's delay, few enough to be held in memory
@@ -50,7 +50,7 @@ class Newest(t.NamedTuple):
 class Catalog:
     """The backups in a store, read anew by each call."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: ReadableStore) -> None:
         self._store = store
 
     def files(self) -> set[str]:

@@ -8,18 +8,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-
 from ansible_collections.lastgood.database.plugins.module_utils._errors import FileMissing, StoreFailed
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup
-from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
+from ansible_collections.lastgood.database.plugins.module_utils._stores.base import ReadableStore
+from ansible_collections.lastgood.database.plugins.module_utils._stores.digests import sha256_of
 
 # At most so many readings of a payload: two that agree on a wrong digest, and one more where a reading failed.
 READINGS = 3
 
 
-def is_sound(store: Store, backup: Backup) -> bool:
+def is_sound(store: ReadableStore, backup: Backup) -> bool:
     """Read a payload from end to end, and return whether its digest is the one in its manifest. False if it was deleted.
 
     A wrong digest counts only if a second reading, from the medium, gives the same one. Raises StoreFailed where the payload
@@ -44,12 +42,3 @@ def is_sound(store: Store, backup: Backup) -> bool:
             digests.add(digest)
         store.drop_cache(name)
     raise failure or StoreFailed(f"Each reading of {backup.path} gives another content.", "Check the host's disk and memory.")
-
-
-def sha256_of(store: Store, name: str) -> str:
-    """Read a file from end to end, and return its digest in hexadecimal."""
-    digest = hashlib.sha256()
-    with contextlib.closing(store.chunks(name)) as chunks:
-        for chunk in chunks:
-            digest.update(chunk)
-    return digest.hexdigest()

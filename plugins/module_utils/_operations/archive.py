@@ -49,8 +49,8 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.select
     newest_of_each,
     passed_over,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.soundness import sha256_of
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
+from ansible_collections.lastgood.database.plugins.module_utils._stores.digests import sha256_of
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore, close_quietly
 
 INDEX_NAME = "index.json"

@@ -20,6 +20,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     ReadBackDiffers,
     StoreFailed,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._stores.partials import check_size, publish
 from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp import SftpStore
 
 _PROBE_BYTES = 64 * 1024
@@ -103,7 +104,7 @@ def _write_and_read(store: SftpStore, report: Report) -> None:
             raise StoreFailed(f"{store.path(partial)} can't exist, and the server says that it does.", "Use another server.")
         store.write_from(partial, 0, [memoryview(data)[:half]])
         store.write_from(partial, half, [memoryview(data)[half:]])  # as an upload goes on that was cut off
-        store.check_size(partial, len(data))
+        check_size(store, partial, len(data))
 
     def read_back() -> None:
         if b"".join(map(bytes, store.chunks(partial))) != data or store.read(partial, len(data) + 1) != data:
@@ -114,7 +115,7 @@ def _write_and_read(store: SftpStore, report: Report) -> None:
 
     def rename() -> None:
         store.add(sidecar, _MANIFEST)
-        store.publish(partial, name, len(data))
+        publish(store, partial, name, len(data))
         store.replace(sidecar, _MANIFEST * 2)
         if store.read(sidecar, len(_MANIFEST) * 3) != _MANIFEST * 2:
             raise ReadBackDiffers(f"{store.path(sidecar)} was replaced, and has not changed.", "Look at the server's disk.")

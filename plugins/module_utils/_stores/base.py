@@ -46,6 +46,45 @@ class Capabilities:
     replaces_atomically: bool  # while ``replace`` runs, a reader always finds the old file or the new one
 
 
+@dataclass(frozen=True)
+class Sidecar:
+    """A small file beside a payload, of at most ``limit`` bytes.
+
+    ``fits`` returns whether one that already exists belongs to the same payload.
+    """
+
+    name: str
+    data: bytes
+    limit: int
+    fits: t.Callable[[bytes], bool]
+
+
+@dataclass(frozen=True)
+class NewPayload:
+    """A payload to store, and how to read it.
+
+    ``chunks`` reads it from its first byte, each time it is called; ``source`` names it in messages. ``partial`` is the name of
+    the file that is being written, where a store needs one: a later call with the same name continues with it. ``replaces``
+    deletes a payload of the same name just before the new one takes the name.
+    """
+
+    name: str
+    partial: str
+    size_bytes: int
+    sha256: str
+    source: str
+    chunks: t.Callable[[], t.Generator[memoryview, None, None]]
+    sidecar: Sidecar
+    replaces: bool = False
+
+
+class Written(t.NamedTuple):
+    """How many bytes of a payload were written, and whether an earlier call had written the others."""
+
+    bytes: int
+    resumed: bool
+
+
 class Staging(t.Protocol):
     """A place on this host for a file that has no name."""
 
@@ -134,5 +173,15 @@ class Store(ReadableStore, t.Protocol):
         Where ``like`` names another file, it gets that one's owner and mode, if the store gives files any but its user's.
         """
 
+    def put(self, payload: NewPayload, before_chunk: t.Callable[[int], None], *, reads_back: bool) -> Written:
+        """Store a payload and its sidecar, whole or not at all. Takes the lock itself.
+
+        ``before_chunk`` is called with how many bytes are to be written next, and may wait or raise. What was written until then
+        is of use to a later call. ``reads_back`` verifies the digest by reading the payload back, and not its size alone.
+
+        Raises PayloadCorrupt where the source does not have the digest, ReadBackDiffers where the store does not have what was
+        written, and NameConflict where the name is another payload's.
+        """
+
     def remove(self, name: str) -> bool:
-        """Delete a file, and return whether it was there. Under the lock only."""
+        """Delete a file, and return whether it existed. Under the lock only."""

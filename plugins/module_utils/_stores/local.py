@@ -32,7 +32,14 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
 )
 from ansible_collections.lastgood.database.plugins.module_utils._locks import try_lock
 from ansible_collections.lastgood.database.plugins.module_utils._process import CHUNK_BYTES, read_full, write_all
-from ansible_collections.lastgood.database.plugins.module_utils._stores.base import LOCK_SECONDS, Capabilities, FileFacts
+from ansible_collections.lastgood.database.plugins.module_utils._stores.base import (
+    LOCK_SECONDS,
+    Capabilities,
+    FileFacts,
+    NewPayload,
+    Written,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._stores.partials import put_by_partial
 from ansible_collections.lastgood.database.plugins.module_utils._stores.paths import LinkRefused, Make, open_directory
 
 LOCK_NAME = ".lastgood.lock"
@@ -254,6 +261,40 @@ class LocalStore:
                 raise
             finally:
                 close_quietly(descriptor)
+
+    def add(self, name: str, data: bytes) -> None:
+        """Write a small file whole. Raises StoreFailed where the name is taken. Under the lock only."""
+        if self.taken(name):
+            raise StoreFailed(f"{self.path(name)} exists already.", "Find out who else writes to this directory.")
+        self.replace(name, data)
+
+    def put(self, payload: NewPayload, before_chunk: t.Callable[[int], None], *, reads_back: bool) -> Written:
+        return put_by_partial(self, payload, before_chunk, reads_back=reads_back)
+
+    def write_from(self, name: str, offset: int, chunks: t.Iterable[memoryview]) -> int:
+        """Write to a file from ``offset`` on, make it if it is missing, and return how many bytes were written."""
+        written = 0
+        with store_errors(f"Writing {self.path(name)}"):
+            descriptor = self._open_partial(name)
+            try:
+                os.lseek(descriptor, offset, os.SEEK_SET)
+                for chunk in chunks:
+                    write_all(descriptor, chunk)
+                    written += len(chunk)
+                self.finish(descriptor)
+            finally:
+                close_quietly(descriptor)
+        return written
+
+    def _open_partial(self, name: str) -> int:
+        """Open a file for writing. One that exists has to be a regular file without another name: others would be written to."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        descriptor = os.open(name, flags, 0o600, dir_fd=self._directory())
+        found = os.fstat(descriptor)
+        if stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
+            return descriptor
+        close_quietly(descriptor)
+        raise StoreFailed(f"{self.path(name)} is no partial of ours.", "See who put it there, and remove it.")
 
     def remove(self, name: str) -> bool:
         with store_errors(f"Deleting {self.path(name)}"):

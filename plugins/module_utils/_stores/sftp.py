@@ -23,7 +23,6 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     Interrupted,
     NoSpace,
     NotADirectory,
-    ReadBackDiffers,
     StoreError,
     StoreFailed,
 )
@@ -32,7 +31,14 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.co
 from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.packets import StatusError
 from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.session import Conversation, Session
 from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.settings import SftpSettings
-from ansible_collections.lastgood.database.plugins.module_utils._stores.base import LOCK_SECONDS, Capabilities, FileFacts
+from ansible_collections.lastgood.database.plugins.module_utils._stores.base import (
+    LOCK_SECONDS,
+    Capabilities,
+    FileFacts,
+    NewPayload,
+    Written,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._stores.partials import check_size, publish, put_by_partial
 
 _POSIX_RENAME = b"posix-rename@openssh.com"
 _STATVFS = b"statvfs@openssh.com"
@@ -198,12 +204,12 @@ class SftpStore:
     def add(self, name: str, data: bytes) -> None:
         """Write a small file whole. Raises StoreFailed where the name is taken."""
         with self._partial(name, data) as partial:
-            self.publish(partial, name, len(data))
+            publish(self, partial, name, len(data))
 
     def replace(self, name: str, data: bytes, like: str | None = None) -> None:
         if not self._replaces(name, data):
             self._exchange(name, data)
-        self.check_size(name, len(data))
+        check_size(self, name, len(data))
 
     def _replaces(self, name: str, data: bytes) -> bool:
         """Replace a file in one step, and return whether the server does that: some say so, and refuse it each time."""
@@ -233,23 +239,6 @@ class SftpStore:
                 raise
         self.remove(aside)
 
-    def publish(self, partial: str, name: str, size: int) -> None:
-        """Give a whole file its final name, and see that it has it. Raises StoreFailed where the name is taken."""
-        if self.taken(name):  # not every server refuses to replace a file
-            raise StoreFailed(f"{self.path(name)} exists already.", "Find out who else writes to this directory.")
-        self.rename(partial, name)
-        self.check_size(name, size)
-
-    def check_size(self, name: str, size: int) -> None:
-        """See that the server shows a file under its final name, with its size."""
-        facts = self.facts(name)
-        if facts is None or facts.size_bytes != size:
-            shown = "shows no such file" if facts is None else f"shows {facts.size_bytes} bytes of {size}"
-            raise ReadBackDiffers(
-                f"{self.path(name)} was given its name without an error, and the server {shown}.",
-                "See what moves, collects or deletes files on the server, and run again.",
-            )
-
     @contextlib.contextmanager
     def _partial(self, name: str, data: bytes) -> t.Iterator[str]:
         """Write a small file under a name that nobody else has; whoever asks gives it its own. It is gone where that fails."""
@@ -261,6 +250,9 @@ class SftpStore:
             with contextlib.suppress(StoreError):  # an account may be one that deletes nothing
                 self.remove(partial)
             raise
+
+    def put(self, payload: NewPayload, before_chunk: t.Callable[[int], None], *, reads_back: bool) -> Written:
+        return put_by_partial(self, payload, before_chunk, reads_back=reads_back)
 
     def write(self, name: str, data: bytes) -> None:
         """Write a small file that was not there."""

@@ -7,18 +7,27 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from ansible_collections.lastgood.database.plugins.module_utils._errors import DirectoryUnusable, Locked, StoreFailed
+from ansible_collections.lastgood.database.plugins.module_utils._errors import (
+    DirectoryUnusable,
+    FileMissing,
+    Interrupted,
+    Locked,
+    NameConflict,
+    PayloadCorrupt,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.settings import SftpSettings
-from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
+from ansible_collections.lastgood.database.plugins.module_utils._stores.base import NewPayload, Sidecar, Store, Written
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp import SftpStore
 from ansible_collections.lastgood.database.tests.support.memory_store import MemoryStore
@@ -161,7 +170,7 @@ class TestReading:
         assert store.read(NAME, 10) is None
         assert not store.taken(NAME)
         assert not store.is_held(NAME)
-        with pytest.raises(StoreFailed) as caught:
+        with pytest.raises(FileMissing) as caught:
             whole(store, NAME)
         assert NAME in caught.value.problem
 
@@ -256,3 +265,108 @@ class TestWriting:
             raise ZeroDivisionError
         with place.open().lock(0):
             pass
+
+
+def payload_of(data: bytes, *, owner: bytes = b"ours", **over: Any) -> NewPayload:
+    """A payload whose sidecar says whose it is. ``source`` may read otherwise than it should."""
+
+    def chunks() -> Generator[memoryview, None, None]:
+        for start in range(0, len(data), 256 * 1024):
+            yield memoryview(data)[start : start + 256 * 1024]
+
+    sha256 = hashlib.sha256(data).hexdigest()
+    sidecar = Sidecar(SIDECAR, owner, 1000, lambda found: found.startswith(owner))
+    partial = f".{NAME}.{sha256[:16]}.partial"
+    return NewPayload(
+        **{
+            "name": NAME,
+            "partial": partial,
+            "size_bytes": len(data),
+            "sha256": sha256,
+            "source": "/backups/x",
+            "chunks": chunks,
+            "sidecar": sidecar,
+            **over,
+        }
+    )
+
+
+def put(store: Store, payload: NewPayload, *, stops_after: float = float("inf"), reads_back: bool = False) -> Written:
+    """Store a payload, and give up before more than so many bytes."""
+    seen = 0
+
+    def count(size: int) -> None:
+        nonlocal seen
+        seen += size
+        if seen > stops_after:
+            raise Interrupted("The run was ended.", "Run it again.")
+
+    written = store.put(payload, count, reads_back=reads_back)
+    assert seen == written.bytes
+    return written
+
+
+def files_of(store: Store) -> dict[str, bytes]:
+    return {name: whole(store, name) for name in store.names() if not name.startswith(".lastgood.")}
+
+
+class TestPutting:
+    DATA = bytes(range(251)) * 12_000
+
+    @pytest.mark.parametrize("reads_back", [False, True])
+    def test_a_payload_gets_its_name_whole_with_its_sidecar_and_nothing_else(self, place: Place, reads_back: bool) -> None:
+        written = put(place.open(), payload_of(self.DATA), reads_back=reads_back)
+        assert written == (len(self.DATA), False)
+        assert files_of(place.open()) == {NAME: self.DATA, SIDECAR: b"ours"}
+
+    def test_an_empty_payload_is_one(self, store: Store) -> None:
+        assert put(store, payload_of(b"")) == (0, False)
+        assert files_of(store) == {NAME: b"", SIDECAR: b"ours"}
+
+    def test_one_that_is_cut_off_has_no_name_and_the_next_call_goes_on(self, place: Place) -> None:
+        with pytest.raises(Interrupted):
+            put(place.open(), payload_of(self.DATA), stops_after=2_000_000)
+        assert place.open().facts(NAME) is None
+        assert place.open().facts(SIDECAR) is None
+        written = put(place.open(), payload_of(self.DATA))
+        assert written.resumed
+        assert 0 < written.bytes < len(self.DATA)
+        assert files_of(place.open()) == {NAME: self.DATA, SIDECAR: b"ours"}
+
+    @pytest.mark.parametrize("begun", [b"x" * 1000, bytes(range(251)) * 6000 + b"x", bytes(range(251)) * 13_000])
+    def test_what_an_earlier_call_left_is_read_and_not_trusted(self, store: Store, begun: bytes) -> None:
+        payload = payload_of(self.DATA)
+        write(store, payload.partial, begun)
+        put(store, payload)
+        assert files_of(store) == {NAME: self.DATA, SIDECAR: b"ours"}
+
+    def test_a_source_that_is_not_as_its_digest_says_is_not_stored(self, store: Store) -> None:
+        rotten = payload_of(self.DATA, chunks=payload_of(self.DATA[:-1] + b"x").chunks)
+        with pytest.raises(PayloadCorrupt, match="/backups/x"):
+            put(store, rotten)
+        assert files_of(store) == {}
+
+    def test_a_source_that_is_too_short_is_not_stored(self, store: Store) -> None:
+        with pytest.raises(PayloadCorrupt):
+            put(store, payload_of(self.DATA, chunks=payload_of(self.DATA[:-1]).chunks))
+        assert files_of(store) == {}
+
+    @pytest.mark.parametrize("other", [{NAME: b"theirs"}, {SIDECAR: b"theirs"}, {NAME: b"theirs", SIDECAR: b"theirs"}])
+    def test_a_name_that_another_payload_has_is_refused(self, store: Store, other: dict[str, bytes]) -> None:
+        for name, data in other.items():
+            write(store, name, data)
+        with pytest.raises(NameConflict) as caught:
+            put(store, payload_of(self.DATA))
+        assert store.path(NAME) in caught.value.problem
+        assert {name: data for name, data in files_of(store).items() if data == b"theirs"} == other
+        assert store.facts(NAME) is None or whole(store, NAME) == b"theirs"
+
+    def test_a_sidecar_of_the_same_payload_stays_as_it_is(self, store: Store) -> None:
+        write(store, SIDECAR, b"ours, confirmed later")
+        put(store, payload_of(self.DATA))
+        assert files_of(store) == {NAME: self.DATA, SIDECAR: b"ours, confirmed later"}
+
+    def test_a_payload_is_replaced_only_where_that_is_asked_for(self, store: Store) -> None:
+        put(store, payload_of(b"old", owner=b"theirs"))
+        put(store, payload_of(self.DATA, replaces=True))
+        assert files_of(store) == {NAME: self.DATA, SIDECAR: b"ours"}

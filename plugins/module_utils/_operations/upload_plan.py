@@ -1,0 +1,142 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to this collection: it may change at any time. Playbooks use the modules and the role.
+
+"""Decide which backups to send to a server: those that it lacks, unless it deletes them.
+
+A backup of the same name and digest is on the server already; its manifest may lack, or have an older confirmation.
+"""
+
+from __future__ import annotations
+
+import itertools
+import typing as t
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from ansible_collections.lastgood.database.plugins.module_utils._errors import (
+    BackupError,
+    BackupMissing,
+    DirectoryMissing,
+    StoreFailed,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Catalog
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.last_good import age_order, is_candidate
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import upload_name
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.selection import (
+    Selection,
+    missing_from,
+    newest_of_each,
+    selector_for,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.soundness import is_sound
+from ansible_collections.lastgood.database.plugins.module_utils._retention import Rules, Stored, decide
+from ansible_collections.lastgood.database.plugins.module_utils._stores.base import ReadableStore
+from ansible_collections.lastgood.database.plugins.module_utils._stores.partials import name_conflict
+
+
+class PlannedUpload(t.NamedTuple):
+    """A backup to send. ``replaces`` is whether a copy of its name fails its own manifest, and is deleted first."""
+
+    backup: Backup
+    replaces: bool = False
+
+
+@dataclass
+class Plan:
+    """What to do, in the order of age."""
+
+    uploads: list[PlannedUpload] = field(default_factory=list)
+    without_manifest: list[Backup] = field(default_factory=list)  # whose copy has no manifest, or one that can't be used
+    outdated: list[tuple[Backup, Manifest]] = field(default_factory=list)  # whose copy gets this manifest
+    up_to_date: list[str] = field(default_factory=list)
+    not_sent: list[tuple[str, str]] = field(default_factory=list)
+    failures: dict[str, BackupError] = field(default_factory=dict)
+    makes_directory: bool = False
+
+
+def select_backups(source: ReadableStore, selection: Selection, now: datetime, check_mode: bool) -> list[Backup]:
+    """Return the selected backups, the oldest first. Raises BackupMissing for a name or a database without a backup.
+
+    ``newest`` counts the good ones. Others that are among the newest are returned as well, so that the report mentions them.
+    """
+    # In check mode, the task before may have been to make what is missing.
+    if not source.exists() and not check_mode:
+        raise DirectoryMissing(f"The directory {source.location} does not exist.", "Correct directory, or make a backup first.")
+    found = list(Catalog(source).select(selection))
+    if (missing := missing_from(found, selection)) and not check_mode:
+        raise BackupMissing(
+            f"{source.location} has no backup of these names or databases: {', '.join(missing)}.",
+            "See with backup_facts what there is. Nothing was sent.",
+            missing=missing,
+        )
+    if selection.newest is not None:
+        good = [backup for backup in found if is_candidate(backup, now)]
+        others = [backup for backup in newest_of_each(found, selection.newest, now) if backup.state != "good"]
+        found = newest_of_each(good, selection.newest, now) + others
+    return sorted(found, key=age_order)
+
+
+def make_plan(chosen: list[Backup], remote: ReadableStore, retention: Rules | None, now: datetime, *, by_name: bool) -> Plan:
+    """Compare the selected backups with the server's. Backups that are selected ``by_name`` are sent in any case."""
+    catalog = Catalog(remote)
+    files = catalog.files() if chosen else set()
+    names = tuple(backup.name.filename for backup in chosen)
+    copies = {backup.name.filename: backup for backup in catalog.select(Selection(names=names), files)}
+    missing = [backup for backup in chosen if backup.state == "good" and backup.name.filename not in copies]
+    unwanted = {} if by_name or not missing else _unwanted(missing, catalog, files, retention, now)
+    plan = Plan()
+    for backup in chosen:
+        name = backup.name.filename
+        if name in unwanted:
+            plan.not_sent.append((name, unwanted[name]))
+            continue
+        try:
+            _plan_one(plan, remote, backup, copies.get(name))
+        except StoreFailed as error:
+            plan.failures[name] = error
+    return plan
+
+
+def _unwanted(missing: list[Backup], catalog: Catalog, files: set[str], retention: Rules | None, now: datetime) -> dict[str, str]:
+    """Return the backups that the server lacks because they are deleted there, with the reason: they would be sent each night."""
+    if retention is not None:
+        databases = tuple({name for backup in missing if (name := selector_for(backup.name.kind, backup.database)) is not None})
+        stored = map(Stored.of, itertools.chain(catalog.select(Selection(databases=databases), files), missing))
+        deleted = {judged.backup.filename for judged in decide(stored, retention, now).deleted}
+        return {
+            backup.name.filename: "retention deletes it on the server" for backup in missing if backup.name.filename in deleted
+        }
+    newest = catalog.newest_good({backup.group for backup in missing}, now, files)
+    return {
+        backup.name.filename: "the server has a newer one: this one was deleted there, or never sent; name it to send it"
+        for backup in missing
+        if backup.group in newest
+        and age_order(backup) < age_order(newest[backup.group])
+        and upload_name(backup.name.filename, str(backup.manifest.payload_sha256)) not in files  # an earlier run's
+    }
+
+
+def _plan_one(plan: Plan, remote: ReadableStore, backup: Backup, copy: Backup | None) -> None:
+    name, digest = backup.name.filename, backup.manifest.payload_sha256
+    if backup.state != "good":
+        plan.not_sent.append((name, f"it is {backup.state}"))
+    elif copy is None:
+        plan.uploads.append(PlannedUpload(backup))
+    elif copy.state == "corrupt":
+        plan.uploads.append(PlannedUpload(backup, replaces=True))
+    elif copy.manifest.payload_sha256 not in (None, digest):
+        plan.failures[name] = name_conflict(copy.path)
+    elif copy.state != "unverified":
+        plan.up_to_date.append(name)
+        if copy.confirmed_at < backup.confirmed_at:
+            plan.outdated.append((backup, copy.manifest._replace(confirmed_at=backup.confirmed_at)))
+    elif is_sound(remote, copy._replace(manifest=backup.manifest)):
+        plan.up_to_date.append(name)
+        plan.without_manifest.append(backup)
+    else:
+        plan.failures[name] = name_conflict(copy.path)

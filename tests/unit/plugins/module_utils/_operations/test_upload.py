@@ -1,0 +1,164 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""An upload to a store in memory: what is sent, what is not, and what a connection that fails costs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.lastgood.database.plugins.module_utils._errors import (
+    ConnectionLost,
+    DirectoryMissing,
+    NoSpace,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Catalog
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import manifest_name, upload_name
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.selection import EVERYTHING
+from ansible_collections.lastgood.database.plugins.module_utils._operations.upload import Report, UploadRequest, upload
+from ansible_collections.lastgood.database.plugins.module_utils._stores.base import NewPayload, Store, Written
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
+from ansible_collections.lastgood.database.tests.support.backups import NOW, ago, manifest_of, put_backup
+from ansible_collections.lastgood.database.tests.support.memory_store import MemoryStore
+
+Files = dict[str, bytes]
+
+
+def send(folder: Path, connect: Callable[[], Store], *, check: bool = False, **over: Any) -> Report:
+    request = UploadRequest(source=LocalStore(str(folder)), selection=EVERYTHING, connect=connect, **over)
+    return upload(request, lambda: NOW, check_mode=check)
+
+
+@pytest.fixture
+def names(tmp_path: Path) -> list[str]:
+    """Three backups, the oldest first."""
+    return [put_backup(tmp_path, ago(days=days), str(days).encode() * 100_000) for days in (3, 2, 1)]
+
+
+def test_what_is_sent_is_good_there_and_a_second_run_sends_nothing(tmp_path: Path, names: list[str]) -> None:
+    files: Files = {}
+    report = send(tmp_path, lambda: MemoryStore(files))
+    assert report.failure is None
+    values = report.values()
+    assert (values["changed"], values["uploaded"], values["bytes"]) == (True, names, 300_000)
+    copies = list(Catalog(MemoryStore(files)).select(EVERYTHING))
+    assert [(copy.name.filename, copy.state) for copy in copies] == [(name, "good") for name in names]
+    again = send(tmp_path, lambda: MemoryStore(files)).values()
+    assert (again["changed"], again["up_to_date"], again["bytes"]) == (False, names, 0)
+
+
+def test_check_mode_says_the_same_and_writes_nothing(tmp_path: Path, names: list[str]) -> None:
+    files: Files = {}
+    foretold = send(tmp_path, lambda: MemoryStore(files), check=True)
+    assert files == {}
+    assert foretold.values()["uploaded"] == send(tmp_path, lambda: MemoryStore(files)).values()["uploaded"] == names
+
+
+def test_a_missing_place_is_made_where_the_store_allows_it(tmp_path: Path, names: list[str]) -> None:
+    class Careful(MemoryStore):
+        creates_directory = False
+
+    with pytest.raises(DirectoryMissing):
+        send(tmp_path, lambda: Careful(None))
+    assert send(tmp_path, lambda: MemoryStore(None), connections=1).values()["uploaded"] == names
+
+
+def test_a_store_that_fails_at_one_backup_sends_the_others(tmp_path: Path, names: list[str]) -> None:
+    files: Files = {}
+
+    class Full(MemoryStore):
+        def put(self, payload: NewPayload, before_chunk: Callable[[int], None], *, reads_back: bool) -> Written:
+            if payload.name == names[1]:
+                raise NoSpace("Writing: the disk is full.", "Make room.")
+            return super().put(payload, before_chunk, reads_back=reads_back)
+
+    report = send(tmp_path, lambda: Full(files))
+    assert report.values()["uploaded"] == [names[0], names[2]]
+    assert report.failure is not None
+    assert report.failure.code == "no_space"
+
+
+def test_a_connection_that_is_lost_is_opened_anew_for_the_next_backup(tmp_path: Path, names: list[str]) -> None:
+    files: Files = {}
+    closed: list[bool] = []
+
+    class Shaky(MemoryStore):
+        def put(self, payload: NewPayload, before_chunk: Callable[[int], None], *, reads_back: bool) -> Written:
+            if payload.name == names[0]:
+                raise ConnectionLost("The connection was cut.", "Run it again.")
+            return super().put(payload, before_chunk, reads_back=reads_back)
+
+        def close(self) -> None:
+            closed.append(True)
+
+    report = send(tmp_path, lambda: Shaky(files), connections=1)
+    assert report.values()["uploaded"] == names[1:]
+    assert list(report.sent.failures) == names[:1]
+    assert len(closed) == 2  # after the failure, and at the end
+
+
+def test_no_more_connections_are_made_than_there_are_backups(tmp_path: Path, names: list[str]) -> None:
+    files: Files = {}
+    made: list[Store] = []
+
+    def connect() -> Store:
+        made.append(MemoryStore(files))
+        return made[-1]
+
+    assert send(tmp_path, connect, connections=8).values()["uploaded"] == names
+    assert len(made) == 3
+
+
+def test_a_run_that_is_stopped_says_so_of_all_that_was_not_sent(tmp_path: Path, names: list[str]) -> None:
+    files: Files = {}
+    stopped = threading.Event()
+
+    class Stopping(MemoryStore):
+        def put(self, payload: NewPayload, before_chunk: Callable[[int], None], *, reads_back: bool) -> Written:
+            written = super().put(payload, before_chunk, reads_back=reads_back)
+            stopped.set()
+            return written
+
+    report = send(tmp_path, lambda: Stopping(files), connections=1, is_stopped=stopped.is_set)
+    assert report.values()["uploaded"] == names[:1]
+    assert {name: error.code for name, error in report.sent.failures.items()} == dict.fromkeys(names[1:], "interrupted")
+    assert report.failure is not None
+    assert report.failure.code == "interrupted"
+
+
+def test_a_copy_without_a_manifest_gets_one_and_an_older_confirmation_is_renewed(tmp_path: Path, names: list[str]) -> None:
+    files: Files = {}
+    send(tmp_path, lambda: MemoryStore(files))
+    del files[manifest_name(names[0])]
+    files[manifest_name(names[1])] = manifest_of(b"2" * 100_000, created_at=ago(days=2), confirmed_at=ago(days=2)).to_bytes()
+    (tmp_path / manifest_name(names[1])).write_bytes(
+        manifest_of(b"2" * 100_000, created_at=ago(days=2), confirmed_at=ago(days=1)).to_bytes()
+    )
+    report = send(tmp_path, lambda: MemoryStore(files))
+    assert (report.mended, report.refreshed, report.sent.uploaded) == ([names[0]], [names[1]], [])
+    assert files[manifest_name(names[0])] == (tmp_path / manifest_name(names[0])).read_bytes()
+
+
+def test_an_older_backup_that_the_server_lacks_is_sent_only_where_a_run_had_begun_to(tmp_path: Path, names: list[str]) -> None:
+    files: Files = {}
+    send(tmp_path, lambda: MemoryStore(files))
+    for name in names[:2]:
+        del files[name], files[manifest_name(name)]
+    begun = manifest_of(b"2" * 100_000).payload_sha256
+    files[upload_name(names[1], str(begun))] = b"2" * 50_000
+    report = send(tmp_path, lambda: MemoryStore(files))
+    assert (report.sent.uploaded, report.sent.resumed, report.sent.bytes) == ([names[1]], [names[1]], 50_000)
+    assert [name for name, _reason in report.plan.not_sent] == [names[0]]
+
+
+def test_a_limit_of_the_bandwidth_holds_over_all_connections(tmp_path: Path, names: list[str]) -> None:
+    files: Files = {}
+    report = send(tmp_path, lambda: MemoryStore(files), bandwidth_limit=600_000)
+    assert report.sent.uploaded == names
+    assert report.seconds >= 0.3  # the first piece goes at once, and each of the others after those before it
