@@ -22,7 +22,7 @@ Verdict = t.Literal["passed", "failed", "inconclusive"]
 Level = t.Literal["checksum", "structure", "restore"]
 LEVELS: tuple[Level, ...] = t.get_args(Level)  # the deeper, the later
 
-
+PAYLOAD_DIFFERS = "Its size or its SHA-256 is not the one in its manifest."
 # The payload is as it was written, but what it unpacks to is not what was dumped: only a look inside takes this verdict back.
 CONTENT_DIFFERS = "The size or the digest of its content is not the one in its manifest."
 

@@ -42,6 +42,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalo
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.listing import Listing
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import (
     MANIFEST_VERSION,
+    PAYLOAD_DIFFERS,
     PRODUCER,
     Manifest,
     Verification,
@@ -56,8 +57,6 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.pendin
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.soundness import is_sound
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import FileFacts
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
-
-_NOT_AS_RECORDED = "the payload can't be read, or its digest is not the manifest's"
 
 # What a failure says of a database that did not fail: enough to prune its group, and for a line of a table.
 _BRIEF = (*Group._fields, "partial_arguments", "source", "filename", "size_bytes", "age_seconds", "outcome")
@@ -381,7 +380,7 @@ def _call_corrupt(request: DumpRequest, backup: Backup, now: datetime) -> list[s
     told = [f"{backup.path} is not as its manifest says any more: it was backed up anew."]
     try:
         with request.store.lock():
-            update_manifest(request.store, backup, verification=Verification("checksum", "failed", now, _NOT_AS_RECORDED))
+            update_manifest(request.store, backup, verification=Verification("checksum", "failed", now, PAYLOAD_DIFFERS))
     except BackupError as error:
         told.append(f"That could not be noted in its manifest: {error}")
     return told

@@ -30,7 +30,11 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, Clock, Group, display_time
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Catalog, unread_warnings
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import CONTENT_DIFFERS, Verification
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import (
+    CONTENT_DIFFERS,
+    PAYLOAD_DIFFERS,
+    Verification,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest_update import update_manifest
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import (
     MANIFEST_SUFFIX,
@@ -381,8 +385,7 @@ class _Reader:
         """
         problems = []
         for backup in self._rotten:
-            detail = "Its SHA-256 is not the one in its manifest."
-            verdict = Verification("checksum", "failed", clock().replace(microsecond=0), detail)
+            verdict = Verification("checksum", "failed", clock().replace(microsecond=0), PAYLOAD_DIFFERS)
             try:
                 update_manifest(self._store, backup, verification=verdict)
             except BackupError as error:

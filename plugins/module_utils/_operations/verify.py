@@ -50,6 +50,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.manife
     CONTENT_DIFFERS,
     LEVELS,
     MANIFEST_VERSION,
+    PAYLOAD_DIFFERS,
     PRODUCER,
     Level,
     Manifest,
@@ -366,8 +367,7 @@ class _Verifier:
     def _compare(self, reading: Reading, manifest: Manifest) -> Finding:
         """Hold what was read against the manifest. A content that can't be read is another matter than a digest."""
         if not reading.payload_is(manifest):
-            detail = "Its size or its SHA-256 is not the one in its manifest."
-            return Finding("checksum", "failed", detail, manifest, doubt=f"its SHA-256 is {reading.payload_sha256}")
+            return Finding("checksum", "failed", PAYLOAD_DIFFERS, manifest, doubt=f"its SHA-256 is {reading.payload_sha256}")
         if reading.error is not None and not isinstance(reading.error, PayloadCorrupt):
             return Finding("structure", "failed", str(reading.error), manifest, doubt=str(reading.error))
         if not reading.content_is(manifest):

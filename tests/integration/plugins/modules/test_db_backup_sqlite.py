@@ -25,6 +25,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite 
 from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.opening import DatabaseFile
 from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.options import SqliteDumpOptions
 from ansible_collections.lastgood.database.plugins.module_utils._errors import Interrupted, NotOwner, StoreFailed
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import PAYLOAD_DIFFERS
 from ansible_collections.lastgood.database.tests.support.interpreters import (
     UNPRIVILEGED,
     make_host_of_another_python,
@@ -212,6 +213,7 @@ def test_a_rotten_payload_is_noticed_though_the_data_has_not_changed(app: Applic
         old.name: "corrupt",
         outcome.backups[0]["filename"]: "good",
     }
+    assert manifest(old)["verification"]["detail"] == PAYLOAD_DIFFERS
 
 
 # --- Which files ----------------------------------------------------------------------------------

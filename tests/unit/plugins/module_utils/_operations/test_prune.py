@@ -27,7 +27,11 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     StoreFailed,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, Group
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import CONTENT_DIFFERS, Verification
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import (
+    CONTENT_DIFFERS,
+    PAYLOAD_DIFFERS,
+    Verification,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import (
     archive_partial_name,
     copy_name,
@@ -617,7 +621,7 @@ def test_of_suspect_ones_that_the_rules_decide_on_the_newest_is_read(tmp_path: P
 
 # --- Corrupt ones, which are read once more --------------------------------------------------------
 
-CORRUPT = Verification("checksum", "failed", ago(days=3), "Its size or its SHA-256 is not the one in its manifest.")
+CORRUPT = Verification("checksum", "failed", ago(days=3), PAYLOAD_DIFFERS)
 
 
 def put_corrupt(folder: Path, days: int, **over: Any) -> str:
