@@ -156,7 +156,7 @@ def run_module(module: AnsibleModule, operation: t.Callable[[ModuleRunner], Modu
     """Run a module's operation, and end the module by what comes of it."""
     runner = ModuleRunner(module)
     result = _result_of(module, runner, operation)
-    _stop_no_more()  # what there is to say is known by now
+    ignore_signals()  # the result is known, and no program starts after this
     for warning in result.warnings:
         module.warn(one_line(warning))
     values, failure = _presentable(result.values), result.failure
@@ -174,7 +174,7 @@ def run_module(module: AnsibleModule, operation: t.Callable[[ModuleRunner], Modu
 def _result_of(module: AnsibleModule, runner: ModuleRunner, operation: t.Callable[[ModuleRunner], ModuleResult]) -> ModuleResult:
     try:
         with host_errors():
-            _stop_on_signals(runner)
+            stop_on_signals(runner.note_signal, runner.stop_all)
             _read_names(module.params)
             _check_text(module.params)
             return operation(runner)
@@ -247,16 +247,6 @@ def file_attributes(module: AnsibleModule) -> FileAttributes:
         gid=_id(module.params["group"], "group", lambda name: grp.getgrnam(name).gr_gid),
         mode=_mode(module, module.params["mode"]),
     )
-
-
-def _stop_on_signals(runner: ModuleRunner) -> None:
-    """Let the signals that end a run stop the runner, so that nothing is left running or lying about."""
-    stop_on_signals(runner.note_signal, runner.stop_all)
-
-
-def _stop_no_more() -> None:
-    """Let those signals pass: no program is started any more."""
-    ignore_signals()
 
 
 def _check_text(params: t.Mapping[str, t.Any], within: str = "") -> None:
