@@ -39,7 +39,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.postgre
 )
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.programs import tells_of_the_dump
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.protections import protected
-from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.remains import sweep
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.remains import removing_after_failure, sweep
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.sql import quote_identifier
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     ContentInvalid,
@@ -89,12 +89,14 @@ def drilling(
         name = databases.derived_name(database, f"_restoring_{databases.free_stamp(control, database, stamp)}")
         filling = Filling(login, bin_directory=bin_directory, make_roles=throwaway, verbose=True)
         new = NewDatabase(filling, runner, manifest, control, file.fileno(), name)
-        try:
-            yield _Drill(new, manifest.format, dataclasses.replace(login, database=name))
-        finally:
-            left = new.remove()
-            if left is not None and not throwaway:
-                raise Inconclusive(left, "See whether the server runs.")
+        drill = _Drill(new, manifest.format, dataclasses.replace(login, database=name))
+        if throwaway:  # what was made goes with the server
+            yield drill
+            return
+        with removing_after_failure(new.remove):
+            yield drill
+        if (left := new.remove()) is not None:
+            raise Inconclusive(left, "See whether the server runs.")
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ A subscription is taken from its slot first. The slot is on the other server, fo
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import typing as t
 
@@ -48,6 +49,18 @@ def sweep(connection: psycopg2.extensions.connection, login: Login) -> list[str]
         else:
             said.append(f"Removed the database {name}, which an interrupted restore left.")
     return said
+
+
+@contextlib.contextmanager
+def removing_after_failure(remove_all: t.Callable[[], str | None]) -> t.Iterator[None]:
+    """Call ``remove_all`` if the work fails. The error stays what it is, and also says what ``remove_all`` could not remove."""
+    try:
+        yield
+    except BaseException as error:
+        left = remove_all()
+        if left is not None and isinstance(error, BackupError):
+            error.args = (f"{error} {left}", *error.args[1:])
+        raise
 
 
 def remove(connection: psycopg2.extensions.connection, login: Login, name: str) -> None:

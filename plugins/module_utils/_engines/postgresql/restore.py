@@ -90,15 +90,8 @@ class PostgresqlRestorer:
             file = make_file()
             stack.callback(os.close, file)
             restoration = PostgresqlRestoration(self._options, self._runner, manifest, control, stamp, file)
-            try:
+            with remains.removing_after_failure(restoration.new.remove):
                 yield restoration
-            except BaseException as error:
-                left = restoration.new.remove()
-                if left is None or not isinstance(error, BackupError):
-                    raise
-                # The error stays what it is; what it could not clean up is said with it.
-                error.args = (f"{error} {left}", *error.args[1:])
-                raise
 
 
 class PostgresqlRestoration:
