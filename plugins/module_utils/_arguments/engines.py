@@ -12,9 +12,7 @@ import typing as t
 
 from ansible_collections.lastgood.database.plugins.module_utils._arguments import engine_postgresql, engine_sqlite
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import Params, Spec
-from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.engine import PostgresqlEngine
 from ansible_collections.lastgood.database.plugins.module_utils._engines.registry import engine_named
-from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.engine import SqliteEngine
 
 
 class EngineArguments(t.Protocol):
@@ -38,11 +36,11 @@ class EngineArguments(t.Protocol):
 
 
 ENGINE_ARGUMENTS: dict[str, EngineArguments] = {
-    PostgresqlEngine.name: engine_postgresql,
-    SqliteEngine.name: engine_sqlite,
+    "postgresql": engine_postgresql,
+    "sqlite": engine_sqlite,
 }
 
-ENGINE_SPEC: Spec = {"engine": {"type": "str", "choices": list(ENGINE_ARGUMENTS), "default": PostgresqlEngine.name}}
+ENGINE_SPEC: Spec = {"engine": {"type": "str", "choices": list(ENGINE_ARGUMENTS), "default": "postgresql"}}
 DUMP_REQUIRED_IF = [
     ("engine", name, list(arguments.DUMP_REQUIRES)) for name, arguments in ENGINE_ARGUMENTS.items() if arguments.DUMP_REQUIRES
 ]

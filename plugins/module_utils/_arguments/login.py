@@ -8,9 +8,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import Params, Spec
-from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.connection import Login
-from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import Spec
 
 LOGIN_SPEC: Spec = {
     "login_host": {"type": "str"},
@@ -26,32 +24,3 @@ LOGIN_SPEC: Spec = {
     "session_role": {"type": "str"},
     "bin_directory": {"type": "path"},
 }
-
-
-def login_from(params: Params) -> Login:
-    """Return where the server is and who we are there."""
-    password: str | None = params["login_password"]
-    if password is not None and ("\n" in password or "\r" in password):
-        raise ArgumentInvalid(
-            "login_password has a line break in it, which PostgreSQL's password files can't hold.",
-            "Take it out; a block in YAML ends in one unless it begins with |- or >-.",
-        )
-    return Login(
-        host=params["login_host"],
-        port=params["login_port"],
-        user=params["login_user"],
-        password=password,
-        unix_socket=params["login_unix_socket"],
-        database=params["login_db"],
-        ssl_mode=params["ssl_mode"],
-        ca_cert=params["ca_cert"],
-        ssl_cert=params["ssl_cert"],
-        ssl_key=params["ssl_key"],
-        session_role=params["session_role"],
-    )
-
-
-def given_login_from(params: Params) -> Login | None:
-    """Return where the server is and who we are there, None where no option says where it is."""
-    where = ("login_host", "login_port", "login_unix_socket")
-    return login_from(params) if any(params[option] is not None for option in where) else None

@@ -4,78 +4,39 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from ansible_collections.lastgood.database.plugins.module_utils._arguments.engines import dump_options_from
-from ansible_collections.lastgood.database.plugins.module_utils._arguments.login import login_from
-from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.options import PostgresqlDumpOptions
-from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.options import SqliteDumpOptions
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.engines import (
+    DUMP_REQUIRED_IF,
+    ENGINE_ARGUMENTS,
+    ENGINE_SPEC,
+    dump_options_from,
+    examination_options_from,
+    name_in_backups,
+    restore_options_from,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.options import PostgresqlExaminationOptions
+from ansible_collections.lastgood.database.plugins.module_utils._engines.registry import ENGINES
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
 
-LOGIN: dict[str, Any] = {
-    "login_host": "h",
-    "login_port": 5433,
-    "login_user": "u",
-    "login_password": "p",
-    "login_unix_socket": None,
-    "login_db": "postgres",
-    "ssl_mode": "require",
-    "ca_cert": "/ca",
-    "ssl_cert": "/cert",
-    "ssl_key": "/key",
-    "session_role": "r",
-}
-DUMP: dict[str, Any] = {
-    **LOGIN,
-    "engine": "postgresql",
-    "databases": ["app", "billing"],
-    "exclude_databases": ["test_*"],
-    "include_globals": None,
-    "format": "custom",
-    "bin_directory": "/opt/pg/bin",
-    "extra_args": ["-O"],
-    "timeout": "2h",
-    "lock_timeout": "90s",
-}
+
+def test_each_engine_has_a_file_that_converts_its_options() -> None:
+    assert list(ENGINE_ARGUMENTS) == list(ENGINES)
 
 
-def test_options_for_postgresql() -> None:
-    assert dump_options_from(DUMP) == PostgresqlDumpOptions(
-        login=login_from(LOGIN),
-        databases=("app", "billing"),
-        exclude_databases=("test_*",),
-        include_globals=None,
-        format="custom",
-        bin_directory="/opt/pg/bin",
-        extra_args=("-O",),
-        timeout=7200.0,
-        lock_timeout=90.0,
-    )
+def test_the_engines_are_the_choices_of_the_option() -> None:
+    assert ENGINE_SPEC["engine"]["choices"] == list(ENGINES)
+    assert DUMP_REQUIRED_IF == [("engine", "sqlite", ["databases"])]
 
 
-def test_without_a_timeout_there_is_none() -> None:
-    options = dump_options_from({**DUMP, "timeout": None})
-    assert isinstance(options, PostgresqlDumpOptions)
-    assert options.timeout is None
+@pytest.mark.parametrize("convert", [dump_options_from, restore_options_from, name_in_backups])
+def test_an_unknown_engine_is_an_error_that_names_the_known_ones(convert: object) -> None:
+    assert callable(convert)
+    with pytest.raises(ArgumentInvalid, match=r"engine is mysql.*postgresql, sqlite"):
+        convert({"engine": "mysql", "database": "app"})
 
 
-SQLITE = {**DUMP, "engine": "sqlite", "databases": ["/srv/app.db"], "extra_args": [], "timeout": None}
-
-
-def test_options_for_sqlite() -> None:
-    options = dump_options_from(SQLITE)
-    assert isinstance(options, SqliteDumpOptions)
-    assert (options.paths, options.exclude, options.lock_timeout) == (("/srv/app.db",), ("test_*",), 90.0)
-
-
-@pytest.mark.parametrize("over", [{"format": "plain"}, {"include_globals": True}, {"extra_args": ["-O"]}, {"timeout": "2h"}])
-def test_what_means_nothing_for_sqlite_is_refused(over: dict[str, Any]) -> None:
-    with pytest.raises(ArgumentInvalid, match=f"{next(iter(over))}.* means nothing for SQLite"):
-        dump_options_from({**SQLITE, **over})
-
-
-def test_no_sqlite_databases_are_refused() -> None:
-    with pytest.raises(ArgumentInvalid, match="databases is an empty list"):
-        dump_options_from({**SQLITE, "databases": []})
+def test_an_examination_has_the_options_of_each_engine() -> None:
+    params = {"bin_directory": "/bin", "login_host": None, "login_port": None, "login_unix_socket": None}
+    options = examination_options_from(params, check_mode=True)
+    assert options == {"postgresql": PostgresqlExaminationOptions("/bin", login=None, check_mode=True), "sqlite": None}

@@ -8,7 +8,12 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.lastgood.database.plugins.module_utils._arguments.login import given_login_from, login_from
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.engine_postgresql import (
+    dump_options_from,
+    given_login_from,
+    login_from,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.options import PostgresqlDumpOptions
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
 
 LOGIN: dict[str, Any] = {
@@ -24,6 +29,38 @@ LOGIN: dict[str, Any] = {
     "ssl_key": "/key",
     "session_role": "r",
 }
+DUMP: dict[str, Any] = {
+    **LOGIN,
+    "engine": "postgresql",
+    "databases": ["app", "billing"],
+    "exclude_databases": ["test_*"],
+    "include_globals": None,
+    "format": "custom",
+    "bin_directory": "/opt/pg/bin",
+    "extra_args": ["-O"],
+    "timeout": "2h",
+    "lock_timeout": "90s",
+}
+
+
+def test_options_for_postgresql() -> None:
+    assert dump_options_from(DUMP) == PostgresqlDumpOptions(
+        login=login_from(LOGIN),
+        databases=("app", "billing"),
+        exclude_databases=("test_*",),
+        include_globals=None,
+        format="custom",
+        bin_directory="/opt/pg/bin",
+        extra_args=("-O",),
+        timeout=7200.0,
+        lock_timeout=90.0,
+    )
+
+
+def test_without_a_timeout_there_is_none() -> None:
+    options = dump_options_from({**DUMP, "timeout": None})
+    assert isinstance(options, PostgresqlDumpOptions)
+    assert options.timeout is None
 
 
 def test_the_login_has_every_option() -> None:

@@ -1,0 +1,31 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The options of modules, converted for the example engine. Their place is ``_arguments/engine_example.py``."""
+
+from __future__ import annotations
+
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import Params, list_from
+from ansible_collections.lastgood.database.plugins.module_utils._engines.example.engine import (
+    ExampleDumpOptions,
+    ExampleRestoreOptions,
+)
+
+DUMP_REQUIRES: tuple[str, ...] = ("databases",)
+
+
+def dump_options_from(params: Params) -> ExampleDumpOptions:
+    return ExampleDumpOptions(list_from(params, "databases") or ())
+
+
+def restore_options_from(params: Params) -> ExampleRestoreOptions:
+    return ExampleRestoreOptions(params["database"])
+
+
+def examination_options_from(params: Params, check_mode: bool) -> None:
+    """An examination has no options."""
+
+
+def name_in_backups(database: str) -> str:
+    return database.rpartition("/")[2]

@@ -1,0 +1,215 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The smallest engine: a database is a text file that begins with EXAMPLE and ends with a line break.
+
+docs/architecture.md, "Add an engine", refers to it. Its place in the collection is ``_engines/example/engine.py``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import typing as t
+from dataclasses import dataclass
+from datetime import datetime
+
+from ansible_collections.lastgood.database.plugins.module_utils._engines.content import ContentDigest, Format
+from ansible_collections.lastgood.database.plugins.module_utils._engines.dumping import (
+    Content,
+    Dumper,
+    Survey,
+    Target,
+    Unavailable,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._engines.examining import (
+    WHOLE,
+    ContentExamination,
+    Examination,
+    ExaminationResult,
+    Examiner,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._engines.restoring import (
+    Restoration,
+    Restorer,
+    Swapped,
+    TargetState,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._errors import ContentInvalid, SourceInvalid, store_errors
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Clock
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
+from ansible_collections.lastgood.database.plugins.module_utils._process import Runner, read_full, write_all
+
+_BEGINNING = b"EXAMPLE"
+
+
+@dataclass(frozen=True)
+class ExampleDumpOptions:
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ExampleRestoreOptions:
+    path: str
+
+
+class ExampleEngine:
+    """The engine ``example``. One with files of its own for these jobs imports each in the method that needs it."""
+
+    name: t.ClassVar[str] = "example"
+
+    def dumper(self, options: ExampleDumpOptions, runner: Runner) -> Dumper:
+        return _Dumper(options)
+
+    def restorer(self, options: ExampleRestoreOptions, runner: Runner) -> Restorer:
+        return _Restorer(options.path)
+
+    def examiner(self, options: None, runner: Runner, clock: Clock) -> Examiner:
+        return _Examiner()
+
+    def content_digest(self, form: str) -> ContentDigest | None:
+        return _Digest() if form == "custom" else None
+
+    def recognise(self, head: bytes) -> Format | None:
+        return "custom" if head.startswith(_BEGINNING) else None
+
+
+@dataclass(frozen=True)
+class _Dumper:
+    name: t.ClassVar[str] = ExampleEngine.name
+
+    options: ExampleDumpOptions
+
+    def survey(self) -> Survey:
+        targets, unavailable = [], []
+        for path in self.options.paths:
+            if os.path.isfile(path):
+                targets.append(_target(path))
+            else:
+                unavailable.append(Unavailable(os.path.basename(path), SourceInvalid(f"{path} is no file.", "Correct it.")))
+        return Survey(tuple(targets), tuple(unavailable))
+
+    @contextlib.contextmanager
+    def dumping(self, target: Target, make_copy_file: t.Callable[[], str]) -> t.Iterator[Content]:
+        descriptor = os.open(target.source, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            yield _File(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def content_digest(self, target: Target) -> ContentDigest:
+        return _Digest()
+
+
+def _target(path: str) -> Target:
+    return Target(
+        kind="database",
+        database=os.path.basename(path),
+        engine=ExampleEngine.name,
+        instance=os.path.realpath(path),
+        source=path,
+        server_version="1",
+        tool="example 1",
+        format="custom",
+    )
+
+
+@dataclass(frozen=True)
+class _File:
+    descriptor: int
+
+    def readinto(self, buffer: memoryview) -> int:
+        return read_full(self.descriptor, buffer)
+
+    def finish(self) -> None:
+        pass
+
+
+class _Digest:
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+        self._head = b""
+
+    def update(self, chunk: memoryview) -> None:
+        self._head = (self._head + bytes(chunk[: len(_BEGINNING)]))[: len(_BEGINNING)]
+        self._digest.update(chunk)
+
+    def finish(self) -> str:
+        if self._head != _BEGINNING:
+            raise ContentInvalid("It does not begin with EXAMPLE.", "See what wrote it.")
+        return self._digest.hexdigest()
+
+
+class _Examiner:
+    def examination(self, manifest: Manifest) -> Examination:
+        return _Examination()
+
+
+class _Examination:
+    def reading_structure(self) -> t.ContextManager[ContentExamination]:
+        return contextlib.nullcontext(_Lines())
+
+    def restoring(self) -> t.ContextManager[ContentExamination]:
+        return contextlib.nullcontext(_Lines())
+
+
+class _Lines:
+    def __init__(self) -> None:
+        self._end = b""
+
+    def write(self, data: bytes | memoryview) -> None:
+        self._end = bytes(data[-1:])
+
+    def finish(self) -> ExaminationResult:
+        if self._end != b"\n":
+            raise ContentInvalid("Its last line is incomplete.", "Take another backup.")
+        return WHOLE
+
+
+@dataclass(frozen=True)
+class _Restorer:
+    name: t.ClassVar[str] = ExampleEngine.name
+    unpacks: t.ClassVar[bool] = False
+    in_use_remedy: t.ClassVar[str] = "Stop the application."
+
+    database: str
+
+    def describe_server(self, manifest: Manifest) -> str | None:
+        return None
+
+    def examine_target(self, manifest: Manifest) -> TargetState:
+        return TargetState(exists=os.path.exists(self.database))
+
+    @contextlib.contextmanager
+    def restoring(self, manifest: Manifest, stamp: datetime, make_file: t.Callable[[], int]) -> t.Iterator[Restoration]:
+        new = f"{self.database}.new"
+        with store_errors(f"Making {new}"):
+            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            yield _Restoration(descriptor, new, self.database)
+        finally:
+            os.close(descriptor)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(new)
+
+
+@dataclass(frozen=True)
+class _Restoration:
+    descriptor: int
+    new: str
+    database: str
+
+    def write_globals(self, data: bytes | memoryview) -> None:
+        pass
+
+    def write(self, data: bytes | memoryview) -> None:
+        write_all(self.descriptor, data)
+
+    def fill(self) -> None:
+        os.fsync(self.descriptor)
+
+    def swap(self) -> Swapped:
+        os.rename(self.new, self.database)
+        return Swapped(None, 0.0)

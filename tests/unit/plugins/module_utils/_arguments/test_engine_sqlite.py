@@ -1,0 +1,69 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.engine_sqlite import (
+    dump_options_from,
+    name_in_backups,
+    restore_options_from,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.options import (
+    SqliteDumpOptions,
+    SqliteRestoreOptions,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
+
+SQLITE: dict[str, Any] = {
+    "engine": "sqlite",
+    "databases": ["/srv/app.db"],
+    "exclude_databases": ["test_*"],
+    "include_globals": None,
+    "format": "custom",
+    "extra_args": [],
+    "timeout": None,
+    "lock_timeout": "90s",
+}
+RESTORE: dict[str, Any] = {
+    "database": "/srv/app.db",
+    "keep_old": True,
+    "terminate_sessions": False,
+    "include_globals": False,
+    "no_owner": False,
+}
+
+
+def test_options_for_sqlite() -> None:
+    options = dump_options_from(SQLITE)
+    assert isinstance(options, SqliteDumpOptions)
+    assert (options.paths, options.exclude, options.lock_timeout) == (("/srv/app.db",), ("test_*",), 90.0)
+
+
+@pytest.mark.parametrize("over", [{"format": "plain"}, {"include_globals": True}, {"extra_args": ["-O"]}, {"timeout": "2h"}])
+def test_what_means_nothing_for_sqlite_is_refused(over: dict[str, Any]) -> None:
+    with pytest.raises(ArgumentInvalid, match=f"{next(iter(over))}.* means nothing for SQLite"):
+        dump_options_from({**SQLITE, **over})
+
+
+def test_no_sqlite_databases_are_refused() -> None:
+    with pytest.raises(ArgumentInvalid, match="databases is an empty list"):
+        dump_options_from({**SQLITE, "databases": []})
+
+
+def test_options_of_a_restore() -> None:
+    assert restore_options_from(RESTORE) == SqliteRestoreOptions("/srv/app.db", keep_old=True)
+
+
+@pytest.mark.parametrize("option", ["terminate_sessions", "include_globals", "no_owner"])
+def test_what_means_nothing_for_a_restore_is_refused(option: str) -> None:
+    with pytest.raises(ArgumentInvalid, match=f"{option} means nothing for SQLite"):
+        restore_options_from({**RESTORE, option: True})
+
+
+def test_backups_have_the_name_of_the_file_without_its_directory() -> None:
+    assert name_in_backups("/srv/app.db") == "app.db"
