@@ -4,17 +4,18 @@
 
 # Private to this collection: it may change at any time. Playbooks use the modules and the role.
 
-"""Which backups are kept and which go: backups in; keep and delete with reasons out. Touches nothing.
+"""Decides which backups are retained and which are deleted: backups in, decisions with reasons out. Changes nothing.
 
 In each group, the candidates are the good backups that are not from the future, newest first. Each rule walks them and
-keeps the first one of each period that has one, until its count is used up; the oldest candidate fills a count that is left,
-so that a history that is still short is kept whole. What any rule keeps stays, and the newest candidate stays in any case.
+retains the first one of each period that has one, until its count is used up; the oldest candidate fills a count that is left,
+so that a history that is still short is retained whole. A candidate that any rule retains stays, and the newest candidate,
+which is the last good backup, stays in any case.
 
-Suspect backups never count as good, and stay but for one case: where more than three that are newer than the newest good one
+Suspect backups never count as good, and stay with one exception: where more than three that are newer than the last good one
 failed for the same reason, as a whole history does whose database can't be restored, the same rules decide on them among
 themselves, and the newest three stay in any case. Otherwise such a database would fill the disk.
 
-Nothing but the newest candidate's time anchors a rule: neither a wrong clock nor a long silence makes anything go.
+Rules count back from the last good backup's time alone: neither a wrong clock nor a long silence deletes anything.
 """
 
 from __future__ import annotations
@@ -36,17 +37,17 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.last_good import age_order, candidates
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import cause_of
 
-# Until then, somebody may want to see what went wrong.
+# A corrupt backup stays for so long, so that somebody can examine what went wrong.
 CORRUPT_STAYS = timedelta(days=1)
 
-# So many suspect backups of one cause stay whatever the rules say: fewer are no sign of a cause that repeats.
+# So many suspect backups with one cause stay whatever the rules say: fewer do not prove that the cause repeats.
 SUSPECT_STAY = 3
 
-# A group that was left behind by a renamed host or a major upgrade has nothing newer than this before the newest of all.
+# A group is abandoned, by a renamed host or a major upgrade, if its newest backup is so much older than the newest of all.
 ABANDONED_AFTER = timedelta(days=30)
 
 _PERIODS: dict[str, t.Callable[[datetime], t.Hashable]] = {
-    # With the offset from UTC, since the hour before a clock is set back is not the one after it.
+    # With the offset from UTC, which distinguishes the hours before and after a clock is set back.
     "hourly": lambda time: (time.date(), time.hour, time.utcoffset()),
     "daily": lambda time: time.date(),
     "weekly": lambda time: time.isocalendar()[:2],
@@ -61,7 +62,7 @@ _REPEATED = ("it is suspect for the same reason as newer ones, and no rule keeps
 
 @dataclass(frozen=True)
 class Rules:
-    """How many backups to keep, of each group: -1 is no limit, 0 is none. Days and the like are those of ``timezone``."""
+    """How many backups of each group to retain: -1 is no limit, 0 is none. Hours, days and so on are those of ``timezone``."""
 
     last: int = 0
     hourly: int = 0
@@ -81,8 +82,8 @@ class Rules:
             )
 
 
-class Stored(t.NamedTuple):
-    """What has to be known of a backup to decide on it."""
+class Entry(t.NamedTuple):
+    """The properties of a backup that decide whether it is retained: less than a Backup has, since there are many thousand."""
 
     group: Group
     filename: str
@@ -90,49 +91,49 @@ class Stored(t.NamedTuple):
     created_at: datetime
     confirmed_at: datetime
     size_bytes: int
-    cause: str = ""  # of a verdict against it
+    cause: str = ""  # why a verification failed
 
     @classmethod
-    def of(cls, backup: Backup) -> Stored:
+    def of(cls, backup: Backup) -> Entry:
         verification = backup.manifest.verification
         cause = "" if verification is None else cause_of(verification.detail)
         name, times = backup.name.filename, (backup.created_at, backup.confirmed_at)
         return cls(backup.group, name, backup.state, *times, backup.size_bytes, cause)
 
 
-class Judged(t.NamedTuple):
-    """A backup, and why it stays or goes."""
+class Ruling(t.NamedTuple):
+    """A backup, and the reasons why it is retained, deleted or passed over."""
 
-    backup: Stored
+    backup: Entry
     reasons: tuple[str, ...]
 
 
 @dataclass
 class Decision:
-    """What is kept by rules, what is deleted, and what no rule is about; the oldest first.
+    """The backups that rules retain, those that are deleted, and those that no rule is about; the oldest first.
 
-    By group, ``newest`` is the newest good one, and ``newest_suspect`` the newest suspect one where older ones are deleted.
+    By group, ``last_good`` is the last good backup, and ``newest_suspect`` the newest suspect one where older ones are deleted.
     """
 
-    kept: list[Judged] = field(default_factory=list)
-    deleted: list[Judged] = field(default_factory=list)
-    passed_over: list[Judged] = field(default_factory=list)
-    newest: dict[Group, Stored] = field(default_factory=dict)
-    newest_suspect: dict[Group, Stored] = field(default_factory=dict)
+    kept: list[Ruling] = field(default_factory=list)
+    deleted: list[Ruling] = field(default_factory=list)
+    passed_over: list[Ruling] = field(default_factory=list)
+    last_good: dict[Group, Entry] = field(default_factory=dict)
+    newest_suspect: dict[Group, Entry] = field(default_factory=dict)
 
     def sort(self) -> None:
-        for judged in (self.kept, self.deleted, self.passed_over):
-            judged.sort(key=operator.attrgetter("backup.created_at", "backup.filename"))
+        for rulings in (self.kept, self.deleted, self.passed_over):
+            rulings.sort(key=operator.attrgetter("backup.created_at", "backup.filename"))
 
 
-def decide(backups: t.Iterable[Stored], rules: Rules, now: datetime, meant: t.Container[Group] | None = None) -> Decision:
-    """Decide on every backup, each group for itself; where groups are ``meant``, on those of no other."""
+def decide(backups: t.Iterable[Entry], rules: Rules, now: datetime, selected: t.Container[Group] | None = None) -> Decision:
+    """Decide on every backup, each group separately. Passes over groups that are not ``selected``, if any are."""
     decision = Decision()
-    groups: dict[Group, list[Stored]] = collections.defaultdict(list)
-    suspects: dict[Group, list[Stored]] = collections.defaultdict(list)
+    groups: dict[Group, list[Entry]] = collections.defaultdict(list)
+    suspects: dict[Group, list[Entry]] = collections.defaultdict(list)
     for backup in backups:
-        if (reason := _why_not_judged(backup, now)) is not None:
-            decision.passed_over.append(Judged(backup, (reason,)))
+        if (reason := _why_not_decided(backup, now)) is not None:
+            decision.passed_over.append(Ruling(backup, (reason,)))
         elif backup.state == "suspect":
             suspects[backup.group].append(backup)
         else:
@@ -141,26 +142,26 @@ def decide(backups: t.Iterable[Stored], rules: Rules, now: datetime, meant: t.Co
     touched = {group: _touched_at(members, good[group], now) for group, members in groups.items()}
     newest = max(touched.values(), default=now)
     for group, members in groups.items():
-        if meant is not None and group not in meant:
+        if selected is not None and group not in selected:
             reason = "it is of another host, server, cluster or file than those in groups"
-            decision.passed_over += [Judged(backup, (reason,)) for backup in members]
+            decision.passed_over += [Ruling(backup, (reason,)) for backup in members]
         elif newest - touched[group] > ABANDONED_AFTER:
             since = display_time(touched[group])
             reason = f"no run has added to its group or confirmed it since {since}, and other groups have newer backups"
-            decision.passed_over += [Judged(backup, (reason,)) for backup in members]
+            decision.passed_over += [Ruling(backup, (reason,)) for backup in members]
         else:
             _decide_on_group(group, members, good[group], rules, now, decision)
     suspects_touched = {group: _touched_at(members, [max(members, key=age_order)], now) for group, members in suspects.items()}
     newest = max((*touched.values(), *suspects_touched.values()), default=now)
     for group, members in suspects.items():
-        is_decided = (meant is None or group in meant) and newest - suspects_touched[group] <= ABANDONED_AFTER
+        is_decided = (selected is None or group in selected) and newest - suspects_touched[group] <= ABANDONED_AFTER
         _decide_on_suspects(group, members, good.get(group, []), rules if is_decided else None, decision)
     decision.sort()
     return decision
 
 
-def _why_not_judged(backup: Stored, now: datetime) -> str | None:
-    """Return why a backup stays whatever the rules say, None where they are to decide."""
+def _why_not_decided(backup: Entry, now: datetime) -> str | None:
+    """Return why a backup stays whatever the rules say, None where they decide."""
     if is_future(backup.created_at, now):
         return f"its time, {display_time(backup.created_at)}, is more than an hour in the future"
     if backup.state == "unverified":
@@ -168,7 +169,7 @@ def _why_not_judged(backup: Stored, now: datetime) -> str | None:
     return None
 
 
-def _touched_at(members: list[Stored], anchors: list[Stored], now: datetime) -> datetime:
+def _touched_at(members: list[Entry], anchors: list[Entry], now: datetime) -> datetime:
     """Return when a run last added to a group, or confirmed what is in it.
 
     Where there is an anchor, only the newest anchor and what is newer counts: a backup that may be deleted decides nothing.
@@ -179,7 +180,7 @@ def _touched_at(members: list[Stored], anchors: list[Stored], now: datetime) -> 
 
 
 def _decide_on_group(
-    group: Group, members: list[Stored], good: list[Stored], rules: Rules, now: datetime, decision: Decision
+    group: Group, members: list[Entry], good: list[Entry], rules: Rules, now: datetime, decision: Decision
 ) -> None:
     """Decide on a group. ``good`` has its candidates, the newest first."""
     for backup in members:
@@ -187,13 +188,13 @@ def _decide_on_group(
             _decide_on_corrupt(backup, good, now, decision)
     if not good:
         return
-    decision.newest[group] = good[0]
+    decision.last_good[group] = good[0]
     kept = _reasons_to_keep(good, rules)
-    decision.kept += [Judged(good[position], tuple(reasons)) for position, reasons in kept.items()]
-    decision.deleted += [Judged(backup, _KEPT_BY_NONE) for position, backup in enumerate(good) if position not in kept]
+    decision.kept += [Ruling(good[position], tuple(reasons)) for position, reasons in kept.items()]
+    decision.deleted += [Ruling(backup, _KEPT_BY_NONE) for position, backup in enumerate(good) if position not in kept]
 
 
-def _decide_on_suspects(group: Group, members: list[Stored], good: list[Stored], rules: Rules | None, decision: Decision) -> None:
+def _decide_on_suspects(group: Group, members: list[Entry], good: list[Entry], rules: Rules | None, decision: Decision) -> None:
     """Decide on the suspect backups of a group. Without rules all of them stay."""
     members = sorted(members, key=age_order, reverse=True)
     repeated = [
@@ -205,26 +206,26 @@ def _decide_on_suspects(group: Group, members: list[Stored], good: list[Stored],
         deleted = {one.filename for place, one in enumerate(repeated) if place >= SUSPECT_STAY and place not in kept}
     if deleted:
         decision.newest_suspect[group] = repeated[0]
-    decision.deleted += [Judged(one, _REPEATED) for one in members if one.filename in deleted]
-    decision.passed_over += [Judged(one, _SUSPECT) for one in members if one.filename not in deleted]
+    decision.deleted += [Ruling(one, _REPEATED) for one in members if one.filename in deleted]
+    decision.passed_over += [Ruling(one, _SUSPECT) for one in members if one.filename not in deleted]
 
 
-def _decide_on_corrupt(backup: Stored, good: list[Stored], now: datetime, decision: Decision) -> None:
+def _decide_on_corrupt(backup: Entry, good: list[Entry], now: datetime, decision: Decision) -> None:
     if now - backup.created_at <= CORRUPT_STAYS:
-        decision.passed_over.append(Judged(backup, ("it is corrupt, but not older than a day",)))
+        decision.passed_over.append(Ruling(backup, ("it is corrupt, but not older than a day",)))
     elif not good or age_order(good[0]) < age_order(backup):
-        decision.passed_over.append(Judged(backup, ("it is corrupt, but there is no newer good one",)))
+        decision.passed_over.append(Ruling(backup, ("it is corrupt, but there is no newer good one",)))
     else:
-        decision.deleted.append(Judged(backup, ("it is corrupt, older than a day, and there is a newer good one",)))
+        decision.deleted.append(Ruling(backup, ("it is corrupt, older than a day, and there is a newer good one",)))
 
 
-def _reasons_to_keep(backups: list[Stored], rules: Rules) -> dict[int, list[str]]:
+def _reasons_to_keep(backups: list[Entry], rules: Rules) -> dict[int, list[str]]:
     """Return the position of each backup that is kept, and the rules that keep it. The newest backup comes first."""
     reasons: dict[int, list[str]] = collections.defaultdict(list, {0: ["newest"]})
     for position, reason in _kept_by("last", rules.last, range(len(backups))):
         reasons[position].append(reason)
     for rule, period_of in _PERIODS.items():
-        times = (_local(backup.created_at, rules.timezone) for backup in backups)  # no more than a rule looks at
+        times = (_local(backup.created_at, rules.timezone) for backup in backups)  # lazily: a rule may need only the first few
         for position, reason in _kept_by(rule, getattr(rules, rule), map(period_of, times)):
             reasons[position].append(reason)
     if rules.within:

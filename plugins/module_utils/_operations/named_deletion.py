@@ -17,12 +17,12 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import A
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Group
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.last_good import age_order, candidates
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import parse
-from ansible_collections.lastgood.database.plugins.module_utils._retention import Decision, Judged, Stored
+from ansible_collections.lastgood.database.plugins.module_utils._retention import Decision, Entry, Ruling
 
 
 @dataclass(frozen=True)
 class Named:
-    """Delete just these, by their file names."""
+    """Delete only the backups with these file names."""
 
     names: tuple[str, ...]
     allow_last: bool = False
@@ -41,10 +41,10 @@ class GivenUp:
     """Delete every backup of the request's groups, the last good ones too."""
 
 
-def decide_by_name(backups: t.Iterable[Stored], named: Named, now: datetime) -> Decision:
-    """Delete what is named, keep the others of the same groups. Raises LastGoodRefused."""
+def decide_by_name(backups: t.Iterable[Entry], named: Named, now: datetime) -> Decision:
+    """Delete the named backups, and retain the others of the same groups. Raises LastGoodRefused."""
     names = set(named.names)
-    groups: dict[Group, list[Stored]] = collections.defaultdict(list)
+    groups: dict[Group, list[Entry]] = collections.defaultdict(list)
     for backup in backups:
         groups[backup.group].append(backup)
     decision = Decision()
@@ -55,35 +55,35 @@ def decide_by_name(backups: t.Iterable[Stored], named: Named, now: datetime) -> 
             good = _protected(members, now)
             _refuse_last_good(good, names)
             stays = [backup for backup in good if backup.filename not in names]
-            decision.newest.update((group, backup) for backup in stays[:1])
+            decision.last_good.update((group, backup) for backup in stays[:1])
         for backup in members:
             if backup.filename in names:
-                decision.deleted.append(Judged(backup, ("it is named",)))
+                decision.deleted.append(Ruling(backup, ("it is named",)))
             else:
-                decision.kept.append(Judged(backup, ("it is not named",)))
+                decision.kept.append(Ruling(backup, ("it is not named",)))
     decision.sort()
     return decision
 
 
-def decide_given_up(backups: t.Iterable[Stored], groups: frozenset[Group]) -> Decision:
-    """Delete every backup of the groups, and keep their namesakes."""
+def decide_given_up(backups: t.Iterable[Entry], groups: frozenset[Group]) -> Decision:
+    """Delete every backup of the groups, and retain those of other groups with the same database names."""
     decision = Decision()
     for backup in backups:
         if backup.group in groups:
-            decision.deleted.append(Judged(backup, ("its group is given up",)))
+            decision.deleted.append(Ruling(backup, ("its group is given up",)))
         else:
-            decision.kept.append(Judged(backup, ("it is of another group",)))
+            decision.kept.append(Ruling(backup, ("it is of another group",)))
     decision.sort()
     return decision
 
 
-def _protected(members: list[Stored], now: datetime) -> list[Stored]:
+def _protected(members: list[Entry], now: datetime) -> list[Entry]:
     """Return the backups of which one has to stay, the newest first: candidates, else good backups from the future."""
     good = [backup for backup in members if backup.state == "good"]
     return candidates(good, now) or sorted(good, key=age_order, reverse=True)
 
 
-def _refuse_last_good(good: list[Stored], names: set[str]) -> None:
+def _refuse_last_good(good: list[Entry], names: set[str]) -> None:
     """Raise where all good backups of a group are named."""
     if good and names.issuperset(backup.filename for backup in good):
         raise LastGoodRefused(

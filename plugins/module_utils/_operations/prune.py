@@ -4,12 +4,12 @@
 
 # Private to this collection: it may change at any time. Playbooks use the modules and the role.
 
-"""Delete the backups that no rule keeps, or those that are named.
+"""Delete the backups that no rule retains, or those that are named.
 
-plan     what goes and what stays, with reasons; and what dead runs left
-         check mode stops here, and so does a run that has nothing to delete
-again    under the lock: the same plan from a fresh listing, since others may have added, deleted or verified in between
-apply    payload first, then its manifest, so that what is left when we are killed is no backup
+plan     which backups are deleted and which stay, with reasons; which files dead runs left
+         check mode ends, and so does a run that has nothing to delete
+again    under the lock: the same plan from a fresh listing, since other runs may have added, deleted or verified backups
+apply    the payload first, then its manifest, so that a run that is killed leaves nothing that looks like a backup
 """
 
 from __future__ import annotations
@@ -53,24 +53,24 @@ from ansible_collections.lastgood.database.plugins.module_utils._operations.name
 )
 from ansible_collections.lastgood.database.plugins.module_utils._retention import (
     Decision,
-    Judged,
+    Entry,
     Rules,
-    Stored,
+    Ruling,
     decide,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import UNNAMED_PREFIX
 
 _LEFTOVER_STAYS = timedelta(days=1)
-_FAILURES_TOLD = 3  # in words; all of them are in the result
+_FAILURES_IN_MESSAGE = 3  # the result has all of them
 
 
 @dataclass(frozen=True)
 class PruneRequest:
-    """What is to be deleted from where: what rules don't keep, of all databases or of some, or what is named.
+    """What to delete from a store: the backups that rules do not retain, of all databases or some, or those that are named.
 
-    ``groups`` are the only ones that lose anything, None for all. ``reads_newest`` has the backup read on which a group rests
-    from now on, before any other of the group is deleted. ``is_stopped`` tells whether the run was stopped.
+    Only backups of ``groups`` are deleted, of any group where that is None. With ``reads_newest`` the last good backup of a
+    group is read before any other of the group is deleted. ``is_stopped`` returns whether the run was stopped.
     """
 
     store: Store
@@ -82,7 +82,7 @@ class PruneRequest:
 
     @property
     def selection(self) -> Selection:
-        """The backups to look at. Of groups that is their namesakes too, so that they are told of."""
+        """The backups to plan for. Includes other groups with the same database name, so that the report mentions them."""
         if self.groups is None:
             return Selection(databases=self.databases)
         names = (selector_for(group.kind, group.database) for group in self.groups)
@@ -99,7 +99,7 @@ class Leftover(t.NamedTuple):
 
 @dataclass
 class Plan:
-    """What is to be done."""
+    """What to delete, and what to report."""
 
     decision: Decision
     leftovers: list[Leftover] = field(default_factory=list)
@@ -113,15 +113,15 @@ class Plan:
 
 @dataclass
 class Report:
-    """What was done, or in check mode what would be."""
+    """What was deleted, or in check mode would be."""
 
     plan: Plan
-    deleted: list[Judged] = field(default_factory=list)
+    deleted: list[Ruling] = field(default_factory=list)
     swept: list[Leftover] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
-    ended_by: BackupError | None = None  # what kept the run from its end, in the middle of it
-    unread: BackupError | None = None  # why a backup could not be read on which others rest
+    ended_by: BackupError | None = None  # why the run ended before all was deleted
+    unread: BackupError | None = None  # why a last good backup could not be read
 
     @property
     def changed(self) -> bool:
@@ -129,14 +129,14 @@ class Report:
 
     @property
     def failure(self) -> BackupError | None:
-        """What to end with, None where everything went as planned."""
+        """The error to end with, None where everything was done."""
         if self.ended_by is not None:
             return self.ended_by
         if not self.failures:
             return self.unread
-        told = list(self.failures.values())[:_FAILURES_TOLD]
+        problems = list(self.failures.values())[:_FAILURES_IN_MESSAGE]
         return DeleteFailed(
-            f"Files that could not be deleted: {len(self.failures)}. {' '.join(told)}",
+            f"Files that could not be deleted: {len(self.failures)}. {' '.join(problems)}",
             "The others were; see deleted and not_deleted. The next run tries again.",
         )
 
@@ -146,40 +146,40 @@ class Report:
         decision = self.plan.decision
         return {
             "changed": self.changed,
-            "deleted": [_record(judged) for judged in self.deleted],
-            "kept": [_record(judged) for judged in decision.kept],
-            "passed_over": [_record(judged) for judged in decision.passed_over],
+            "deleted": [_record(ruling) for ruling in self.deleted],
+            "kept": [_record(ruling) for ruling in decision.kept],
+            "passed_over": [_record(ruling) for ruling in decision.passed_over],
             "absent": self.plan.absent,
             "swept": [leftover.filename for leftover in self.swept],
             "not_deleted": [{"filename": name, "msg": msg} for name, msg in self.failures.items()],
-            "freed_bytes": sum(judged.backup.size_bytes for judged in self.deleted)
+            "freed_bytes": sum(ruling.backup.size_bytes for ruling in self.deleted)
             + sum(leftover.size_bytes for leftover in self.swept),
         }
 
     def diff(self, directory: str) -> dict[str, str]:
-        """Return every file that was looked at, before and after, each with its reason, as Ansible's diff."""
+        """Return every file of the plan, before and after, each with its reason, as Ansible's diff."""
         decision = self.plan.decision
-        before = {judged.backup.filename: ", ".join(judged.reasons) for judged in _all(decision)}
+        before = {ruling.backup.filename: ", ".join(ruling.reasons) for ruling in _all(decision)}
         before.update((leftover.filename, leftover.reason) for leftover in self.plan.leftovers)
-        gone = {judged.backup.filename for judged in self.deleted} | {leftover.filename for leftover in self.swept}
+        deleted = {ruling.backup.filename for ruling in self.deleted} | {leftover.filename for leftover in self.swept}
         lines = [(name, f"{name}  ({reason})\n") for name, reason in sorted(before.items())]
         return {
             "before_header": directory,
             "after_header": directory,
             "before": "".join(line for _name, line in lines),
-            "after": "".join(line for name, line in lines if name not in gone),
+            "after": "".join(line for name, line in lines if name not in deleted),
         }
 
 
 def prune(request: PruneRequest, clock: Clock, *, check_mode: bool) -> Report:
-    """Delete what is to go. In check mode nothing is written, and the report is of the plan."""
+    """Delete. In check mode nothing is written, and the report has the plan."""
     store = request.store
     reader = _Reader(request)
     while True:
         plan = _plan(request, clock(), reader.sound)
         if reader.read_corrupt(plan.decision):
-            continue  # those that turned out sound count again
-        # In check mode a backup that a task before this one would have made is missing.
+            continue  # those that turned out sound count as good again
+        # In check mode, a backup that an earlier task would have made does not exist.
         is_preview = check_mode and isinstance(request.choice, Rules)
         warnings = [
             *_unmatched(request, plan.decision, frozenset() if is_preview else request.groups),
@@ -208,34 +208,34 @@ def prune(request: PruneRequest, clock: Clock, *, check_mode: bool) -> Report:
                 report.unread = reader.unread
                 report.warnings += [*reader.note_rotten(clock), *reader.note_sound(clock)]
                 return report
-        # A newer one came in meanwhile: it is read as well, without the lock, for which others wait.
+        # Another run added a newer backup: read it as well, without the lock, since others wait for that.
 
 
 @collector_paused()
 def _plan(request: PruneRequest, now: datetime, sound: t.Container[str]) -> Plan:
-    """Plan from a fresh listing. ``sound`` are the names of those that are recorded as corrupt and are not."""
+    """Plan from a fresh listing. ``sound`` has the names of backups that are recorded as corrupt, but proved sound."""
     choice = request.choice
     catalog = Catalog(request.store)
     files = catalog.files()
     unread: list[Backup] = []
-    backups = _stored(catalog.select(request.selection, files), sound, unread)
+    backups = _entries(catalog.select(request.selection, files), sound, unread)
     if isinstance(choice, Rules):
         decision = decide(backups, choice, now, request.groups)
         return Plan(decision, list(_leftovers(request, files, now)), warnings=unread_warnings(unread))
     if isinstance(choice, GivenUp):
         return Plan(decide_given_up(backups, request.groups or frozenset()))
     decision = decide_by_name(backups, choice, now)
-    there = {judged.backup.filename for judged in decision.deleted}
-    return Plan(decision, absent=[name for name in dict.fromkeys(choice.names) if name not in there])
+    found = {ruling.backup.filename for ruling in decision.deleted}
+    return Plan(decision, absent=[name for name in dict.fromkeys(choice.names) if name not in found])
 
 
-def _stored(backups: t.Iterable[Backup], sound: t.Container[str], unread: list[Backup]) -> t.Iterator[Stored]:
-    """Yield what retention has to know of each backup, and collect those whose manifest can't be read."""
+def _entries(backups: t.Iterable[Backup], sound: t.Container[str], unread: list[Backup]) -> t.Iterator[Entry]:
+    """Yield the entry of each backup, and collect those whose manifest can't be read in ``unread``."""
     for backup in backups:
         if backup.unread is not None:
             unread.append(backup)
         is_sound_again = backup.name.filename in sound and backup.state == "corrupt"
-        yield Stored.of(_without_verdict(backup) if is_sound_again else backup)
+        yield Entry.of(_without_verdict(backup) if is_sound_again else backup)
 
 
 def _without_verdict(backup: Backup) -> Backup:
@@ -243,12 +243,12 @@ def _without_verdict(backup: Backup) -> Backup:
 
 
 def _unmatched(request: PruneRequest, decision: Decision, selected: frozenset[Group] | None) -> list[str]:
-    """Tell of databases and groups that no backup is of: one that is misspelled would never lose any."""
+    """Return a warning for each database and group without a backup: it may be misspelled, and would never be pruned."""
     location = request.store.location
-    groups = {judged.backup.group for judged in _all(decision)}
+    groups = {ruling.backup.group for ruling in _all(decision)}
     databases = {selector_for(group.kind, group.database) for group in groups}
-    told = [f"{location} has no backup of the database {name}." for name in request.databases or () if name not in databases]
-    return told + sorted(
+    unmatched = [f"{location} has no backup of the database {name}." for name in request.databases or () if name not in databases]
+    return unmatched + sorted(
         f"{location} has no backup of {selector_for(group.kind, group.database)} with origin {group.origin}, "
         f"engine {group.engine} and instance {group.instance}."
         for group in (selected or frozenset()) - groups
@@ -256,7 +256,7 @@ def _unmatched(request: PruneRequest, decision: Decision, selected: frozenset[Gr
 
 
 def _leftovers(request: PruneRequest, files: set[str], now: datetime) -> t.Iterator[Leftover]:
-    """Find what dead runs left: their partials, and manifests without a payload. Only what is older than a day."""
+    """Yield what dead runs left and is older than a day: their partials, and manifests without a payload."""
     store = request.store
     databases = request.selection.databases
     labels = None if databases is None else labels_of(databases)
@@ -279,21 +279,21 @@ def _leftovers(request: PruneRequest, files: set[str], now: datetime) -> t.Itera
 
 
 class _Reader:
-    """Reads the newest good backup of each group that something is to be deleted of, each once."""
+    """Reads payloads before a deletion: the last good backup of each group, and those recorded as corrupt. Each once."""
 
     def __init__(self, request: PruneRequest) -> None:
         self.unread: StoreFailed | None = None
-        self.sound: dict[str, Backup] = {}  # by file name: recorded as corrupt, and not so
+        self.sound: dict[str, Backup] = {}  # by file name: recorded as corrupt, but proved sound
         self._store = request.store
         self._reads = request.reads_newest
         self._by_rules = isinstance(request.choice, Rules)
         self._problems: dict[str, str | None] = {}  # by file name
         self._rotten: list[Backup] = []
-        self._corrupt: dict[str, str | None] = {}  # by file name: what speaks against deleting it
+        self._corrupt: dict[str, str | None] = {}  # by file name: why it must not be deleted
 
     @property
     def warnings(self) -> list[str]:
-        """What the user has to know of those that are recorded as corrupt."""
+        """Warnings about the backups that are recorded as corrupt and stay."""
         sound = [
             f"{backup.path} is recorded as corrupt, and is as its manifest says: it counts again."
             for backup in self.sound.values()
@@ -306,19 +306,19 @@ class _Reader:
         return sound + doubts
 
     def read_corrupt(self, decision: Decision) -> bool:
-        """Read the corrupt backups that rules are to delete, once each. Return whether one of them turned out sound."""
+        """Read the corrupt backups that rules delete, each once. Return whether one of them proved sound."""
         before = len(self.sound)
-        for judged in self._corrupt_in(decision):
-            filename = judged.backup.filename
+        for ruling in self._corrupt_in(decision):
+            filename = ruling.backup.filename
             if filename not in self._corrupt:
                 self._corrupt[filename] = self._doubt(filename)
         return len(self.sound) > before
 
-    def _corrupt_in(self, decision: Decision) -> list[Judged]:
-        return [judged for judged in decision.deleted if self._by_rules and judged.backup.state == "corrupt"]
+    def _corrupt_in(self, decision: Decision) -> list[Ruling]:
+        return [ruling for ruling in decision.deleted if self._by_rules and ruling.backup.state == "corrupt"]
 
     def _doubt(self, filename: str) -> str | None:
-        """Return what speaks against deleting a corrupt backup, None where it is corrupt indeed."""
+        """Return why a backup that is recorded as corrupt must not be deleted, None where it is corrupt indeed."""
         backup = Catalog(self._store).find(filename)
         if backup is None or backup.manifest.payload_bytes != backup.size_bytes:
             return None
@@ -334,21 +334,21 @@ class _Reader:
         return "it is as its manifest says"
 
     def without_doubtful(self, decision: Decision) -> Decision:
-        """Delete no corrupt backup that another reading did not confirm as such."""
+        """Pass over each backup that is recorded as corrupt and that another reading did not prove corrupt."""
         doubtful = {
-            judged.backup.filename: f"it is recorded as corrupt, but {doubt}"
-            for judged in self._corrupt_in(decision)
-            if (doubt := self._corrupt[judged.backup.filename]) is not None
+            ruling.backup.filename: f"it is recorded as corrupt, but {doubt}"
+            for ruling in self._corrupt_in(decision)
+            if (doubt := self._corrupt[ruling.backup.filename]) is not None
         }
-        spared = [judged for judged in decision.deleted if judged.backup.filename in doubtful]
+        spared = [ruling for ruling in decision.deleted if ruling.backup.filename in doubtful]
         return replace(
             decision,
-            deleted=[judged for judged in decision.deleted if judged.backup.filename not in doubtful],
-            passed_over=[*decision.passed_over, *(Judged(one.backup, (doubtful[one.backup.filename],)) for one in spared)],
+            deleted=[ruling for ruling in decision.deleted if ruling.backup.filename not in doubtful],
+            passed_over=[*decision.passed_over, *(Ruling(one.backup, (doubtful[one.backup.filename],)) for one in spared)],
         )
 
     def note_sound(self, clock: Clock) -> list[str]:
-        """Take back the verdict of those that turned out sound. Under the lock only. Return what could not be noted."""
+        """Record in their manifests that backups proved sound. Hold the lock. Return a warning for each failure."""
         problems = []
         for filename, backup in self.sound.items():
             verdict = Verification(
@@ -364,7 +364,7 @@ class _Reader:
         return problems
 
     def rotten_groups(self, decision: Decision) -> dict[Group, str]:
-        """Return the groups whose newest good backup is bad, and what there is to say of each."""
+        """Return the groups whose last good backup is bad or can't be read, with a warning for each."""
         rotten = {}
         for group, filename in self._anchors(decision):
             if filename not in self._problems:
@@ -374,14 +374,15 @@ class _Reader:
         return rotten
 
     def has_read_all(self, decision: Decision) -> bool:
-        corrupt = {judged.backup.filename for judged in self._corrupt_in(decision)}
+        corrupt = {ruling.backup.filename for ruling in self._corrupt_in(decision)}
         anchors = {filename for _group, filename in self._anchors(decision)}
         return self._problems.keys() >= anchors and self._corrupt.keys() >= corrupt
 
     def note_rotten(self, clock: Clock) -> list[str]:
-        """Say in the manifests of those that are bad that they are: the next run then rests on others. Under the lock only.
+        """Record in their manifests that backups are bad, so that the next run relies on others. Hold the lock.
 
-        Return what could not be noted: a disk may be full or a connection lost, and what was deleted is reported all the same.
+        Return a warning for each failure, and go on: the disk may be full or the connection lost, and what was deleted must
+        be reported all the same.
         """
         problems = []
         for backup in self._rotten:
@@ -393,13 +394,13 @@ class _Reader:
         return problems
 
     def _anchors(self, decision: Decision) -> list[tuple[Group, str]]:
-        """Return what has to be sound for anything of a group to be deleted: its newest good one, and its newest suspect one."""
-        groups = {judged.backup.group for judged in decision.deleted} if self._reads else set()
-        newest = (*decision.newest.items(), *decision.newest_suspect.items())
-        return [(group, backup.filename) for group, backup in newest if group in groups]
+        """Return the backups that must be sound before others of their group are deleted: the last good and newest suspect."""
+        groups = {ruling.backup.group for ruling in decision.deleted} if self._reads else set()
+        anchors = (*decision.last_good.items(), *decision.newest_suspect.items())
+        return [(group, backup.filename) for group, backup in anchors if group in groups]
 
     def _read(self, filename: str) -> str | None:
-        """Return what is wrong with a backup; of one that is gone the next plan knows."""
+        """Return what is wrong with a backup, None for one that was deleted meanwhile: the next plan is without it."""
         backup = Catalog(self._store).find(filename)
         try:
             if backup is None or is_sound(self._store, backup):
@@ -412,24 +413,24 @@ class _Reader:
 
 
 def _lost_groups(decision: Decision, earlier: Decision) -> dict[Group, str]:
-    """Return the groups whose newest good backup was lost since the earlier plan: see first what goes on there."""
-    good = {judged.backup.filename for judged in (*decision.kept, *decision.deleted) if judged.backup.state == "good"}
-    lost = {group: newest.filename for group, newest in earlier.newest.items() if newest.filename not in good}
+    """Return the groups whose last good backup was lost since the earlier plan, with the reason to delete nothing of them."""
+    good = {ruling.backup.filename for ruling in (*decision.kept, *decision.deleted) if ruling.backup.state == "good"}
+    lost = {group: backup.filename for group, backup in earlier.last_good.items() if backup.filename not in good}
     return {group: f"{filename} was the newest good one a moment ago, and is no longer" for group, filename in lost.items()}
 
 
 def _without_groups(decision: Decision, stays: dict[Group, str]) -> Decision:
-    """Delete nothing of some groups, for the reason that is given with each."""
-    spared = [judged for judged in decision.deleted if judged.backup.group in stays]
+    """Pass over all backups of some groups, for the reason that ``stays`` has for each."""
+    spared = [ruling for ruling in decision.deleted if ruling.backup.group in stays]
     return replace(
         decision,
-        deleted=[judged for judged in decision.deleted if judged.backup.group not in stays],
-        passed_over=[*decision.passed_over, *(Judged(judged.backup, (stays[judged.backup.group],)) for judged in spared)],
+        deleted=[ruling for ruling in decision.deleted if ruling.backup.group not in stays],
+        passed_over=[*decision.passed_over, *(Ruling(ruling.backup, (stays[ruling.backup.group],)) for ruling in spared)],
     )
 
 
 def _apply(request: PruneRequest, plan: Plan, warnings: list[str]) -> Report:
-    """Delete what is planned, each file for itself: one that can't be deleted does not keep the others."""
+    """Delete what is planned. A file that can't be deleted does not stop the others."""
     store, report = request.store, Report(plan, warnings=warnings)
 
     def check() -> None:
@@ -437,9 +438,9 @@ def _apply(request: PruneRequest, plan: Plan, warnings: list[str]) -> Report:
             raise Interrupted("The run was ended before all was deleted.", "What was deleted is in deleted; run it again.")
 
     try:
-        for judged in plan.decision.deleted:
+        for ruling in plan.decision.deleted:
             check()
-            _delete(store, judged, report)
+            _delete(store, ruling, report)
         for leftover in plan.leftovers:
             check()
             if _remove(store, leftover.filename, report):
@@ -449,16 +450,16 @@ def _apply(request: PruneRequest, plan: Plan, warnings: list[str]) -> Report:
     return report
 
 
-def _delete(store: Store, judged: Judged, report: Report) -> None:
-    filename = judged.backup.filename
+def _delete(store: Store, ruling: Ruling, report: Report) -> None:
+    filename = ruling.backup.filename
     if _remove(store, filename, report):
-        report.deleted.append(judged)
+        report.deleted.append(ruling)
     if filename not in report.failures:
         _remove(store, manifest_name(filename), report)
 
 
 def _remove(store: Store, name: str, report: Report) -> bool:
-    """Delete a file, and return whether that was done; a failure is noted. One that has vanished is fine."""
+    """Delete a file, and return whether it existed. Notes a failure in the report."""
     try:
         return store.remove(name)
     except StoreError as error:
@@ -466,17 +467,17 @@ def _remove(store: Store, name: str, report: Report) -> bool:
         return False
 
 
-def _all(decision: Decision) -> list[Judged]:
+def _all(decision: Decision) -> list[Ruling]:
     return [*decision.kept, *decision.deleted, *decision.passed_over]
 
 
-def _record(judged: Judged) -> dict[str, t.Any]:
-    backup = judged.backup
+def _record(ruling: Ruling) -> dict[str, t.Any]:
+    backup = ruling.backup
     return {
         "filename": backup.filename,
         **backup.group.facts(),
         "state": backup.state,
         "created_at": display_time(backup.created_at),
         "size_bytes": backup.size_bytes,
-        "reasons": list(judged.reasons),
+        "reasons": list(ruling.reasons),
     }

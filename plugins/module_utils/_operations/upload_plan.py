@@ -34,7 +34,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.select
     selector_for,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.soundness import is_sound
-from ansible_collections.lastgood.database.plugins.module_utils._retention import Rules, Stored, decide
+from ansible_collections.lastgood.database.plugins.module_utils._retention import Entry, Rules, decide
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import ReadableStore
 from ansible_collections.lastgood.database.plugins.module_utils._stores.partials import name_conflict
 
@@ -106,8 +106,8 @@ def _unwanted(missing: list[Backup], catalog: Catalog, files: set[str], retentio
     """Return the backups that the server lacks because they are deleted there, with the reason: they would be sent each night."""
     if retention is not None:
         databases = tuple({name for backup in missing if (name := selector_for(backup.name.kind, backup.database)) is not None})
-        stored = map(Stored.of, itertools.chain(catalog.select(Selection(databases=databases), files), missing))
-        deleted = {judged.backup.filename for judged in decide(stored, retention, now).deleted}
+        entries = map(Entry.of, itertools.chain(catalog.select(Selection(databases=databases), files), missing))
+        deleted = {ruling.backup.filename for ruling in decide(entries, retention, now).deleted}
         return {
             backup.name.filename: "retention deletes it on the server" for backup in missing if backup.name.filename in deleted
         }

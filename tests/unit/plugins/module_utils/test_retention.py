@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import STATES, Group, is_future
-from ansible_collections.lastgood.database.plugins.module_utils._retention import Decision, Judged, Rules, Stored, decide
+from ansible_collections.lastgood.database.plugins.module_utils._retention import Decision, Entry, Rules, Ruling, decide
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=timezone.utc)
 APP = Group("db1", "postgresql", "7300000000000000001", "database", "app")
@@ -29,26 +29,26 @@ def at(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=timezone.utc)
 
 
-def stored(created_at: datetime, group: Group = APP, **over: Any) -> Stored:
+def entry(created_at: datetime, group: Group = APP, **over: Any) -> Entry:
     name = f"backup_{group.database}_{created_at:%Y-%m-%d_%H-%M-%S}.dump.gz"
     fields = {"group": group, "filename": name, "state": "good", "created_at": created_at, "confirmed_at": created_at}
-    return Stored(**{**fields, "size_bytes": 1, **over})
+    return Entry(**{**fields, "size_bytes": 1, **over})
 
 
-def reasons(judged: list[Judged]) -> dict[datetime, tuple[str, ...]]:
-    return {one.backup.created_at: one.reasons for one in judged}
+def reasons(rulings: list[Ruling]) -> dict[datetime, tuple[str, ...]]:
+    return {one.backup.created_at: one.reasons for one in rulings}
 
 
 def kept(times: list[str], rules: Rules, now: datetime = NOW) -> dict[str, str]:
     """Return what stays of good backups of these times, by the time as it was given: the rules, but for the newest's."""
-    decision = decide([stored(at(time)) for time in times], rules, now)
+    decision = decide([entry(at(time)) for time in times], rules, now)
     found = reasons(decision.kept)
     assert len(found) + len(decision.deleted) == len(times)
     return {time: ", ".join(why for why in found[at(time)] if why != "newest") for time in times if at(time) in found}
 
 
-def names(judged: list[Judged]) -> set[str]:
-    return {one.backup.filename for one in judged}
+def names(rulings: list[Ruling]) -> set[str]:
+    return {one.backup.filename for one in rulings}
 
 
 class TestRules:
@@ -154,19 +154,19 @@ class TestRules:
 
     def test_of_equal_times_the_last_by_name_is_the_newest(self) -> None:
         time = at("2026-02-01")
-        backups = [stored(time, filename=f"backup_app_{name}") for name in "bca"]
+        backups = [entry(time, filename=f"backup_app_{name}") for name in "bca"]
         decision = decide(backups, Rules(last=1), NOW)
         assert names(decision.kept) == {"backup_app_c"}
         assert [one.backup.filename for one in decision.deleted] == ["backup_app_a", "backup_app_b"]
 
     def test_what_goes_goes_oldest_first(self) -> None:
         times = [at(f"2026-02-{day:02}") for day in (4, 2, 9, 3)]
-        deleted = decide([stored(time) for time in times], Rules(last=1), NOW).deleted
+        deleted = decide([entry(time) for time in times], Rules(last=1), NOW).deleted
         assert [one.backup.created_at.day for one in deleted] == [2, 3, 4]
         assert {one.reasons for one in deleted} == {("no rule keeps it",)}
 
     def test_the_newest_says_that_it_is(self) -> None:
-        [only] = decide([stored(NOW)], Rules(last=1), NOW).kept
+        [only] = decide([entry(NOW)], Rules(last=1), NOW).kept
         assert only.reasons == ("newest", "last")
 
 
@@ -196,7 +196,7 @@ class TestTimeZones:
     def test_a_day_has_its_hours_however_many(self, day: str, hours: int) -> None:
         zone = ZoneInfo("Europe/Berlin")
         midnight = datetime.fromisoformat(day).replace(tzinfo=zone).astimezone(timezone.utc)
-        backups = [stored(midnight + timedelta(hours=hour)) for hour in range(hours + 1)]
+        backups = [entry(midnight + timedelta(hours=hour)) for hour in range(hours + 1)]
         assert len(decide(backups, Rules(hourly=-1, timezone=zone), NOW).kept) == hours + 1
         # Of that day the last hour, and the first one of the next.
         decision = decide(backups, Rules(daily=2, timezone=zone), NOW)
@@ -209,27 +209,27 @@ class TestTimeZones:
         rules = Rules(hourly=1, weekly=1, yearly=1, timezone=ZoneInfo(zone))
         far = timedelta(weeks=999_999)
         for time in (first, last):
-            assert len(decide([stored(time, filename="x")], rules, last - timedelta(hours=1)).kept) == 1
-            assert len(decide([stored(time, filename="x")], Rules(within=far), last - timedelta(hours=1)).kept) == 1
+            assert len(decide([entry(time, filename="x")], rules, last - timedelta(hours=1)).kept) == 1
+            assert len(decide([entry(time, filename="x")], Rules(within=far), last - timedelta(hours=1)).kept) == 1
 
 
 class TestWhatNoRuleIsAbout:
     """It is passed over, with the reason."""
 
     def test_a_backup_from_the_future_is_no_anchor_and_not_the_newest(self) -> None:
-        future = stored(NOW + timedelta(days=4000))
-        near = stored(NOW + timedelta(minutes=59))
-        old = [stored(NOW - timedelta(days=day)) for day in (1, 2, 30)]
+        future = entry(NOW + timedelta(days=4000))
+        near = entry(NOW + timedelta(minutes=59))
+        old = [entry(NOW - timedelta(days=day)) for day in (1, 2, 30)]
         decision = decide([future, *old], Rules(within=timedelta(days=7)), NOW)
         assert names(decision.passed_over) == {future.filename}
         assert "future" in decision.passed_over[0].reasons[0]
         assert names(decision.kept) == {old[0].filename, old[1].filename}
-        assert decision.newest[APP] == old[0]
-        assert decide([near, *old], Rules(last=1), NOW).newest[APP] == near
+        assert decision.last_good[APP] == old[0]
+        assert decide([near, *old], Rules(last=1), NOW).last_good[APP] == near
 
     @pytest.mark.parametrize("state", ["unverified", "suspect"])
     def test_what_is_not_known_to_be_bad_stays_however_old(self, state: str) -> None:
-        backups = [stored(NOW), stored(NOW - timedelta(days=900), state=state)]
+        backups = [entry(NOW), entry(NOW - timedelta(days=900), state=state)]
         decision = decide(backups, Rules(last=1), NOW)
         assert (names(decision.passed_over), decision.deleted) == ({backups[1].filename}, [])
         assert state in decision.passed_over[0].reasons[0]
@@ -241,31 +241,31 @@ class TestWhatNoRuleIsAbout:
     def test_a_corrupt_one_goes_when_it_is_a_day_old_and_a_newer_good_one_is_there(
         self, corrupt_days: float, good_days: float | None, goes: bool
     ) -> None:
-        corrupt = stored(NOW - timedelta(days=corrupt_days), state="corrupt")
-        good = [] if good_days is None else [stored(NOW - timedelta(days=good_days))]
+        corrupt = entry(NOW - timedelta(days=corrupt_days), state="corrupt")
+        good = [] if good_days is None else [entry(NOW - timedelta(days=good_days))]
         decision = decide([corrupt, *good], Rules(last=5), NOW)
         assert names(decision.deleted) == ({corrupt.filename} if goes else set())
         assert names(decision.passed_over) == (set() if goes else {corrupt.filename})
         assert names(decision.kept) == {one.filename for one in good}
 
     def test_what_is_not_good_never_counts(self) -> None:
-        bad = [stored(NOW - timedelta(hours=hour), state=state) for hour, state in enumerate(STATES) if state != "good"]
-        good = [stored(NOW - timedelta(days=day)) for day in (5, 6)]
+        bad = [entry(NOW - timedelta(hours=hour), state=state) for hour, state in enumerate(STATES) if state != "good"]
+        good = [entry(NOW - timedelta(days=day)) for day in (5, 6)]
         assert names(decide([*bad, *good], Rules(last=2), NOW).kept) == {one.filename for one in good}
 
-    def suspects(self, count: int, **over: Any) -> list[Stored]:
+    def suspects(self, count: int, **over: Any) -> list[Entry]:
         """Return suspect backups of as many days, the newest first."""
         fields = {"state": "suspect", "cause": "a type does not exist", **over}
-        return [stored(NOW - timedelta(days=day), **fields) for day in range(count)]
+        return [entry(NOW - timedelta(days=day), **fields) for day in range(count)]
 
     def test_where_a_cause_repeats_the_rules_decide_on_the_suspect_ones(self) -> None:
         """So it is with a database whose dump can't be restored, when each night verifies: otherwise none would ever go."""
         suspects = self.suspects(20)
-        good = [stored(NOW - timedelta(days=day)) for day in (30, 31)]
+        good = [entry(NOW - timedelta(days=day)) for day in (30, 31)]
         decision = decide([*suspects, *good], Rules(last=5), NOW)
         assert names(decision.deleted) == {one.filename for one in suspects[5:]}
         assert names(decision.kept) == {one.filename for one in good}
-        assert decision.newest[APP] == good[0]
+        assert decision.last_good[APP] == good[0]
         assert decision.newest_suspect[APP] == suspects[0]
 
     def test_of_suspect_ones_three_stay_whatever_the_rules_say(self) -> None:
@@ -273,52 +273,52 @@ class TestWhatNoRuleIsAbout:
         assert len(decide(self.suspects(4), Rules(last=1), NOW).deleted) == 1
 
     def test_those_that_failed_for_another_reason_stay(self) -> None:
-        suspects, other = self.suspects(8), stored(NOW - timedelta(days=9), state="suspect", cause="another")
+        suspects, other = self.suspects(8), entry(NOW - timedelta(days=9), state="suspect", cause="another")
         assert other.filename not in names(decide([*suspects, other], Rules(last=1), NOW).deleted)
-        newest = stored(NOW + timedelta(minutes=1), state="suspect", cause="another")
+        newest = entry(NOW + timedelta(minutes=1), state="suspect", cause="another")
         assert decide([newest, *suspects], Rules(last=1), NOW).deleted == []
 
     def test_suspect_ones_that_are_older_than_a_good_one_stay(self) -> None:
-        good = stored(NOW + timedelta(minutes=1))
+        good = entry(NOW + timedelta(minutes=1))
         assert decide([good, *self.suspects(9)], Rules(last=1), NOW).deleted == []
 
     def test_suspect_ones_of_a_group_that_was_left_behind_or_is_not_selected_stay(self) -> None:
         old = [one._replace(created_at=one.created_at - timedelta(days=40)) for one in self.suspects(9)]
         old = [one._replace(confirmed_at=one.created_at) for one in old]
-        other = stored(NOW, APP._replace(database="other"))
+        other = entry(NOW, APP._replace(database="other"))
         assert decide([other, *old], Rules(last=1), NOW).deleted == []
         assert decide(self.suspects(9), Rules(last=1), NOW, {other.group}).deleted == []
 
     def test_a_group_that_was_left_behind_stays_as_it_is(self) -> None:
         left = APP._replace(instance="before the upgrade")
-        behind = [stored(NOW - timedelta(days=day), left) for day in (31, 32)]
-        decision = decide([stored(NOW), *behind], Rules(last=1), NOW)
+        behind = [entry(NOW - timedelta(days=day), left) for day in (31, 32)]
+        decision = decide([entry(NOW), *behind], Rules(last=1), NOW)
         assert (names(decision.passed_over), decision.deleted) == ({one.filename for one in behind}, [])
         assert "since 2026-01-29 12:00:00" in decision.passed_over[0].reasons[0]
 
     @pytest.mark.parametrize("confirmed_days", [30, 0])
     def test_a_group_that_was_confirmed_lately_is_not_left_behind(self, confirmed_days: int) -> None:
         group = APP._replace(database="quiet")
-        backups = [stored(NOW - timedelta(days=day), group) for day in (100, 101)]
+        backups = [entry(NOW - timedelta(days=day), group) for day in (100, 101)]
         backups[0] = backups[0]._replace(confirmed_at=NOW - timedelta(days=confirmed_days))
-        decision = decide([stored(NOW), *backups], Rules(last=1), NOW)
+        decision = decide([entry(NOW), *backups], Rules(last=1), NOW)
         assert names(decision.deleted) == {backups[1].filename}
 
     def test_a_confirmation_of_one_that_is_deleted_does_not_count(self) -> None:
         """Else the next run would delete of another group what this one left."""
-        other = [stored(NOW - timedelta(days=day), APP._replace(database="other")) for day in (40, 41)]
-        mine = [stored(NOW - timedelta(days=30)), stored(NOW - timedelta(days=50), confirmed_at=NOW)]
+        other = [entry(NOW - timedelta(days=day), APP._replace(database="other")) for day in (40, 41)]
+        mine = [entry(NOW - timedelta(days=30)), entry(NOW - timedelta(days=50), confirmed_at=NOW)]
         decision = decide([*mine, *other], Rules(last=1), NOW)
         left = [one for one in (*mine, *other) if one.filename not in names(decision.deleted)]
         assert decide(left, Rules(last=1), NOW).deleted == []
 
     def test_where_nothing_is_newer_nothing_is_left_behind(self) -> None:
-        backups = [stored(NOW - timedelta(days=day)) for day in (400, 401)]
+        backups = [entry(NOW - timedelta(days=day)) for day in (400, 401)]
         assert len(decide(backups, Rules(last=1), NOW).deleted) == 1
 
     def test_a_confirmation_from_the_future_does_not_count(self) -> None:
         future = NOW + timedelta(days=400)
-        backups = [stored(NOW, confirmed_at=future), stored(NOW - timedelta(days=1), APP._replace(database="other"))]
+        backups = [entry(NOW, confirmed_at=future), entry(NOW - timedelta(days=1), APP._replace(database="other"))]
         assert decide(backups, Rules(last=1), NOW).passed_over == []
 
 
@@ -334,11 +334,11 @@ some_rules = st.builds(
 
 
 @st.composite
-def stores(draw: st.DrawFn) -> list[Stored]:
+def stores(draw: st.DrawFn) -> list[Entry]:
     """Backups over three years, some of one hour or second, some from the future."""
     hours = draw(st.lists(st.integers(-24, 3 * 366 * 24), max_size=25))
     return [
-        stored(
+        entry(
             NOW - timedelta(hours=hour, minutes=draw(st.sampled_from([0, 0, 20]))),
             draw(st.sampled_from(GROUPS)),
             filename=f"backup_{number}",
@@ -352,14 +352,14 @@ class TestAlways:
     """What holds for all backups under all rules."""
 
     @given(stores(), some_rules)
-    def test_each_backup_is_judged_once(self, backups: list[Stored], rules: dict[str, Any]) -> None:
+    def test_each_backup_is_decided_on_once(self, backups: list[Entry], rules: dict[str, Any]) -> None:
         decision = decide(backups, Rules(**rules), NOW)
-        judged = [one.backup for one in (*decision.kept, *decision.deleted, *decision.passed_over)]
-        assert sorted(judged, key=str) == sorted(backups, key=str)
+        decided = [one.backup for one in (*decision.kept, *decision.deleted, *decision.passed_over)]
+        assert sorted(decided, key=str) == sorted(backups, key=str)
         assert all(one.reasons for one in (*decision.kept, *decision.deleted, *decision.passed_over))
 
     @given(stores(), some_rules)
-    def test_the_newest_good_one_stays(self, backups: list[Stored], rules: dict[str, Any]) -> None:
+    def test_the_newest_good_one_stays(self, backups: list[Entry], rules: dict[str, Any]) -> None:
         deleted = names(decide(backups, Rules(**rules), NOW).deleted)
         for group in GROUPS:
             good = [one for one in backups if one.group == group and one.state == "good" and not is_future(one.created_at, NOW)]
@@ -367,19 +367,19 @@ class TestAlways:
             assert newest is None or newest.filename not in deleted
 
     @given(stores(), some_rules, some_rules)
-    def test_a_further_rule_never_deletes_more(self, backups: list[Stored], rules: dict[str, Any], more: dict[str, Any]) -> None:
+    def test_a_further_rule_never_deletes_more(self, backups: list[Entry], rules: dict[str, Any], more: dict[str, Any]) -> None:
         further = {**more, **{name: value for name, value in rules.items() if value}}
         before, after = decide(backups, Rules(**rules), NOW), decide(backups, Rules(**further), NOW)
         assert names(after.deleted) <= names(before.deleted)
 
     @given(stores(), some_rules)
-    def test_a_second_time_nothing_more_goes(self, backups: list[Stored], rules: dict[str, Any]) -> None:
+    def test_a_second_time_nothing_more_goes(self, backups: list[Entry], rules: dict[str, Any]) -> None:
         deleted = names(decide(backups, Rules(**rules), NOW).deleted)
         left = [one for one in backups if one.filename not in deleted]
         assert decide(left, Rules(**rules), NOW).deleted == []
 
     @given(stores(), some_rules)
-    def test_groups_never_influence_each_other(self, backups: list[Stored], rules: dict[str, Any]) -> None:
+    def test_groups_never_influence_each_other(self, backups: list[Entry], rules: dict[str, Any]) -> None:
         together = decide(backups, Rules(**rules), NOW)
         left_behind = {one.backup.group for one in together.passed_over if "no run" in one.reasons[0]}
         for group in set(GROUPS) - left_behind:
@@ -387,17 +387,17 @@ class TestAlways:
             assert names(alone.deleted) == {one.backup.filename for one in together.deleted if one.backup.group == group}
 
     @given(stores(), some_rules)
-    def test_what_is_not_good_never_goes_while_nothing_good_is_there(self, backups: list[Stored], rules: dict[str, Any]) -> None:
+    def test_what_is_not_good_never_goes_while_nothing_good_is_there(self, backups: list[Entry], rules: dict[str, Any]) -> None:
         bad = [one for one in backups if one.state != "good"]
         assert {one.backup.state for one in decide(bad, Rules(**rules), NOW).deleted} <= {"suspect"}
 
     @given(stores(), some_rules)
     def test_a_suspect_one_goes_only_where_three_newer_ones_of_its_cause_stay(
-        self, backups: list[Stored], rules: dict[str, Any]
+        self, backups: list[Entry], rules: dict[str, Any]
     ) -> None:
         decision = decide(backups, Rules(**rules), NOW)
         deleted = names(decision.deleted)
-        for one in (judged.backup for judged in decision.deleted if judged.backup.state == "suspect"):
+        for one in (ruling.backup for ruling in decision.deleted if ruling.backup.state == "suspect"):
             newer = [
                 other
                 for other in backups
@@ -410,7 +410,7 @@ class TestAlways:
             assert not any(other.created_at > one.created_at and not is_future(other.created_at, NOW) for other in good)
 
     @given(stores(), some_rules)
-    def test_what_is_not_good_never_counts(self, backups: list[Stored], rules: dict[str, Any]) -> None:
+    def test_what_is_not_good_never_counts(self, backups: list[Entry], rules: dict[str, Any]) -> None:
         good = [one for one in backups if one.state == "good"]
         with_bad, without = decide(backups, Rules(**rules), NOW), decide(good, Rules(**rules), NOW)
         same = {one.group for one in good} - {one.backup.group for one in with_bad.passed_over if "no run" in one.reasons[0]}
@@ -426,10 +426,10 @@ def test_three_years_of_daily_pruning_end_with_what_the_rules_promise(
     last: int, daily: int, weekly: int, monthly: int, yearly: int, zone: Any
 ) -> None:
     rules = Rules(last=last, daily=daily, weekly=weekly, monthly=monthly, yearly=yearly, timezone=zone)
-    there: list[Stored] = []
+    there: list[Entry] = []
     night = at("2023-01-01 03:00")
     while night < at("2026-01-01 03:00"):
-        there.append(stored(night))
+        there.append(entry(night))
         deleted = names(decide(there, rules, night).deleted)
         there = [one for one in there if one.filename not in deleted]
         night += timedelta(days=1)

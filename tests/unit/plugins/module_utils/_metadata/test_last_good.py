@@ -29,7 +29,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.manife
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import parse
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.selection import EVERYTHING, Selection, newest_of_each
 from ansible_collections.lastgood.database.plugins.module_utils._operations.inventory import InventoryRequest, inventory
-from ansible_collections.lastgood.database.plugins.module_utils._retention import Rules, Stored, decide
+from ansible_collections.lastgood.database.plugins.module_utils._retention import Entry, Rules, decide
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 from ansible_collections.lastgood.database.tests.support.backups import NOW, PAYLOAD, ago, put_backup, put_payload
 
@@ -157,8 +157,8 @@ def of_facts(facts: dict[str, Any]) -> dict[Group, str]:
 
 
 def by_retention(store: LocalStore) -> dict[Group, str]:
-    decision = decide(map(Stored.of, Catalog(store).select(EVERYTHING)), Rules(last=1), NOW)
-    return {group: backup.filename for group, backup in decision.newest.items()}
+    decision = decide(map(Entry.of, Catalog(store).select(EVERYTHING)), Rules(last=1), NOW)
+    return {group: backup.filename for group, backup in decision.last_good.items()}
 
 
 def by_selection(store: LocalStore) -> dict[Group, str]:
