@@ -28,10 +28,15 @@ def read_key_file(path: str, passphrase: str | None) -> PKey:
     try:
         with open(path, "rb") as file:
             data = file.read(_LARGEST_KEY)
+    except FileNotFoundError as error:
+        raise KeyUnreadable(
+            f"The private key {path} does not exist.",
+            "Create it as the user who runs the task, with ssh-keygen, or correct private_key_file.",
+        ) from error
     except OSError as error:
         raise KeyUnreadable(
             f"The private key {path} can't be read: {error.strerror}.",
-            "Look at its owner and mode, or correct private_key_file.",
+            "Correct its owner and mode, or private_key_file.",
         ) from error
     return read_key(data, path, passphrase)
 

@@ -42,6 +42,13 @@ def test_every_kind_is_read_with_whatever_space_is_around_it(kind: str, form: st
         assert read_key(text, "private_key", passphrase).get_name() == kind
 
 
+def test_a_key_that_does_not_exist_is_to_be_created_and_one_that_cannot_be_read_to_be_corrected(tmp_path: Path) -> None:
+    with pytest.raises(KeyUnreadable, match=r"does not exist. Create it as the user who runs the task"):
+        read_key_file(str(tmp_path / "missing"), None)
+    with pytest.raises(KeyUnreadable, match=r"can't be read: Is a directory. Correct its owner and mode"):
+        read_key_file(str(tmp_path), None)
+
+
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("kind", KEYS)
 def test_a_locked_key_asks_for_its_passphrase_and_tells_a_wrong_one(kind: str, form: str) -> None:
