@@ -25,6 +25,6 @@ options:
       - Mode of the files that are written, as an octal number in quotes such as V('0640'), or as changes such as V(g+r) to
         the default.
       - Left out, it is V('0600'). A directory that has to be made is V(0700) whatever this says.
-      - Files that are there already are left as they are.
+      - Existing files stay as they are.
     type: raw
 """

@@ -36,7 +36,7 @@ options:
     description: Directory of the socket of a local server, such as V(/run/postgresql). Takes the place of O(login_host).
     type: path
   login_db:
-    description: Database to connect to first, to ask the server what there is.
+    description: Database to connect to first, to list the others.
     type: str
     default: postgres
   ssl_mode:

@@ -12,22 +12,22 @@ class ModuleDocFragment:
 options:
   names:
     description:
-      - File names of the backups that are meant, without a directory.
-      - Left out, it is every backup. An empty list is an error.
+      - File names of the backups to select, without a directory.
+      - Without it every backup is selected. An empty list is an error.
     type: list
     elements: str
   databases:
     description:
-      - Databases whose backups are meant, by their exact names. An SQLite database is named by its file without the directory.
-      - V(@globals) is the roles and tablespaces of a PostgreSQL cluster, by the name that stands for them in file names.
-      - Left out, it is every database. An empty list is an error.
+      - Databases whose backups to select, by their exact names. The name of an SQLite database is its file name.
+      - V(@globals) selects the roles and tablespaces of a PostgreSQL cluster.
+      - Without it every database is selected. An empty list is an error.
     type: list
     elements: str
   newest:
     description:
-      - How many backups of each database are meant, from the newest back.
-      - Databases of one name count apart where they are of different servers, clusters or files. A backup that claims a time
-        more than an hour in the future is not among the newest.
-      - Left out, it is every backup.
+      - How many backups of each database to select, from the newest back.
+      - Databases of the same name on different hosts, clusters or in different files count separately. A backup whose time is
+        more than an hour in the future is never among the newest.
+      - Without it every backup is selected.
     type: int
 """

@@ -62,7 +62,7 @@ options:
           - How to know that the server is the right one. A key other than the known one is always refused, save by V(off).
           - V(strict) takes only a key that is in O(sftp.known_hosts_file).
           - V(accept_new) takes the key of a server that is not known yet, and adds it to the file, save in check mode.
-          - V(pinned) takes only O(sftp.host_key), and looks at no file.
+          - V(pinned) compares with O(sftp.host_key) only, and reads no file.
           - V(off) takes any key, and warns. Whoever is between can then read and change what is sent.
         type: str
         choices: [strict, accept_new, pinned, "off"]

@@ -10,14 +10,13 @@ module: backup_archive
 short_description: Put backups into one file to take away
 version_added: 0.1.0
 description:
-  - Writes the backups that are meant and their manifests into one zip or tar file on the host, with an C(index.json) first that
-    says what is in it, with sizes and digests.
-  - Every payload is read and held against its manifest on the way. One that is not what it was stops the archive, by name.
-    Backups that are V(unverified) or V(suspect) go in, and the index says so.
-  - The archive gets its name only when it is whole. Until then, and after a run that failed, the one that was there stays as
-    it was.
-  - What runs that were killed left of archives in its folder is removed, with a warning, whatever these were to be called.
-  - Nothing is compressed, since backups are already. The same backups give the same bytes.
+  - Writes the selected backups and their manifests into one zip or tar file on the host. Its first member, C(index.json), lists
+    the others with sizes and digests.
+  - Reads each payload and compares it with its manifest. A payload that differs is an error that names it, and no archive is
+    made. Backups that are V(unverified) or V(suspect) are included, and the index says so.
+  - The archive gets its name only when it is whole. A run that fails leaves an earlier archive of that name as it was.
+  - Removes unfinished archives that killed runs left in the folder of O(dest), with a warning.
+  - Does not compress, since backups are compressed. The same backups give the same bytes.
 author:
   - The lastgood.database contributors (@lastgood)
 extends_documentation_fragment:
@@ -29,7 +28,7 @@ attributes:
   check_mode:
     support: full
     details:
-      - The payloads are not held against their manifests in check mode, so it does not predict that one has rotted.
+      - Check mode does not read the payloads, so it does not find a damaged one.
   diff_mode:
     support: full
   idempotent:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: backup_facts
-short_description: Tell which backups there are, and which is the last good one of each database
+short_description: List backups, and find the last good one of each database
 version_added: 0.1.0
 description:
-  - Lists the backups in a directory, or on an SFTP server, with their sizes and times, and sums up for each database how many
-    there are, which is the newest good one and how old it is.
-  - Files that are no backups are passed over. So are partly written ones, links and directories. A directory that does not
-    exist has no backups, which is no error.
+  - Lists the backups in a directory, or on an SFTP server, with their sizes and times. For each database it returns their number,
+    the newest good one, and the age of that one.
+  - Ignores files that are no backups, unfinished backups, links and directories. A directory that does not exist has no backups;
+    that is no error.
 author:
   - The lastgood.database contributors (@lastgood)
 extends_documentation_fragment:

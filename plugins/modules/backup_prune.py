@@ -10,14 +10,14 @@ module: backup_prune
 short_description: Delete the backups that no rule keeps, or those that are named
 version_added: 0.1.0
 description:
-  - Keeps of each database what the rules O(keep_last) to O(keep_within) say, and deletes its other backups, the oldest first.
-    What one rule keeps stays, whatever the others say. The last good backup of a database stays in any case.
-  - Or deletes just the backups in O(names), and nothing else.
+  - Retains the backups of each database that at least one of the rules O(keep_last) to O(keep_within) selects, and deletes the
+    others, the oldest first. The rules never delete the last good backup of a database.
+  - With O(names), deletes exactly those backups.
   - In a O(directory), and over SFTP with O(verify_before_delete=true), the newest good backup of a database is read before others
     of it are deleted. Where it is not as its manifest says any more, nothing of the database is deleted, with a warning, or with
     O(names) an error.
-  - Only good backups count. Each database counts for itself, and databases of one name count apart where they are of different
-    hosts, servers, clusters or files.
+  - The rules count good backups only, and count them for each database. Databases of the same name on different hosts, clusters
+    or in different files are different databases.
   - A rule keeps the newest backup of each hour, day, week, month or year that has one, as many as it says. Periods without a
     backup don't count. As long as there are fewer periods than that, the oldest backup is kept as well.
   - A backup that is corrupt is deleted when it is older than a day and there is a newer good one. It is read once more
@@ -25,11 +25,11 @@ description:
   - Where more than three suspect backups that are newer than the newest good one failed for the same reason, the rules decide on
     them among themselves, and the newest three stay in any case. So a database that can't be restored as it is does not fill
     the disk, when each night verifies it.
-  - Other backups that are suspect, unverified or from more than an hour in the future stay, and are told in RV(passed_over).
+  - Other backups that are suspect, unverified or from more than an hour in the future stay, and RV(passed_over) lists them.
   - Backups of a database that no run has added to or confirmed stay as well, when that was more than 30 days before the newest
-    backup of any database that is looked at. So it is after a host was renamed, or a server got a new major version. When
-    they are no longer needed, delete them by O(names).
-  - With rules, what dead runs left is deleted too when it is older than a day, see RV(swept).
+    backup of any selected database, for example after a host was renamed, or a server got a new major version. When they are no
+    longer needed, delete them by O(names) or O(groups).
+  - With rules, also deletes unfinished backups of ended runs that are older than a day, see RV(swept).
   - Files that are no backups are left alone. So are links and directories, whatever their names.
 author:
   - The lastgood.database contributors (@lastgood)
@@ -45,7 +45,7 @@ attributes:
   diff_mode:
     support: full
     details:
-      - The diff has each file that was looked at, with the reason why it stays or goes.
+      - The diff lists each examined file, with the reason why it stays or is deleted.
   idempotent:
     support: full
 options:
@@ -65,13 +65,13 @@ options:
     elements: str
   groups:
     description:
-      - The only databases that may lose backups, each told from its namesakes by C(origin), C(engine), C(instance), C(kind) and
+      - The only databases that may lose backups, each identified by C(origin), C(engine), C(instance), C(kind) and
         C(database), which are all required, and by C(partial_arguments) where it has them. So
         M(lastgood.database.db_backup) returns them in RV(lastgood.database.db_backup#module:backups), and
         M(lastgood.database.backup_facts) in
         RV(lastgood.database.backup_facts#module:ansible_facts.database_backups.databases). What else an item has is not looked
         at.
-      - Good backups of their namesakes, of other hosts, servers, clusters or files, stay and are told in RV(passed_over).
+      - Good backups of other databases of the same name stay, and RV(passed_over) lists them.
       - For directories that hosts or servers share. In the place of O(databases) and O(names). An empty list is an error.
         One of which there is no backup is warned about, but not in check mode with rules, where a task before this one may have
         made none.

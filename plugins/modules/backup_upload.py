@@ -20,7 +20,7 @@ description:
   - A copy there that fails its own manifest is replaced, and what an earlier run had begun to send is deleted when it is of no
     use. No other file is ever deleted on the server, see M(lastgood.database.backup_prune) for that.
   - What was deleted on the server, by O(retention) or by other means, is not sent again.
-  - O(newest) counts good backups. A newer one that is not good is told in RV(not_sent).
+  - O(newest) counts good backups. RV(not_sent) lists a newer one that is not good.
   - A backup or a database that is named and is not there is an error, and so is a O(directory) that does not exist. In check mode
     both are passed over, since the task before may have been to make them.
 author:

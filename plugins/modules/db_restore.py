@@ -7,14 +7,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: db_restore
-short_description: Restore a database from a backup, beside the one that is there
+short_description: Restore a database from a backup, beside the existing one
 version_added: 0.1.0
 description:
   - Restores a PostgreSQL or SQLite database from a backup in a directory of the host, or straight from an SFTP server.
-  - The backup is read to its end before anything else is done. One that is not as its manifest says is refused.
-  - It is then restored into a new database beside the one that is there, and only when all of that went well the two change their
-    names, in one transaction. A restore that fails leaves the database exactly as it was, and removes what it made. What one that
-    was killed has left is removed by the next.
+  - Reads the whole backup first, and refuses one that differs from its manifest.
+  - Then restores into a new database beside the existing one. Only when that is complete do the two change their names, in one
+    transaction. A restore that fails leaves the existing database as it was, and removes the new one. The next restore removes
+    what a killed one left.
 author:
   - The lastgood.database contributors (@lastgood)
 extends_documentation_fragment:
@@ -26,8 +26,8 @@ attributes:
   check_mode:
     support: full
     details:
-      - Check mode finds the backup, asks the server, and looks at all that keeps the restore from beginning. It does not read the
-        backup, so that whether its digest is right and whether roles are missing is not known.
+      - Check mode finds the backup, connects to the server, and checks what could keep the restore from beginning. It does not
+        read the backup, so it finds neither a wrong digest nor missing roles.
   diff_mode:
     support: full
   idempotent:
@@ -81,7 +81,7 @@ options:
     required: true
   if_exists:
     description:
-      - What to do where there is such a database already.
+      - What to do if the database exists.
       - V(fail) is an error, V(keep) leaves it as it is, and V(replace) always restores and replaces it.
     type: str
     choices: [fail, keep, replace]
