@@ -58,6 +58,6 @@ def split_entries(entries: str, extensions: t.Iterable[BoundExtension]) -> tuple
     theirs = re.compile(rf"\d+; \d+ \d+ (?:{'|'.join(kinds)}) ")
     beside: list[str] = []
     later: list[str] = []
-    for line in entries.splitlines():
+    for line in entries.rstrip("\n").split("\n"):  # a name may have other separators of lines in it
         (later if theirs.match(f"{line} ") else beside).append(line)
     return "\n".join(beside) + "\n", "\n".join(later) + "\n"

@@ -39,6 +39,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     LibraryMissing,
     QueryFailed,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._process import write_all
 
 if t.TYPE_CHECKING:
     import psycopg2.extensions
@@ -124,16 +125,16 @@ def password_file(login: Login) -> t.ContextManager[int | None]:
     if login.password is None:
         return contextlib.nullcontext()
     escaped = login.password.replace("\\", "\\\\").replace(":", "\\:")
-    return secret_file(f"*:*:*:*:{escaped}\n")
+    return secret_file(os.fsencode(f"*:*:*:*:{escaped}\n"))
 
 
 @contextlib.contextmanager
-def secret_file(text: str) -> t.Iterator[int]:
-    """Hold a text in a file that exists in memory alone, for us alone, and give its descriptor."""
-    descriptor = os.memfd_create("password", os.MFD_CLOEXEC)
+def secret_file(data: bytes) -> t.Iterator[int]:
+    """Hold data in a file that exists in memory alone, for us alone, and give its descriptor."""
+    descriptor = os.memfd_create("secret", os.MFD_CLOEXEC)
     try:
         os.fchmod(descriptor, 0o600)  # libpq ignores a password file that others may read
-        os.write(descriptor, os.fsencode(text))
+        write_all(descriptor, data)
         yield descriptor
     finally:
         os.close(descriptor)

@@ -407,7 +407,7 @@ class NewDatabase:
                 f"Install postgresql-client-{self._major}, or say in bin_directory where its programs are.",
             )
         with contextlib.ExitStack() as stack:
-            chosen = [] if entries is None else [stack.enter_context(secret_file(entries))]
+            chosen = [] if entries is None else [stack.enter_context(secret_file(entries.encode("utf-8", "surrogateescape")))]
             self._run(
                 program.path,
                 "--format=custom",
