@@ -46,19 +46,21 @@ from ansible_collections.lastgood.database.plugins.module_utils._text import esc
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
-_LARGEST_ID = 2**32 - 2  # the one above means: leave it as it is
-# Of a result: texts for people, and those that have several lines.
+_LARGEST_ID = 2**32 - 2  # chown takes the next one for "leave it as it is"
+# Keys in a result whose values are texts for people: those of one line, and those of several.
 _ONE_LINE = {"msg", "detail", "reason", "warnings"}
 _LINES = {"before", "after", "stderr", "exception"}
-# Options that take a name from another module's result.
+# Options that may be set to names from another module's result.
 _NAMES = {"databases", "exclude_databases", "database", "source_database", "origin", "instance", "groups"}
 _RUN_AGAIN = "Earlier backups are as they were; run it again."
 
 
 @dataclass(frozen=True)
 class ModuleResult:
-    """What a module returns. With a ``failure`` the values come along all the same; without -v, the ``brief`` ones if there
-    are any, since Ansible prints all that a failed task returns.
+    """What a module returns.
+
+    A failure is returned with the values. Without -v, ``brief`` replaces those of the same key, since Ansible prints all
+    that a failed task returns.
     """
 
     values: t.Mapping[str, t.Any]
@@ -68,18 +70,18 @@ class ModuleResult:
 
 
 class ModuleRunner:
-    """Starts programs by AnsibleModule.run_command, and can end all that run."""
+    """Starts programs by AnsibleModule.run_command, and can end all of them."""
 
     def __init__(self, module: AnsibleModule) -> None:
         self._module = module
-        module.run_command_environ_update = {"LC_ALL": "C"}  # what programs say is told from in English
+        module.run_command_environ_update = {"LC_ALL": "C"}  # errors are classified by programs' English messages
         self._guard = threading.Lock()
         self._running: set[Process] = set()
         self._stop = Stop()
 
     @property
     def signal(self) -> int | None:
-        """The signal that stopped the run, None while there was none."""
+        """The signal that stopped the run, None if none did."""
         return self._stop.signal
 
     def find_program(self, name: str) -> str | None:
@@ -205,7 +207,7 @@ def _failure_values(failure: BackupError, number: int | None) -> dict[str, t.Any
 
 
 def _presentable(value: t.Any, key: str = "") -> t.Any:
-    """Return a result with every control character in it visible: whoever chose a name there must not move a terminal's cursor.
+    """Return a result with every control character in it visible: a name that somebody chose must not move a terminal's cursor.
 
     Texts for people become one line; a diff and a program's words have several. Everything else may be a name, and is
     written so that ``_read_names`` reads it back.
