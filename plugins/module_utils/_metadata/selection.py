@@ -13,6 +13,7 @@ import typing as t
 from dataclasses import dataclass
 from datetime import datetime
 
+from ansible_collections.lastgood.database.plugins.module_utils._errors import BackupMissing
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, Group, is_future
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.last_good import age_order, why_not_candidate
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import GLOBALS_LABEL, label_for
@@ -51,6 +52,13 @@ def missing_from(found: t.Collection[Backup], selection: Selection) -> list[str]
     missing = [name for name in selection.names or () if name not in names]
     missing += [database for database in selection.databases or () if database not in databases]
     return list(dict.fromkeys(missing))
+
+
+def missing_error(missing: t.Collection[str], location: str, remedy: str) -> BackupMissing:
+    """Return the error for names and databases of a selection that match no backup."""
+    return BackupMissing(
+        f"{location} has no backup of these names or databases: {', '.join(missing)}.", remedy, missing=list(missing)
+    )
 
 
 def newest_of_each(backups: t.Iterable[Backup], count: int, now: datetime) -> list[Backup]:

@@ -45,6 +45,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.names 
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.selection import (
     Selection,
+    missing_error,
     missing_from,
     newest_of_each,
     passed_over,
@@ -227,11 +228,7 @@ def _selected(request: ArchiveRequest, now: datetime) -> tuple[list[Backup], tup
             missing=list(missing),
         )
     if missing and not request.ignore_missing:
-        raise BackupMissing(
-            f"{request.store.location} has no backup of these names or databases: {', '.join(missing)}.",
-            f"Leave them out, or set ignore_missing. {_AS_BEFORE}",
-            missing=list(missing),
-        )
+        raise missing_error(missing, request.store.location, f"Leave them out, or set ignore_missing. {_AS_BEFORE}")
     return sorted(found, key=lambda backup: backup.name.filename), missing, warnings
 
 

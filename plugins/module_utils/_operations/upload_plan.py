@@ -18,7 +18,6 @@ from datetime import datetime
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     BackupError,
-    BackupMissing,
     DirectoryMissing,
     StoreFailed,
 )
@@ -29,6 +28,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.manife
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import upload_name
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.selection import (
     Selection,
+    missing_error,
     missing_from,
     newest_of_each,
     selector_for,
@@ -69,11 +69,7 @@ def select_backups(source: ReadableStore, selection: Selection, now: datetime, c
         raise DirectoryMissing(f"The directory {source.location} does not exist.", "Correct directory, or make a backup first.")
     found = list(Catalog(source).select(selection))
     if (missing := missing_from(found, selection)) and not check_mode:
-        raise BackupMissing(
-            f"{source.location} has no backup of these names or databases: {', '.join(missing)}.",
-            "See with backup_facts what there is. Nothing was sent.",
-            missing=missing,
-        )
+        raise missing_error(missing, source.location, "List the backups with backup_facts. Nothing was sent.")
     if selection.newest is not None:
         good = [backup for backup in found if is_candidate(backup, now)]
         others = [backup for backup in newest_of_each(found, selection.newest, now) if backup.state != "good"]

@@ -32,7 +32,6 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.registr
 )
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     BackupError,
-    BackupMissing,
     ConnectionFailed,
     ContentInvalid,
     FileMissing,
@@ -59,6 +58,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.manife
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import manifest_name
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.selection import (
     Selection,
+    missing_error,
     missing_from,
     newest_of_each,
     passed_over,
@@ -120,16 +120,12 @@ def verify(request: VerifyRequest, runner: Runner, clock: Clock, *, check_mode: 
 
 
 def _selected(request: VerifyRequest, now: datetime, report: Report) -> list[Backup]:
-    """Return the backups that are selected. Raises BackupMissing where one is not there: nothing is good that is missing."""
+    """Return the selected backups. Raises BackupMissing for a name or a database without a backup: it can't be called good."""
     selection, location = request.selection, request.store.location
     found = list(Catalog(request.store).select(selection))
     missing = missing_from(found, selection)
     if missing:
-        raise BackupMissing(
-            f"{location} has no backup of these names or databases: {', '.join(missing)}.",
-            "See with backup_facts what there is. Nothing was looked at.",
-            missing=missing,
-        )
+        raise missing_error(missing, location, "List the backups with backup_facts. Nothing was verified.")
     if selection.newest is not None:
         chosen = newest_of_each(found, selection.newest, now)
         report.notes += [f"Newer, and passed over: {words}." for words in passed_over(found, chosen, now)]
