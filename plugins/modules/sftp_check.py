@@ -196,7 +196,6 @@ def check(params: Params, check_mode: bool, runner: ModuleRunner) -> ModuleResul
     try:
         report = probe(
             store,
-            create_directory=store.creates_directory,
             write_probe=params["write_probe"],
             check_mode=check_mode,
         )

@@ -185,3 +185,39 @@ class Store(ReadableStore, t.Protocol):
 
     def remove(self, name: str) -> bool:
         """Delete a file, and return whether it existed. Under the lock only."""
+
+
+Step = tuple[str, t.Callable[[], None]]  # a name for the report, and what to call
+
+
+class Trial(t.Protocol):
+    """Does with a small file what an upload does with a backup, and a prune after it."""
+
+    def refusal(self) -> str | None:
+        """Return why the account may delete nothing, None where it may: before any file is written."""
+
+    def steps(self) -> t.Sequence[Step]:
+        """Return what to do, in order. The first step writes, the last one deletes."""
+
+    def clean_up(self) -> None:
+        """Delete what a failed step left, as far as that is possible."""
+
+
+class RemoteStore(Store, t.Protocol):
+    """A store behind a connection, which can be tried step by step."""
+
+    @property
+    def remembered(self) -> bool:
+        """Return whether opening the connection added something to this host's files, or in check mode would have."""
+
+    def steps(self) -> t.Iterator[Step]:
+        """Yield what opens the connection, in order: each is called before the next is asked for."""
+
+    def server_facts(self) -> dict[str, t.Any]:
+        """Return what is known of the server so far, for the result. A value that is not known yet is None."""
+
+    def free_bytes(self) -> int | None:
+        """Return how many bytes can still be written, None where the server does not report that."""
+
+    def trial(self) -> Trial:
+        """Return what tries the store with a small file."""

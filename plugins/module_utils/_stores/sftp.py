@@ -36,9 +36,11 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores.base imp
     Capabilities,
     FileFacts,
     NewPayload,
+    Step,
     Written,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._stores.partials import check_size, publish, put_by_partial
+from ansible_collections.lastgood.database.plugins.module_utils._stores.trial import PartialTrial
 
 _POSIX_RENAME = b"posix-rename@openssh.com"
 _STATVFS = b"statvfs@openssh.com"
@@ -71,17 +73,18 @@ class SftpStore:
         self._directory = settings.remote_directory.rstrip("/") or "/"
         self.location = _location(settings, self._directory)
         self.warnings: list[str] = []
+        self._server: dict[str, t.Any] = {"server_version": None, "host_key": None}
 
     def close(self) -> None:
         if self._connection is not None:
             self._connection.close()
         self._connection = self._opened = None
 
-    def steps(self) -> t.Iterator[tuple[str, t.Callable[[], None]]]:
-        """Yield what has to be done one after the other to open the session."""
+    def steps(self) -> t.Iterator[Step]:
+        """Yield what opens the session, in order."""
         self._connection = connection = Connection(self._settings, self._stopping)
         yield "resolve", connection.resolve
-        yield "connect", connection.connect
+        yield "connect", self._connect
         yield "host_key", self._check_host_key
         yield "authenticate", connection.authenticate
         yield "open_sftp", self._open
@@ -105,6 +108,17 @@ class SftpStore:
         if self._connection is None:
             raise AssertionError("steps() come first")
         return self._connection
+
+    @property
+    def remembered(self) -> bool:
+        """Whether a host key was added to the known ones, or in check mode would have been."""
+        return self.connection.remembered
+
+    def server_facts(self) -> dict[str, t.Any]:
+        return self._server
+
+    def trial(self) -> PartialTrial:
+        return PartialTrial(self)
 
     def exists(self) -> bool:
         found = self._do(f"Looking at {self.location}", conversations.is_directory(self._directory))
@@ -324,9 +338,17 @@ class SftpStore:
         )
         return _Free(fragment * available, free_files if files else None)
 
+    def _connect(self) -> None:
+        self.connection.connect()
+        self._note_server()
+
     def _check_host_key(self) -> None:
         warning = self.connection.check_host_key()
         self.warnings += [warning] if warning else []
+        self._note_server()  # the search for a pinned key may have ended at another one of the server's
+
+    def _note_server(self) -> None:
+        self._server = {"server_version": self.connection.server_version, "host_key": self.connection.host_key.line}
 
     def _open(self) -> None:
         self._opened = self.connection.open_sftp()

@@ -1,0 +1,117 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The steps to a store in memory, and each that can fail."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from ansible_collections.lastgood.database.plugins.module_utils._errors import (
+    ConnectionRefused,
+    FileForbidden,
+    NoSpace,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._operations.probe import probe
+from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Step
+from ansible_collections.lastgood.database.plugins.module_utils._stores.trial import PartialTrial
+from ansible_collections.lastgood.database.tests.support.memory_store import MemoryStore
+
+TRIAL = ["write", "read_back", "rename", "remove"]
+
+
+class Distant(MemoryStore):
+    """A store in memory behind a connection."""
+
+    remembered = False
+
+    def __init__(self, files: dict[str, bytes] | None) -> None:
+        super().__init__(files)
+        self.facts_of_server: dict[str, Any] = {"version": None}
+
+    def steps(self) -> Iterator[Step]:
+        yield "connect", self.connect
+
+    def connect(self) -> None:
+        self.facts_of_server = {"version": "1"}
+
+    def server_facts(self) -> dict[str, Any]:
+        return self.facts_of_server
+
+    def free_bytes(self) -> int | None:
+        return None
+
+    def trial(self) -> PartialTrial:
+        return PartialTrial(self)
+
+
+def steps_of(result: dict[str, Any]) -> list[str]:
+    return [step["name"] for step in result["steps"]]
+
+
+def test_every_step_is_taken_and_nothing_is_left() -> None:
+    files: dict[str, bytes] = {}
+    report = probe(Distant(files), write_probe=True, check_mode=False)
+    result = report.as_result()
+    assert report.failure is None
+    assert steps_of(result) == ["connect", "directory", *TRIAL]
+    assert (result["version"], result["writable"], result["changed"], files) == ("1", True, False, {})
+
+
+@pytest.mark.parametrize(("write_probe", "check_mode"), [(False, False), (True, True)])
+def test_nothing_is_written_where_that_is_not_asked_for(write_probe: bool, check_mode: bool) -> None:
+    result = probe(Distant({}), write_probe=write_probe, check_mode=check_mode).as_result()
+    assert (steps_of(result), result["writable"]) == (["connect", "directory"], None)
+
+
+def test_a_missing_place_is_made_and_in_check_mode_foretold() -> None:
+    store = Distant(None)
+    foretold = probe(store, write_probe=True, check_mode=True).as_result()
+    assert (foretold["changed"], steps_of(foretold), store.exists()) == (True, ["connect", "directory"], False)
+    made = probe(store, write_probe=True, check_mode=False).as_result()
+    assert (made["changed"], steps_of(made), store.exists()) == (True, ["connect", "directory", *TRIAL], True)
+
+
+def test_a_place_that_may_not_be_made_is_the_step_that_fails() -> None:
+    store = Distant(None)
+    store.creates_directory = False
+    report = probe(store, write_probe=True, check_mode=False)
+    assert report.failure is not None
+    assert (report.failure.code, report.as_result()["failed_step"]) == ("directory_missing", "directory")
+
+
+def test_what_the_server_did_not_say_yet_is_null() -> None:
+    class Silent(Distant):
+        def connect(self) -> None:
+            raise ConnectionRefused("Nobody listens.", "Start it.")
+
+    result = probe(Silent({}), write_probe=True, check_mode=False).as_result()
+    assert (result["failed_step"], result["version"], result["free_bytes"]) == ("connect", None, None)
+
+
+@pytest.mark.parametrize(("method", "step"), [("write_from", "write"), ("add", "rename"), ("replace", "rename")])
+def test_a_step_that_fails_leaves_no_file(method: str, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: Any) -> None:
+        raise NoSpace("Writing: the disk is full.", "Make room.")
+
+    files: dict[str, bytes] = {}
+    monkeypatch.setattr(Distant, method, refuse)
+    report = probe(Distant(files), write_probe=True, check_mode=False)
+    result = report.as_result()
+    assert (result["failed_step"], result["writable"], files) == (step, step != "write", {})
+
+
+def test_an_account_that_may_delete_nothing_is_spared_the_files() -> None:
+    class WriteOnce(Distant):
+        def remove(self, name: str) -> bool:
+            raise FileForbidden("Deleting: permission denied.", "Look at its rights.")
+
+    files: dict[str, bytes] = {}
+    store = WriteOnce(files)
+    result = probe(store, write_probe=True, check_mode=False).as_result()
+    assert (steps_of(result), result["writable"], files) == (["connect", "directory"], None, {})
+    assert "permission denied" in store.warnings[0]
