@@ -186,7 +186,10 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleResult, ModuleRunner, run_module
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import Params
-from ansible_collections.lastgood.database.plugins.module_utils._arguments.sftp import SERVER_OR_SFTP_SPEC, server_or_sftp_store
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.store_sftp import (
+    SERVER_OR_SFTP_SPEC,
+    server_or_sftp_store,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._operations.probe import probe
 
 

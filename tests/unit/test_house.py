@@ -200,9 +200,9 @@ def test_order_is_let_be(name: str, source: str) -> None:
 @pytest.mark.parametrize(
     ("module", "rooms"),
     [
-        ("backup_facts", ["_archives", "_codecs", "_engines", "_stores._sftp"]),
-        ("backup_prune", ["_archives", "_codecs", "_engines", "_stores._sftp"]),
-        ("db_backup", ["_archives", "_engines.postgresql.restore", "_engines.postgresql.examination", "_stores._sftp"]),
+        ("backup_facts", ["_archives", "_codecs", "_engines", "_stores.sftp"]),
+        ("backup_prune", ["_archives", "_codecs", "_engines", "_stores.sftp"]),
+        ("db_backup", ["_archives", "_engines.postgresql.restore", "_engines.postgresql.examination", "_stores.sftp"]),
     ],
 )
 def test_a_module_loads_only_what_it_needs_since_a_target_compiles_it_anew_each_time(module: str, rooms: list[str]) -> None:

@@ -6,7 +6,8 @@
 
 """The options that say where the backups are: one for each kind of store, of which a task gives exactly one.
 
-A new store is one line in ``_REMOTE``. Its options, and how they become a store, are in a file of their own, as in ``sftp.py``.
+A new store is one line in ``_REMOTE``. Its options, and how they become a store, are in a file of their own, such as
+``store_sftp.py``.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import re
 import typing as t
 
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import Params, Spec, directory_from
-from ansible_collections.lastgood.database.plugins.module_utils._arguments.sftp import SFTP_SPEC, sftp_connector
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.store_sftp import SFTP_SPEC, sftp_connector
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
 from ansible_collections.lastgood.database.plugins.module_utils._process import Runner
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store

@@ -26,10 +26,10 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     NameConflict,
     PayloadCorrupt,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.settings import SftpSettings
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import NewPayload, Sidecar, Store, Written
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
-from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp import SftpStore
+from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp.settings import SftpSettings
+from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp.store import SftpStore
 from ansible_collections.lastgood.database.tests.support.memory_store import MemoryStore
 from ansible_collections.lastgood.database.tests.support.sftp import SftpServer
 

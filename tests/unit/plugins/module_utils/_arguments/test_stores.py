@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleRunner
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.stores import ONE_STORE, STORE_SPEC, store_from
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
-from ansible_collections.lastgood.database.tests.unit.plugins.module_utils._arguments.test_sftp import SFTP
+from ansible_collections.lastgood.database.tests.unit.plugins.module_utils._arguments.test_store_sftp import SFTP
 
 
 def test_a_store_is_the_one_that_is_named(runner: ModuleRunner, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     HostKeyRevoked,
     HostKeyUnknown,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.host_keys import (
+from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp.host_keys import (
     USER_FILE,
     HostKey,
     KnownHosts,

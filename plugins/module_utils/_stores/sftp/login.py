@@ -17,8 +17,8 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     KeyUnreadable,
     PassphraseWrong,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.keys import read_key, read_key_file
-from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.settings import SftpSettings
+from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp.keys import read_key, read_key_file
+from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp.settings import SftpSettings
 
 if t.TYPE_CHECKING:
     import paramiko

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import PayloadCorrupt, ServerInvalid, StoreFailed
-from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp import conversations
-from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.conversations import (
+from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp import conversations
+from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp.conversations import (
     FSYNC,
     facts_of_file,
     is_directory,
@@ -26,7 +26,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.co
     remove_file,
     write_all,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.packets import (
+from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp.packets import (
     ATTRS,
     CLOSE,
     DATA,
@@ -51,7 +51,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.pa
     StatusError,
     text,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.session import Session
+from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp.session import Session
 
 Answer = Callable[[int, bytes], "tuple[int, bytes]"]
 Talk = Callable[[Answer], Session]

@@ -21,7 +21,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     ConnectionTimeout,
     Interrupted,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.packets import (
+from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp.packets import (
     DATA,
     EXTENDED,
     EXTENDED_REPLY,
@@ -36,7 +36,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.pa
     invalid,
     text,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.patience import Patience
+from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp.patience import Patience
 
 Result = t.TypeVar("Result")
 Conversation = t.Generator[Request, Reply, Result]

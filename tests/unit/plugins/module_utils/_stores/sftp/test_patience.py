@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.patience import Patience
+from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp.patience import Patience
 
 
 @pytest.fixture

@@ -26,11 +26,6 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     StoreError,
     StoreFailed,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp import conversations, packets
-from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.connection import Connection, Stopping
-from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.packets import StatusError
-from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.session import Conversation, Session
-from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.settings import SftpSettings
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import (
     LOCK_SECONDS,
     Capabilities,
@@ -40,6 +35,11 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores.base imp
     Written,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._stores.partials import check_size, publish, put_by_partial
+from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp import conversations, packets
+from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp.connection import Connection, Stopping
+from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp.packets import StatusError
+from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp.session import Conversation, Session
+from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp.settings import SftpSettings
 from ansible_collections.lastgood.database.plugins.module_utils._stores.trial import PartialTrial
 
 _POSIX_RENAME = b"posix-rename@openssh.com"

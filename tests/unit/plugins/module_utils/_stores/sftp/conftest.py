@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 import pytest
 
-from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.packets import INIT, VERSION
-from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.patience import Patience
-from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.session import Channel, Session
+from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp.packets import INIT, VERSION
+from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp.patience import Patience
+from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp.session import Channel, Session
 
 Answer = Callable[[int, bytes], "tuple[int, bytes]"]
 Talk = Callable[[Answer], Session]

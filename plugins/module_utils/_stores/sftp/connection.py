@@ -31,12 +31,12 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     LibraryMissing,
     SftpUnavailable,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp import host_keys
-from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.host_keys import HostKey
-from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.login import Login, tells_of_time
-from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.patience import Patience
-from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.session import Session
-from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.settings import SftpSettings
+from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp import host_keys
+from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp.host_keys import HostKey
+from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp.login import Login, tells_of_time
+from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp.patience import Patience
+from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp.session import Session
+from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp.settings import SftpSettings
 
 if t.TYPE_CHECKING:
     import paramiko

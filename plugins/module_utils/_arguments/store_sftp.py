@@ -20,8 +20,8 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import A
 from ansible_collections.lastgood.database.plugins.module_utils._process import Runner
 
 if t.TYPE_CHECKING:  # loaded only where a task names a server
-    from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.settings import SftpSettings
-    from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp import SftpStore
+    from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp.settings import SftpSettings
+    from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp.store import SftpStore
 
 SFTP_SPEC: Spec = {
     "host": {"type": "str", "required": True},
@@ -64,7 +64,7 @@ def server_or_sftp_store(params: Params, *, check_mode: bool, runner: Runner) ->
 
 
 def _store(settings: SftpSettings, runner: Runner) -> SftpStore:
-    from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp import SftpStore
+    from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp.store import SftpStore
 
     return SftpStore(settings, runner.stopping)
 
@@ -95,7 +95,7 @@ def sftp_from(params: Params, *, check_mode: bool) -> SftpSettings:
     timeout = duration_of("timeout", params["timeout"]).total_seconds()
     if not timeout:
         raise ArgumentInvalid("timeout is 0, and no server answers in no time.", "Give a longer one, such as 30s.")
-    from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.settings import SftpSettings
+    from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp.settings import SftpSettings
 
     return SftpSettings(
         **{option: params[option] for option in SFTP_SPEC if option not in ("timeout", "remote_directory")},

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ServerInvalid
-from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.packets import (
+from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp.packets import (
     DATA,
     FAILURE,
     HANDLE,

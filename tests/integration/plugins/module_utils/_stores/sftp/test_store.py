@@ -21,11 +21,11 @@ import pytest
 from ansible_collections.lastgood.database.plugins.module_utils import _errors as errors
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Catalog
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.selection import EVERYTHING
-from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.packets import Reply, Request
-from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.settings import SftpSettings
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
-from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp import SftpStore
+from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp.packets import Reply, Request
+from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp.settings import SftpSettings
+from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp.store import SftpStore
 from ansible_collections.lastgood.database.tests.support.backups import ago, put_backup
 from ansible_collections.lastgood.database.tests.support.other_sftp import other_sftp_server
 from ansible_collections.lastgood.database.tests.support.sftp import PASSPHRASE, SftpServer, make_key, sftp_server

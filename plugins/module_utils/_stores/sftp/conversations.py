@@ -20,7 +20,8 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     ServerInvalid,
     StoreFailed,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.packets import (
+from ansible_collections.lastgood.database.plugins.module_utils._stores.base import FileFacts
+from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp.packets import (
     ATTRS,
     CLOSE,
     CREATE,
@@ -58,8 +59,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.pa
     text,
     write_request,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.session import Conversation, Session, ask
-from ansible_collections.lastgood.database.plugins.module_utils._stores.base import FileFacts
+from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp.session import Conversation, Session, ask
 
 FSYNC = b"fsync@openssh.com"
 

@@ -14,12 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import BackupError, ConnectionLost, ServerInvalid
-from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.conversations import (
+from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp.conversations import (
     list_directory,
     look,
     read_start,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.packets import (
+from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp.packets import (
     ATTRS,
     FAILURE,
     PERMISSION_DENIED,
@@ -27,7 +27,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.pa
     StatusError,
     text,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.session import Session
+from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp.session import Session
 
 Hear = Callable[[bytes], Session]
 Talk = Callable[[Callable[[int, bytes], "tuple[int, bytes]"]], Session]

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import KeyUnreadable, PassphraseWrong
-from ansible_collections.lastgood.database.plugins.module_utils._stores._sftp.keys import read_key, read_key_file
+from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp.keys import read_key, read_key_file
 
 PEM = serialization.Encoding.PEM
 PASSPHRASE = "pass \N{SNOWMAN}"

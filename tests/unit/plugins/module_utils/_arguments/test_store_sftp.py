@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.lastgood.database.plugins.module_utils._arguments.sftp import server_or_sftp_from, sftp_from
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.store_sftp import server_or_sftp_from, sftp_from
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
 
 SFTP: dict[str, Any] = {

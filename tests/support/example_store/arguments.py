@@ -1,0 +1,20 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Options of the example store."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import Params, Spec
+from ansible_collections.lastgood.database.plugins.module_utils._process import Runner
+from ansible_collections.lastgood.database.plugins.module_utils._stores.example.store import ExampleStore
+
+EXAMPLE_SPEC: Spec = {"mounted_at": {"type": "path", "required": True}}
+
+
+def example_connector(params: Params, *, check_mode: bool, runner: Runner) -> t.Callable[[], ExampleStore]:
+    """Return what makes a store of these options."""
+    return lambda: ExampleStore(params["mounted_at"], is_stopped=runner.is_stopped)

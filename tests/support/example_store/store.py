@@ -1,0 +1,20 @@
+# Copyright (c) The lastgood.database contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The smallest store for a test of how one is added: a mounted share, which is reached as a directory is."""
+
+from __future__ import annotations
+
+from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Capabilities
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
+
+
+class ExampleStore(LocalStore):
+    """A share that is read over a network, and that a task may not make."""
+
+    creates_directory = False
+    capabilities = Capabilities(reads_cheaply=False, has_locks=True, replaces_atomically=True)
+
+    def path(self, name: str) -> str:
+        return f"example:{super().path(name)}"
