@@ -143,6 +143,17 @@ def test_a_file_keeps_to_the_order_of_the_house(name: str) -> None:
     assert list(complaints(name, files()[name].read_text(encoding="utf-8"))) == []
 
 
+ENGINES = sorted({name.split(".")[2] for name in files() if name.startswith("module_utils._engines.") and name.count(".") > 2})
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_only_the_registry_and_its_options_know_an_engine(engine: str) -> None:
+    folder = f"module_utils._engines.{engine}"
+    known_by = {"module_utils._engines.registry", f"module_utils._arguments.engine_{engine}"}
+    outside = [name for name in files() if not name.startswith(f"{folder}.")]
+    assert {name for name in outside if f"{PREFIX}{folder}" in files()[name].read_text(encoding="utf-8")} == known_by
+
+
 def test_the_floors_that_are_there_are_all_looked_at() -> None:
     there = {room_of(name) for name in files()}
     assert {"modules", "module_utils._operations", "module_utils._engines", "module_utils._codecs"} <= there
