@@ -68,14 +68,35 @@ def read_payload(
     reading = _reading(payload.update, digest.update, sink, expected.content_bytes)
     with contextlib.closing(store.chunks(filename)) as chunks, reading as reader, decoding.decoding(reader.take) as decoder:
         for chunk in chunks:
-            if is_stopped():
-                raise Interrupted("The run was ended in the middle of reading a backup.", "Run it again.")
+            _check_stopped(is_stopped)
             reader.feed(decoder, chunk)
             if reader.payload_bytes > most:
                 break
         is_whole = reader.finish(decoder)
     content_sha256 = reader.judge(digest) if is_whole else None
     return Reading(reader.payload_bytes, payload.hexdigest(), reader.content_bytes, content_sha256, reader.error)
+
+
+def read_payload_alone(store: Store, filename: str, is_stopped: t.Callable[[], bool], expected: Manifest) -> Reading:
+    """Read a payload without decoding it: for a host that can't. The reading has the payload's size and digest, and no content.
+
+    Reads no further than the payload's ``expected`` size.
+    """
+    payload, payload_bytes = hashlib.sha256(), 0
+    most = sys.maxsize if expected.payload_bytes is None else expected.payload_bytes
+    with contextlib.closing(store.chunks(filename)) as chunks:
+        for chunk in chunks:
+            _check_stopped(is_stopped)
+            payload.update(chunk)
+            payload_bytes += len(chunk)
+            if payload_bytes > most:
+                break
+    return Reading(payload_bytes, payload.hexdigest(), 0)
+
+
+def _check_stopped(is_stopped: t.Callable[[], bool]) -> None:
+    if is_stopped():
+        raise Interrupted("The run was ended in the middle of reading a backup.", "Run it again.")
 
 
 _Work = t.Callable[[memoryview], object]

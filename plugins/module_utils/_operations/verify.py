@@ -23,7 +23,6 @@ import typing as t
 from dataclasses import dataclass
 from datetime import datetime
 
-from ansible_collections.lastgood.database.plugins.module_utils._codecs.inline import PlainCodec
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.registry import decoder_for
 from ansible_collections.lastgood.database.plugins.module_utils._engines.registry import (
     Examiners,
@@ -64,7 +63,11 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.select
     passed_over,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.soundness import READINGS
-from ansible_collections.lastgood.database.plugins.module_utils._operations.reading import Reading, read_payload
+from ansible_collections.lastgood.database.plugins.module_utils._operations.reading import (
+    Reading,
+    read_payload,
+    read_payload_alone,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._operations.verdicts import Finding, Judged, Report
 from ansible_collections.lastgood.database.plugins.module_utils._process import Runner
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
@@ -350,10 +353,9 @@ class _Verifier:
         try:
             decoding = decoder_for(backup.name.compression, self._runner)
         except BackupError:
-            # What is inside can't be told, but the payload's own digest can.
+            # The content can't be decoded, but the payload's own digest can be compared.
             with _asking_store():
-                expected = manifest._replace(content_bytes=None)  # nothing is unpacked
-                reading = read_payload(store, filename, PlainCodec(), digest, is_stopped=is_stopped, expected=expected)
+                reading = read_payload_alone(store, filename, is_stopped, manifest)
             if reading.payload_is(manifest) or manifest.payload_sha256 is None:
                 raise
             return reading

@@ -25,7 +25,11 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import I
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import Compression
 from ansible_collections.lastgood.database.plugins.module_utils._operations import reading
-from ansible_collections.lastgood.database.plugins.module_utils._operations.reading import Reading, read_payload
+from ansible_collections.lastgood.database.plugins.module_utils._operations.reading import (
+    Reading,
+    read_payload,
+    read_payload_alone,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._process import CHUNK_BYTES
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 from ansible_collections.lastgood.database.tests.support.backups import manifest_of
@@ -216,3 +220,28 @@ def test_a_run_that_is_told_to_stop_reads_no_further(store: LocalStore, runner: 
 def test_a_kind_of_dump_that_is_not_known_has_no_digest() -> None:
     assert content_digest_for("mysql", "custom") is None
     assert content_digest_for(None, None) is None
+
+
+class TestPayloadAlone:
+    """Without a codec, a payload's own size and digest are known."""
+
+    def test_a_payload_that_no_codec_here_decodes_is_digested(self, store: LocalStore) -> None:
+        payload = b"\x28\xb5\x2f\xfd of a compression that this host lacks" * 50_000
+        Path(store.location, NAME).write_bytes(payload)
+        alone = read_payload_alone(store, NAME, lambda: False, manifest_for(payload))
+        assert alone.payload_is(manifest_for(payload))
+        assert (alone.content_bytes, alone.error) == (0, None)
+
+    def test_another_payload_is_another_one(self, store: LocalStore) -> None:
+        Path(store.location, NAME).write_bytes(b"other")
+        assert not read_payload_alone(store, NAME, lambda: False, manifest_for(b"payload")).payload_is(manifest_for(b"payload"))
+
+    def test_no_more_is_read_of_a_payload_that_is_longer_than_its_manifest_says(self, store: LocalStore) -> None:
+        Path(store.location, NAME).write_bytes(bytes(20 * CHUNK_BYTES))
+        alone = read_payload_alone(store, NAME, lambda: False, manifest_for(b"payload"))
+        assert len(b"payload") < alone.payload_bytes <= CHUNK_BYTES
+
+    def test_a_stopped_run_reads_no_further(self, store: LocalStore) -> None:
+        Path(store.location, NAME).write_bytes(b"payload")
+        with pytest.raises(Interrupted):
+            read_payload_alone(store, NAME, lambda: True, manifest_for(b"payload"))
