@@ -29,15 +29,15 @@ _FUTURE_TOLERANCE = timedelta(hours=1)
 
 _UNKNOWN_ARGUMENTS = ("unknown",)
 
-# A name has the second of its backup, or the first after it that no other one has.
+# The stamp in a name is the second of the backup, or the next one that no other backup has.
 _EARLIEST_STAMP = timedelta(seconds=-1)
 _LATEST_STAMP = timedelta(hours=1)
 
 
 class Group(t.NamedTuple):
-    """The backups that may stand for each other: retention, idempotence and "the latest" never look across groups.
+    """What the backups have in common that can stand for each other. Retention, idempotence and "latest" never mix groups.
 
-    ``partial`` has the arguments by which a dump leaves a part of the database out; those of a whole dump are none.
+    ``partial`` has the arguments by which a dump leaves a part of the database out. A whole dump has none.
     """
 
     origin: str | None
@@ -55,8 +55,8 @@ class Group(t.NamedTuple):
 class Backup(t.NamedTuple):
     """A payload in a store.
 
-    ``corrupt`` is set by whoever read it and found another digest than the manifest's. ``unread`` says why the manifest could
-    not be read: what it says is not known, which is another matter than that there is none.
+    ``corrupt`` is set after a reading that found another digest than the manifest's. ``unread`` is the error of a manifest that
+    could not be read: its content is unknown, which differs from a manifest that does not exist.
     """
 
     name: BackupName
@@ -99,30 +99,30 @@ class Backup(t.NamedTuple):
 
     @property
     def _partial(self) -> tuple[str, ...]:
-        """What leaves a part out. One whose manifest says only that something does must not pass for a whole one either."""
+        """The arguments that leave a part out. A manifest that has ``partial`` without them is not of a whole backup either."""
         arguments = self.manifest.partial_arguments or ()
         return arguments or _UNKNOWN_ARGUMENTS if self.manifest.partial else ()
 
     @property
     def database(self) -> str | None:
-        """The database's name; from the manifest only where the file name does not say it all."""
+        """The database's name; from the manifest only where the file name lacks it or has only its beginning."""
         if self.name.kind == "globals":
             return None
         return self.name.database or self.manifest.database
 
     @property
     def created_at(self) -> datetime:
-        """The moment before the dump's snapshot; where no manifest says it, the stamp in the name."""
+        """The moment before the dump's snapshot; without it in a manifest, the stamp in the name."""
         return self.manifest.created_at or self.name.stamp
 
     @property
     def confirmed_at(self) -> datetime:
-        """When the content was last known to be the database's: age counts from here."""
+        """When the content was last seen to be the database's. The backup's age counts from this time."""
         return max(self.manifest.confirmed_at or self.created_at, self.created_at)
 
     @property
     def _manifest_fits(self) -> bool:
-        """Whether the manifest can be this payload's: one that was swapped with another's is not."""
+        """Whether the manifest can be this payload's, and was not swapped with another backup's."""
         manifest = self.manifest
         if manifest.kind != self.name.kind:
             return False
@@ -135,7 +135,7 @@ class Backup(t.NamedTuple):
         return manifest.database is not None and label_for("database", manifest.database) == self.name.label
 
     def age_seconds(self, now: datetime) -> int:
-        """Return the seconds since the content was last known to be the database's; never negative.
+        """Return the seconds since the content was last seen to be the database's; never negative.
 
         A confirmation from the future does not count: it would keep the backup young until then.
         """

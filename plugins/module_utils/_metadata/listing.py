@@ -6,8 +6,8 @@
 
 """The names in a directory of backups, listed once for a run of many databases.
 
-A run keeps its listing current by what it does itself. Whoever commits, deletes or sweeps holds the store's lock and leaves a
-new mark on it, so that a listing whose mark is still there misses nothing that another run did.
+A run updates its listing when it adds or deletes files. Every run that commits, deletes or sweeps holds the store's lock and
+leaves a new mark on it: as long as the lock has the listing's mark, no other run has changed the directory.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.names 
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import LOCK_SECONDS
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 
-_EXPIRES_SECONDS = 10.0  # what comes without the lock, as a copy from elsewhere does, is seen after that at the latest
+_EXPIRES_SECONDS = 10.0  # so that files are seen that other programs, such as cp, put in place without the lock
 
 
 class Listing:
-    """The backups and partials of a directory by what their names say. Read and changed while ``locked`` alone."""
+    """The backups and partials of a directory, by label. Read and change it only while ``locked``."""
 
     def __init__(self, store: LocalStore) -> None:
         self._store = store
@@ -42,17 +42,17 @@ class Listing:
 
     @contextlib.contextmanager
     def locked(self, seconds: float = LOCK_SECONDS) -> t.Iterator[None]:
-        """Hold the store's lock, with a listing that is current. What is done meanwhile is noted by ``add`` and ``remove``."""
+        """Hold the store's lock, with a current listing. Call ``add`` and ``remove`` for each file made or deleted meanwhile."""
         with self._store.lock(seconds) as marks:
             is_current = self._mark is not None and marks.found == self._mark
             if not is_current or time.monotonic() - self._listed_at > _EXPIRES_SECONDS:
                 self._list()
-            self._mark = None  # until all is noted: whoever fails in between leaves a listing that nobody trusts
+            self._mark = None  # an exception in the meantime leaves a listing without a mark, which is made anew
             yield
             self._mark = marks.left
 
     def of_label(self, label: str) -> list[BackupName]:
-        """Return the backups whose names may be of that database; an older tool's leaves it to the manifest of which it is."""
+        """Return the backups that may be of that database. An older tool's file name has none: only its manifest has it."""
         return [*self._backups.get(label, {}).values(), *(self._backups.get("", {}).values() if label else ())]
 
     def partials(self) -> list[str]:
@@ -66,7 +66,7 @@ class Listing:
         return is_named or stamp in self._manifests.get(label, ())
 
     def add(self, filename: str) -> None:
-        """Note a file that the run made."""
+        """Add a file that the run made."""
         if (partial := parse_partial(filename)) is not None:
             self._partials[filename] = partial
         elif (backup := parse(filename)) is not None:
@@ -75,7 +75,7 @@ class Listing:
             self._manifests.setdefault(payload.label, set()).add(payload.stamp)
 
     def remove(self, filename: str) -> None:
-        """Note a file that the run deleted."""
+        """Remove a file that the run deleted."""
         self._partials.pop(filename, None)
         if (backup := parse(filename)) is not None:
             self._backups.get(backup.label, {}).pop(filename, None)

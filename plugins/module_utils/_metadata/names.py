@@ -4,7 +4,7 @@
 
 # Private to this collection: it may change at any time. Playbooks use the modules and the role.
 
-"""File names, both ways: what a backup's file name says, and how it is made.
+"""Composes and parses the file names of backups.
 
     backup_<database>_<YYYY-MM-DD_HH-MM-SS>.dump[.gz|.zst][.age|.gpg]
 
@@ -44,9 +44,9 @@ _LABEL = re.compile(r"@globals|(?!\.)(?:[A-Za-z0-9._-]|%[0-9A-F]{2})+(?:~[0-9a-f
 
 
 class BackupName(t.NamedTuple):
-    """What a payload's file name says.
+    """A payload's file name, parsed.
 
-    ``label`` is the database as it stands in the name, empty where an older tool's name has none.
+    ``label`` is the encoded database in the name, empty where an older tool's name has none.
     """
 
     filename: str
@@ -61,7 +61,7 @@ class BackupName(t.NamedTuple):
 
     @property
     def database(self) -> str | None:
-        """The database's name; None where the file name does not say, or says only the beginning of it."""
+        """The database's name; None where the file name has none, or has only its beginning."""
         if not self.label or self.label == GLOBALS_LABEL or "~" in self.label:
             return None
         if "%" not in self.label:
@@ -74,7 +74,7 @@ class BackupName(t.NamedTuple):
 
 
 def parse(filename: str) -> BackupName | None:
-    """Return what a file name says, None when it is not the name of a backup."""
+    """Parse a file name. Return None where it is not the name of a backup."""
     stem, dot, ending = filename.rpartition(".dump")
     facts = _ENDINGS.get(dot + ending)
     if facts is None:
@@ -98,7 +98,7 @@ def compose(label: str, stamp: datetime, compression: Compression) -> str:
 
 
 def label_for(kind: Kind, database: str | None) -> str:
-    """Return what stands for a database, or for a cluster's globals, in file names."""
+    """Return the label of a database, or of a cluster's globals, in file names."""
     if kind == "globals" or database is None:
         return GLOBALS_LABEL
     return _database_label(database)
@@ -129,43 +129,43 @@ def manifest_name(payload: str) -> str:
 
 
 def partial_name(payload: str) -> str:
-    """Return the file name under which a payload is being written."""
+    """Return the file name of the partial of a payload."""
     return f".{payload}{PARTIAL_SUFFIX}"
 
 
 def copy_name(payload: str) -> str:
-    """Return the file name of an engine's own copy, from which a payload is made: a partial as well."""
+    """Return the file name of an engine's copy of a database, from which a payload is made. It is a partial as well."""
     return f".{payload}.copy{PARTIAL_SUFFIX}"
 
 
 def upload_name(payload: str, sha256: str) -> str:
-    """Return the file name under which a payload is being sent: another one for another content of the same name."""
+    """Return the file name of the partial of an upload. Payloads with one name and different content get different ones."""
     return f".{payload}.{sha256[:_HASH_DIGITS]}{PARTIAL_SUFFIX}"
 
 
 def archive_partial_name(filename: str) -> str:
-    """Return the file name under which an archive is being written: one that no other program's file has."""
+    """Return the file name of the partial of an archive: one that no other program uses."""
     return f"{_ARCHIVE_PREFIX}{filename}{PARTIAL_SUFFIX}"
 
 
 def is_archive_partial(filename: str) -> bool:
-    """Return whether an archive is being written under a name, or was by a run that is dead."""
+    """Return whether a file name is that of the partial of an archive."""
     return filename.startswith(_ARCHIVE_PREFIX) and filename.endswith(PARTIAL_SUFFIX)
 
 
 def is_reserved(filename: str) -> bool:
-    """Return whether a file of that name could be taken for a backup, a manifest, a partial, or something else of ours."""
+    """Return whether a file name could be that of a backup, a manifest, a partial, or another file of this collection."""
     payload = filename[: -len(MANIFEST_SUFFIX)] if filename.endswith(MANIFEST_SUFFIX) else filename
     return parse(payload) is not None or parse_partial(filename) is not None or filename.startswith(".lastgood.")
 
 
 def is_transfer(filename: str) -> bool:
-    """Return whether a partial is being sent from elsewhere: its writer holds no lock that can be seen on this host."""
+    """Return whether a partial is of an upload: its writer holds no lock that this host can see."""
     return filename.endswith(PARTIAL_SUFFIX) and _UPLOAD_ENDING.search(filename[: -len(PARTIAL_SUFFIX)]) is not None
 
 
 def parse_partial(filename: str) -> BackupName | None:
-    """Return which payload a partial was to become, None when it is not the name of a partial."""
+    """Return the name of the payload that a partial is of, None where it is not the name of a partial."""
     if not (filename.startswith(".") and filename.endswith(PARTIAL_SUFFIX)):
         return None
     inner = _UPLOAD_ENDING.sub("", filename[1 : -len(PARTIAL_SUFFIX)])

@@ -4,13 +4,13 @@
 
 # Private to this collection: it may change at any time. Playbooks use the modules and the role.
 
-"""A payload that is being written: claimed, filled, and committed by one rename, or gone.
+"""A payload that is being written: claimed, filled, and committed by one rename, or deleted.
 
-    claim     under the lock: what dead runs left is swept, a free second is taken, the partial is made and flocked
-    fill      no lock but the partial's own: other databases go on side by side
-    commit    under the lock: the manifest in place, then the rename
+    claim     under the lock: sweep what dead runs left, take a free second, create and flock the partial
+    fill      only the partial's own lock is held: other databases are dumped side by side
+    commit    under the lock: put the manifest in place, then rename
 
-A dead run is told by its partial's lock being free. That is sure, since a partial is made and locked under the lock.
+A run is dead if the lock of its partial is free. A partial of a living run is always locked: both steps are done under the lock.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores.base imp
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore, close_quietly, wait_for_lock
 
 _POLL_SECONDS = 0.2
-_BURST = timedelta(seconds=5)  # each backup is a second newer than the last one, also where several are made in one
+_BURST = timedelta(seconds=5)  # several backups in one second get one second each, and are so far ahead of the clock
 
-# A partial that is sent from elsewhere is left alone for as long after its last byte; a later transfer may go on with it.
+# A partial of a transfer is not swept for so long after its last byte: a later transfer may resume it.
 TRANSFER_STAYS = timedelta(days=1)
 
 
 class Pending:
-    """A payload that nobody sees yet. Written through ``write``, which counts and digests what passes."""
+    """A payload without its final name yet. ``write`` adds to it, and counts and digests the bytes."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Pending:
         newest: Newest,
         swept: list[str],
     ) -> None:
-        """``newest`` is the newest backup at the claim. From then on nobody else adds to the backups of the database."""
+        """``newest`` is the newest backup at the claim. Until the release no other run adds a backup of the database."""
         self.filename = filename
         self.created_at = created_at
         self.newest = newest
@@ -76,7 +76,7 @@ class Pending:
 
     @property
     def clock_behind(self) -> int:
-        """How many seconds the clock is behind the newest backup of the group; what a burst of backups brings about is 0."""
+        """How many seconds the clock is behind the newest backup of the group; 0 if only a burst of backups explains it."""
         return seconds_behind(self.newest.created_at, self._claimed_at)
 
     @property
@@ -91,13 +91,13 @@ class Pending:
         self.bytes_written += len(data)
 
     def make_copy_file(self) -> str:
-        """Make an empty file for an engine that must copy before it can be read, and return its path. It goes with us."""
+        """Make an empty file for an engine that must copy before it reads, and return its path. ``release`` deletes it."""
         self._copy_descriptor = self._store.create(self._copy)
         wait_for_lock(self._copy_descriptor, 0)
         return self._store.path(self._copy)
 
     def commit(self, manifest: Manifest) -> None:
-        """Bring the payload to the disk, put the manifest in place, and give the payload its name."""
+        """Flush the payload to the disk, put the manifest in place, and rename the payload to its name."""
         store, sidecar = self._store, names.manifest_name(self.filename)
         store.finish(self._descriptor)
         with self._listing.locked():
@@ -121,7 +121,7 @@ class Pending:
             self._listing.add(self.filename)
 
     def _has_its_name(self) -> bool:
-        """Return whether the payload was renamed, whatever the system says of it: then it is stored."""
+        """Return whether the payload was renamed, even if the call reported an error: then it is stored."""
         try:
             is_stored = self._store.is_file(self.filename, self._descriptor)
         except StoreError:
@@ -131,7 +131,7 @@ class Pending:
         return is_stored
 
     def release(self) -> None:
-        """Remove what was not committed, and let go of the locks. What can't be removed is left to the next run's sweep."""
+        """Delete what was not committed, and release the locks. The next run sweeps what can't be deleted."""
         left = [] if self.is_committed else [self._partial]
         left += [] if self._copy_descriptor is None else [self._copy]
         try:
@@ -143,7 +143,7 @@ class Pending:
                     close_quietly(descriptor)
 
     def _remove(self, partials: list[str]) -> None:
-        """Delete partials of our own, under the lock where it is free, so that the listing stays current."""
+        """Delete partials of this run, under the lock if it is free, so that the listing stays current."""
         try:
             try:
                 with self._listing.locked(0):
@@ -158,7 +158,7 @@ class Pending:
 
 
 def seconds_behind(newest: datetime | None, now: datetime) -> int:
-    """Return how far a clock is behind the newest backup, 0 for what is no more than a burst of backups brings about."""
+    """Return how far a clock is behind the newest backup; 0 if a burst of backups explains the difference."""
     behind = timedelta(0) if newest is None else newest - now
     return int(behind.total_seconds()) if behind > _BURST else 0
 
@@ -176,10 +176,11 @@ def pending(
     listing: Listing | None = None,
 ) -> t.Iterator[Pending]:
     """Claim the next backup of a database. Raises Locked when another run writes one of that name for longer than
-    ``lock_timeout``, in seconds, or does not let go of the store.
+    ``lock_timeout``, in seconds, or does not release the store's lock.
 
-    ``writing`` has the payloads that this run is writing, each of another database, also where their names begin alike; ours
-    is among them meanwhile. In its ``group`` the backup is the newest, whatever the clock says.
+    ``writing`` has the payloads that this run is writing, each of another database, although names that were cut may be
+    equal; the claimed one is added meanwhile. The backup gets a time that makes it the newest of its ``group``, whatever the
+    clock says.
     """
     deadline = time.monotonic() + lock_timeout
     writing = set() if writing is None else writing
@@ -201,7 +202,7 @@ def pending(
     try:
         yield claimed
     finally:
-        writing.remove(claimed.filename)  # first: once it is released, the name may be another run's
+        writing.remove(claimed.filename)  # before the release, after which another run may take the name
         claimed.release()
 
 
@@ -214,7 +215,7 @@ def _claim(
     writing: set[str],
     group: Group | None,
 ) -> Pending | str:
-    """Return the claim, or the name of the partial while somebody else writes a backup of a database of that name."""
+    """Return the claim, or the name of the partial of another run that writes a backup of a database of that name."""
     with listing.locked():
         swept, alive = _sweep(store, listing, clock())
         for other in alive:
@@ -235,9 +236,9 @@ def _claim(
 
 
 def _sweep(store: LocalStore, listing: Listing, now: datetime) -> tuple[list[str], list[names.BackupName]]:
-    """Delete what dead runs left: partials, and the manifest of a payload that never came.
+    """Delete what dead runs left: partials, and manifests whose payload was never committed.
 
-    Return their names, and what those that live are writing.
+    Return their names, and the payloads that living runs are writing.
     """
     dead, alive = partials(store, listing.partials())
     swept: list[str] = []
@@ -251,15 +252,15 @@ def _sweep(store: LocalStore, listing: Listing, now: datetime) -> tuple[list[str
 
 
 def _is_stale(store: LocalStore, file: str, now: datetime) -> bool:
-    """Return whether nothing was added to a file for a day: who sends it from elsewhere holds no lock that could be seen."""
+    """Return whether nothing was added to a file for a day: a transfer from another host holds no lock on this one."""
     facts = store.facts(file)
     return facts is None or now - facts.modified_at > TRANSFER_STAYS
 
 
 def partials(store: Store, files: t.Iterable[str]) -> tuple[dict[str, names.BackupName], list[names.BackupName]]:
-    """Return the partials of dead runs by file name, and what the runs that live are writing.
+    """Return the partials of dead runs by file name, and the payloads that living runs are writing.
 
-    A run lives as long as any of its partials is held.
+    A run is alive while any of its partials is locked.
     """
     found = {file: partial for file in files if (partial := names.parse_partial(file)) is not None}
     alive = {partial.filename: partial for file, partial in found.items() if store.is_held(file)}
@@ -268,7 +269,7 @@ def partials(store: Store, files: t.Iterable[str]) -> tuple[dict[str, names.Back
 
 
 def _free_name(store: LocalStore, listing: Listing, label: str, created_at: datetime, compression: names.Compression) -> str:
-    """Return a name with the first second that no file of this database has, whatever its compression."""
+    """Return a name with the first free second: one that no file of this database has, whatever its compression."""
     stamp = created_at
     while True:
         filename = names.compose(label, stamp, compression)
@@ -278,7 +279,7 @@ def _free_name(store: LocalStore, listing: Listing, label: str, created_at: date
 
 
 def _is_taken(store: LocalStore, filename: str) -> bool:
-    """Return whether anything bears a name that we shall need, be it a directory or a link that no listing has."""
+    """Return whether a name that the backup needs is taken, also by a directory or a link, which no listing has."""
     manifest = names.manifest_name(filename)
     partials = (names.partial_name(filename), names.copy_name(filename), names.partial_name(manifest))
     return any(map(store.taken, (filename, manifest, *partials)))

@@ -64,7 +64,7 @@ Record = dict[str, t.Any]
 
 @dataclass(frozen=True)
 class ArchiveRequest:
-    """Which backups go into which file. ``folder`` is the directory of the archive, ``filename`` its name there."""
+    """Which backups to put into which file. ``folder`` is the directory of the archive, ``filename`` its name."""
 
     store: Store
     selection: Selection
@@ -98,18 +98,24 @@ class Item:
 
 @dataclass(frozen=True)
 class Plan:
-    """What the archive is to have in it, its index first, and what the one that is there has: None where that can't be told."""
+    """The items of the archive, the index first, and how an existing archive differs.
+
+    ``existing`` has the records in the index of the existing archive, None where there is no archive or its index can't be
+    read. ``existing_is_whole`` says whether its size is the one that its index implies.
+    """
 
     items: tuple[Item, ...]
     records: tuple[Record, ...]
     missing: tuple[str, ...]
-    there: tuple[Record, ...] | None
-    whole: bool
+    existing: tuple[Record, ...] | None
+    existing_is_whole: bool
     warnings: tuple[str, ...] = ()
 
     @property
     def changed(self) -> bool:
-        return not self.whole or self.there is None or list(map(_essence, self.there)) != list(map(_essence, self.records))
+        if self.existing is None or not self.existing_is_whole:
+            return True
+        return list(map(_comparable, self.existing)) != list(map(_comparable, self.records))
 
 
 @dataclass(frozen=True)
@@ -138,13 +144,13 @@ class Report:
         return {
             "before_header": self.destination,
             "after_header": self.destination,
-            "before": after if not self.plan.changed else _lines(self.plan.there or ()),
+            "before": after if not self.plan.changed else _lines(self.plan.existing or ()),
             "after": after,
         }
 
 
 def archive(request: ArchiveRequest, now: datetime, *, check_mode: bool) -> Report:
-    """Make the archive, unless the one that is there has the same backups in it. Check mode writes nothing."""
+    """Make the archive, unless the existing one has the same backups. Check mode writes nothing."""
     _check_destination(request)
     swept = [] if check_mode else _sweep(request.folder)
     plan = _plan(request, now)
@@ -166,10 +172,10 @@ def archive(request: ArchiveRequest, now: datetime, *, check_mode: bool) -> Repo
 
 
 def _sweep(folder: LocalStore) -> list[str]:
-    """Delete what dead runs left of archives in the folder, whatever these were to be called. Return warnings of it."""
+    """Delete the partials of archives that dead runs left in the folder, whatever their names. Return a warning for each."""
     warnings = []
     for name in filter(is_archive_partial, folder.names()):
-        with contextlib.suppress(OSError):  # another user's is left alone
+        with contextlib.suppress(OSError):  # leave another user's file alone
             if folder.sweep(name):
                 warnings.append(f"Removed what an interrupted run left: {folder.path(name)}")
     return warnings
@@ -207,12 +213,12 @@ def _plan(request: ArchiveRequest, now: datetime) -> Plan:
         items += [payload] if manifest is None else [payload, manifest]
         records.append(_record(backup, payload, manifest))
     index = _index(records, max(backup.created_at for backup in backups))
-    there, whole = _there(request, 2 * index.size_bytes)
-    return Plan((index, *items), tuple(records), missing, there, whole, tuple(warnings))
+    existing, is_whole = _read_existing(request, 2 * index.size_bytes)
+    return Plan((index, *items), tuple(records), missing, existing, is_whole, tuple(warnings))
 
 
 def _selected(request: ArchiveRequest, now: datetime) -> tuple[list[Backup], tuple[str, ...], list[str]]:
-    """Return the selected backups by name, the names and databases of which there is none, and warnings."""
+    """Return the selected backups by name, the selected names and databases without a backup, and warnings."""
     selection = request.selection
     found = list(Catalog(request.store).select(selection))
     missing = tuple(missing_from(found, selection))
@@ -270,16 +276,16 @@ def _index(records: list[Record], time: datetime) -> Item:
     return Item(INDEX_NAME, len(data), hashlib.sha256(data).hexdigest(), time, data)
 
 
-def _essence(record: Record) -> Record:
-    """Return what makes a backup in an archive another one: not what its manifest has by way of bookkeeping."""
+def _comparable(record: Record) -> Record:
+    """Return a record without the digest of its manifest: a backup that was confirmed or verified again needs no new archive."""
     manifest = record["manifest"]
     return {**record, "manifest": None if manifest is None else manifest["filename"]}
 
 
-def _there(request: ArchiveRequest, limit: int) -> tuple[tuple[Record, ...] | None, bool]:
-    """Return what the index of the archive that is there says, None where it says nothing, and whether all of it is there.
+def _read_existing(request: ArchiveRequest, limit: int) -> tuple[tuple[Record, ...] | None, bool]:
+    """Return the records in the index of the existing archive, None without an index, and whether the archive is whole.
 
-    No more than the index is read: of one with the same backups in it, that is not twice as large as ours.
+    Reads no more than the index. ``limit`` is twice the size of ours: the index of an equal archive is smaller.
     """
     facts = request.folder.facts(request.filename)
     data = None if facts is None else request.format.first_file(_beginning(request, limit + LARGEST_MANIFEST), INDEX_NAME)
@@ -297,7 +303,7 @@ def _there(request: ArchiveRequest, limit: int) -> tuple[tuple[Record, ...] | No
             members += [Member(file["filename"], file["bytes"], time) for file in files]
         return records, request.format.size_bytes(members) == facts.size_bytes
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError, struct.error):
-        return None, False  # another's
+        return None, False  # not an index of ours
 
 
 def _beginning(request: ArchiveRequest, size: int) -> bytes:
@@ -314,7 +320,7 @@ def _beginning(request: ArchiveRequest, size: int) -> bytes:
 
 
 def _apply(request: ArchiveRequest, plan: Plan, size: int) -> str:
-    """Write the archive, and return the digest of what is then there."""
+    """Write the archive, and return its digest."""
     folder, partial = request.folder, archive_partial_name(request.filename)
     descriptor = folder.claim(partial)
     if descriptor is None:

@@ -4,7 +4,7 @@
 
 # Private to this collection: it may change at any time. Playbooks use the modules and the role.
 
-"""Say which backups are here, and for each group which one is the last good one."""
+"""Report the backups in a store, and the last good backup of each group."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _SORT_KEYS: dict[SortBy, t.Callable[[Backup], t.Any]] = {
 
 @dataclass(frozen=True)
 class InventoryRequest:
-    """Which backups are asked for, and which page of them. A ``page_size`` of 0 is all on one page."""
+    """Which backups to report, and which page of them. A ``page_size`` of 0 puts all on one page."""
 
     store: Store
     selection: Selection = EVERYTHING
@@ -51,14 +51,14 @@ class InventoryRequest:
     checksum: bool = False
 
     def settles(self, summary: _Summary) -> bool:
-        """Whether the newest good backup of a database is known from those of it that are listed."""
+        """Whether the listed backups of a group prove which one is its last good backup."""
         if self.selection.names is not None or (self.states is not None and "good" not in self.states):
             return False
         return summary.newest_good is not None or (self.selection.newest is None and self.states is None)
 
 
 class _Line(t.NamedTuple):
-    """What is kept of each backup until it is known which ones are on the page."""
+    """What stays in memory of each backup until it is known which ones are on the page."""
 
     key: t.Any
     filename: str
@@ -67,7 +67,7 @@ class _Line(t.NamedTuple):
 
 @dataclass
 class _Summary:
-    """What is known of a group so far."""
+    """A group's totals and newest backups, as far as its backups were added."""
 
     count: int = 0
     bytes: int = 0
@@ -96,9 +96,9 @@ class _Summary:
 
 @collector_paused()
 def inventory(request: InventoryRequest, now: datetime) -> dict[str, t.Any]:
-    """Return the facts about the backups that are asked for.
+    """Return the facts about the requested backups.
 
-    Of a hundred thousand, only those on the page are kept in memory: the others are counted as they pass.
+    Holds only the backups on the page in memory, since there may be a hundred thousand: counts the others and drops them.
     """
     store, catalog = request.store, Catalog(request.store)
     files = catalog.files()
@@ -117,7 +117,7 @@ def inventory(request: InventoryRequest, now: datetime) -> dict[str, t.Any]:
         store.warnings += [f"Newer, and passed over: {one.name.filename} ({why_not_candidate(one, now)})." for one in newer]
     lines.sort(reverse=request.descending)
     if unsettled := [group for group, summary in groups.items() if not request.settles(summary)]:
-        # Those that are not listed count as well, and what was just read counts as it was found.
+        # Backups that are not listed count as well, except those whose payload was read and is corrupt.
         files -= {line.filename for line in lines if line.corrupt}
         for group, newest in catalog.newest_good(unsettled, now, files).items():
             groups[group].newest_good = newest
@@ -133,7 +133,7 @@ def inventory(request: InventoryRequest, now: datetime) -> dict[str, t.Any]:
 
 
 def _watched(backups: t.Iterable[Backup], now: datetime, unread: list[Backup], future: list[Backup]) -> t.Iterator[Backup]:
-    """Hand the backups on, and collect those whose manifest can't be read and those from the future."""
+    """Yield the backups, and collect those whose manifest can't be read and those from the future."""
     for backup in backups:
         if backup.unread is not None:
             unread.append(backup)
@@ -143,19 +143,19 @@ def _watched(backups: t.Iterable[Backup], now: datetime, unread: list[Backup], f
 
 
 def _matching(request: InventoryRequest, backups: t.Iterable[Backup], now: datetime) -> t.Iterable[Backup]:
-    """Return the backups that are asked for, in no order: those of the states first, then the newest of these."""
+    """Return the requested backups, in no order: selects by state first, then the newest of these."""
     newest, states = request.selection.newest, request.states
     if states is None:
-        # No more is read than is shown.
+        # Read no more payloads than are reported.
         return _read_again(backups if newest is None else newest_of_each(backups, newest, now), request)
     backups = (backup for backup in _read_again(backups, request) if backup.state in states)
     return backups if newest is None else newest_of_each(backups, newest, now)
 
 
 def _read_again(backups: t.Iterable[Backup], request: InventoryRequest) -> t.Iterable[Backup]:
-    """Where that is asked for, read the payloads, and call corrupt what is no longer as its manifest says.
+    """Where the request has ``checksum``, read the payloads, and mark those with a wrong digest as corrupt.
 
-    One whose manifest is of no use, or another's, is left as it is: there is no digest to compare.
+    Does not read unverified backups: they have no digest to compare.
     """
     if not request.checksum:
         return backups
