@@ -34,12 +34,14 @@ def play(
     return subprocess.run([*command, *arguments], capture_output=True, text=True, check=False, env=environment)
 
 
-def play_tasks(folder: Path, entry_point: str, variables: dict[str, t.Any]) -> subprocess.CompletedProcess[str]:
-    """Run one of the role's other entry points against this host."""
+def play_tasks(
+    folder: Path, entry_point: str, variables: dict[str, t.Any], **keywords: t.Any
+) -> subprocess.CompletedProcess[str]:
+    """Run an entry point of the role against this host, in a play with further keywords."""
     role = {"name": "lastgood.database.backup", "tasks_from": entry_point}
     tasks = [{"name": "Do it", "ansible.builtin.include_role": role}]
     playbook = folder / "playbook.yml"
-    playbook.write_text(json.dumps([{"hosts": "db7", "gather_facts": False, "tasks": tasks}]))
+    playbook.write_text(json.dumps([{"hosts": "db7", "gather_facts": False, "tasks": tasks, **keywords}]))
     return play(folder, variables, playbook=str(playbook))
 
 
@@ -103,11 +105,22 @@ def test_a_source_that_fails_lets_the_others_go_on_and_fails_the_host_at_the_end
 def test_facts_that_cannot_be_gathered_do_not_hide_what_failed_before(tmp_path: Path, notes: Path) -> None:
     (tmp_path / "file").write_text("")
     sources = [source(notes, directory=str(tmp_path / "file")), source(tmp_path / "gone.db")]
-    finished = play(tmp_path, {"backup_directory": str(tmp_path / "b"), "backup_sources": sources})
+    variables = {"backup_directory": str(tmp_path / "b"), "backup_sources": sources}
+    defaults = {"lastgood.database.backup_facts": {"newest": 0}}
+    finished = play_tasks(tmp_path, "main", variables, module_defaults=defaults)
     last = finished.stdout[finished.stdout.rindex("Fail where") :]
     assert finished.returncode == 2
     for part in (f"sqlite in {tmp_path / 'file'}: ", f"sqlite in {tmp_path / 'b'}: ", "gone.db", "facts: ", "is not a directory"):
         assert part in last
+
+
+def test_a_cause_that_keeps_facts_from_being_gathered_too_is_reported_once(tmp_path: Path, notes: Path) -> None:
+    (tmp_path / "file").write_text("")
+    finished = play(tmp_path, {"backup_directory": str(tmp_path / "file"), "backup_sources": [source(notes)]})
+    last = finished.stdout[finished.stdout.rindex("Fail where") :]
+    assert finished.returncode == 2
+    assert last.count("is not a directory") == 1
+    assert "facts: " not in last
 
 
 def test_a_source_without_a_directory_is_told_before_anything_is_done(tmp_path: Path, notes: Path) -> None:
