@@ -376,7 +376,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._arguments.engin
 )
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.login import LOGIN_SPEC
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import LEVELS
-from ansible_collections.lastgood.database.plugins.module_utils._codecs.registry import codec_for
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.registry import COMPRESSIONS, codec_for
 from ansible_collections.lastgood.database.plugins.module_utils._engines.registry import engine_named
 from ansible_collections.lastgood.database.plugins.module_utils._operations.dump import DumpRequest, dump
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
@@ -416,7 +416,7 @@ def main() -> t.NoReturn:
             "exclude_databases": {"type": "list", "elements": "str", "default": []},
             "include_globals": {"type": "bool"},
             "format": {"type": "str", "choices": ["custom", "plain"], "default": "custom"},
-            "compression": {"type": "str", "choices": ["gzip", "zstd", "none"], "default": "gzip"},
+            "compression": {"type": "str", "choices": list(COMPRESSIONS), "default": "gzip"},
             "compression_level": {"type": "str", "choices": list(LEVELS), "default": "balanced"},
             "interval": {"type": "str"},
             "skip_unchanged": {"type": "bool", "default": True},
