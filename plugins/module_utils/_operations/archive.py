@@ -50,7 +50,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.select
     newest_of_each,
     passed_over,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
+from ansible_collections.lastgood.database.plugins.module_utils._stores.base import ReadableStore
 from ansible_collections.lastgood.database.plugins.module_utils._stores.digests import sha256_of
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore, close_quietly
 
@@ -66,7 +66,7 @@ Record = dict[str, t.Any]
 class ArchiveRequest:
     """Which backups to put into which file. ``folder`` is the directory of the archive, ``filename`` its name."""
 
-    store: Store
+    store: ReadableStore
     selection: Selection
     folder: LocalStore
     filename: str
@@ -238,7 +238,7 @@ def _selected(request: ArchiveRequest, now: datetime) -> tuple[list[Backup], tup
     return sorted(found, key=lambda backup: backup.name.filename), missing, warnings
 
 
-def _payload_item(store: Store, backup: Backup) -> Item:
+def _payload_item(store: ReadableStore, backup: Backup) -> Item:
     name, manifest = backup.name.filename, backup.manifest
     if backup.state == "corrupt":
         raise PayloadCorrupt(
@@ -252,7 +252,7 @@ def _payload_item(store: Store, backup: Backup) -> Item:
     return Item(name, backup.size_bytes, sha256, backup.created_at)
 
 
-def _manifest_item(store: Store, backup: Backup) -> Item | None:
+def _manifest_item(store: ReadableStore, backup: Backup) -> Item | None:
     name = manifest_name(backup.name.filename)
     data = store.read(name, LARGEST_MANIFEST + 1)
     if data is None or len(data) > LARGEST_MANIFEST:
@@ -347,7 +347,7 @@ def _apply(request: ArchiveRequest, plan: Plan, size: int) -> str:
         close_quietly(descriptor)
 
 
-def _payload(store: Store, item: Item) -> t.Iterator[Chunk]:
+def _payload(store: ReadableStore, item: Item) -> t.Iterator[Chunk]:
     """Read a payload, and raise PayloadCorrupt unless size and digest are as planned: before a byte too many is handed on."""
     digest, count = hashlib.sha256(), 0
     try:

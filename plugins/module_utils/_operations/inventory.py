@@ -24,7 +24,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.last_g
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.selection import EVERYTHING, Selection, newest_of_each
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.soundness import is_sound
-from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
+from ansible_collections.lastgood.database.plugins.module_utils._stores.base import ReadableStore
 
 SortBy = t.Literal["filename", "created_at", "modified_at", "size"]
 SORT_BY: tuple[SortBy, ...] = t.get_args(SortBy)
@@ -41,7 +41,7 @@ _SORT_KEYS: dict[SortBy, t.Callable[[Backup], t.Any]] = {
 class InventoryRequest:
     """Which backups to report, and which page of them. A ``page_size`` of 0 puts all on one page."""
 
-    store: Store
+    store: ReadableStore
     selection: Selection = EVERYTHING
     states: t.Collection[str] | None = None
     sort_by: SortBy = "filename"
@@ -162,7 +162,7 @@ def _read_again(backups: t.Iterable[Backup], request: InventoryRequest) -> t.Ite
     return (backup if backup.state == "unverified" else _as_read(request.store, backup) for backup in backups)
 
 
-def _as_read(store: Store, backup: Backup) -> Backup:
+def _as_read(store: ReadableStore, backup: Backup) -> Backup:
     try:
         return backup if is_sound(store, backup) else backup._replace(corrupt=True)
     except StoreFailed as error:

@@ -22,7 +22,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.content
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ContentInvalid, Interrupted, PayloadCorrupt
 from ansible_collections.lastgood.database.plugins.module_utils._lane import Lane, lane
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import NO_MANIFEST, Manifest
-from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
+from ansible_collections.lastgood.database.plugins.module_utils._stores.base import ReadableStore
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Reading:
 
 
 def read_payload(
-    store: Store,
+    store: ReadableStore,
     filename: str,
     decoding: Decoding,
     digest: ContentDigest,
@@ -77,7 +77,7 @@ def read_payload(
     return Reading(reader.payload_bytes, payload.hexdigest(), reader.content_bytes, content_sha256, reader.error)
 
 
-def read_payload_alone(store: Store, filename: str, is_stopped: t.Callable[[], bool], expected: Manifest) -> Reading:
+def read_payload_alone(store: ReadableStore, filename: str, is_stopped: t.Callable[[], bool], expected: Manifest) -> Reading:
     """Read a payload without decoding it: for a host that can't. The reading has the payload's size and digest, and no content.
 
     Reads no further than the payload's ``expected`` size.

@@ -39,7 +39,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.last_g
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import Compression
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.selection import Selection, passed_over
 from ansible_collections.lastgood.database.plugins.module_utils._operations.reading import read_payload
-from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Staging, Store
+from ansible_collections.lastgood.database.plugins.module_utils._stores.base import ReadableStore, Staging
 
 LATEST = "latest"
 _BAD_TOLD = 3  # where there is no good one, so many of the others, the newest
@@ -56,7 +56,7 @@ class RestoreRequest:
     """
 
     engine: Restorer
-    store: Store
+    store: ReadableStore
     staging: Staging
     decoding_for: t.Callable[[Compression], Decoding]
     backup: str = LATEST
@@ -241,7 +241,7 @@ def _where_from(request: RestoreRequest, backup: Backup) -> str:
     return ", ".join(parts)
 
 
-def _check_directory(store: Store) -> None:
+def _check_directory(store: ReadableStore) -> None:
     if not store.exists():
         raise BackupMissing(
             f"There is no backup, for the directory {store.location} does not exist.",
