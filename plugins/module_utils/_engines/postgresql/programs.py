@@ -37,7 +37,7 @@ _TROUBLE_OF_THE_HOST = re.compile(
     r"|unsupported version|this build does not support"
 )
 # Names are anybody's: a table may be called "lost", or after a role that does not exist.
-_NAMES = re.compile(r'"(?:[^"\n]|"")*"|^.*from TOC entry.*$', re.MULTILINE)
+_NAMES = re.compile(r'"(?:[^"\n]|"")*"|^.*from TOC entry.*$|(?:^|\| |CONTEXT:  )COPY [^|\n]*, line \d+', re.MULTILINE)
 _VERSION = re.compile(rb"\(PostgreSQL\) ((\d+)[^\s]*)")
 _ANSWER_SECONDS = 30
 
