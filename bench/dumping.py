@@ -59,6 +59,7 @@ class Place:
         target = self._folder("theirs") / "dump.sql.gz"
         return {
             "db_backup, gzip by python-isal": self._backup(database),
+            "db_backup, gzip by python-isal, without blake3": self._backup(database, environment=self._without("blake3")),
             "db_backup, gzip by pigz": self._backup(database, environment=no_isal),
             "db_backup, gzip by zlib": self._backup(database, environment=no_pigz),
             "db_backup, zstd": self._backup(database, compression="zstd"),

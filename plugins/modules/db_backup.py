@@ -97,7 +97,11 @@ options:
       - A number and V(s), V(m), V(h), V(d) or V(w). For a nightly run take V(20h), since V(24h) skips every other night.
     type: str
   skip_unchanged:
-    description: Whether to store no second copy of a database that has not changed since its last good backup.
+    description:
+      - Whether to store no second copy of a database that has not changed since its last good backup.
+      - The content is compared by its digest. That is BLAKE3 if the host has the Python library blake3, else SHA-256, and always
+        of the algorithm of the last good backup. If the host lacks that one, the backup is stored, and RV(backups[].reason) says
+        so.
     type: bool
     default: true
   parallel_databases:

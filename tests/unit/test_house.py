@@ -37,11 +37,12 @@ FLOORS = [
     "module_utils._lane",
     "module_utils._collector",
     "module_utils._locks",
+    "module_utils._digests",
     "module_utils._errors",
     "module_utils._text",
 ]
 KNOW_ANSIBLE = {"modules", "module_utils._ansible"}
-LAZY = {"psycopg2", "isal", "zstandard", "compression", "paramiko", "cryptography"}
+LAZY = {"psycopg2", "isal", "blake3", "zstandard", "compression", "paramiko", "cryptography"}
 # What Ansible's own run_command is there for, and what its packer can't follow.
 FORBIDDEN = {"subprocess", "multiprocessing", "importlib", "pty", "popen2"}
 FORBIDDEN_CALLS = {"__import__", "eval", "exec", "os.system", "os.popen", "os.fork", "os.execv", "os.posix_spawn"}

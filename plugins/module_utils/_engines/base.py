@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.lastgood.database.plugins.module_utils._digests import Hash
 from ansible_collections.lastgood.database.plugins.module_utils._engines.content import ContentDigest, Format
 from ansible_collections.lastgood.database.plugins.module_utils._engines.dumping import Dumper
 from ansible_collections.lastgood.database.plugins.module_utils._engines.examining import Examiner
@@ -42,8 +43,8 @@ class Engine(t.Protocol[DumpOptions, RestoreOptions, ExaminationOptions]):
     def examiner(self, options: ExaminationOptions, runner: Runner, clock: Clock) -> Examiner:
         """Return what examines the content of backups."""
 
-    def content_digest(self, form: str) -> ContentDigest | None:
-        """Return a new digest for a dump in a format, None if the engine has no such format."""
+    def content_digest(self, form: str, algorithm: Hash) -> ContentDigest | None:
+        """Return a new digest for a dump in a format, by a hash that is new; None if the engine has no such format."""
 
     def recognise(self, head: bytes) -> Format | None:
         """Return the format of a dump that begins with these bytes, None if it is not this engine's."""

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.lastgood.database.plugins.module_utils._digests import Digest
+
 Format = t.Literal["custom", "plain"]
 
 
@@ -22,5 +24,5 @@ class ContentDigest(t.Protocol):
     def update(self, chunk: memoryview) -> None:
         """Take in the next bytes; the chunk is used up when this returns."""
 
-    def finish(self) -> str:
-        """Return the SHA-256 in hexadecimal. Raises ContentInvalid when the dump is not whole."""
+    def finish(self) -> Digest:
+        """Return the digest. Raises ContentInvalid when the dump is not whole."""

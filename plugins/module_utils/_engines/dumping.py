@@ -11,6 +11,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field
 
+from ansible_collections.lastgood.database.plugins.module_utils._digests import Hash
 from ansible_collections.lastgood.database.plugins.module_utils._engines.content import ContentDigest, Format
 from ansible_collections.lastgood.database.plugins.module_utils._errors import BackupError
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import Kind
@@ -83,5 +84,5 @@ class Dumper(t.Protocol):
         ``make_copy_file`` makes an empty file beside the payload, for an engine that can only be dumped by a copy.
         """
 
-    def content_digest(self, target: Target) -> ContentDigest:
-        """Return a new digest for a dump of the target."""
+    def content_digest(self, target: Target, algorithm: Hash) -> ContentDigest:
+        """Return a new digest for a dump of the target, by a hash that is new."""

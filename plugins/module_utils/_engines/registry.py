@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.lastgood.database.plugins.module_utils._digests import new_hash
 from ansible_collections.lastgood.database.plugins.module_utils._engines.base import Engine
 from ansible_collections.lastgood.database.plugins.module_utils._engines.content import ContentDigest, Format
 from ansible_collections.lastgood.database.plugins.module_utils._engines.examining import Examination, Examiner
@@ -36,11 +37,15 @@ def engine_named(name: str) -> AnyEngine:
     return engine
 
 
-def content_digest_for(engine: str | None, form: str | None) -> ContentDigest | None:
-    """Return a new digest for the content of a backup, by its manifest; None for an unknown engine or format."""
+def content_digest_for(manifest: Manifest) -> ContentDigest | None:
+    """Return a new digest for the content of the backup with this manifest; None for an unknown engine or format.
+
+    It has the manifest's algorithm if the host has that.
+    """
+    engine, form = manifest.engine, manifest.format
     if engine is None or form is None or engine not in ENGINES:
         return None
-    return ENGINES[engine].content_digest(form)
+    return ENGINES[engine].content_digest(form, new_hash(manifest.content_digest))
 
 
 def describe_content(head: bytes) -> tuple[str, Format] | None:

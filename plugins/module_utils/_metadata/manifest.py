@@ -14,6 +14,8 @@ import re
 import typing as t
 from datetime import datetime, timezone
 
+from ansible_collections.lastgood.database.plugins.module_utils._digests import BLAKE3, SHA256, Digest
+
 MANIFEST_VERSION = 1
 PRODUCER = "lastgood.database"
 LARGEST_MANIFEST = 64 * 1024  # bytes; ours have about 1,000, and with the longest paths and words some 20,000
@@ -42,7 +44,7 @@ def cause_of(detail: str) -> str:
 
 
 class Manifest(t.NamedTuple):
-    """What a sidecar says. Times are in UTC, sizes are bytes, digests are SHA-256 in hexadecimal.
+    """What a sidecar says. Times are in UTC, sizes are bytes, digests are in hexadecimal.
 
     Any field is None where the file does not say, or says something of another type: a foreign sidecar is read for what
     it has.
@@ -73,6 +75,7 @@ class Manifest(t.NamedTuple):
     payload_sha256: str | None = None
     content_bytes: int | None = None
     content_sha256: str | None = None
+    content_blake3: str | None = None
     verification: Verification | None = None
 
     @property
@@ -87,6 +90,18 @@ class Manifest(t.NamedTuple):
             self.payload_bytes,
             self.payload_sha256,
         )
+
+    @property
+    def content_digest(self) -> Digest | None:
+        """The digest of the content, None where the file does not say it."""
+        if self.content_blake3 is not None:
+            return Digest(BLAKE3, self.content_blake3)
+        return None if self.content_sha256 is None else Digest(SHA256, self.content_sha256)
+
+    def with_content(self, size: int, digest: Digest | None) -> Manifest:
+        """Return the manifest of a content of that size and digest."""
+        values = {} if digest is None else {digest.algorithm: digest.value}
+        return self._replace(content_bytes=size, content_sha256=values.get(SHA256), content_blake3=values.get(BLAKE3))
 
     def to_bytes(self) -> bytes:
         """Return the file's content."""
@@ -140,7 +155,7 @@ def _time(text: str) -> datetime | None:
 
 
 def _digest(text: str) -> str | None:
-    return text if _SHA256.fullmatch(text) else None
+    return text if _DIGEST.fullmatch(text) else None
 
 
 def _texts(value: list[t.Any]) -> tuple[str, ...] | None:
@@ -161,7 +176,7 @@ def _verification(value: dict[str, t.Any]) -> Verification | None:
 _NUMBER = re.compile(r"[0-9]+")
 # Python's own reader takes more forms, and more of them with every version.
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}Z")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _OTHERS: dict[str, type] = {  # than text, in JSON
     **dict.fromkeys(("major_mismatch", "encrypted", "partial"), bool),
     **dict.fromkeys(("manifest_version", "payload_bytes", "content_bytes"), int),
@@ -177,6 +192,7 @@ _READERS: tuple[tuple[int, t.Callable[[t.Any], t.Any]], ...] = tuple(
         ("confirmed_at", _time),
         ("payload_sha256", _digest),
         ("content_sha256", _digest),
+        ("content_blake3", _digest),
         ("partial_arguments", _texts),
         ("verification", _verification),
     )

@@ -20,6 +20,7 @@ from datetime import datetime, timedelta
 
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Codec
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.threaded import threaded
+from ansible_collections.lastgood.database.plugins.module_utils._digests import Digest, new_hash
 from ansible_collections.lastgood.database.plugins.module_utils._engines.dumping import Dumper, Target
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     BackupError,
@@ -296,8 +297,8 @@ def _back_up(request: DumpRequest, step: Step, clock: Clock, writing: set[str], 
         warnings += unread_warnings(payload.newest.unread)
         newest = payload.newest.good  # another run may have committed since the plan was made
         _check_room(store, target, newest)
-        content_bytes, content_sha256 = _fill(request, target, payload)
-        same = newest if newest is not None and newest.manifest.content_sha256 == content_sha256 else None
+        content_bytes, content_digest = _fill(request, target, payload, newest)
+        same = newest if newest is not None and newest.manifest.content_digest == content_digest else None
         rotten: Backup | None = None
         if request.skip_unchanged and same is not None:
             try:
@@ -310,7 +311,7 @@ def _back_up(request: DumpRequest, step: Step, clock: Clock, writing: set[str], 
                     reason = "its content is that of the last one"
                     return Result("unchanged", facts, kept, reason=reason, clock_behind=payload.clock_behind)
                 # Deleted, or found bad, in between: then the new dump is the one to keep.
-        manifest = _manifest(request, target, payload, content_bytes, content_sha256, clock())
+        manifest = _manifest(request, target, payload, clock()).with_content(content_bytes, content_digest)
         if payload.clock_behind:
             warnings.append(_warning_of_clock(target, payload))
         payload.commit(manifest)
@@ -318,7 +319,16 @@ def _back_up(request: DumpRequest, step: Step, clock: Clock, writing: set[str], 
         # Only now: had the commit failed, the old one would still be the best there is.
         warnings += _call_corrupt(request, rotten, clock())
     created = _look_back(store, payload, manifest, clock(), warnings)
-    return Result("created", facts, created, reason=step.reason, clock_behind=payload.clock_behind)
+    reason = step.reason + _incomparable(newest, content_digest)
+    return Result("created", facts, created, reason=reason, clock_behind=payload.clock_behind)
+
+
+def _incomparable(newest: Backup | None, found: Digest) -> str:
+    """Return why a content could not be compared with that of the last good backup, nothing where it could."""
+    known = None if newest is None else newest.manifest.content_digest
+    if known is None or known.algorithm == found.algorithm:
+        return ""
+    return f", and its content can't be compared: the host has no Python library for its digest, {known.algorithm}"
 
 
 def _look_back(store: LocalStore, payload: Pending, manifest: Manifest, now: datetime, warnings: list[str]) -> Backup:
@@ -356,9 +366,10 @@ def _check_room(store: LocalStore, target: Target, newest: Backup | None) -> Non
         )
 
 
-def _fill(request: DumpRequest, target: Target, payload: Pending) -> tuple[int, str]:
-    """Dump into the payload. Return the content's size in bytes and its digest."""
-    digest = request.engine.content_digest(target)
+def _fill(request: DumpRequest, target: Target, payload: Pending, newest: Backup | None) -> tuple[int, Digest]:
+    """Dump into the payload. Return the content's size in bytes and its digest, if possible as the newest backup has it."""
+    algorithm = new_hash(None if newest is None else newest.manifest.content_digest)
+    digest = request.engine.content_digest(target, algorithm)
     content_bytes = 0
     with request.codec.encoding(payload.write) as encoder, threaded(encoder) as encoding:
         with request.engine.dumping(target, payload.make_copy_file) as content:
@@ -370,9 +381,9 @@ def _fill(request: DumpRequest, target: Target, payload: Pending) -> tuple[int, 
                 encoding.write(chunk)
                 content_bytes += count
             content.finish()
-        content_sha256 = digest.finish()
+        content_digest = digest.finish()
         encoding.finish()
-    return content_bytes, content_sha256
+    return content_bytes, content_digest
 
 
 def _call_corrupt(request: DumpRequest, backup: Backup, now: datetime) -> list[str]:
@@ -396,9 +407,8 @@ def _confirm(store: LocalStore, listing: Listing, backup: Backup, at: datetime) 
         return update_manifest(store, backup, confirmed_at=at if is_future(known, at) else max(at, known))
 
 
-def _manifest(
-    request: DumpRequest, target: Target, payload: Pending, content_bytes: int, content_sha256: str, finished_at: datetime
-) -> Manifest:
+def _manifest(request: DumpRequest, target: Target, payload: Pending, finished_at: datetime) -> Manifest:
+    """Return the manifest without what it says of the content."""
     return Manifest(
         manifest_version=MANIFEST_VERSION,
         producer=PRODUCER,
@@ -422,8 +432,6 @@ def _manifest(
         confirmed_at=payload.created_at,
         payload_bytes=payload.bytes_written,
         payload_sha256=payload.sha256,
-        content_bytes=content_bytes,
-        content_sha256=content_sha256,
     )
 
 

@@ -18,6 +18,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Decoder, Decoding, Write
+from ansible_collections.lastgood.database.plugins.module_utils._digests import Digest
 from ansible_collections.lastgood.database.plugins.module_utils._engines.content import ContentDigest
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ContentInvalid, Interrupted, PayloadCorrupt
 from ansible_collections.lastgood.database.plugins.module_utils._lane import Lane, lane
@@ -35,7 +36,7 @@ class Reading:
     payload_bytes: int
     payload_sha256: str
     content_bytes: int
-    content_sha256: str | None = None
+    content_digest: Digest | None = None
     error: ContentInvalid | None = None
 
     def payload_is(self, manifest: Manifest) -> bool:
@@ -46,7 +47,14 @@ class Reading:
         """Whether the content is the one that the manifest was written for; what it does not say can't differ."""
         if self.error is not None:
             return False
-        return manifest.content_bytes in (None, self.content_bytes) and manifest.content_sha256 in (None, self.content_sha256)
+        return manifest.content_bytes in (None, self.content_bytes) and self._agrees(manifest.content_digest)
+
+    def _agrees(self, expected: Digest | None) -> bool:
+        """Whether the content's digest is the expected one, or the host lacks its algorithm, so that they can't be compared."""
+        found = self.content_digest
+        if expected is None or (found is not None and found.algorithm != expected.algorithm):
+            return True
+        return found == expected
 
 
 def read_payload(
@@ -73,8 +81,8 @@ def read_payload(
             if reader.payload_bytes > most:
                 break
         is_whole = reader.finish(decoder)
-    content_sha256 = reader.judge(digest) if is_whole else None
-    return Reading(reader.payload_bytes, payload.hexdigest(), reader.content_bytes, content_sha256, reader.error)
+    content_digest = reader.judge(digest) if is_whole else None
+    return Reading(reader.payload_bytes, payload.hexdigest(), reader.content_bytes, content_digest, reader.error)
 
 
 def read_payload_alone(store: ReadableStore, filename: str, is_stopped: t.Callable[[], bool], expected: Manifest) -> Reading:
@@ -155,7 +163,7 @@ class _Reader:
             self.error = error
         return self.error is None
 
-    def judge(self, digest: ContentDigest) -> str | None:
+    def judge(self, digest: ContentDigest) -> Digest | None:
         """Return the digest of the content, None where that is not whole."""
         try:
             return digest.finish()

@@ -301,7 +301,7 @@ def _check_room(request: RestoreRequest, backup: Backup) -> None:
 def _read(request: RestoreRequest, backup: Backup, sink: Write) -> None:
     """Read a payload to its end. Raises PayloadCorrupt unless it is what its manifest says."""
     manifest = backup.manifest
-    digest = content_digest_for(manifest.engine, manifest.format)
+    digest = content_digest_for(manifest)
     if digest is None:
         raise ArgumentInvalid(
             f"{backup.path} is of {manifest.engine} in the format {manifest.format}, which is not known here.",

@@ -347,7 +347,7 @@ class _Verifier:
 
     def _read(self, backup: Backup, manifest: Manifest, sink: t.Callable[..., None] = lambda data: None) -> Reading:
         store, filename, is_stopped = self._store, backup.name.filename, self._runner.is_stopped
-        digest = content_digest_for(manifest.engine, manifest.format)
+        digest = content_digest_for(manifest)
         if digest is None or backup.name.encrypted:
             raise self._unknown(manifest)
         try:
@@ -398,12 +398,8 @@ def _completed(manifest: Manifest, reading: Reading) -> Manifest:
     """Return the manifest, with sizes and digests where it has none yet."""
     if manifest.payload_sha256 is not None:
         return manifest
-    return manifest._replace(
-        payload_bytes=reading.payload_bytes,
-        payload_sha256=reading.payload_sha256,
-        content_bytes=reading.content_bytes,
-        content_sha256=reading.content_sha256,
-    )
+    completed = manifest._replace(payload_bytes=reading.payload_bytes, payload_sha256=reading.payload_sha256)
+    return completed.with_content(reading.content_bytes, reading.content_digest)
 
 
 def _note(store: Store, backup: Backup, finding: Finding, now: datetime, *, check_mode: bool) -> Judged:

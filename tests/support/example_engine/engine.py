@@ -10,12 +10,12 @@ docs/architecture.md, "Add an engine", refers to it. Its place in the collection
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import typing as t
 from dataclasses import dataclass
 from datetime import datetime
 
+from ansible_collections.lastgood.database.plugins.module_utils._digests import Digest, Hash, finished
 from ansible_collections.lastgood.database.plugins.module_utils._engines.content import ContentDigest, Format
 from ansible_collections.lastgood.database.plugins.module_utils._engines.dumping import (
     Content,
@@ -69,8 +69,8 @@ class ExampleEngine:
     def examiner(self, options: None, runner: Runner, clock: Clock) -> Examiner:
         return _Examiner()
 
-    def content_digest(self, form: str) -> ContentDigest | None:
-        return _Digest() if form == "custom" else None
+    def content_digest(self, form: str, algorithm: Hash) -> ContentDigest | None:
+        return _Digest(algorithm) if form == "custom" else None
 
     def recognise(self, head: bytes) -> Format | None:
         return "custom" if head.startswith(_BEGINNING) else None
@@ -99,8 +99,8 @@ class _Dumper:
         finally:
             os.close(descriptor)
 
-    def content_digest(self, target: Target) -> ContentDigest:
-        return _Digest()
+    def content_digest(self, target: Target, algorithm: Hash) -> ContentDigest:
+        return _Digest(algorithm)
 
 
 def _target(path: str) -> Target:
@@ -128,18 +128,18 @@ class _File:
 
 
 class _Digest:
-    def __init__(self) -> None:
-        self._digest = hashlib.sha256()
+    def __init__(self, algorithm: Hash) -> None:
+        self._digest = algorithm
         self._head = b""
 
     def update(self, chunk: memoryview) -> None:
         self._head = (self._head + bytes(chunk[: len(_BEGINNING)]))[: len(_BEGINNING)]
         self._digest.update(chunk)
 
-    def finish(self) -> str:
+    def finish(self) -> Digest:
         if self._head != _BEGINNING:
             raise ContentInvalid("It does not begin with EXAMPLE.", "See what wrote it.")
-        return self._digest.hexdigest()
+        return finished(self._digest)
 
 
 class _Examiner:

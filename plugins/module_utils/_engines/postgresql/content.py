@@ -12,10 +12,10 @@ random key of psql's restricted mode in a plain dump.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 
+from ansible_collections.lastgood.database.plugins.module_utils._digests import Digest, Hash, finished
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ContentInvalid
 
 _LOOK_AT = "Run the dump by hand and see; this one was thrown away."
@@ -37,8 +37,8 @@ _TRAILER = re.compile(rb"^-- PostgreSQL database (?:cluster )?dump complete$", r
 class CustomDigest:
     """For archives in pg_dump's custom format."""
 
-    def __init__(self) -> None:
-        self._digest = hashlib.sha256()
+    def __init__(self, algorithm: Hash) -> None:
+        self._digest = algorithm
         self._header = b""
 
     def update(self, chunk: memoryview) -> None:
@@ -51,17 +51,17 @@ class CustomDigest:
             chunk = chunk[taken:]
         self._digest.update(chunk)
 
-    def finish(self) -> str:
+    def finish(self) -> Digest:
         if len(self._header) < _HEADER_BYTES or not self._header.startswith(ARCHIVE_MAGIC):
             raise ContentInvalid("pg_dump ended without an error, but what it wrote is no archive.", _LOOK_AT)
-        return self._digest.hexdigest()
+        return finished(self._digest)
 
 
 class PlainDigest:
     """For plain dumps: SQL as text. The end is held back, since only there it shows what the end is."""
 
-    def __init__(self) -> None:
-        self._digest = hashlib.sha256()
+    def __init__(self, algorithm: Hash) -> None:
+        self._digest = algorithm
         self._head: bytes | None = b""
         self._tail = b""
         self._key: bytes | None = None
@@ -74,7 +74,7 @@ class PlainDigest:
         if len(self._head) >= _HEAD_BYTES:
             self._begin(self._head)
 
-    def finish(self) -> str:
+    def finish(self) -> Digest:
         if self._head is not None:
             self._begin(self._head)
         tail = self._tail
@@ -84,7 +84,7 @@ class PlainDigest:
             before, line, after = tail.rpartition(b"\n\\unrestrict " + self._key + b"\n")
             tail = before + b"\n" + after if line else tail + self._key
         self._digest.update(tail)
-        return self._digest.hexdigest()
+        return finished(self._digest)
 
     def _begin(self, head: bytes) -> None:
         self._head = None
@@ -104,11 +104,11 @@ class PlainDigest:
         self._tail = bytes(chunk[end:])
 
 
-def digest_for(form: str) -> CustomDigest | PlainDigest | None:
+def digest_for(form: str, algorithm: Hash) -> CustomDigest | PlainDigest | None:
     """Return a new digest for a dump in a format, None if there is no such format."""
     if form == "custom":
-        return CustomDigest()
-    return PlainDigest() if form == "plain" else None
+        return CustomDigest(algorithm)
+    return PlainDigest(algorithm) if form == "plain" else None
 
 
 def take_out_restriction(file: int) -> None:

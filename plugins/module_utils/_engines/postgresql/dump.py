@@ -15,6 +15,7 @@ import functools
 import time
 import typing as t
 
+from ansible_collections.lastgood.database.plugins.module_utils._digests import Hash
 from ansible_collections.lastgood.database.plugins.module_utils._engines.content import ContentDigest
 from ansible_collections.lastgood.database.plugins.module_utils._engines.dumping import (
     Content,
@@ -140,8 +141,8 @@ class PostgresqlDumper:
                     lock_timeout=options.lock_timeout,
                 ) from error
 
-    def content_digest(self, target: Target) -> ContentDigest:
-        return CustomDigest() if target.format == "custom" else PlainDigest()
+    def content_digest(self, target: Target, algorithm: Hash) -> ContentDigest:
+        return CustomDigest(algorithm) if target.format == "custom" else PlainDigest(algorithm)
 
     def _wanted(self, server: Server, warnings: list[str]) -> list[str]:
         """Return the names of the databases to dump, whether they are there or not."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.lastgood.database.plugins.module_utils._digests import Hash
 from ansible_collections.lastgood.database.plugins.module_utils._engines.content import ContentDigest, Format
 from ansible_collections.lastgood.database.plugins.module_utils._engines.dumping import Dumper
 from ansible_collections.lastgood.database.plugins.module_utils._engines.examining import Examiner
@@ -48,8 +49,8 @@ class PostgresqlEngine:
 
         return PostgresqlExaminer(options, runner, clock)
 
-    def content_digest(self, form: str) -> ContentDigest | None:
-        return digest_for(form)
+    def content_digest(self, form: str, algorithm: Hash) -> ContentDigest | None:
+        return digest_for(form, algorithm)
 
     def recognise(self, head: bytes) -> Format | None:
         if head.startswith(ARCHIVE_MAGIC):

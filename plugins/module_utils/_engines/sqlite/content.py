@@ -8,8 +8,7 @@
 
 from __future__ import annotations
 
-import hashlib
-
+from ansible_collections.lastgood.database.plugins.module_utils._digests import Digest, Hash, finished
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ContentInvalid
 
 FILE_MAGIC = b"SQLite format 3\x00"  # https://www.sqlite.org/fileformat2.html, section 1.3
@@ -18,8 +17,8 @@ FILE_MAGIC = b"SQLite format 3\x00"  # https://www.sqlite.org/fileformat2.html, 
 class FileDigest:
     """The digest of a database file: every byte counts, since the copy of an unchanged database is the same."""
 
-    def __init__(self) -> None:
-        self._digest = hashlib.sha256()
+    def __init__(self, algorithm: Hash) -> None:
+        self._digest = algorithm
         self._head = b""
 
     def update(self, chunk: memoryview) -> None:
@@ -27,7 +26,7 @@ class FileDigest:
             self._head += bytes(chunk[: len(FILE_MAGIC) - len(self._head)])
         self._digest.update(chunk)
 
-    def finish(self) -> str:
+    def finish(self) -> Digest:
         if self._head not in (FILE_MAGIC, b""):  # a database that nothing was ever put into has no byte
             raise ContentInvalid("The copy does not begin as an SQLite database does.", "Look at the source with sqlite3.")
-        return self._digest.hexdigest()
+        return finished(self._digest)

@@ -22,6 +22,7 @@ import time
 import typing as t
 from dataclasses import dataclass
 
+from ansible_collections.lastgood.database.plugins.module_utils._digests import Hash
 from ansible_collections.lastgood.database.plugins.module_utils._engines.content import ContentDigest
 from ansible_collections.lastgood.database.plugins.module_utils._engines.dumping import (
     Content,
@@ -88,8 +89,8 @@ class SqliteDumper:
         finally:
             os.close(descriptor)
 
-    def content_digest(self, target: Target) -> ContentDigest:
-        return FileDigest()
+    def content_digest(self, target: Target, algorithm: Hash) -> ContentDigest:
+        return FileDigest(algorithm)
 
     def _copy(self, target: Target, copy: str, identity: os.stat_result) -> None:
         path = target.source

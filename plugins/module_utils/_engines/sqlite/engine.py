@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.lastgood.database.plugins.module_utils._digests import Hash
 from ansible_collections.lastgood.database.plugins.module_utils._engines.content import ContentDigest, Format
 from ansible_collections.lastgood.database.plugins.module_utils._engines.dumping import Dumper
 from ansible_collections.lastgood.database.plugins.module_utils._engines.examining import Examiner
@@ -43,8 +44,8 @@ class SqliteEngine:
 
         return SqliteExaminer(runner.is_stopped)
 
-    def content_digest(self, form: str) -> ContentDigest | None:
-        return FileDigest() if form == "custom" else None
+    def content_digest(self, form: str, algorithm: Hash) -> ContentDigest | None:
+        return FileDigest(algorithm) if form == "custom" else None
 
     def recognise(self, head: bytes) -> Format | None:
         return "custom" if head.startswith(FILE_MAGIC) else None

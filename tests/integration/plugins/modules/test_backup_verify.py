@@ -176,7 +176,7 @@ def test_content_that_was_never_a_database_is_suspect_and_a_checksum_does_not_cl
     data[8192:16384] = bytes(8192)
     path.write_bytes(data)
     digest = subprocess.run(("sha256sum", path), check=True, capture_output=True, text=True).stdout.split()[0]
-    rewrite_manifest(path, payload_sha256=digest, content_sha256=digest)
+    rewrite_manifest(path, payload_sha256=digest, content_sha256=digest, content_blake3=None)
     assert verdicts(verify(directory)) == [("checksum", "passed", "good")]
     failed = verify(directory, level="structure")
     assert failed.error_code == "verification_failed"
@@ -202,7 +202,17 @@ def test_a_backup_without_a_manifest_is_adopted_apart_from_those_of_ours(server:
     assert verdicts(done) == [("structure", "passed", "good")]
     now = manifest(path)
     assert (now["origin"], now["instance"]) == ("unknown", "unknown")
-    same = ("engine", "format", "kind", "database", "payload_sha256", "payload_bytes", "content_sha256", "content_bytes")
+    same = (
+        "engine",
+        "format",
+        "kind",
+        "database",
+        "payload_sha256",
+        "payload_bytes",
+        "content_sha256",
+        "content_blake3",
+        "content_bytes",
+    )
     assert {key: now[key] for key in same} == {key: was[key] for key in same}
     assert not verify(site.directory, **where).changed
     assert site.back_up(format=form).outcomes == ["created"]

@@ -111,6 +111,7 @@ def edit(path: Path, change: Callable[[bytes], bytes]) -> None:
         payload_sha256=digest,
         content_bytes=None,
         content_sha256=None if content != data else digest,
+        content_blake3=None,
     )
 
 

@@ -728,7 +728,8 @@ def put_at_the_end(of: Path, dump: bytes, sql: bytes) -> None:
     data = before + sql + title + after
     of.write_bytes(data)
     digest = hashlib.sha256(data).hexdigest()
-    rewrite_manifest(of, payload_bytes=len(data), payload_sha256=digest, content_bytes=len(data), content_sha256=None)
+    sizes = {"payload_bytes": len(data), "content_bytes": len(data)}
+    rewrite_manifest(of, payload_sha256=digest, content_sha256=None, content_blake3=None, **sizes)
 
 
 def test_a_plain_dump_that_leads_elsewhere_is_refused(site: Site) -> None:

@@ -51,6 +51,7 @@ def put_large(folder: Path, megabytes: int) -> Path:
         payload_sha256=sha256,
         content_bytes=size,
         content_sha256=sha256,
+        content_blake3=None,
     )
     os.truncate(folder / name, size)
     return folder

@@ -44,7 +44,7 @@ TEXTS = (
 COUNTS = ("manifest_version", "payload_bytes", "content_bytes")
 FLAGS = ("major_mismatch", "encrypted", "partial")
 TIMES = ("created_at", "finished_at", "confirmed_at")
-DIGESTS = ("payload_sha256", "content_sha256")
+DIGESTS = ("payload_sha256", "content_sha256", "content_blake3")
 NEEDED = ("manifest_version", "kind", "origin", "engine", "instance", "created_at", "payload_bytes", "payload_sha256")
 
 any_text = st.text(st.characters(exclude_categories=()), max_size=200)  # lone surrogates too
@@ -140,6 +140,7 @@ def test_the_file_says_what_the_contract_says_it_does() -> None:
         "payload_sha256": digest,
         "content_bytes": 17,
         "content_sha256": digest,
+        "content_blake3": None,
         "verification": {"level": "restore", "verdict": "passed", "verified_at": "2026-02-01T00:00:00Z", "detail": "42 tables"},
     }
 

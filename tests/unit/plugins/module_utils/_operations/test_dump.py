@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -158,3 +159,35 @@ def test_a_partial_that_is_sent_from_elsewhere_is_left_alone_while_it_grows(tmp_
             os.utime(path, ((NOW - age).timestamp(),) * 2)
         assert len(back_up(NOW).warnings) == (0 if stays else len(sent))
     assert [path.exists() for path in sent] == [stays] * len(sent)
+
+
+def content_algorithm(result: Result) -> str:
+    assert result.backup is not None and result.backup.manifest.content_digest is not None
+    return result.backup.manifest.content_digest.algorithm
+
+
+def test_the_content_is_compared_by_the_algorithm_of_the_last_good_backup(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with database(tmp_path) as back_up:
+        with monkeypatch.context() as patch:
+            patch.setitem(sys.modules, "blake3", None)  # a host without the library
+            first = back_up(NOW - timedelta(days=2))
+        unchanged = back_up(NOW - timedelta(days=1), changed=False)
+        changed = back_up(NOW)
+    assert (content_algorithm(first), unchanged.outcome) == ("sha256", "unchanged")
+    assert content_algorithm(changed) == "sha256"
+
+
+def test_a_content_that_can_not_be_compared_is_stored_anew_and_the_reason_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with database(tmp_path) as back_up:
+        first = back_up(NOW - timedelta(days=1))
+        monkeypatch.setitem(sys.modules, "blake3", None)
+        second = back_up(NOW, changed=False)
+        third = back_up(NOW + timedelta(minutes=1), changed=False)
+    assert content_algorithm(first) == "blake3"
+    assert (second.outcome, content_algorithm(second)) == ("created", "sha256")
+    assert "no Python library for its digest, blake3" in second.reason
+    assert third.outcome == "unchanged"

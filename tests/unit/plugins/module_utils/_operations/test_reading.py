@@ -20,6 +20,7 @@ import pytest
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleRunner
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Write
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.registry import decoder_for
+from ansible_collections.lastgood.database.plugins.module_utils._digests import Digest
 from ansible_collections.lastgood.database.plugins.module_utils._engines.registry import content_digest_for
 from ansible_collections.lastgood.database.plugins.module_utils._errors import Interrupted, NoSpace, PayloadCorrupt, StoreFailed
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
@@ -37,6 +38,7 @@ from ansible_collections.lastgood.database.tests.support.backups import manifest
 NAME = "backup_app_2026-01-31_01-00-00.dump.gz"
 CONTENT = b"SQLite format 3\x00" + bytes(range(256)) * 20_000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
+SQLITE = Manifest(engine="sqlite", format="custom", content_sha256=DIGEST)
 SHORT = CONTENT[:1000]  # of one piece
 
 each_compression = pytest.mark.parametrize("compression", ["gzip", "zstd", "none"])
@@ -59,7 +61,7 @@ def zstd(data: bytes) -> bytes:
 
 def read(store: LocalStore, runner: ModuleRunner, payload: bytes, taken: bytearray | None = None) -> Reading:
     (Path(store.location) / NAME).write_bytes(payload)
-    digest = content_digest_for("sqlite", "custom")
+    digest = content_digest_for(SQLITE)
     assert digest is not None
     sink = (bytearray() if taken is None else taken).extend
     return read_payload(store, NAME, decoder_for("gzip", runner), digest, sink)
@@ -68,7 +70,7 @@ def read(store: LocalStore, runner: ModuleRunner, payload: bytes, taken: bytearr
 def read_as(store: LocalStore, runner: ModuleRunner, compression: Compression, content: bytes, sink: Write) -> Reading:
     payload = {"gzip": gzip.compress, "zstd": zstd, "none": bytes}[compression](content)
     (Path(store.location) / NAME).write_bytes(payload)
-    digest = content_digest_for("sqlite", "custom")
+    digest = content_digest_for(SQLITE)
     assert digest is not None
     return read_payload(store, NAME, decoder_for(compression, runner), digest, sink)
 
@@ -77,7 +79,7 @@ def test_a_payload_as_it_was_written_has_both_digests_and_gives_its_content(stor
     payload, taken = gzip.compress(CONTENT), bytearray()
     found = read(store, runner, payload, taken)
     assert taken == CONTENT
-    assert (found.content_bytes, found.content_sha256, found.error) == (len(CONTENT), DIGEST, None)
+    assert (found.content_bytes, found.content_digest, found.error) == (len(CONTENT), Digest("sha256", DIGEST), None)
     assert found.payload_is(manifest_for(payload))
     assert found.content_is(manifest_for(payload))
 
@@ -110,7 +112,7 @@ def test_a_broken_stream_is_no_content_and_its_payload_is_digested_to_the_end(st
 def test_a_whole_stream_of_something_else_is_no_content(store: LocalStore, runner: ModuleRunner) -> None:
     found = read(store, runner, gzip.compress(b"something else, and quite long"))
     assert found.error is not None
-    assert found.content_sha256 is None
+    assert found.content_digest is None
 
 
 def test_what_a_manifest_does_not_say_can_not_differ(store: LocalStore, runner: ModuleRunner) -> None:
@@ -123,7 +125,7 @@ def test_what_a_manifest_does_not_say_can_not_differ(store: LocalStore, runner: 
 
 def test_what_the_sink_raises_ends_the_reading(store: LocalStore, runner: ModuleRunner) -> None:
     (Path(store.location) / NAME).write_bytes(gzip.compress(CONTENT))
-    digest = content_digest_for("sqlite", "custom")
+    digest = content_digest_for(SQLITE)
     assert digest is not None
 
     def sink(data: bytes | memoryview) -> None:
@@ -173,7 +175,7 @@ def test_whoever_is_slow_gets_each_byte_in_its_place(
     found = read_as(store, runner, compression, content, sink)
     assert taken == content
     assert found.payload_sha256 == hashlib.sha256((Path(store.location) / NAME).read_bytes()).hexdigest()
-    assert found.content_sha256 == hashlib.sha256(content).hexdigest()
+    assert found.content_digest == Digest("sha256", hashlib.sha256(content).hexdigest())
 
 
 @pytest.mark.parametrize("compression", ["gzip", "zstd"])
@@ -183,7 +185,7 @@ def test_of_a_content_that_is_longer_than_it_should_be_no_more_is_unpacked(
     bomb = CONTENT + bytes(200_000_000)
     payload = gzip.compress(bomb) if compression == "gzip" else zstd(bomb)
     (Path(store.location) / NAME).write_bytes(payload)
-    digest, taken = content_digest_for("sqlite", "custom"), bytearray()
+    digest, taken = content_digest_for(SQLITE), bytearray()
     assert digest is not None
     decoding = decoder_for(compression, runner)
     found = read_payload(store, NAME, decoding, digest, taken.extend, expected=manifest_for(payload))
@@ -195,7 +197,7 @@ def test_of_a_content_that_is_longer_than_it_should_be_no_more_is_unpacked(
 def test_of_a_payload_that_is_longer_than_it_should_be_no_more_is_read(store: LocalStore, runner: ModuleRunner) -> None:
     payload = gzip.compress(CONTENT)
     (Path(store.location) / NAME).write_bytes(payload + bytes(50_000_000))
-    digest = content_digest_for("sqlite", "custom")
+    digest = content_digest_for(SQLITE)
     assert digest is not None
     found = read_payload(store, NAME, decoder_for("gzip", runner), digest, expected=manifest_for(payload))
     assert len(payload) < found.payload_bytes <= len(payload) + CHUNK_BYTES
@@ -203,7 +205,7 @@ def test_of_a_payload_that_is_longer_than_it_should_be_no_more_is_read(store: Lo
 
 
 def test_a_payload_that_is_gone_is_an_error_of_the_store(store: LocalStore, runner: ModuleRunner) -> None:
-    digest = content_digest_for("sqlite", "custom")
+    digest = content_digest_for(SQLITE)
     assert digest is not None
     with pytest.raises(StoreFailed):
         read_payload(store, NAME, decoder_for("gzip", runner), digest)
@@ -211,15 +213,22 @@ def test_a_payload_that_is_gone_is_an_error_of_the_store(store: LocalStore, runn
 
 def test_a_run_that_is_told_to_stop_reads_no_further(store: LocalStore, runner: ModuleRunner) -> None:
     (Path(store.location) / NAME).write_bytes(gzip.compress(CONTENT))
-    digest = content_digest_for("sqlite", "custom")
+    digest = content_digest_for(SQLITE)
     assert digest is not None
     with pytest.raises(Interrupted):
         read_payload(store, NAME, decoder_for("gzip", runner), digest, is_stopped=lambda: True)
 
 
 def test_a_kind_of_dump_that_is_not_known_has_no_digest() -> None:
-    assert content_digest_for("mysql", "custom") is None
-    assert content_digest_for(None, None) is None
+    assert content_digest_for(Manifest(engine="mysql", format="custom")) is None
+    assert content_digest_for(Manifest()) is None
+
+
+def test_a_digest_of_another_algorithm_can_not_differ(store: LocalStore, runner: ModuleRunner) -> None:
+    payload = gzip.compress(CONTENT)
+    found = Reading(len(payload), "", len(CONTENT), Digest("sha256", DIGEST))
+    assert found.content_is(Manifest(content_blake3="0" * 64))
+    assert not found.content_is(Manifest(content_sha256="0" * 64))
 
 
 class TestPayloadAlone:
