@@ -44,9 +44,10 @@ def assert_clean(lab: Laboratory, scenario: Scenario) -> None:
 
 
 def fill(path: Path, rows: int) -> None:
-    with contextlib.closing(sqlite3.connect(path)) as database, database:
+    with contextlib.closing(sqlite3.connect(path)) as database:
         database.execute("create table if not exists t (n integer primary key, body text)")
         database.executemany("insert or replace into t values (?, ?)", [(n, "x" * 100) for n in range(rows)])
+        database.commit()
 
 
 def rows(path: Path) -> int | None:

@@ -21,12 +21,12 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.restori
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Clock
 from ansible_collections.lastgood.database.plugins.module_utils._process import Runner
 
-DumpOptions = t.TypeVar("DumpOptions", contravariant=True)
-RestoreOptions = t.TypeVar("RestoreOptions", contravariant=True)
-ExaminationOptions = t.TypeVar("ExaminationOptions", contravariant=True)
+DumpOptions_contra = t.TypeVar("DumpOptions_contra", contravariant=True)
+RestoreOptions_contra = t.TypeVar("RestoreOptions_contra", contravariant=True)
+ExaminationOptions_contra = t.TypeVar("ExaminationOptions_contra", contravariant=True)
 
 
-class Engine(t.Protocol[DumpOptions, RestoreOptions, ExaminationOptions]):
+class Engine(t.Protocol[DumpOptions_contra, RestoreOptions_contra, ExaminationOptions_contra]):
     """One kind of database. Its options are made from a module's in ``_arguments``.
 
     Implementations import a job's file only when it is asked for: a target compiles all that a module imports.
@@ -34,13 +34,13 @@ class Engine(t.Protocol[DumpOptions, RestoreOptions, ExaminationOptions]):
 
     name: t.ClassVar[str]
 
-    def dumper(self, options: DumpOptions, runner: Runner) -> Dumper:
+    def dumper(self, options: DumpOptions_contra, runner: Runner) -> Dumper:
         """Return what surveys and dumps the databases."""
 
-    def restorer(self, options: RestoreOptions, runner: Runner) -> Restorer:
+    def restorer(self, options: RestoreOptions_contra, runner: Runner) -> Restorer:
         """Return what restores one database."""
 
-    def examiner(self, options: ExaminationOptions, runner: Runner, clock: Clock) -> Examiner:
+    def examiner(self, options: ExaminationOptions_contra, runner: Runner, clock: Clock) -> Examiner:
         """Return what examines the content of backups."""
 
     def content_digest(self, form: str, algorithm: Hash) -> ContentDigest | None:

@@ -42,9 +42,9 @@ def explained(error: ProgramFailed, title: str, login: Login, *, major: int, sec
         )
     if _READING.search(error.problem) is None:
         return error
-    unreadable: list[tuple[str, str, str]] = []
+    unreadable: list[tuple[str, str, str]] = []  # of each the user, the schema and the table
     with contextlib.suppress(BackupError), connecting(login) as connection:
-        unreadable += [(user, schema, table) for user, schema, table in query(connection, _UNREADABLE)]
+        unreadable += query(connection, _UNREADABLE)
     if unreadable:
         return ProgramFailed(error.problem, _grant(unreadable, major, login.database), **error.details)
     return error

@@ -69,7 +69,8 @@ class Watch:
 
     def end_sessions(self) -> None:
         """End the sessions on the database, unless a lock from elsewhere would keep the swap waiting all the same."""
-        assert self._connection is not None
+        if self._connection is None:
+            return
         [(held,)] = query(self._connection, _HELD_FROM_ELSEWHERE, self._oid, self._database)
         if not held:
             databases.end_sessions(self._connection, self._database)

@@ -161,7 +161,7 @@ def test_a_rotten_backup_is_not_written_off_before_there_is_another(site: Site, 
 
 def test_a_failure_has_only_what_failed_in_full_unless_asked_for_more(tmp_path: Path) -> None:
     good = tmp_path / "good.db"
-    with contextlib.closing(sqlite3.connect(good)) as database, database:
+    with contextlib.closing(sqlite3.connect(good)) as database:
         database.execute("create table t (n)")
     options = {
         "engine": "sqlite",

@@ -143,7 +143,7 @@ def test_whatever_else_the_system_says_is_an_error_of_the_store(tmp_path: Path) 
 def test_a_missing_and_a_forbidden_file_are_kinds_of_it_with_the_same_code(number: int, kind: type[StoreFailed]) -> None:
     with pytest.raises(StoreFailed) as caught, store_errors("Reading x"):
         raise OSError(number, os.strerror(number))
-    assert type(caught.value) is kind
+    assert caught.value.__class__ is kind
     assert caught.value.code == "store_failed"
 
 

@@ -47,11 +47,13 @@ class ScriptedStore(LocalStore):
 
     def __init__(self, folder: Path, script: list[Any]) -> None:
         super().__init__(str(folder))
-        self._script = iter(script)
+        self._script = script
+        self._readings = 0
         self.dropped = 0
 
     def chunks(self, name: str) -> Iterator[memoryview]:
-        step = next(self._script)
+        step = self._script[self._readings]
+        self._readings += 1
         with store_errors(f"Reading {name}"):
             if step == "EIO":
                 raise OSError(errno.EIO, "Input/output error")

@@ -69,8 +69,9 @@ def database(folder: Path) -> Iterator[Callable[..., Result]]:
 
     def back_up(now: datetime, *, changed: bool = True, check: bool = False) -> Result:
         if changed:
-            with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+            with contextlib.closing(sqlite3.connect(path)) as connection:
                 connection.execute("insert into t values (?)", (now.isoformat(),))
+                connection.commit()
         request = DumpRequest(SqliteDumper(SqliteDumpOptions((str(path),))), store, "here", PlainCodec(), "none")
         store.warnings.clear()
         report = dump(request, lambda: now, check_mode=check)

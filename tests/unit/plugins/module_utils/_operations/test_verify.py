@@ -10,6 +10,7 @@ import contextlib
 import errno
 import gzip
 import hashlib
+import itertools
 import subprocess
 import sys
 import tracemalloc
@@ -92,10 +93,10 @@ def test_rot_that_two_readings_show_is_a_verdict(folder: Path, runner: ModuleRun
 
 def flip_readings(monkeypatch: pytest.MonkeyPatch, wrong: list[int]) -> None:
     """Make these of the next readings of a payload go wrong, each in another way."""
-    real, count = LocalStore.chunks, iter(range(100))
+    real, readings = LocalStore.chunks, itertools.count()
 
     def chunks(store: LocalStore, name: str) -> Iterator[memoryview]:
-        number = next(count)
+        number = next(readings, 0)
         for chunk in real(store, name):
             data = bytearray(chunk)
             if number in wrong:
@@ -161,13 +162,13 @@ def test_a_connection_that_is_lost_over_an_unread_manifest_leaves_earlier_verdic
 ) -> None:
     [older] = payloads(folder)
     newer = put_backup(folder, ago(hours=1))
-    real, lost, reads = LocalStore.read_many, ConnectionFailed("The connection was lost.", "Run it again."), iter(range(10))
+    real, lost, reads = LocalStore.read_many, ConnectionFailed("The connection was lost.", "Run it again."), itertools.count()
 
     def lose(store: LocalStore, names: Iterable[str], limit: int) -> Iterator[Any]:
         for name, data in zip(names := list(names), real(store, names, limit)):
             if name != manifest_name(newer):
                 yield data
-            elif next(reads) == 0:
+            elif next(reads, 0) == 0:
                 yield StoreFailed(f"Reading {name}: Input/output error.", "See the disk.")
             else:
                 raise lost
