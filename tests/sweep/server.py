@@ -25,12 +25,12 @@ from typing import Any
 
 from tests.support.arguments import patch_module_args
 
-MODULES = ("db_backup", "backup_archive", "backup_facts", "backup_prune", "backup_verify", "db_restore")
+MODULES = ("db_backup", "backup_archive", "backup_facts", "backup_prune", "backup_upload", "backup_verify", "db_restore")
 FAULTS = ("none", "fail", "half", "signal before", "signal after", "fail from here on")
 
 
 def main() -> None:
-    for name in ("isal.isal_zlib", "isal.igzip_lib", "psycopg2", "zipfile", "tarfile", "tempfile"):
+    for name in ("isal.isal_zlib", "isal.igzip_lib", "paramiko", "psycopg2", "zipfile", "tarfile", "tempfile"):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     modules = {name: importlib.import_module(f"ansible_collections.lastgood.database.plugins.modules.{name}") for name in MODULES}

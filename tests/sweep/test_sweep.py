@@ -13,14 +13,17 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import copy_name, manifest_name, partial_name
 from ansible_collections.lastgood.database.tests.support.modules import run_module
 from ansible_collections.lastgood.database.tests.support.postgresql import VERSIONS, login
-from tests.sweep.sweep import Laboratory, Outcome, Scenario, laboratory, payloads, sweep
+from ansible_collections.lastgood.database.tests.support.sftp import SftpServer, sftp_server, sshd
+from tests.sweep.sweep import Laboratory, Outcome, Scenario, laboratory, payloads, recorded, sweep
 from tools.throwaway_postgresql import Server, installation
 
 SWEEP = os.environ.get("SWEEP", "12")
@@ -89,6 +92,13 @@ def test_a_dump_of_sqlite_that_finds_no_change(lab: Laboratory, folder: Path) ->
     assert_clean(lab, Scenario("dump of the same, sqlite", folder, "db_backup", dumping(folder)))
 
 
+def test_a_dump_of_sqlite_after_a_run_that_was_killed(lab: Laboratory, folder: Path) -> None:
+    dead = "backup_app.db_2026-01-01_01-00-00.dump.gz"
+    for name in (partial_name(dead), copy_name(dead), manifest_name(dead), partial_name(manifest_name(dead))):
+        (folder / "backups" / name).write_bytes(b"{}")
+    assert_clean(lab, Scenario("dump after a dead run, sqlite", folder, "db_backup", dumping(folder)))
+
+
 def test_a_prune(lab: Laboratory, folder: Path) -> None:
     oldest = frozenset(sorted(payloads(folder / "backups"))[:-1])
     options = {"directory": str(folder / "backups"), "keep_last": 1}
@@ -98,6 +108,35 @@ def test_a_prune(lab: Laboratory, folder: Path) -> None:
 def test_an_archive(lab: Laboratory, folder: Path) -> None:
     options = {"directory": str(folder / "backups"), "dest": str(folder / "all.zip")}
     assert_clean(lab, Scenario("archive", folder, "backup_archive", options))
+
+
+def test_an_archive_that_replaces_an_older_one(lab: Laboratory, folder: Path) -> None:
+    archive = folder / "all.zip"
+    options = {"directory": str(folder / "backups"), "dest": str(archive)}
+    assert run_module("backup_archive", **options).changed
+    older = archive.read_bytes()
+    assert run_module("db_backup", **dumping(folder)).changed
+
+    def leaves(outcome: Outcome) -> list[str]:
+        is_new = archive.read_bytes() != older
+        wrong = whole_archive(archive, folder / "backups") if is_new else []
+        if not outcome.killed and bool(outcome.result.get("changed")) != is_new:
+            wrong.append(f"changed is {outcome.result.get('changed')} with {'a new' if is_new else 'the older'} archive")
+        return wrong
+
+    assert_clean(lab, Scenario("archive that replaces", folder, "backup_archive", options, leaves=leaves))
+
+
+def whole_archive(archive: Path, backups: Path) -> list[str]:
+    """What is wrong with an archive of all backups of a folder."""
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            members = {name: opened.read(name) for name in opened.namelist()}
+    except (OSError, zipfile.BadZipFile) as error:
+        return [f"{archive.name} is no archive: {error}"]
+    return [
+        f"{name} is not in {archive.name}" for name in payloads(backups) if members.get(name) != (backups / name).read_bytes()
+    ]
 
 
 @pytest.mark.parametrize("level", ["checksum", "structure"])
@@ -121,14 +160,67 @@ def test_a_restore_of_sqlite(lab: Laboratory, folder: Path) -> None:
             wrong.append(f"changed is {outcome.result.get('changed')} with {found} rows; {outcome.stdout[-300:]}")
         return wrong
 
-    options = {
+    assert_clean(lab, Scenario("restore, sqlite", folder, "db_restore", restoring(path), leaves=leaves))
+
+
+def restoring(path: Path) -> dict[str, object]:
+    return {
         "engine": "sqlite",
-        "directory": str(folder / "backups"),
+        "directory": str(path.parent / "backups"),
         "database": str(path),
         "source_database": "app.db",
         "if_exists": "replace",
     }
-    assert_clean(lab, Scenario("restore, sqlite", folder, "db_restore", options, leaves=leaves))
+
+
+def test_a_restore_of_sqlite_that_keeps_the_old_database(lab: Laboratory, folder: Path) -> None:
+    path = folder / "app.db"
+
+    def leaves(outcome: Outcome) -> list[str]:
+        found = rows(path)
+        # A second name of the database that is still in place is harmless, and the next restore removes it.
+        kept = {str(one) for one in folder.glob("app.db_replaced_*") if found == 30 or not one.samefile(path)}
+        wrong = [f"{one} has {rows(Path(one))} rows" for one in kept if rows(Path(one)) != 40]
+        if found not in (30, 40) or len(kept) != (found == 30):
+            wrong.append(f"the database has {found} rows, and kept is {kept}")
+        if not outcome.killed and ({outcome.result.get("previous")} - {None}) != kept:
+            wrong.append(f"previous is {outcome.result.get('previous')}, and kept is {kept}")
+        return wrong
+
+    options = {**restoring(path), "keep_old": True}
+    assert_clean(lab, Scenario("restore that keeps, sqlite", folder, "db_restore", options, leaves=leaves))
+
+
+# --- SFTP ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def sftp() -> Iterator[SftpServer]:
+    if sshd() is None:
+        pytest.skip("no OpenSSH server on this machine")
+    with sftp_server() as running:
+        yield running
+
+
+def test_an_upload(lab: Laboratory, sftp: SftpServer, folder: Path) -> None:
+    here, there = folder / "backups", folder / "there"
+    there.mkdir()
+    options = {"directory": str(here), "sftp": sftp.options(there)}
+    oldest = min(payloads(here))
+    assert run_module("backup_upload", **options, names=[oldest]).changed
+
+    def leaves(outcome: Outcome) -> list[str]:
+        arrived, sent = payloads(there), payloads(here)
+        wrong = [
+            f"{name} is no good backup there" for name in arrived if not arrived[name] == sent[name] == recorded(there, name)
+        ]
+        if oldest not in arrived:
+            wrong.append(f"{oldest} was deleted there")
+        if not outcome.killed and set(outcome.result.get("uploaded", ())) != arrived.keys() - {oldest}:
+            wrong.append(f"uploaded is {outcome.result.get('uploaded')}, and there is {sorted(arrived)}; {outcome.code}")
+        return wrong
+
+    assert_clean(lab, Scenario("upload", folder, "backup_upload", options, leaves=leaves))
 
 
 # --- PostgreSQL ------------------------------------------------------------------------------------
