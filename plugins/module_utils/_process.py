@@ -8,7 +8,8 @@
 
 Everything goes through a ``Runner``, so that this file needs neither Ansible nor a way of its own to start a process.
 Data travels through pipes of ours, which a program finds as ``/dev/fd/N``: the runner keeps standard output and standard
-error in memory, and a dump does not fit there.
+error in memory, and a dump does not fit there. Neither do the words of a program that runs somebody's SQL: of standard error we
+keep the beginning and the end.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ import contextlib
 import errno
 import fcntl
 import os
+import select
 import signal
 import threading
 import time
 import types
 import typing as t
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     HostExhausted,
@@ -39,6 +41,8 @@ _EXHAUSTED = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 PIPE_PAUSE_SECONDS = 0.001
 KILL_AFTER_SECONDS = 5.0  # a program that was asked to end has this long
 _POLL_SECONDS = 0.02
+_WORDS_BYTES = 64 * 1024  # of what a program says, kept from the beginning, and again from the end
+_QUIET_MILLISECONDS = 1000  # until the words of a program that has ended are over, where another has its standard error too
 
 _F_SETPIPE_SZ = 1031  # Linux; fcntl names it from Python 3.10 on
 _SHORT_READ_BYTES = CHUNK_BYTES // 8
@@ -49,6 +53,7 @@ class Process(t.Protocol):
 
     pid: int
     stdout: t.Any
+    stderr: t.Any
 
     def poll(self) -> int | None:
         """Return the exit status, None while the program runs."""
@@ -115,6 +120,82 @@ class Command:
         return os.path.basename(self.arguments[0])
 
 
+class _Words:
+    """The beginning and the end of what a program says on its standard error, read by a thread of its own.
+
+    A context manager: it is left only when all is read.
+    """
+
+    def __init__(self) -> None:
+        self._beginning = bytearray()
+        self._end = bytearray()
+        self._left_out = 0
+        self._descriptor: int | None = None
+        self._taken = threading.Event()
+        self._is_last = threading.Event()
+        self._thread = threading.Thread(target=self._read, name="words", daemon=True)
+
+    def __enter__(self) -> _Words:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._is_last.set()
+        self._taken.set()
+        self._thread.join()
+
+    def take_from(self, process: Process) -> None:
+        self._descriptor = _take_over(process.stderr)
+        self._taken.set()
+
+    def all(self) -> bytes:
+        cut = b" [%d bytes are left out] " % self._left_out if self._left_out else b""
+        return bytes(self._beginning) + cut + bytes(self._end)
+
+    def _read(self) -> None:
+        self._taken.wait()
+        if self._descriptor is None:  # the program never started
+            return
+        try:
+            while chunk := self._next(self._descriptor):
+                self._add(chunk)
+            self._shorten()
+        finally:
+            os.close(self._descriptor)
+
+    def _next(self, descriptor: int) -> bytes:
+        """Return what comes next, nothing at the end: a program that outlives ours can have the pipe open, and say nothing."""
+        waiting = select.poll()
+        waiting.register(descriptor, select.POLLIN)
+        while True:
+            is_last = self._is_last.is_set()
+            if waiting.poll(_QUIET_MILLISECONDS):
+                return os.read(descriptor, _WORDS_BYTES)
+            if is_last:
+                return b""
+
+    def _add(self, chunk: bytes) -> None:
+        room = _WORDS_BYTES - len(self._beginning)
+        self._beginning += chunk[:room]
+        self._end += chunk[room:]
+        if len(self._end) > 2 * _WORDS_BYTES:
+            self._shorten()
+
+    def _shorten(self) -> None:
+        excess = max(0, len(self._end) - _WORDS_BYTES)
+        del self._end[:excess]
+        self._left_out += excess
+
+
+def _take_over(stream: t.Any) -> int:
+    """Return a pipe's descriptor, and leave the runner with an empty file in its place: it would keep all of it in memory."""
+    descriptor = os.dup(stream.fileno())
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, stream.fileno(), inheritable=False)
+    os.close(nothing)
+    return descriptor
+
+
 class RunningProgram:
     """A program that runs beside us, in a thread that waits for its end.
 
@@ -136,6 +217,7 @@ class RunningProgram:
         self._ready = threading.Event()
         self._guard = threading.Lock()
         self._process: Process | None = None
+        self._words = _Words()
         self._outcome: Completed | BaseException = ProgramFailed(f"{command.program} was never run.", "Run it again.")
         self._stopped = False
         self._timed_out = False
@@ -222,14 +304,16 @@ class RunningProgram:
             timer.daemon = True
             timer.start()
         try:
-            self.command.prepare()
-            self._outcome = self._runner.run(
-                self.command.arguments,
-                environment=self.command.environment,
-                pass_fds=self.command.descriptors,
-                started=self._started,
-                directory=self.command.directory,
-            )
+            with self._words:  # its thread is begun before prepare, and so keeps its rights
+                self.command.prepare()
+                completed = self._runner.run(
+                    self.command.arguments,
+                    environment=self.command.environment,
+                    pass_fds=self.command.descriptors,
+                    started=self._started,
+                    directory=self.command.directory,
+                )
+            self._outcome = replace(completed, stderr=self._words.all())
         except BaseException as error:  # carried over to wait(), in the thread that asks
             self._outcome = error
         finally:
@@ -243,12 +327,9 @@ class RunningProgram:
             self._process = process
             if self._stopped:
                 self._ask_to_end()
+        self._words.take_from(process)
         if self._take_output:
-            # The runner would keep all of it in memory: it is left with an empty file in place of the pipe.
-            self._output = os.dup(process.stdout.fileno())
-            nothing = os.open(os.devnull, os.O_RDONLY)
-            os.dup2(nothing, process.stdout.fileno(), inheritable=False)
-            os.close(nothing)
+            self._output = _take_over(process.stdout)
         self._close_owned()
         self._ready.set()
 

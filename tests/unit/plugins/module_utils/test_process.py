@@ -11,9 +11,11 @@ import errno
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -264,6 +266,35 @@ def test_the_first_and_the_last_of_ten_megabytes_of_words_are_kept_and_no_more(
     assert caught.value.details["stderr"].endswith("xxx the last words")
     assert 1000 < len(caught.value.details["stderr"]) <= 4000
     assert len(str(caught.value)) < 4200
+
+
+def test_a_program_that_says_300_megabytes_costs_little_memory_and_no_time_that_grows_with_them(
+    runner: ModuleRunner, python: Python, bounded: Bounded
+) -> None:
+    code = (
+        "import sys; sys.stderr.write('the first words '); line = 'x' * 1_000_000 + '\\n'\n"
+        "for _ in range(300): sys.stderr.write(line)\n"
+        "sys.stderr.write('the last words'); sys.exit(1)"
+    )
+    begun = time.process_time()
+    with pytest.raises(ProgramFailed) as caught:
+        bounded(lambda: run(runner, Command(python(code), tellable=lambda words: words[:20] + str(len(words)) + words[-20:])))
+    words = caught.value.details["stderr"]
+    assert words.startswith("the first words xxxx") and words.endswith("the last words")
+    assert int(re.sub("[^0-9]", "", words)) < 200_000
+    assert time.process_time() - begun < 5
+
+
+def test_who_has_the_words_pipe_of_a_program_that_ended_keeps_nobody_waiting(
+    runner: ModuleRunner, python: Python, bounded: Bounded
+) -> None:
+    code = (
+        "import subprocess, sys; sys.stderr.write('done')\n"
+        "print(subprocess.Popen((sys.executable, '-c', 'import time; time.sleep(600)'), stdout=subprocess.DEVNULL).pid)"
+    )
+    completed = bounded(lambda: run(runner, Command(python(code))))
+    os.kill(int(completed.stdout), signal.SIGKILL)
+    assert completed.stderr == b"done"
 
 
 def test_words_that_are_no_utf_8_are_kept_as_far_as_they_go(runner: ModuleRunner, python: Python, bounded: Bounded) -> None:
