@@ -251,35 +251,53 @@ class Room:
 
     @contextlib.contextmanager
     def watched(self, running: RunningProgram) -> t.Iterator[None]:
-        """End a program that leaves too little of the file system to others. Raises NoSpace then."""
-        size = os.statvfs(self.folder)
+        """End a program that leaves too little of the file system to others. Raises NoSpace then, or Inconclusive if unknown."""
+        size = self._file_system()
         reserve = min(_LARGEST_RESERVE, size.f_blocks * size.f_frsize // _SHARE_IN_RESERVE)
         files = size.f_files // _SHARE_IN_RESERVE  # none where the file system makes room for them as it goes
-        done, full = threading.Event(), threading.Event()
+        done = threading.Event()
+        causes: list[BackupError] = []
 
         def watch() -> None:
             while not done.wait(_WATCH_SECONDS):
-                space = os.statvfs(self.folder)
-                if space.f_bavail * space.f_frsize < reserve or space.f_favail < files:
-                    full.set()
-                    running.kill()
-                    return
+                try:
+                    self._check_reserve(reserve, files)
+                except BackupError as cause:
+                    causes.append(cause)
+                    with contextlib.suppress(OSError):  # no descriptor to find its processes by: again
+                        running.kill()
+                        return
 
         thread = threading.Thread(target=watch, name="space", daemon=True)
         thread.start()
         try:
             yield
         except BackupError as error:
-            if not full.is_set():
+            if not causes:
                 raise
+            raise causes[0] from error
+        finally:
+            done.set()
+            thread.join()
+
+    def _check_reserve(self, reserve: int, files: int) -> None:
+        space = self._file_system()
+        if space.f_bavail * space.f_frsize < reserve or space.f_favail < files:
             raise NoSpace(
                 f"No space left: the drill was ended when {os.path.dirname(self.folder)} had less than {reserve} bytes or "
                 f"less than {files} files free.",
                 "Make room there, or set TMPDIR for the task to a directory with more.",
+            )
+
+    def _file_system(self) -> os.statvfs_result:
+        try:
+            return os.statvfs(self.folder)
+        except OSError as error:
+            raise Inconclusive(
+                f"How much space is left in {os.path.dirname(self.folder)} can't be found out, so the drill was ended: "
+                f"{error.strerror}.",
+                "See whether the file system is well, or set TMPDIR for the task to a directory on another.",
             ) from error
-        finally:
-            done.set()
-            thread.join()
 
     def said(self) -> str:
         """Return the end of what the program that is logged has said."""

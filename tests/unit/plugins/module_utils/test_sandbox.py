@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pwd
 from pathlib import Path
@@ -13,6 +14,9 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.lastgood.database.plugins.module_utils import _sandbox
+from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleRunner
+from ansible_collections.lastgood.database.plugins.module_utils._errors import Inconclusive
+from ansible_collections.lastgood.database.plugins.module_utils._process import Command, RunningProgram
 
 
 def test_a_folder_is_removed_however_deep_it_is_and_whatever_modes_are_in_it(tmp_path: Path) -> None:
@@ -53,3 +57,19 @@ def test_nothing_of_the_host_is_mounted_that_can_be_written() -> None:
     words = list(_sandbox._mounts([]))
     for how, _path, options in zip(words[::3], words[1::3], words[2::3], strict=True):
         assert how in ("link", "device") or {"ro", "nosuid"} <= set(options.split(","))
+
+
+def test_a_drill_whose_space_can_not_be_watched_any_more_is_ended_without_a_verdict(
+    runner: ModuleRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_path: str) -> os.statvfs_result:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    room = _sandbox.Room(_sandbox.Sandbox(runner, {}, os.geteuid(), os.getegid()), str(tmp_path))
+    with (
+        RunningProgram(runner, Command(("sleep", "30"))) as running,
+        pytest.raises(Inconclusive, match="Stale file handle"),
+        room.watched(running),
+    ):
+        monkeypatch.setattr(_sandbox.os, "statvfs", fail)
+        running.wait()
