@@ -88,7 +88,7 @@ class Fault:
 
 
 class Reported(t.NamedTuple):
-    """An error that psql reported: where in its script, and which."""
+    """An error or a warning that psql reported: where in its script, and which."""
 
     line: int
     sqlstate: str
@@ -96,7 +96,7 @@ class Reported(t.NamedTuple):
 
 
 def reported_by(words: str) -> list[Reported]:
-    """Return the errors in what psql has said with VERBOSITY=verbose."""
+    """Return the errors and warnings in what psql has said with VERBOSITY=verbose."""
     found = []
     matches = list(_VERBOSE.finditer(words))
     for match, following in zip(matches, [*matches[1:], None]):
@@ -108,10 +108,12 @@ def reported_by(words: str) -> list[Reported]:
 
 
 def reported_in(words: str, script: int) -> Fault | None:
-    """Return the first error that psql has reported of a script, with its statement."""
-    for first in reported_by(words):
-        return Fault(first.sqlstate, _statement_at(script, first.line), first.function)
-    return None
+    """Return the error that ended a script, with its statement. psql reports warnings before it, and stops at an error."""
+    reported = reported_by(words)
+    if not reported:
+        return None
+    last = reported[-1]
+    return Fault(last.sqlstate, _statement_at(script, last.line), last.function)
 
 
 def _statement_at(script: int, line: int) -> str:

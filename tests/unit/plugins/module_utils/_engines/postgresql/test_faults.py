@@ -6,9 +6,16 @@
 
 from __future__ import annotations
 
+import tempfile
+
 import pytest
 
-from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.faults import Fault, Reported, reported_by
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.faults import (
+    Fault,
+    Reported,
+    reported_by,
+    reported_in,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ContentInvalid, Inconclusive
 
 
@@ -76,3 +83,15 @@ def test_codes_are_read_whatever_the_server_s_language() -> None:
         Reported(4, "42704", None),
         Reported(30, "42P01", "is_fine"),
     ]
+
+
+def test_the_error_that_ended_a_script_is_taken_and_no_warning_before_it() -> None:
+    words = (
+        "psql:/dev/fd/7:1: WARNING:  55000: wal_level is insufficient to publish logical changes\nLOCATION:  x, y.c:1\n"
+        "psql:/dev/fd/7:2: ERROR:  23505: duplicate key value\nLOCATION:  x, y.c:2\n"
+    )
+    with tempfile.TemporaryFile() as script:
+        script.write(b"CREATE PUBLICATION p;\nCREATE UNIQUE INDEX i ON public.t (n);\n")
+        script.flush()
+        fault = reported_in(words, script.fileno())
+    assert fault is not None and (fault.sqlstate, fault.statement) == ("23505", "CREATE UNIQUE INDEX i ON public.t (n)")
