@@ -17,6 +17,8 @@ Values = t.Mapping[str, t.Any]
 Row = dict[str, str]
 
 _LONGEST_NOTE = 160  # characters: about a line of a wide terminal
+_WIDEST_CELL = 73  # characters: the longest name that PostgreSQL gives, and that it is partial
+_LONGEST_FILENAME = 255  # whole, to be given to another module; it is in the last column, and so widens nothing
 _UNITS = ((86400, "day"), (3600, "hour"), (60, "minute"))
 _RIGHT = ("size", "tables", "rows", "seconds")
 _UNREADABLE = {"note": "its results can't be read"}
@@ -37,7 +39,7 @@ def lines_of(table: Table, hosts: t.Mapping[str, Values], *, check_mode: bool = 
     A row without any of the table's columns but ``note`` is shown as the host and the note alone.
     """
     rows = [
-        {"host": host, **{name: lines(text).replace("\n", " ") for name, text in row.items()}}
+        {"host": _cell("host", host), **{name: _cell(name, lines(text).replace("\n", " ")) for name, text in row.items()}}
         for host, variables in hosts.items()
         for row in _rows(table, variables, check_mode) or [{"note": "nothing to show"}]
     ]
@@ -55,6 +57,12 @@ def lines_of(table: Table, hosts: t.Mapping[str, Values], *, check_mode: bool = 
         else:
             shown.append(f"{row['host']:{width['host']}}  {note}")
     return shown
+
+
+def _cell(name: str, text: str) -> str:
+    """Return a text without its middle where it is too long: one host is not to widen the table of all."""
+    most = {"note": len(text), "backup": _LONGEST_FILENAME}.get(name, _WIDEST_CELL)
+    return text if len(text) <= most else f"{text[: most // 2]}…{text[-(most // 2) :]}"
 
 
 def _rows(table: Table, variables: Values, check_mode: bool) -> list[Row]:

@@ -70,6 +70,21 @@ def test_long_words_are_cut() -> None:
     assert len(note) < 200 and note.endswith("…")
 
 
+def test_a_long_name_of_one_host_does_not_widen_the_table_of_all() -> None:
+    name = "n" * 5000
+    hosts = {"db1": {**backed_up({"database": name, "partial": True}), **verified(database=name, source=name, filename=name)}}
+    hosts |= {"db2": {**backed_up({}), **verified()}, name: {}}
+    for table, widest in ((BACKED_UP, 300), (VERIFIED, 600)):
+        assert all(len(line) < widest for line in lines_of(table, hosts))
+    assert "nnn…nnn" in lines_of(BACKED_UP, hosts)[1] and "nnn (partial)  " in lines_of(BACKED_UP, hosts)[1]
+
+
+def test_the_longest_names_of_postgresql_and_of_a_backup_are_shown_whole() -> None:
+    name, filename = "n" * 63, "f" * 255
+    assert f"  {name} (partial)  " in lines_of(BACKED_UP, {"db1": backed_up({"database": name, "partial": True})})[1]
+    assert lines_of(VERIFIED, {"db1": verified(filename=filename)})[1].endswith(f"  {filename}")
+
+
 def test_what_was_sent_is_shown_where_there_is_a_server() -> None:
     records = ({"database": "a", "filename": "a"}, {"database": "b", "filename": "b"}, {"database": "c", "filename": "c"})
     lines = lines_of(
