@@ -7,21 +7,22 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: backup_verify
-short_description: Look whether backups are good, and write down the verdict
+short_description: Verify backups, and record the verdicts
 version_added: 0.1.0
 description:
-  - Reads each backup from end to end, and says whether it is what it was when it was made, whether the database's own programs
-    can read it, and whether it can be restored.
-  - The verdict is written to the manifest of the copy that was looked at, where M(lastgood.database.backup_facts) finds it. A
-    backup of the wrong size or digest is V(corrupt) from then on, and one whose content can't be read V(suspect). Neither counts
-    as good any more, and no other backup is touched.
-  - What speaks against a backup counts only when a second reading, which does not come from the host's memory, agrees.
-  - When a backup failed, the others are looked at all the same, and the task fails at the end.
-  - A backup that could not be looked at for lack of something, such as a program, an extension or the right to read it, is
-    V(inconclusive). So is one for which the disk gives an error, or that an SFTP server does not send, for it does not say why.
-    That is a warning, and what was known of the backup stays. One that is deleted meanwhile, by retention, gets no verdict.
-  - A look that is less deep takes back no verdict of a deeper one. What failed at V(structure) and passes at V(checksum) is still
-    suspect.
+  - Reads each backup from end to end, and reports whether it is unchanged since it was made. Deeper levels also report whether
+    the database's own programs can read it, and whether it can be restored.
+  - The module writes the verdict to the manifest of the copy that it verified, where M(lastgood.database.backup_facts) reads
+    it. A backup with a wrong size or digest becomes V(corrupt), and one whose content can't be read becomes V(suspect). Neither
+    counts as good any more. Other backups are not changed.
+  - A backup fails only if a second reading, which bypasses the host's cache, gives the same result.
+  - When a backup fails, the others are still verified, and the task fails at the end.
+  - The verdict is V(inconclusive) if the host lacks something that the verification needs, such as a program, an extension or
+    the right to read the backup. It is also V(inconclusive) if the disk reports an error, or if an SFTP server does not send
+    the backup, because such a server does not say why. An inconclusive verdict is a warning, and the state of the backup does
+    not change. A backup that retention deletes in the meantime gets no verdict.
+  - A verification at a lower level does not clear a failure at a higher level. A backup that failed at V(structure) and
+    passes at V(checksum) is still suspect.
 author:
   - The lastgood.database contributors (@lastgood)
 extends_documentation_fragment:
@@ -34,8 +35,8 @@ attributes:
   check_mode:
     support: full
     details:
-      - Check mode reads the backups, and says what it finds, but writes nothing.
-      - On a server that the options of the login say, nothing is restored, and O(level=restore) is V(inconclusive).
+      - Check mode reads the backups, and reports the verdicts, but records nothing.
+      - Check mode restores nothing to a server that the login options name. O(level=restore) is then V(inconclusive).
   diff_mode:
     support: full
     details:
@@ -52,33 +53,36 @@ options:
     type: path
   level:
     description:
-      - V(checksum) compares size and SHA-256 with those in the manifest, of the payload and of what is inside.
-      - V(structure) lets the database's own programs read it as well. Of an archive of PostgreSQL's, C(pg_restore) reads every
-        block, without a server. A plain dump has to end with its trailer. Of an SQLite database, C(PRAGMA integrity_check)
-        looks at a private copy, which needs room in the directory for temporary files (E(TMPDIR)). From an SFTP server each
-        payload is read as it is with V(checksum), and nothing of it is kept.
-      - The check of an SQLite database gets 64 MiB of memory, and 60 seconds with one more for each MiB. A database that needs
-        more, or that uses what the host's SQLite does not have, is V(inconclusive). Values that break a rule of their table, such
-        as C(NOT NULL), are named in the detail, and the backup passes, because the database that was backed up has them too.
-      - With V(structure) a backup without a manifest that is found whole gets one, and counts as good from then on. Nobody knows
-        where it is from, so its origin and its instance are V(unknown). It never stands for a backup that
-        M(lastgood.database.db_backup) made, and counts apart in retention.
-      - V(restore) restores it, and counts the tables and rows that came back. A backup of PostgreSQL goes to a server that is
-        started for it alone from the host's own programs, and removed whatever happens. Whoever restores a dump runs its code, so
-        that server runs in a sandbox, without the host's files, processes and network. Its folder of mode C(0700) is in
-        E(TMPDIR). Where the module runs as root, the server has a user id that owns nothing. Otherwise the user has to have the
-        right to make user namespaces. Where the host has no sandbox, nothing is restored, and the backup is V(inconclusive).
-        Event triggers are off from PostgreSQL 17 on. Roles that owners and grants need are made there, so that the globals are
-        not needed. An SQLite database is checked as with V(structure), and its rows are counted.
-      - Globals are executed in full, with V(restore), but for tablespaces, whose directories are the host's.
-      - What the server lacks, such as an extension, a tablespace or a setting, makes a backup V(inconclusive), by the SQLSTATE
-        and the statement that failed. An archive that fails is restored a second time to find that out.
-      - For V(restore) there has to be room in E(TMPDIR) for the unpacked backup and for the database. It takes as long as a
-        restore.
-      - With an option that says where a server is, such as O(login_host) or O(login_unix_socket), V(restore) uses that server
-        instead. A database C(<database>_restoring_<time>) is made there, and dropped whatever happens. The code in the backup
-        then runs with the rights of O(login_user) on a server that others use, and a role that is missing is V(inconclusive). So
-        is every backup of PostgreSQL in check mode, where such a server is left alone.
+      - V(checksum) compares the sizes and digests of the payload and of its content with those in the manifest.
+      - V(structure) also reads the content with the database's own programs. C(pg_restore) reads every block of a PostgreSQL
+        archive, without a server. A plain dump must end with its trailer. C(PRAGMA integrity_check) checks a private copy of an
+        SQLite database, which needs space in the directory for temporary files (E(TMPDIR)). From an SFTP server each payload is
+        read as with V(checksum), and nothing of it is retained.
+      - The check of an SQLite database may use 64 MiB of memory, and 60 seconds plus one second for each MiB. If a database
+        needs more, or uses features that the host's SQLite does not have, the verdict is V(inconclusive). If values violate a
+        constraint of their table, such as C(NOT NULL), the detail names them, and the backup passes, because the original
+        database has the same values.
+      - If a backup without a manifest passes V(structure), the module writes a manifest, and the backup becomes good. Its
+        origin and instance are V(unknown), so it forms a group separate from the backups that M(lastgood.database.db_backup)
+        made, also for retention.
+      - V(restore) restores the backup, and counts the restored tables and rows. A PostgreSQL backup is restored to a temporary
+        server, which is started for this backup from the host's own programs and always removed afterwards. A restore runs code
+        from the dump, so that server runs in a sandbox, without access to the host's files, processes and network. Its folder,
+        with mode C(0700), is in E(TMPDIR). Where the module runs as root, the server has a user id that owns nothing. Otherwise
+        the user must be allowed to create user namespaces. If the host supports no sandbox, nothing is restored, and the
+        verdict is V(inconclusive). From PostgreSQL 17 on, event triggers are disabled. The module creates the roles that owners
+        and grants need on that server, so the globals are not needed. An SQLite database is checked as with V(structure), and
+        its rows are counted.
+      - With V(restore), globals are executed in full, except for tablespaces, whose directories are on the host.
+      - If the server lacks something, such as an extension, a tablespace or a setting, the verdict is V(inconclusive). The
+        module determines this from the SQLSTATE and the statement that failed. For that it restores a failed archive a second
+        time.
+      - V(restore) needs space in E(TMPDIR) for the uncompressed backup and for the database. It takes as long as a restore.
+      - If an option names a server, such as O(login_host) or O(login_unix_socket), V(restore) uses that server instead. It
+        creates a database C(<database>_restoring_<time>) on it, and always drops that database afterwards. The code in the
+        backup then runs with the rights of O(login_user) on a server that others use, and a missing role makes the verdict
+        V(inconclusive). In check mode such a server is not changed, and the verdict of every PostgreSQL backup is
+        V(inconclusive).
     type: str
     choices: [checksum, structure, restore]
     default: checksum
@@ -93,26 +97,26 @@ seealso:
 
 EXAMPLES = r"""
 ---
-- name: See that the newest backup of each database is what it was when it was made
+- name: Verify that the newest backup of each database is unchanged since it was made
   lastgood.database.backup_verify:
     directory: /var/lib/postgresql/backups
     newest: 1
 
-- name: See that PostgreSQL can read all backups of one database
+- name: Verify that PostgreSQL can read all backups of one database
   lastgood.database.backup_verify:
     directory: /var/lib/postgresql/backups
     databases:
       - app
     level: structure
 
-- name: Restore the newest backup of each database, to see that it can be done
+- name: Verify that the newest backup of each database can be restored
   lastgood.database.backup_verify:
     directory: /var/lib/postgresql/backups
     newest: 1
     level: restore
   register: drill
 
-- name: See that the newest backup of each database on an SFTP server is what was sent there
+- name: Verify that the newest backup of each database on an SFTP server is unchanged since it was sent
   lastgood.database.backup_verify:
     sftp:
       host: backup.example.org
@@ -121,7 +125,7 @@ EXAMPLES = r"""
       remote_directory: backups/db7
     newest: 1
 
-- name: Show what came back
+- name: Show the verdicts
   ansible.builtin.debug:
     msg: "{{ item.database or item.kind }}: {{ item.verdict }}, {{ item.detail }}"
   loop: "{{ drill.verified }}"
@@ -131,7 +135,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 verified:
-  description: A verdict for each backup, the oldest is first.
+  description: A verdict for each backup, the oldest first.
   returned: success and failure, as soon as the backups are known
   type: list
   elements: dict
@@ -166,27 +170,27 @@ verified:
       type: list
       elements: str
     level:
-      description: How deep the look was that decided, V(checksum), V(structure) or V(restore).
+      description: The level of the verification that decided, V(checksum), V(structure) or V(restore).
       type: str
     verdict:
       description: V(passed), V(failed) or V(inconclusive).
       type: str
     detail:
-      description: What was found, in words.
+      description: The result, in words.
       type: str
     tables:
       description:
-        - How many tables came back. Of a partitioned table, each partition is one. Views, and tables that are elsewhere or
-          virtual, are none. Null except for a V(restore) that passed.
+        - How many tables were restored. Each partition of a partitioned table counts as one. Views, foreign tables and virtual
+          tables do not count. Null except for a V(restore) that passed.
       type: int
     rows:
-      description: How many rows these tables have together. Null where RV(verified[].tables) is.
+      description: How many rows these tables have together. Null if RV(verified[].tables) is null.
       type: int
     seconds:
-      description: How long the look took. With V(restore), that includes the start of the server.
+      description: How long the verification took. With V(restore), this includes the start of the server.
       type: float
     state:
-      description: What the backup is by now, V(good), V(unverified), V(suspect) or V(corrupt).
+      description: The state of the backup after the verdict, V(good), V(unverified), V(suspect) or V(corrupt).
       type: str
 error:
   description: What went wrong, for programs. Beside the code it has what the problem calls for.
@@ -223,7 +227,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._operations.veri
 
 
 def look(module: AnsibleModule, runner: ModuleRunner) -> ModuleResult:
-    """Look at the backups that the module's options say."""
+    """Verify the backups that the module's options select."""
     params: Params = module.params
     selection = selection_from(params)
     options = examination_options_from(params, check_mode=module.check_mode)

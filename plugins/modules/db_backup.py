@@ -11,12 +11,12 @@ short_description: Back up databases to files that are known to be whole
 version_added: 0.1.0
 description:
   - Dumps PostgreSQL and SQLite databases into a directory of the host, one file for each database and point in time, with a
-    manifest beside it that says what the file is and how to tell that it is good.
-  - A backup gets its name only when it is whole. A dump that fails, is killed or meets a full disk leaves every earlier backup
-    as it was, and leaves nothing that could be taken for a backup.
-  - When a database has not changed since its last good backup, no second copy is stored. The last one is read again to see that
-    it still is what it was, and is noted to have been confirmed.
-  - When one database fails, the others are backed up all the same. The task then fails, with what became of each in RV(backups).
+    manifest beside it that says what the file is and has the digests by which it is verified.
+  - A backup gets its name only when it is whole. If a dump fails, is killed or fills the disk, every earlier backup stays as it
+    was, and the unfinished file is never mistaken for a backup.
+  - When a database has not changed since its last good backup, no second copy is stored. The module reads the last good backup
+    again, checks its digest, and records in its manifest that it is confirmed.
+  - When one database fails, the others are still backed up. The task then fails, and RV(backups) has the outcome of each.
 author:
   - The lastgood.database contributors (@lastgood)
 extends_documentation_fragment:
@@ -28,18 +28,18 @@ attributes:
   check_mode:
     support: full
     details:
-      - Whether a database has changed is known only after dumping it. Check mode does not dump, so it says V(changed=true) for
-        every database that would be dumped. It does predict which ones O(interval) leaves out.
+      - Whether a database has changed is known only after dumping it. Check mode does not dump, so it reports V(changed=true)
+        for every database that would be dumped. It does predict which databases O(interval) skips.
   diff_mode:
     support: full
   idempotent:
     support: full
     details:
-      - A database that has not changed gives no second backup, unless O(skip_unchanged=false).
+      - A database that has not changed gets no second backup, unless O(skip_unchanged=false).
 options:
   directory:
     description:
-      - Directory for the backups, as an absolute path. It is made, with mode V(0700), where it is missing.
+      - Directory for the backups, as an absolute path. If it does not exist, it is created with mode V(0700).
       - A symbolic link is refused. Name the directory that it leads to.
     type: path
     required: true
@@ -51,22 +51,25 @@ options:
   databases:
     description:
       - Names of the PostgreSQL databases, or absolute paths of the SQLite files.
-      - Left out, it is every database of the PostgreSQL server that is no template, that allows connections, and that is not its
-        provider's own, such as C(rdsadmin). A warning names each that is left out. An empty list is an error.
-      - Required for SQLite, which has no list of its databases.
+      - By default every database of the PostgreSQL server that is not a template, that allows connections, and that does not
+        belong to a hosting provider, such as C(rdsadmin). A warning names each database that is skipped. An empty list is an
+        error.
+      - Required for SQLite, which has no catalog of databases.
     type: list
     elements: str
   exclude_databases:
     description:
-      - Databases to leave out, as names or shell patterns such as V(test_*). For SQLite they are held against the whole path.
+      - Databases to exclude, as names or shell patterns such as V(test_*). For SQLite a pattern is matched against the whole
+        path.
     type: list
     elements: str
     default: []
   include_globals:
     description:
-      - Whether to back up what belongs to a whole PostgreSQL cluster, its roles and tablespaces, as well.
-      - Left out, that is done when O(databases) is left out.
-      - The roles' password digests are among it where the user may read them, else a warning says that they are not.
+      - Whether to also back up the globals of a PostgreSQL cluster, which are its roles and tablespaces.
+      - By default V(true) if O(databases) is not set.
+      - The globals include the roles' password digests if the user may read them. Otherwise a warning says that they are
+        missing.
     type: bool
   format:
     description:
@@ -80,7 +83,7 @@ options:
       - V(gzip) is made by the Python library isal where the host has it, which is several times as fast, else by the program
         C(pigz), else by Python's own zlib.
       - V(zstd) is made by Python from 3.14 on or by its library zstandard, else by the program C(zstd).
-      - What a host can't make is an error, never silently something else.
+      - It is an error if the host has none of these. The module never falls back to another compression.
     type: str
     choices: [gzip, zstd, none]
     default: gzip
@@ -93,12 +96,12 @@ options:
     default: balanced
   interval:
     description:
-      - Leave out databases whose last good backup was made, or confirmed, less than this long ago.
-      - A number and V(s), V(m), V(h), V(d) or V(w). For a nightly run take V(20h), since V(24h) skips every other night.
+      - Skip databases whose last good backup was made or confirmed less than this long ago.
+      - A number and V(s), V(m), V(h), V(d) or V(w). For a nightly run use V(20h), because V(24h) skips every other night.
     type: str
   skip_unchanged:
     description:
-      - Whether to store no second copy of a database that has not changed since its last good backup.
+      - Whether to skip storing a database that has not changed since its last good backup.
       - The content is compared by its digest. That is BLAKE3 if the host has the Python library blake3, else SHA-256, and always
         of the algorithm of the last good backup. If the host lacks that one, the backup is stored, and RV(backups[].reason) says
         so.
@@ -110,41 +113,42 @@ options:
     default: 1
   origin:
     description:
-      - What to call this host in the manifests. Backups of different origins never stand for each other.
-      - Left out, it is the host's own name. The role gives the host's name in the inventory. Give the same when you run the
-        module by hand beside the role, or its backups stand apart.
+      - Name of this host in the manifests. Backups of different origins belong to different groups.
+      - By default the host's own name. The role sets the host's name in the inventory. Set the same value when you run the
+        module by hand in addition to the role. Otherwise these backups form a separate group.
     type: str
   extra_args:
     description:
       - Further arguments for C(pg_dump), for PostgreSQL only, each as one word with its value, such as V(--exclude-table=audit).
-      - Those that would change the file, its format, the number of jobs or the connection are refused. So are those that leave
-        no backup of a database, such as V(--schema-only) and V(--data-only), and those with which
-        M(lastgood.database.db_restore) could not restore a plain dump, such as V(--clean) and V(--create).
-      - A dump from which they leave something out, such as schemas, tables, rows, owners or grants, is a partial backup. Its
-        manifest has the arguments that leave something out, and it belongs to a group of its own with the backups of the same
-        arguments. So it is never the last good backup of the whole database, retention deletes no other backup in favour of
-        it, and V(latest) of M(lastgood.database.db_restore) never selects it.
+      - Those that would change the file, its format, the number of jobs or the connection are refused. So are those whose
+        result would not be a backup of a database, such as V(--schema-only) and V(--data-only), and those that would prevent
+        M(lastgood.database.db_restore) from restoring a plain dump, such as V(--clean) and V(--create).
+      - A backup made with arguments that exclude something, such as schemas, tables, rows, owners or grants, is a partial
+        backup. Its manifest lists these arguments. Partial backups with the same arguments form a separate group. A partial
+        backup is never the last good backup of the whole database, retention deletes no other backup in favour of it, and
+        V(latest) of M(lastgood.database.db_restore) never selects it.
     type: list
     elements: str
     default: []
   timeout:
     description:
-      - How long the dump of one database may take, such as V(2h), for PostgreSQL only. Left out, there is no limit.
+      - How long the dump of one database may take, such as V(2h), for PostgreSQL only. By default there is no limit.
     type: str
   lock_timeout:
     description:
-      - How long to wait for locks, which are those on a PostgreSQL database's tables, the lock of whoever writes to an SQLite
-        database, and another run's backup of a database of the same name into the same directory.
-      - The lock of the directory itself, which runs hold for moments, is waited for up to ten minutes in any case.
+      - How long to wait for locks. This covers the locks on the tables of a PostgreSQL database, the lock of a writer of an
+        SQLite database, and another run that backs up a database of the same name into the same directory.
+      - The module always waits up to ten minutes for the lock of the directory itself, which each run holds only briefly.
     type: str
     default: 60s
 notes:
   - Run it as a user who may read the database, with C(become_user). For a local PostgreSQL server that is usually V(postgres).
-    For an SQLite file it must be the file's owner or V(root), since a stranger who reads a database in WAL mode leaves files
-    behind that lock the application out. V(root) opens it with the rights of its owner alone, who must be able to get at it. A
-    file of V(root)'s own is opened only where V(root) alone may write to its folder and those above. V(root) follows a
-    symbolic link only if the link and its folder belong to V(root) or to the owner of the database.
-  - The dump of an SQLite database first makes a copy of the file, so that for a while both have to fit into the directory.
+    For an SQLite file it must be the file's owner or V(root), because another user who reads a database in WAL mode leaves
+    files behind that lock out the application. V(root) opens the file with the rights of its owner only, so the owner must have
+    access to it. A file of V(root)'s own is opened only where V(root) alone may write to its folder and those above. V(root)
+    follows a symbolic link only if the link and its folder belong to V(root) or to the owner of the database.
+  - The dump of an SQLite database first copies the file into the directory, which needs space for the copy and the backup at
+    the same time.
 seealso:
   - module: lastgood.database.backup_facts
   - name: Backup and restore in PostgreSQL
@@ -323,7 +327,7 @@ backups:
       description: SHA-256 of the payload.
       type: str
     verification:
-      description: What was found when the backup was last looked at. Null when that was never done.
+      description: The result of the last verification. Null if the backup was never verified.
       type: dict
     problem:
       description: Why the manifest could not be read. Null where it could be.

@@ -12,9 +12,9 @@ version_added: 0.1.0
 description:
   - Restores a PostgreSQL or SQLite database from a backup in a directory of the host, or straight from an SFTP server.
   - Reads the whole backup first, and refuses one that differs from its manifest.
-  - Then restores into a new database beside the existing one. Only when that is complete do the two change their names, in one
-    transaction. A restore that fails leaves the existing database as it was, and removes the new one. The next restore removes
-    what a killed one left.
+  - Then restores into a new database beside the existing one. When the new database is complete, the module renames both in one
+    transaction. If a restore fails, the existing database stays as it was, and the new one is removed. The next restore removes
+    what a killed restore left.
 author:
   - The lastgood.database contributors (@lastgood)
 extends_documentation_fragment:
@@ -26,8 +26,8 @@ attributes:
   check_mode:
     support: full
     details:
-      - Check mode finds the backup, connects to the server, and checks what could keep the restore from beginning. It does not
-        read the backup, so it finds neither a wrong digest nor missing roles.
+      - Check mode finds the backup, connects to the server, and checks the preconditions of the restore. It does not read the
+        backup, so it detects neither a wrong digest nor missing roles.
   diff_mode:
     support: full
   idempotent:
@@ -38,23 +38,25 @@ options:
   directory:
     description:
       - Directory of the backups, as an absolute path. Exactly one of it and O(sftp) is required.
-      - With PostgreSQL, the backup is unpacked there, into a file that has no name, so that there has to be room for the
-        uncompressed dump, and the user has to be allowed to write. With O(sftp), it is unpacked in E(TMPDIR).
+      - With PostgreSQL, the backup is uncompressed into an unnamed file in this directory. The directory needs space for the
+        uncompressed dump, and the user must be allowed to write to it. With O(sftp), the file is in E(TMPDIR).
     type: path
   backup:
     description:
       - File name of the backup, without the directory, or V(latest).
       - V(latest) is the newest good backup of O(source_database). Where databases of that name were backed up from several hosts,
         clusters or files, it is an error that lists them, and O(origin) or O(instance) selects one.
-      - A partial backup, from which arguments of C(pg_dump) left something out, is restored by its name only, with a warning.
-      - Newer backups that V(latest) passes over are named in a warning, each with the reason, such as that it is suspect, from
-        the future, or that its manifest can't be read.
+      - A partial backup, from which arguments of C(pg_dump) excluded something, is restored only if it is given by its name,
+        with a warning.
+      - A warning names each newer backup that V(latest) skips, with the reason. For example, the backup is suspect or from the
+        future, or its manifest can't be read.
     type: str
     default: latest
   source_database:
     description:
       - Name that the database had when it was backed up. An SQLite database is named by its file without the directory.
-      - Left out, V(latest) is of a database that is called as O(database) is, and a backup that is named may be of any.
+      - By default V(latest) selects a backup of a database with the name in O(database), and a backup given by its file name
+        may be of any database.
     type: str
   origin:
     description:
@@ -64,7 +66,7 @@ options:
   instance:
     description:
       - Restore only a backup of this PostgreSQL cluster or SQLite file.
-      - It is given as C(instance) or as C(source) in what M(lastgood.database.backup_facts) shows, such as
+      - Give the C(instance) or the C(source) that M(lastgood.database.backup_facts) shows, such as
         V(/var/run/postgresql:5433) or V(7300000000000000000). After a major upgrade both clusters have the same source, and only
         the instance distinguishes them.
     type: str
@@ -75,7 +77,7 @@ options:
     default: postgresql
   database:
     description:
-      - Name that the PostgreSQL database is to have, or absolute path of the SQLite file.
+      - Name of the PostgreSQL database to restore to, or absolute path of the SQLite file.
       - The module can't replace the database that it is connected to, see O(login_db).
     type: str
     required: true
@@ -88,28 +90,28 @@ options:
     default: fail
   keep_old:
     description:
-      - Whether to keep the database that is replaced, under the name in RV(previous).
+      - Whether to keep the replaced database under the name in RV(previous).
     type: bool
     default: false
   terminate_sessions:
     description:
-      - Whether to end the sessions that are connected to the PostgreSQL database when it is replaced. They are ended at the
-        very end, when the new database is whole and nothing else keeps it from taking the name.
-      - Left out, sessions are an error that names them.
+      - Whether to end the sessions that are connected to the PostgreSQL database when it is replaced. This happens last, when
+        the new database is complete and nothing else prevents the renaming.
+      - By default such sessions are an error, which names them.
     type: bool
     default: false
   include_globals:
     description:
       - Whether to restore roles and tablespaces first, from the newest good backup of the globals of the same origin and cluster,
         for PostgreSQL only.
-      - Those that the server has already are left as they are, with their passwords, attributes and memberships. When the restore
-        fails, the roles that were made are removed again.
+      - Existing roles and tablespaces are not changed. Existing roles keep their passwords, attributes and memberships. When
+        the restore fails, the module removes the roles that it created.
     type: bool
     default: false
   no_owner:
     description:
-      - Whether to leave out owners and grants, those on the database itself too, for archives of PostgreSQL only. Everything then
-        belongs to the user who restores, and everybody may connect to the database.
+      - Whether to skip owners and grants, including those of the database itself, for archives of PostgreSQL only. Everything
+        then belongs to the user who restores, and everybody may connect to the database.
     type: bool
     default: false
   jobs:
@@ -118,8 +120,8 @@ options:
     default: 2
   analyze:
     description:
-      - Whether to collect statistics (C(ANALYZE)) in the new PostgreSQL database before it is put in the old one's place. A dump
-        has none, and without them queries are slow until the server's autovacuum has collected them.
+      - Whether to collect statistics (C(ANALYZE)) in the new PostgreSQL database before it replaces the old one. A dump
+        contains no statistics, and without them queries are slow until the server's autovacuum has collected them.
     type: bool
     default: true
 notes:
@@ -129,22 +131,23 @@ notes:
   - Timeouts and read-only transactions that are set for a role, a database or the cluster do not apply to a restore.
   - An old PostgreSQL database is dropped with its subscriptions, whose slots stay on the other server for the new one. A
     database that an earlier restore left and that the user may not drop is a warning.
-  - A transaction that has a lock on the PostgreSQL database, such as one that comments on it or grants a right on it, keeps
-    it from being replaced. The module waits 20 seconds for such a transaction, and lets clients in every other second.
+  - A transaction that holds a lock on the PostgreSQL database, such as one that comments on it or grants a right on it,
+    prevents its replacement. The module waits 20 seconds for such a transaction, and lets clients connect every other second.
   - What belongs to the PostgreSQL database itself, which is its encoding, locale, owner, settings, connection limit, grants,
-    comment and security labels, comes from an archive. A plain dump does not have it. It is then taken from the database that is
-    replaced, or where there is none the server's defaults hold, and a warning says so.
+    comment and security labels, comes from an archive. A plain dump does not contain it. It is then taken from the database
+    that is replaced. If no such database exists, the server's defaults apply, and a warning says so.
   - A plain dump is run by C(psql) as SQL, in psql's restricted mode, which versions from August 2025 on have. Restore only what
     you trust, as a user who may do no more than he needs.
-  - Stop the application before you restore an SQLite database. A process that has the file open is an error. Those of other
-    users are seen by V(root) only.
+  - Stop the application before you restore an SQLite database. It is an error if a process has the file open. Only V(root) can
+    see the processes of other users.
   - The file of an SQLite database keeps the owner, the group, the mode, the access control list and the extended attributes that
     it has. A warning names an attribute that can't be kept. A new file is V(0600) and belongs to the user who restores.
   - A symbolic link to the folder of an SQLite database is followed by V(root) only if the link and its folder belong to V(root)
     or to the owner of the folder that it leads to.
-  - Where the host's SQLite can't check the restored database, since it is older than the application's or lacks one of its
-    functions, or since the check takes too much memory or time, the database is restored with a warning. So it is where
-    values break a rule of their table, such as C(NOT NULL), because the database that was backed up has them too.
+  - If the host's SQLite can't check the restored database, the database is restored with a warning. This happens if it is older
+    than the application's SQLite or lacks one of its functions, or if the check takes too much memory or time. Values that
+    violate a constraint of their table, such as C(NOT NULL), are a warning as well, because the original database has the same
+    values.
 requirements:
   - pg_restore, and for plain dumps psql of August 2025 or later, of the server's major version, for PostgreSQL
 seealso:
@@ -154,7 +157,7 @@ seealso:
 
 EXAMPLES = r"""
 ---
-- name: Restore the latest backup beside the database, to look at it
+- name: Restore the latest backup under another name, to examine it
   lastgood.database.db_restore:
     directory: /var/lib/postgresql/backups
     source_database: app
@@ -207,9 +210,9 @@ EXAMPLES = r"""
 RETURN = r"""
 restored:
   description:
-    - The backup that was restored, or in check mode would be. It is all that RV(ignore:database_backups.files) of
-      M(lastgood.database.backup_facts) says of it, and V(target).
-    - Null where the database was kept as it is.
+    - The backup that was restored, or in check mode would be. It has the same values as RV(ignore:database_backups.files) of
+      M(lastgood.database.backup_facts), and V(target).
+    - Null if the existing database was left unchanged.
   returned: success
   type: dict
   contains:
@@ -243,12 +246,12 @@ seconds:
   sample: 41.27
 swap_seconds:
   description:
-    - For how long of that clients found no database. Null where nothing was done, 0 where there was no database before.
+    - How long clients could not find the database. Null if nothing was done, 0 if the database did not exist before.
   returned: success
   type: float
   sample: 0.004
 previous:
-  description: Name, or path, that the old database has now. Null where none was kept.
+  description: Name, or path, that the old database has now. Null if it was not retained.
   returned: success
   type: str
   sample: app_replaced_20260131t031500z
@@ -262,8 +265,8 @@ error:
         - A name for what went wrong that stays the same, such as V(payload_corrupt), V(database_exists), V(database_in_use),
           V(database_locked), V(server_read_only),
           V(extension_unavailable) or V(roles_missing).
-        - The code V(connection_lost) says that the connection was lost when the new database was to get its name, and that the
-          server does not answer since. Only then it is not known which database has the name; the message says how to see.
+        - The code V(connection_lost) means that the connection broke during the renaming, and that the server has not answered
+          since. Only in this case it is unknown which database has the name. The message says how to find out.
       type: str
     roles:
       description: The roles that are missing.
