@@ -210,7 +210,9 @@ class LocalStore:
                     f"Another run has held {self.path(LOCK_NAME)} for {seconds:g} seconds.",
                     "Wait for it, or see what it hangs on, and run again.",
                 )
-            yield _leave_mark(descriptor)
+            with store_errors(f"Marking {self.path(LOCK_NAME)}"):
+                marks = _leave_mark(descriptor)
+            yield marks
         finally:
             close_quietly(descriptor)
 

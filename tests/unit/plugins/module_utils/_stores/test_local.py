@@ -722,6 +722,17 @@ class TestLocking:
             sleeper.kill()
             sleeper.wait()
 
+    def test_a_disk_that_fails_under_the_lock_is_an_error_of_the_store(
+        self, store: LocalStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def broken(descriptor: int) -> os.stat_result:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "utime", lambda *_file, **_time: patch.setattr(os, "fstat", broken))
+            assert LOCK_NAME in refusal(lambda: is_free(store), StoreFailed)
+        assert is_free(store)
+
     @pytest.mark.parametrize("make", [make_link, make_dangling_link, Path.mkdir])
     def test_a_lock_that_is_no_file_is_an_error(self, store: LocalStore, tmp_path: Path, make: Callable[[Path], None]) -> None:
         make(tmp_path / LOCK_NAME)
