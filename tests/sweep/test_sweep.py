@@ -150,13 +150,18 @@ def test_facts(lab: Laboratory, folder: Path) -> None:
     assert_clean(lab, Scenario("facts", folder, "backup_facts", options))
 
 
+def may_be_older(outcome: Outcome) -> bool:
+    """Whether a restore says that it passed over the newest backup, whose manifest it could not read."""
+    return any("backup_app.db_" in warning for warning in outcome.result.get("warnings", ()))
+
+
 def test_a_restore_of_sqlite(lab: Laboratory, folder: Path) -> None:
     path = folder / "app.db"
 
     def leaves(outcome: Outcome) -> list[str]:
         found = rows(path)
-        wrong = [] if found in (30, 40) else [f"the database has {found} rows"]
-        if not outcome.killed and bool(outcome.result.get("changed")) != (found == 30):
+        wrong = [] if found in (30, 40) or (found == 20 and may_be_older(outcome)) else [f"the database has {found} rows"]
+        if not outcome.killed and bool(outcome.result.get("changed")) != (found != 40):
             wrong.append(f"changed is {outcome.result.get('changed')} with {found} rows; {outcome.stdout[-300:]}")
         return wrong
 
@@ -179,9 +184,10 @@ def test_a_restore_of_sqlite_that_keeps_the_old_database(lab: Laboratory, folder
     def leaves(outcome: Outcome) -> list[str]:
         found = rows(path)
         # A second name of the database that is still in place is harmless, and the next restore removes it.
-        kept = {str(one) for one in folder.glob("app.db_replaced_*") if found == 30 or not one.samefile(path)}
+        kept = {str(one) for one in folder.glob("app.db_replaced_*") if found != 40 or not one.samefile(path)}
         wrong = [f"{one} has {rows(Path(one))} rows" for one in kept if rows(Path(one)) != 40]
-        if found not in (30, 40) or len(kept) != (found == 30):
+        is_restored = found == 30 or (found == 20 and may_be_older(outcome))
+        if not (is_restored or found == 40) or len(kept) != is_restored:
             wrong.append(f"the database has {found} rows, and kept is {kept}")
         if not outcome.killed and ({outcome.result.get("previous")} - {None}) != kept:
             wrong.append(f"previous is {outcome.result.get('previous')}, and kept is {kept}")
