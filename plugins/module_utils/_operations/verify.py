@@ -71,6 +71,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._operations.read
 from ansible_collections.lastgood.database.plugins.module_utils._operations.verdicts import Finding, Judged, Report
 from ansible_collections.lastgood.database.plugins.module_utils._process import Runner
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
+from ansible_collections.lastgood.database.plugins.module_utils._text import bounded
 
 UNKNOWN = "unknown"  # origin and instance of a backup that was adopted: it stands for no other, and no other for it
 
@@ -405,7 +406,7 @@ def _completed(manifest: Manifest, reading: Reading) -> Manifest:
 def _note(store: Store, backup: Backup, finding: Finding, now: datetime, *, check_mode: bool) -> Judged:
     """Write down a finding where it says more than what is on record, and the copy is still the one that was looked at."""
     manifest = finding.manifest
-    finding = dataclasses.replace(finding, detail=finding.detail[:_LONGEST_DETAIL])
+    finding = dataclasses.replace(finding, detail=bounded(finding.detail, _LONGEST_DETAIL))
     adopts = backup.state == "unverified"
     if manifest is None or (adopts and finding.verdict != "passed") or not _says_more(finding, manifest.verification):
         return Judged(backup, backup, finding)

@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -225,6 +226,21 @@ def test_the_code_gets_no_more_processes_than_a_few(site: Site, directory: Path,
     site.sql(code(script))
     back_up(site, directory, host)
     assert "ALL" not in drill(site, directory, host).result["verified"][0]["detail"]
+
+
+def test_the_code_does_not_hide_its_error_behind_warnings_nor_slow_the_drill_by_them(
+    site: Site, directory: Path, host: Host
+) -> None:
+    flood = "for _ in 1..100 loop raise warning '%', repeat('w', 1000000); end loop;"
+    site.sql(code("true", f"set client_min_messages = warning; {flood} raise exception 'the end';"))
+    site.back_up(directory=str(directory), databases=[site.database], format="plain")
+    if host.uid is not None:
+        subprocess.run(("chown", "-R", f"{host.uid}:{host.uid}", directory), check=True)
+    begun = time.monotonic()
+    done = drill(site, directory, host)
+    assert verdicts(done) == ["failed"]
+    assert "the end" in done.result["verified"][0]["detail"]
+    assert time.monotonic() - begun < 60
 
 
 @only_root
