@@ -15,6 +15,8 @@ description:
   - Then restores into a new database beside the existing one. When the new database is complete, the module renames both in one
     transaction. If a restore fails, the existing database stays as it was, and the new one is removed. The next restore removes
     what a killed restore left.
+  - A restore of a PostgreSQL dump runs the code in it, with the rights of O(login_user), and without a sandbox. A superuser
+    can run programs on the server's host. Restore the backups of strangers as a user who owns nothing else.
 author:
   - The lastgood.database contributors (@lastgood)
 extends_documentation_fragment:
