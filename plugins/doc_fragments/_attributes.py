@@ -25,7 +25,7 @@ attributes:
     platforms: linux
 """
 
-    # Beside the standard fragment, for a module that only looks.
+    # In addition to the standard fragment, for a module that only reads.
     FACTS = r"""
 options: {}
 attributes:

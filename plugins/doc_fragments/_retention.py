@@ -14,34 +14,34 @@ keep_last:
   type: int
   default: 0
 keep_hourly:
-  description: Of how many hours to keep the newest backup.
+  description: For how many hours to keep the newest backup of each.
   type: int
   default: 0
 keep_daily:
-  description: Of how many days to keep the newest backup.
+  description: For how many days to keep the newest backup of each.
   type: int
   default: 0
 keep_weekly:
-  description: Of how many weeks to keep the newest backup. They begin on Monday.
+  description: For how many weeks to keep the newest backup of each. Weeks begin on Monday.
   type: int
   default: 0
 keep_monthly:
-  description: Of how many months to keep the newest backup.
+  description: For how many months to keep the newest backup of each.
   type: int
   default: 0
 keep_yearly:
-  description: Of how many years to keep the newest backup.
+  description: For how many years to keep the newest backup of each.
   type: int
   default: 0
 keep_within:
   description:
-    - Keep all backups that are younger than this, counted back from the newest good one and not from now, such as V(7d).
+    - Keep all backups within this time before the newest good one (not before now), such as V(7d).
     - A number and V(s), V(m), V(h), V(d) or V(w).
   type: str
 timezone:
   description:
     - Time zone in which hours, days, weeks, months and years begin, such as V(Europe/Berlin).
-    - The host has to know it, by the system's package tzdata or by Python's. It always knows V(UTC).
+    - The host must have its data, from the system's package tzdata or from Python's. V(UTC) always works.
   type: str
   default: UTC
 """
@@ -51,12 +51,12 @@ class ModuleDocFragment:
     DOCUMENTATION = f"""
 options:
   retention:
-    description: The rules that say which backups to keep.
+    description: The rules that select the backups to keep.
     type: dict
     suboptions:{textwrap.indent(_RULES, " " * 6)}
 """
 
-    # Beside the standard fragment, for a module that takes the rules one by one as well.
+    # In addition to the standard fragment, for a module that also accepts the rules one by one.
     RULES = f"""
 options:{textwrap.indent(_RULES, " " * 2)}
 """

@@ -11,7 +11,7 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   sftp:
-    description: The directory on an SFTP server, instead of one on the host, and how the host gets there.
+    description: The directory on an SFTP server, instead of one on the host, and how the host connects to the server.
     type: dict
     suboptions:
       host:
@@ -28,9 +28,9 @@ options:
         required: true
       auth_method:
         description:
-          - How to log in. V(auto) tries the key and then the password, as far as they are given and the server offers it.
-          - Without a key and a password, it is the keys of the user's agent and of C(~/.ssh). Those that can't be used are
-            skipped.
+          - How to log in. V(auto) tries the key and then the password, if they are set and the server offers the method.
+          - Without a key and a password, it tries the keys of the user's agent and of C(~/.ssh), and skips those that can't be
+            used.
         type: str
         choices: [auto, password, ssh_key]
         default: auto
@@ -41,29 +41,28 @@ options:
         description: The private key as text, an ed25519, ECDSA or RSA key in OpenSSH's format or as PEM.
         type: str
       private_key_file:
-        description: File on the host with the private key. Not looked at where O(sftp.private_key) is given.
+        description: File on the host with the private key. Ignored if O(sftp.private_key) is set.
         type: path
       key_passphrase:
         description: Passphrase of the private key.
         type: str
       remote_directory:
         description:
-          - Directory on the server, from its root on, or from where the account is after the login, which V(~) stands for as
-            well.
+          - Directory on the server. A relative path starts from the directory after the login, as does V(~).
         type: str
         required: true
       create_directory:
         description:
-          - Whether to make the directory, with mode V(0700), and those above it, where they are missing, for modules that write.
+          - For modules that write, whether to create the directory, with mode V(0700), and its parents, if they do not exist.
         type: bool
         default: false
       host_key_policy:
         description:
-          - How to know that the server is the right one. A key other than the known one is always refused, save by V(off).
-          - V(strict) takes only a key that is in O(sftp.known_hosts_file).
-          - V(accept_new) takes the key of a server that is not known yet, and adds it to the file, save in check mode.
+          - How to verify the server's host key. A key other than the known one is always refused, except with V(off).
+          - V(strict) accepts only a key that is in O(sftp.known_hosts_file).
+          - V(accept_new) accepts the key of an unknown server, and adds it to the file, except in check mode.
           - V(pinned) compares with O(sftp.host_key) only, and reads no file.
-          - V(off) takes any key, and warns. Whoever is between can then read and change what is sent.
+          - V(off) accepts any key, and warns. An attacker in between can then read and change what is sent.
         type: str
         choices: [strict, accept_new, pinned, "off"]
         default: strict
@@ -72,14 +71,14 @@ options:
         type: str
       known_hosts_file:
         description:
-          - File with the host keys that are known, as OpenSSH has it.
-          - Left out, it is C(~/.ssh/known_hosts) of the user as whom the module runs and C(/etc/ssh/ssh_known_hosts).
+          - File with the known host keys, in the format of OpenSSH.
+          - By default C(~/.ssh/known_hosts) of the user that runs the module, and C(/etc/ssh/ssh_known_hosts).
         type: path
       timeout:
         description:
-          - How long the server may take to connect, to let one log in, to open a session, and to answer in it, whatever it sends
-            meanwhile. Many answers that each take long count together; each renews a quarter of the time. A listing may take
-            ten times as long.
+          - Time limit for each of these steps, whatever the server sends meanwhile - the connection, the login, the opening of
+            a session, and each answer in it. The waits for several answers are added up, and each answer restores a quarter of
+            the limit. A listing may take ten times as long.
         type: str
         default: 30s
 requirements:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: backup_archive
-short_description: Put backups into one file to take away
+short_description: Put backups into one archive file
 version_added: 0.1.0
 description:
   - Writes the selected backups and their manifests into one zip or tar file on the host. Its first member, C(index.json), lists
@@ -34,8 +34,8 @@ attributes:
   idempotent:
     support: full
     details:
-      - The same selection is known again by the archive's index and size, and its payloads are not read again, except those that
-        have no manifest. That backups were confirmed or verified in between makes no new archive.
+      - The module recognizes an archive of the same selection by its index and size, and does not read the payloads again,
+        except those without a manifest. It makes no new archive only because backups were confirmed or verified since.
 options:
   directory:
     description:
@@ -45,20 +45,21 @@ options:
     required: true
   dest:
     description:
-      - File to write, as an absolute path. Its directory must be there, and must not be a symbolic link.
-      - It may be in O(directory), but may not have a name that could be taken for a backup's. A link or a directory is refused.
+      - File to write, as an absolute path. Its directory must exist, and must not be a symbolic link.
+      - It may be in O(directory), but its name must not look like that of a backup. A link or a directory is refused.
     type: path
     required: true
   format:
     description:
-      - Left out, it is what O(dest) ends with, C(.zip), C(.tar.gz), C(.tgz) or C(.tar). Any other ending is an error.
-      - V(tar.gz) is for those who have to have one. It is no smaller than V(tar).
+      - By default taken from the suffix of O(dest), which is C(.zip), C(.tar.gz), C(.tgz) or C(.tar). Any other suffix is an
+        error.
+      - V(tar.gz) is for programs that need this format. It is no smaller than V(tar).
     type: str
     choices: [zip, tar.gz, tar]
   ignore_missing:
     description:
-      - Whether to make the archive even where O(names) or O(databases) has something of which there is no backup.
-      - When there is none of all that, it is an error all the same.
+      - Whether to make the archive even if no backup exists for some of O(names) or O(databases).
+      - It is still an error if no backup exists for any of them.
     type: bool
     default: false
 seealso:
@@ -92,7 +93,7 @@ dest:
   type: str
   sample: /var/lib/postgresql/newest.zip
 members:
-  description: The backups in it, by file name, as C(index.json) has them.
+  description: The backups in the archive, sorted by file name, as in C(index.json).
   returned: success
   type: list
   elements: dict
@@ -137,10 +138,10 @@ members:
       type: list
       elements: str
     manifest:
-      description: Its manifest, with filename, bytes and sha256. Null where there is none.
+      description: Its manifest, with filename, bytes and sha256. Null if it has none.
       type: dict
 missing:
-  description: What was asked for by name or database, and is not there. More than nothing only with O(ignore_missing).
+  description: The requested names and databases without a backup. Always empty without O(ignore_missing).
   returned: success
   type: list
   elements: str
@@ -149,7 +150,7 @@ bytes:
   returned: success
   type: int
 sha256:
-  description: SHA-256 of the archive. Null in check mode where the archive would be made.
+  description: SHA-256 of the archive. Null in check mode if the archive would be made.
   returned: success
   type: str
 error:

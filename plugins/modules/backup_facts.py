@@ -12,8 +12,8 @@ version_added: 0.1.0
 description:
   - Lists the backups in a directory, or on an SFTP server, with their sizes and times. For each database it returns their number,
     the newest good one, and the age of that one.
-  - Ignores files that are no backups, unfinished backups, links and directories. A directory that does not exist has no backups;
-    that is no error.
+  - Ignores files that are not backups, unfinished backups, links and directories. It is no error if the directory does not
+    exist; the list is then empty.
 author:
   - The lastgood.database contributors (@lastgood)
 extends_documentation_fragment:
@@ -31,7 +31,7 @@ options:
   state:
     description:
       - List only backups in these states, see RV(ansible_facts.database_backups.files[].state).
-      - Together with O(newest) it is the newest among these.
+      - Together with O(newest), lists the newest backups among these.
     type: list
     elements: str
     choices: [good, unverified, suspect, corrupt]
@@ -41,23 +41,24 @@ options:
     choices: [filename, created_at, modified_at, size]
     default: filename
   descending:
-    description: Whether to sort from the largest or latest down.
+    description: Whether to sort in descending order, the largest or latest first.
     type: bool
     default: false
   page:
-    description: Which page of the list to return, from V(1) on. A page after the last one is empty.
+    description: Which page of the list to return, starting from V(1). A page after the last one is empty.
     type: int
     default: 1
   page_size:
     description:
-      - How many backups there are on a page. V(0) puts all of them on one page.
-      - The counts and RV(ansible_facts.database_backups.databases) are always about all pages.
+      - How many backups a page has. V(0) puts all of them on one page.
+      - The counts and RV(ansible_facts.database_backups.databases) always cover all pages.
     type: int
     default: 100
   checksum:
     description:
-      - Whether to read every payload from end to end, and to call V(corrupt) what no longer has the digest in its manifest.
-      - Without it, only the sizes are compared. Nothing is written either way.
+      - Whether to read every payload from end to end, and to report those that do not match the digest in their manifest as
+        V(corrupt).
+      - Without it, only the sizes are compared. The module never writes a verdict.
       - With O(newest) and without O(state), only the newest ones are read.
     type: bool
     default: false
@@ -67,7 +68,7 @@ seealso:
 
 EXAMPLES = r"""
 ---
-- name: Look at the backups
+- name: List the backups
   lastgood.database.backup_facts:
     directory: /var/lib/postgresql/backups
 
@@ -78,7 +79,7 @@ EXAMPLES = r"""
   loop_control:
     label: "{{ item.database }}"
 
-- name: Look at the three largest backups of one database
+- name: List the three largest backups of one database
   lastgood.database.backup_facts:
     directory: /var/lib/postgresql/backups
     databases:
@@ -87,13 +88,13 @@ EXAMPLES = r"""
     descending: true
     page_size: 3
 
-- name: Read the newest backup of each database again, to see that it still is what it was
+- name: Read the newest backup of each database again, and check its digest
   lastgood.database.backup_facts:
     directory: /var/lib/postgresql/backups
     newest: 1
     checksum: true
 
-- name: Look at the backups on the SFTP server
+- name: List the backups on the SFTP server
   lastgood.database.backup_facts:
     sftp:
       host: backup.example.org
@@ -120,13 +121,13 @@ ansible_facts:
           description: Whether the directory exists.
           type: bool
         count:
-          description: How many backups were asked for, on all pages.
+          description: How many backups match the options, on all pages.
           type: int
         total_bytes:
           description: Size of all their payloads in bytes.
           type: int
         pages:
-          description: How many pages there are.
+          description: How many pages the list has.
           type: int
         files:
           description: The backups on this page.
@@ -142,7 +143,7 @@ ansible_facts:
               type: str
               sample: /var/lib/postgresql/backups/backup_app_2026-01-31_01-00-00.dump.gz
             manifest:
-              description: Name of the manifest. Null where there is none that could be read as one.
+              description: Name of the manifest. Null if the backup has none, or if it could not be read as one.
               type: str
               sample: backup_app_2026-01-31_01-00-00.dump.gz.manifest.json
             kind:
@@ -196,7 +197,7 @@ ansible_facts:
                 - V(good) has a manifest, the size that it says, and no verdict against it.
                 - V(unverified) has no usable manifest, or one that can't be read at the moment, see
                   RV(ansible_facts.database_backups.files[].problem).
-                - V(suspect) failed when its structure was looked at or when it was restored.
+                - V(suspect) failed a verification of its structure or a restore.
                 - V(corrupt) has another size or digest than its manifest says.
               type: str
               sample: good
@@ -240,7 +241,7 @@ ansible_facts:
               description: SHA-256 that the payload should have.
               type: str
             verification:
-              description: What was found when the backup was last looked at. Null when that was never done.
+              description: The result of the last verification. Null if the backup was never verified.
               type: dict
               contains:
                 level:
@@ -250,10 +251,10 @@ ansible_facts:
                   description: V(passed), V(failed) or V(inconclusive).
                   type: str
                 verified_at:
-                  description: When that was, in UTC.
+                  description: The time of the verification, in UTC.
                   type: str
                 detail:
-                  description: What there is to say about it.
+                  description: The result, in words.
                   type: str
             problem:
               description: Why the manifest could not be read. Null where it could be, and where there is none.
@@ -294,7 +295,7 @@ ansible_facts:
             newest_good:
               description:
                 - File name of the last good one, whether it is in the list or not. Null when there is none.
-                - With O(checksum) one that was read counts as it was found, others by their sizes.
+                - With O(checksum), the state of a payload that was read depends on its digest, that of others on their sizes.
               type: str
             age_seconds:
               description: Seconds since that one was confirmed. Null when there is none.
@@ -336,7 +337,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._operations.inve
 
 
 def gather(params: Params, check_mode: bool, runner: ModuleRunner) -> ModuleResult:
-    """Gather what the module's options ask for."""
+    """Gather the facts that the module's options request."""
     with contextlib.closing(store_from(params, check_mode=check_mode, runner=runner)) as store:
         request = InventoryRequest(
             store=store,

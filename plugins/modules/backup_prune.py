@@ -7,30 +7,31 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: backup_prune
-short_description: Delete the backups that no rule keeps, or those that are named
+short_description: Delete the backups that no rule retains, or those that are named
 version_added: 0.1.0
 description:
   - Retains the backups of each database that at least one of the rules O(keep_last) to O(keep_within) selects, and deletes the
     others, the oldest first. The rules never delete the last good backup of a database.
   - With O(names), deletes exactly those backups.
   - In a O(directory), and over SFTP with O(verify_before_delete=true), the newest good backup of a database is read before others
-    of it are deleted. Where it is not as its manifest says any more, nothing of the database is deleted, with a warning, or with
+    of it are deleted. If it no longer matches its manifest, nothing of the database is deleted, with a warning, or with
     O(names) an error.
   - The rules count good backups only, and count them for each database. Databases of the same name on different hosts, clusters
     or in different files are different databases.
-  - A rule keeps the newest backup of each hour, day, week, month or year that has one, as many as it says. Periods without a
-    backup don't count. As long as there are fewer periods than that, the oldest backup is kept as well.
-  - A backup that is corrupt is deleted when it is older than a day and there is a newer good one. It is read once more
-    before that. One that turns out as its manifest says is good again, with a warning, and one that can't be read stays.
-  - Where more than three suspect backups that are newer than the newest good one failed for the same reason, the rules decide on
-    them among themselves, and the newest three stay in any case. So a database that can't be restored as it is does not fill
-    the disk, when each night verifies it.
-  - Other backups that are suspect, unverified or from more than an hour in the future stay, and RV(passed_over) lists them.
-  - Backups of a database that no run has added to or confirmed stay as well, when that was more than 30 days before the newest
-    backup of any selected database, for example after a host was renamed, or a server got a new major version. When they are no
-    longer needed, delete them by O(names) or O(groups).
+  - A rule retains the newest backup of each hour, day, week, month or year that has one, up to the number of periods that it
+    gives. Periods without a backup don't count. While fewer periods have a backup, the rule retains the oldest backup as well.
+  - A corrupt backup is deleted when it is older than a day and a newer good one exists. It is read once more before that. If it
+    matches its manifest after all, it becomes good again, with a warning. If it can't be read, it is retained.
+  - If more than three suspect backups are newer than the newest good one and failed for the same reason, the rules are applied
+    to them separately, and the newest three are always retained. So the backups of a database that can't be restored do not
+    fill the disk when they are verified each night.
+  - Other backups that are suspect, unverified or from more than an hour in the future are retained, and RV(passed_over) lists
+    them.
+  - Backups of an abandoned database are retained as well. A database counts as abandoned if its last backup was made or
+    confirmed more than 30 days before the newest backup of any selected database, for example after a host was renamed or a
+    server got a new major version. When these backups are no longer needed, delete them with O(names) or O(groups).
   - With rules, also deletes unfinished backups of ended runs that are older than a day, see RV(swept).
-  - Files that are no backups are left alone. So are links and directories, whatever their names.
+  - Never deletes files that are not backups, nor links and directories, whatever their names.
 author:
   - The lastgood.database contributors (@lastgood)
 extends_documentation_fragment:
@@ -52,45 +53,42 @@ options:
   directory:
     description:
       - Directory of the backups, as an absolute path. Exactly one of it and O(sftp) is required.
-      - Where it does not exist there is nothing to delete.
+      - If it does not exist, nothing is deleted.
       - A symbolic link is refused. Name the directory that it leads to.
     type: path
   databases:
     description:
-      - Databases whose backups the rules are about, by their exact names. An SQLite database is named by its file without the
+      - Databases to whose backups the rules apply, by their exact names. An SQLite database is named by its file without the
         directory.
-      - V(@globals) is the roles and tablespaces of a PostgreSQL cluster, by the name that stands for them in file names.
-      - Left out, it is every database. An empty list is an error. One of which there is no backup is warned about.
+      - V(@globals) selects the roles and tablespaces of a PostgreSQL cluster.
+      - By default every database. An empty list is an error. A database without a backup is a warning.
     type: list
     elements: str
   groups:
     description:
       - The only databases that may lose backups, each identified by C(origin), C(engine), C(instance), C(kind) and
-        C(database), which are all required, and by C(partial_arguments) where it has them. So
-        M(lastgood.database.db_backup) returns them in RV(lastgood.database.db_backup#module:backups), and
-        M(lastgood.database.backup_facts) in
-        RV(lastgood.database.backup_facts#module:ansible_facts.database_backups.databases). What else an item has is not looked
-        at.
-      - Good backups of other databases of the same name stay, and RV(passed_over) lists them.
-      - For directories that hosts or servers share. In the place of O(databases) and O(names). An empty list is an error.
-        One of which there is no backup is warned about, but not in check mode with rules, where a task before this one may have
-        made none.
+        C(database), which are all required, and by C(partial_arguments) where it has them. M(lastgood.database.db_backup)
+        returns such items in RV(lastgood.database.db_backup#module:backups), and M(lastgood.database.backup_facts) in
+        RV(lastgood.database.backup_facts#module:ansible_facts.database_backups.databases). Other keys of an item are ignored.
+      - Good backups of other databases of the same name are retained, and RV(passed_over) lists them.
+      - Use it for directories that hosts or servers share. Excludes O(databases) and O(names). An empty list is an error. A
+        group without a backup is a warning, except in check mode with rules, where an earlier task would have made the backup.
     type: list
     elements: dict
   retention:
     description:
-      - The rules O(keep_last) to O(keep_within) and their O(timezone) in one dict, such as a variable that tasks share. With it
-        none of these is set on its own.
+      - The rules O(keep_last) to O(keep_within) and their O(timezone) in one dict, such as a variable that tasks share.
+        Excludes these single options.
   names:
     description:
-      - File names of the backups to delete, without a directory. Their manifests go with them.
-      - Instead of rules, O(databases) and O(groups). An empty list is an error.
-      - When no good backup of a database would be left, nothing is deleted and the task fails, unless O(allow_delete_last=true).
+      - File names of the backups to delete, without a directory. Their manifests are deleted as well.
+      - Excludes rules, O(databases) and O(groups). An empty list is an error.
+      - If no good backup of a database would remain, nothing is deleted and the task fails, unless O(allow_delete_last=true).
     type: list
     elements: str
   allow_delete_last:
     description:
-      - Whether O(names) may have the last good backup of a database.
+      - Whether O(names) may include the last good backup of a database.
       - With O(groups) and without a rule, every backup of these groups is deleted. This gives up a group that a renamed host or a
         major upgrade left behind.
     type: bool
@@ -99,8 +97,8 @@ options:
     description:
       - Whether to read the newest good backup of a database, and compare its digest with its manifest's, before others of the
         database are deleted.
-      - Left out, it is read in a O(directory) and not over SFTP, where it would go over the network each time. Then only its size
-        on the server is compared, and the server is trusted for the rest. M(lastgood.database.backup_verify) reads it as well.
+      - By default V(true) for a O(directory), and V(false) for SFTP, where it would be transferred over the network each time.
+        Without it only the backup's size is compared. M(lastgood.database.backup_verify) reads it as well.
     type: bool
 seealso:
   - module: lastgood.database.backup_facts
@@ -117,7 +115,7 @@ EXAMPLES = r"""
     keep_monthly: 12
     timezone: Europe/Berlin
 
-- name: Keep of one database and of the cluster's roles what is at most two days older than the newest
+- name: Keep two days of backups of one database and of the cluster's roles
   lastgood.database.backup_prune:
     directory: /var/lib/postgresql/backups
     databases:
@@ -125,7 +123,7 @@ EXAMPLES = r"""
       - '@globals'
     keep_within: 2d
 
-- name: Keep a week of one server's database, and all of its namesakes on others that share the directory
+- name: Keep a week of one server's database, and all backups of databases of the same name on other servers
   lastgood.database.backup_prune:
     directory: /srv/backups
     groups:
@@ -165,7 +163,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 deleted:
-  description: The backups that were deleted, in check mode those that would be. The oldest is first.
+  description: The backups that were deleted, or in check mode would be. The oldest is first.
   returned: success and failure, as soon as the plan is made
   type: list
   elements: dict
@@ -208,30 +206,30 @@ deleted:
       type: int
     reasons:
       description:
-        - Why it stays or goes.
-        - Of those that rules keep it is each rule, V(oldest daily) where it fills up a rule's count, and V(newest) for the last
-          good one.
+        - Why it is retained or deleted.
+        - For a retained backup, each rule that retains it, such as V(daily). V(oldest daily) means that it is the oldest backup
+          and fills a rule's count, and V(newest) that it is the last good one.
       type: list
       elements: str
       sample: [newest, last, daily]
 kept:
   description:
-    - The backups that rules keep. With O(names), the others of the same databases.
-    - Empty where the task fails without C(-v), since Ansible prints all that a failed task returns.
+    - The backups that rules retain. With O(names), the other backups of the same databases.
+    - Empty if the task fails without C(-v), because Ansible prints the whole result of a failed task.
   returned: success and failure, as soon as the plan is made
   type: list
   elements: dict
   contains: *contains
 passed_over:
   description:
-    - The backups that stay and that no rule is about, such as suspect ones.
-    - Empty where the task fails without C(-v).
+    - The retained backups to which no rule applies, such as suspect ones.
+    - Empty if the task fails without C(-v).
   returned: success and failure, as soon as the plan is made
   type: list
   elements: dict
   contains: *contains
 absent:
-  description: Those in O(names) that are not there.
+  description: The names in O(names) for which no backup exists.
   returned: success and failure, as soon as the plan is made
   type: list
   elements: str
@@ -253,7 +251,7 @@ not_deleted:
       description: Why it could not be deleted.
       type: str
 freed_bytes:
-  description: Size of the payloads that were deleted and of what was swept in bytes.
+  description: Total size of the deleted payloads and of the files in RV(swept), in bytes.
   returned: success and failure, as soon as the plan is made
   type: int
 error:
@@ -291,7 +289,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._retention impor
 
 
 def choice_from(params: Params) -> Rules | Named | GivenUp:
-    """Return what says which backups go. Raises ArgumentInvalid where that is nothing, or two things."""
+    """Return how to choose the backups to delete. Raises ArgumentInvalid if no option says it, or two contradict each other."""
     names = list_from(params, "names")
     if names is None:
         gives_up = params["groups"] and params["allow_delete_last"] and not _has_rules(params)
@@ -307,7 +305,7 @@ def _has_rules(params: Params) -> bool:
 
 
 def delete(module: AnsibleModule, runner: ModuleRunner) -> ModuleResult:
-    """Delete what the module's options say."""
+    """Delete the backups that the module's options select."""
     params: Params = module.params
     choice = choice_from(params)
     with contextlib.closing(store_from(params, check_mode=module.check_mode, runner=runner)) as store:

@@ -10,13 +10,13 @@ module: backup_summary
 short_description: Show one table of what a run of the role did on all hosts
 version_added: 0.1.0
 description:
-  - Shows what the role P(lastgood.database.backup#role) left in the variables of the hosts. The role ends with it, and its tasks
-    run it once, by C(run_once).
+  - Shows the results that the role P(lastgood.database.backup#role) stored in the variables of the hosts. The role runs it once
+    at the end, with C(run_once).
   - It runs on the controller and connects to no host.
-  - The table has the hosts of the play that have a result, and those that failed or were unreachable. With C(serial) it has the
-    hosts so far.
+  - The table lists the hosts of the play that have a result, and those that failed or were unreachable. With C(serial) it lists
+    the hosts so far.
   - With the strategies C(free) and C(host_pinned) the hosts do not finish together. Each host then shows its own lines. Ansible
-    warns that it ignores C(run_once), which is true and does no harm.
+    warns that it ignores C(run_once), which is harmless.
 author:
   - The lastgood.database contributors (@lastgood)
 extends_documentation_fragment:
@@ -80,7 +80,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 
 def main() -> t.NoReturn:
-    """Fail: the work is done by the action plugin of the same name, and only another program runs this one on a host."""
+    """Fail: the action plugin of the same name does the work, so this module never has to run on a host."""
     module = AnsibleModule(
         argument_spec={"table": {"type": "str", "choices": ["backup", "verify"], "required": True}}, supports_check_mode=True
     )

@@ -7,22 +7,22 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: backup_upload
-short_description: Send good backups to an SFTP server, and see that they arrive
+short_description: Send good backups to an SFTP server, and verify that they arrive
 version_added: 0.1.0
 description:
   - Sends the good backups of a directory that an SFTP server does not have yet, each with its manifest.
-  - A backup gets its name on the server only when all of it is there. An upload that is cut off leaves a partial, and the next
-    run goes on from there, after it has compared what lies there.
-  - What has the same name and the same digest on the server is not sent again. A backup of the same name with another content
-    is never replaced, unless it fails its own manifest, by its size or by a failed verdict of the level V(checksum) that is
-    recorded there; the copy is not read for that.
-  - When one backup can't be sent, the others are sent all the same. The task then fails. The local backups are not touched.
-  - A copy there that fails its own manifest is replaced, and what an earlier run had begun to send is deleted when it is of no
-    use. No other file is ever deleted on the server, see M(lastgood.database.backup_prune) for that.
-  - What was deleted on the server, by O(retention) or by other means, is not sent again.
-  - O(newest) counts good backups. RV(not_sent) lists a newer one that is not good.
-  - A backup or a database that is named and is not there is an error, and so is a O(directory) that does not exist. In check mode
-    both are passed over, since the task before may have been to make them.
+  - A backup gets its name on the server only when it is complete. An interrupted upload leaves a partial, and the next run
+    resumes it, after it has compared the partial with the backup.
+  - A backup that has the same name and digest on the server is not sent again. A backup of the same name with different content
+    is never replaced, unless it does not match its own manifest. To find out, the module does not read the copy. It compares
+    the size, and reads a failed verdict of the level V(checksum) from the manifest.
+  - When one backup can't be sent, the others are still sent, and the task fails at the end. The local backups are not changed.
+  - The module replaces a copy that does not match its own manifest, and deletes partials of earlier runs that are of no use. It
+    deletes no other file on the server. Use M(lastgood.database.backup_prune) for that.
+  - Backups that were deleted on the server, by O(retention) or by other means, are not sent again.
+  - O(newest) counts good backups. RV(not_sent) lists newer backups that are not good.
+  - It is an error if a named backup or database, or the O(directory), does not exist. In check mode such errors are ignored,
+    because an earlier task may be the one that makes them.
 author:
   - The lastgood.database contributors (@lastgood)
 extends_documentation_fragment:
@@ -35,7 +35,7 @@ attributes:
   check_mode:
     support: full
     details:
-      - The server is asked what it has in check mode as well. Nothing is written, neither there nor to the file of known hosts.
+      - Check mode lists the backups on the server, but writes nothing, neither to the server nor to the known hosts file.
   diff_mode:
     support: full
   idempotent:
@@ -51,26 +51,26 @@ options:
     description: The directory on an SFTP server to send to, and how the host gets there.
   verify:
     description:
-      - How to see that a backup arrived before it gets its name.
+      - How to verify that a backup arrived before it gets its name.
       - V(size) compares the size. V(sha256) reads all of it back, which takes as long as sending it.
     type: str
     choices: [size, sha256]
     default: size
   connections:
-    description: Over how many connections to send several backups at a time.
+    description: How many connections to use to send several backups at the same time.
     type: int
     default: 2
   bandwidth_limit:
     description:
-      - How much to send in a second at most, over all connections, such as V(10M) for 10 MiB. Left out, there is no limit.
+      - How much to send per second at most, over all connections, such as V(10M) for 10 MiB. By default there is no limit.
     type: str
   retention:
     description:
-      - The rules by which M(lastgood.database.backup_prune) deletes backups on the server. What they would delete there is not
-        sent, see RV(not_sent).
-      - Left out, a backup that is older than the newest good one of its group on the server, and that the server does not have,
-        counts as deleted there by other means and is not sent. One that an earlier run had begun to send is.
-      - A backup in O(names) is sent in any case.
+      - The rules by which M(lastgood.database.backup_prune) deletes backups on the server. Backups that they would delete are
+        not sent, see RV(not_sent).
+      - Without it, a backup that the server lacks, and that is older than the newest good one of its group on the server,
+        counts as deleted by other means and is not sent. A backup that an earlier run had begun to send is sent.
+      - A backup in O(names) is always sent.
 seealso:
   - module: lastgood.database.sftp_check
   - module: lastgood.database.backup_prune
@@ -102,31 +102,31 @@ EXAMPLES = r"""
 
 RETURN = r"""
 uploaded:
-  description: File names of the backups that were sent, in check mode those that would be.
+  description: File names of the backups that were sent, or in check mode would be.
   returned: success and failure, as soon as the plan is made
   type: list
   elements: str
   sample: [backup_app_2026-01-31_01-00-00.dump.gz]
 resumed:
-  description: Those among them that an earlier run had begun to send.
+  description: Those in RV(uploaded) that an earlier run had begun to send.
   returned: success and failure, as soon as the plan is made
   type: list
   elements: str
 up_to_date:
-  description: Those that the server has.
+  description: The backups that the server has already.
   returned: success and failure, as soon as the plan is made
   type: list
   elements: str
 refreshed:
   description:
-    - Those among them whose manifest on the server now says that they were confirmed later. That is no change, and where the
-      account may not replace a file it is a warning.
-    - So are those whose manifest was lost there and is put back, which is a change.
+    - Those in RV(up_to_date) whose manifest on the server got a newer time of confirmation. This is no change. If the account
+      may not replace a file, it is a warning.
+    - Also those whose manifest was missing on the server and was written again, which is a change.
   returned: success and failure, as soon as the plan is made
   type: list
   elements: str
 not_sent:
-  description: The backups that are not good or that are deleted on the server, and were not sent.
+  description: The backups that were not sent because they are not good or were deleted on the server.
   returned: success and failure, as soon as the plan is made
   type: list
   elements: dict
@@ -150,17 +150,17 @@ failed_uploads:
       description: What went wrong, as in RV(error).
       type: dict
 bytes:
-  description: How much was sent.
+  description: How many bytes were sent.
   returned: success and failure, as soon as the plan is made
   type: int
 seconds:
-  description: How long all of it took.
+  description: How long the run took.
   returned: success and failure, as soon as the plan is made
   type: float
 error:
   description:
     - What went wrong, for programs. Beside the code it has what the problem calls for.
-    - Of several backups that could not be sent, it is the first one's.
+    - If several backups could not be sent, the error of the first one.
   returned: failure
   type: dict
   contains:

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: sftp_check
-short_description: Tell whether backups can be sent to an SFTP server, and why not
+short_description: Check whether backups can be sent to an SFTP server, and report why not
 version_added: 0.1.0
 description:
-  - Goes the whole way that a backup goes, step by step, and says how long each step took. Where one fails, it says which one it
-    is and why.
-  - In the end a small file is written, read back, renamed and removed, and so is one beside it in the place of a manifest, by the
-    same requests as M(lastgood.database.backup_upload) and M(lastgood.database.backup_prune) send. Nothing is left behind. Where
-    the account may delete nothing, that is a warning, and no file is written.
+  - Performs each step of an upload, and reports how long it took. If a step fails, reports which one and why.
+  - At the end it writes, reads back, renames and removes a small file, and another one that stands for a manifest. It sends the
+    same requests as M(lastgood.database.backup_upload) and M(lastgood.database.backup_prune), and leaves no file behind. If the
+    account may not delete files, the module warns and writes no file.
 author:
   - The lastgood.database contributors (@lastgood)
 extends_documentation_fragment:
@@ -24,18 +23,18 @@ attributes:
   check_mode:
     support: full
     details:
-      - Nothing is written in check mode, so that it does not tell whether the directory can be written to.
+      - Check mode writes nothing, so it does not report whether the directory is writable.
   diff_mode:
     support: N/A
     details:
-      - Nothing is changed but what O(create_directory) and O(host_key_policy=accept_new) ask for.
+      - Nothing is changed except as O(create_directory) and O(host_key_policy=accept_new) request.
   idempotent:
     support: full
 options:
   sftp:
     description:
-      - The server in one dict instead of the options O(host) to O(create_directory), such as a variable that tasks share. With it
-        none of these is set on its own.
+      - The server in one dict instead of the options O(host) to O(create_directory), such as a variable that tasks share.
+        Excludes these single options.
   host:
     description: Name or address of the server. Required without O(sftp).
     type: str
@@ -48,8 +47,9 @@ options:
     type: str
   auth_method:
     description:
-      - How to log in. V(auto) tries the key and then the password, as far as they are given and the server offers it.
-      - Without a key and a password, it is the keys of the user's agent and of C(~/.ssh). Those that can't be used are skipped.
+      - How to log in. V(auto) tries the key and then the password, if they are set and the server offers the method.
+      - Without a key and a password, it tries the keys of the user's agent and of C(~/.ssh), and skips those that can't be
+        used.
     type: str
     choices: [auto, password, ssh_key]
     default: auto
@@ -60,23 +60,23 @@ options:
     description: The private key as text, an ed25519, ECDSA or RSA key in OpenSSH's format or as PEM.
     type: str
   private_key_file:
-    description: File on the host with the private key. Not looked at where O(private_key) is given.
+    description: File on the host with the private key. Ignored if O(private_key) is set.
     type: path
   key_passphrase:
     description: Passphrase of the private key.
     type: str
   remote_directory:
     description:
-      - Directory on the server, from its root on, or from where the account is after the login, which V(~) stands for as well.
+      - Directory on the server. A relative path starts from the directory after the login, as does V(~).
       - Required without O(sftp).
     type: str
   host_key_policy:
     description:
-      - How to know that the server is the right one. A key other than the known one is always refused, save by V(off).
-      - V(strict) takes only a key that is in O(known_hosts_file).
-      - V(accept_new) takes the key of a server that is not known yet, and adds it to the file, save in check mode.
+      - How to verify the server's host key. A key other than the known one is always refused, except with V(off).
+      - V(strict) accepts only a key that is in O(known_hosts_file).
+      - V(accept_new) accepts the key of an unknown server, and adds it to the file, except in check mode.
       - V(pinned) compares with O(host_key) only, and reads no file.
-      - V(off) takes any key, and warns. Whoever is between can then read and change what is sent.
+      - V(off) accepts any key, and warns. An attacker in between can then read and change what is sent.
     type: str
     choices: [strict, accept_new, pinned, "off"]
     default: strict
@@ -85,17 +85,18 @@ options:
     type: str
   known_hosts_file:
     description:
-      - File with the host keys that are known, as OpenSSH has it.
-      - Left out, it is C(~/.ssh/known_hosts) of the user as whom the module runs and C(/etc/ssh/ssh_known_hosts).
+      - File with the known host keys, in the format of OpenSSH.
+      - By default C(~/.ssh/known_hosts) of the user that runs the module, and C(/etc/ssh/ssh_known_hosts).
     type: path
   timeout:
     description:
-      - How long the server may take to connect, to let one log in, to open a session, and to answer in it, whatever it sends
-        meanwhile. Many answers that each take long count together; each renews a quarter of the time.
+      - Time limit for each of these steps, whatever the server sends meanwhile - the connection, the login, the opening of a
+        session, and each answer in it. The waits for several answers are added up, and each answer restores a quarter of the
+        limit.
     type: str
     default: 30s
   create_directory:
-    description: Whether to make the directory, with mode V(0700), and those above it, where they are missing.
+    description: Whether to create the directory, with mode V(0700), and its parents, if they do not exist.
     type: bool
     default: false
   write_probe:
@@ -108,7 +109,7 @@ seealso:
 
 EXAMPLES = r"""
 ---
-- name: See whether backups can be sent
+- name: Check whether backups can be sent
   lastgood.database.sftp_check:
     host: backup.example.org
     user: db7
@@ -120,7 +121,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 steps:
-  description: The steps that were taken, in their order. The last one is the one that failed, where one did.
+  description: The steps that were performed, in order. If one failed, it is the last one.
   returned: always
   type: list
   elements: dict
@@ -132,27 +133,28 @@ steps:
       type: str
       sample: connect
     ok:
-      description: Whether it went well.
+      description: Whether the step succeeded.
       type: bool
     milliseconds:
       description: How long it took.
       type: float
       sample: 12.5
 server_version:
-  description: What the server calls itself. Null where it did not come to that.
+  description: The server's own identification. Null if the connection failed before that.
   returned: always
   type: str
   sample: SSH-2.0-OpenSSH_9.2
 host_key:
-  description: The server's public key, for O(host_key) or a line of known_hosts, after it was compared. Null where there is none.
+  description: The server's public key, for O(host_key) or a line of known_hosts, after it was verified. Null if it was not
+    verified.
   returned: always
   type: str
 free_bytes:
-  description: How much room there is for the account. Null where the server does not tell.
+  description: Free space for the account, in bytes. Null if the server does not report it.
   returned: always
   type: int
 writable:
-  description: Whether a file could be written. Null where that was not tried.
+  description: Whether a file could be written. Null if that was not tried.
   returned: always
   type: bool
 failed_step:
@@ -161,8 +163,8 @@ failed_step:
   type: str
   sample: authenticate
 error:
-  description: What went wrong, for programs. Beside the code it has what the problem calls for, such as the methods by which the
-    server lets one log in.
+  description: What went wrong, for programs. Besides the code it has details of the problem, such as the login methods that the
+    server offers.
   returned: failure
   type: dict
   contains:
@@ -194,7 +196,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._operations.prob
 
 
 def check(params: Params, check_mode: bool, runner: ModuleRunner) -> ModuleResult:
-    """Go the way that the module's options describe."""
+    """Check the server that the module's options describe."""
     store = server_or_sftp_store(params, check_mode=check_mode, runner=runner)
     try:
         report = probe(
