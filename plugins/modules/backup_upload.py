@@ -189,7 +189,6 @@ from ansible_collections.lastgood.database.plugins.module_utils._arguments.commo
 )
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.retention import RETENTION_SPEC, rules_from
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.stores import (
-    ONE_REMOTE,
     REMOTE_SPEC,
     bandwidth_from,
     connector_from,
@@ -230,8 +229,6 @@ def main() -> t.NoReturn:
             "bandwidth_limit": {"type": "str"},
             "retention": {"type": "dict", "options": RETENTION_SPEC},
         },
-        mutually_exclusive=[ONE_REMOTE],
-        required_one_of=[ONE_REMOTE],
         supports_check_mode=True,
     )
     run_module(module, lambda runner: send(module, runner))

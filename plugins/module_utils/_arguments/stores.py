@@ -37,7 +37,6 @@ _REMOTE: dict[str, tuple[Spec, _ConnectorFrom]] = {
 REMOTE_SPEC: Spec = {name: {"type": "dict", "options": options} for name, (options, _connector) in _REMOTE.items()}
 STORE_SPEC: Spec = {"directory": {"type": "path"}, **REMOTE_SPEC}
 # For mutually_exclusive and required_one_of.
-ONE_REMOTE = tuple(REMOTE_SPEC)
 ONE_STORE = tuple(STORE_SPEC)
 
 _AMOUNT = re.compile(r"([0-9]{1,9})([KMG])")
@@ -53,7 +52,11 @@ def store_from(params: Params, *, check_mode: bool, runner: Runner) -> Store:
 
 def connector_from(params: Params, *, check_mode: bool, runner: Runner) -> Connect:
     """Return what makes a store of the place elsewhere that a module's options name: each has a connection of its own."""
-    [(name, (_options, connector))] = [item for item in _REMOTE.items() if params[item[0]] is not None]
+    given = [name for name in _REMOTE if params[name] is not None]
+    if len(given) != 1:
+        raise ArgumentInvalid("The task names no store elsewhere, or several.", f"Give one of {', '.join(_REMOTE)}.")
+    [name] = given
+    _options, connector = _REMOTE[name]
     return connector(params[name], check_mode=check_mode, runner=runner)
 
 
