@@ -138,7 +138,9 @@ not_sent:
       description: Why it was not sent.
       type: str
 failed_uploads:
-  description: The backups that could not be sent. The task then fails.
+  description:
+    - The backups that could not be sent. The task then fails.
+    - One whose connection broke at the very end may have arrived all the same. The next run then has it in RV(up_to_date).
   returned: success and failure, as soon as the plan is made
   type: list
   elements: dict
