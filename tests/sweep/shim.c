@@ -3,8 +3,8 @@
  * GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
  * SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Preloaded into the process that runs modules: counts its calls of the system on files below a directory, and has one of them
- * fail, do half of its work, or bring a signal.
+ * Preloaded into the process that runs modules: counts its calls of the system on files below a directory and on sockets, and
+ * has one of them fail, do half of its work, or bring a signal.
  */
 
 #define _GNU_SOURCE
@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
@@ -46,6 +47,8 @@ void sweep_disarm(void) { owner = 0; }
 /* Programs that a module starts do their own work. */
 __attribute__((constructor)) static void load_into_this_process_only(void) { unsetenv("LD_PRELOAD"); }
 
+static const char SOCKET[] = "socket"; /* the path of what is sent and received */
+
 static int is_below(int at, const char *path) {
   char place[PATH_MAX], link[64];
   if (path && path[0] == '/') return strncmp(path, directory, strlen(directory)) == 0;
@@ -61,7 +64,7 @@ static enum fault meet(const char *name, int at, const char *path) {
   if (owner != getpid()) return NONE;
   int before = errno;
   enum fault met = NONE;
-  if (is_below(at, path)) {
+  if (path == SOCKET || is_below(at, path)) {
     long number = atomic_fetch_add(&count, 1) + 1;
     if (record >= 0) dprintf(record, "%s\n", name);
     if (number == chosen || (fault == FAIL_FROM_HERE_ON && number >= chosen)) met = fault == FAIL_FROM_HERE_ON ? FAIL : fault;
@@ -150,6 +153,21 @@ SCATTER(preadv, (int file, const struct iovec *parts, int number, off_t offset),
 SCATTER(preadv64, (int file, const struct iovec *parts, int number, off64_t offset), (file, parts, number, offset), (file, first_half(parts), 1, offset))
 SCATTER(preadv64v2, (int file, const struct iovec *parts, int number, off64_t offset, int flags), (file, parts, number, offset, flags), (file, first_half(parts), 1, offset, flags))
 
+/* A connection over which a call failed is lost. */
+#define TALK(name, parameters, whole, half) \
+  ssize_t name parameters { \
+    REAL(name); \
+    enum fault met = meet(#name, file, SOCKET); \
+    if (met == FAIL) return shutdown(file, SHUT_RDWR), errno = value, -1; \
+    ssize_t result = met == HALF && size > 1 ? real half : real whole; \
+    leave(met); \
+    return result; \
+  }
+
+TALK(recv, (int file, void *bytes, size_t size, int flags), (file, bytes, size, flags), (file, bytes, size / 2, flags))
+TALK(send, (int file, const void *bytes, size_t size, int flags), (file, bytes, size, flags), (file, bytes, size / 2, flags))
+
+CALL(int, connect, (int file, const struct sockaddr *to, socklen_t size), file, SOCKET, (file, to, size), -1)
 CALL(int, fsync, (int file), file, NULL, (file), -1)
 CALL(int, fdatasync, (int file), file, NULL, (file), -1)
 CALL(int, flock, (int file, int how), file, NULL, (file, how), -1)

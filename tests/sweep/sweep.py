@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fnmatch
 import hashlib
 import json
 import os
@@ -33,7 +34,7 @@ _TWO_DAYS = 2 * 24 * 60 * 60
 _HERE = Path(__file__).parent
 _PAYLOAD = re.compile(r"backup_.*\.dump(\.gz|\.zst)?")
 _MANIFEST = ".manifest.json"
-_SHORTENED = re.compile(r"p?(read|write)v?(64)?(v2)?")
+_SHORTENED = re.compile(r"p?(read|write)v?(64)?(v2)?|recv|send")
 _PROBE = re.compile(r"[a-z0-9_]{8}")  # with an empty file Python tries a directory for temporary files
 # What a run may leave, and what a plan of this kind has no use for.
 _STAYS = {".lastgood.lock", ".lastgood.status.json"}
@@ -85,6 +86,7 @@ class Scenario:
     """An operation, and what it must not touch. ``folder`` is where everything of it happens.
 
     ``may_delete`` are the earlier backups that it may delete; ``leaves`` says what is wrong with all else after a run.
+    ``may_leave`` is the pattern of files that another operation removes.
     """
 
     name: str
@@ -94,6 +96,7 @@ class Scenario:
     may_delete: frozenset[str] = frozenset()
     reset: Callable[[], None] = lambda: None
     leaves: Callable[[Outcome], list[str]] = lambda outcome: []
+    may_leave: str = ""
 
     @property
     def backups(self) -> Path:
@@ -191,6 +194,10 @@ def _faults(calls: list[str]) -> Iterator[Fault]:
 
 def _reasons(name: str) -> tuple[int, ...]:
     """What such a call may fail with, beside a broken disk."""
+    if name == "connect":
+        return errno.ECONNREFUSED, errno.ETIMEDOUT
+    if name in ("recv", "send"):
+        return errno.ECONNRESET, errno.ETIMEDOUT
     if name == "flock":
         return errno.EIO, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS
     if name.startswith("open"):
@@ -286,7 +293,7 @@ def next_run(laboratory: Laboratory, scenario: Scenario) -> list[str]:
     scenario.reset()
     outcome = laboratory.run(scenario)
     found = [] if outcome.status == 0 else [f"the next run fails: {outcome.stdout[-300:]!r}"]
-    return found + [f"{path} is left" for path in leftovers(scenario.folder)]
+    return found + [f"{path} is left" for path in leftovers(scenario.folder) if not fnmatch.fnmatch(path, scenario.may_leave)]
 
 
 def leftovers(folder: Path) -> Iterator[str]:
