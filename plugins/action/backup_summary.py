@@ -34,7 +34,7 @@ class ActionModule(ActionBase):
     def _hosts(self, variables: dict[str, t.Any], result: str) -> list[str]:
         """Return the hosts to show: those with a result, and those that failed before they had one.
 
-        Where each host goes through the play on its own, it is this host alone: the others may not have finished.
+        If each host runs through the play separately, return only this host: the others may not have finished.
         """
         if self._task.get_play().strategy.rpartition(".")[2] not in _LOCKSTEP:
             return [variables["inventory_hostname"]]

@@ -4,7 +4,7 @@
 
 # Private to this collection: it may change at any time. Playbooks use the modules and the role.
 
-"""The only room that knows AnsibleModule: how programs are started, how a run is stopped, how a module ends."""
+"""The only file that uses AnsibleModule: it starts programs, stops runs, and ends the module."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ class ModuleRunner:
 
 
 def run_module(module: AnsibleModule, operation: t.Callable[[ModuleRunner], ModuleResult]) -> t.NoReturn:
-    """Run a module's operation, and end the module by what comes of it."""
+    """Run a module's operation, and end the module with its result."""
     runner = ModuleRunner(module)
     result = _result_of(module, runner, operation)
     ignore_signals()  # the result is known, and no program starts after this
@@ -184,7 +184,7 @@ def _result_of(module: AnsibleModule, runner: ModuleRunner, operation: t.Callabl
         return ModuleResult({}, failure=_interrupted_by(error) if runner.is_stopped() else error)
     except Exception as error:
         words = f"{type(error).__name__}: {error}"
-        if runner.is_stopped():  # a connection or a file was closed under the work, which did not expect it
+        if runner.is_stopped():  # stopping closed a connection or a file that the work was using
             return ModuleResult({}, failure=Interrupted(f"The run was ended: {words}", _RUN_AGAIN))
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{os.path.basename(place.filename)}:{place.lineno}"
@@ -192,7 +192,7 @@ def _result_of(module: AnsibleModule, runner: ModuleRunner, operation: t.Callabl
 
 
 def _interrupted_by(error: BackupError) -> BackupError:
-    """Return what to end a stopped run with: what fails then fails because of it."""
+    """Return the error that ends a stopped run: any failure after the stop is a consequence of it."""
     if error.code == Interrupted.code:
         return error
     return Interrupted(f"The run was ended: {error.problem}", _RUN_AGAIN)

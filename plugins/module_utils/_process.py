@@ -4,7 +4,7 @@
 
 # Private to this collection: it may change at any time. Playbooks use the modules and the role.
 
-"""Run a program, stream its output, look at every exit status.
+"""Run a program, stream its output, and check every exit status.
 
 Everything goes through a ``Runner``, so that this file needs neither Ansible nor a way of its own to start a process.
 Data travels through pipes of ours, which a program finds as ``/dev/fd/N``: the runner keeps standard output and standard
@@ -37,7 +37,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._text import bou
 
 CHUNK_BYTES = 1024 * 1024
 _EXHAUSTED = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
-# pg_dump writes 4 KiB at a time: to be woken up for each costs both sides more than to let the pipe fill up meanwhile.
+# pg_dump writes 4 KiB at a time: letting the pipe fill up costs both sides less than waking up for each write.
 PIPE_PAUSE_SECONDS = 0.001
 KILL_AFTER_SECONDS = 5.0  # a program that was asked to end has this long
 _POLL_SECONDS = 0.02
@@ -49,7 +49,7 @@ _SHORT_READ_BYTES = CHUNK_BYTES // 8
 
 
 class Process(t.Protocol):
-    """A program that runs, as far as we look at it; ``subprocess.Popen`` is one."""
+    """The part of a running program's interface that this file uses; ``subprocess.Popen`` implements it."""
 
     pid: int
     stdout: t.Any
@@ -102,9 +102,10 @@ class Runner(t.Protocol):
 class Command:
     """A program with its arguments, what it gets beside them, and how long it may take.
 
-    ``environment`` is added to our own, ``descriptors`` stay open for it, ``seconds`` of None is no limit. ``directory`` is where
-    it runs, for a user who may not look at ours. Of what it says of a failure ``tellable`` gives what may be told. ``prepare`` is
-    called in the thread that starts it, and in no other: what that thread may not do any more, the program may not do either.
+    ``environment`` is added to our own, ``descriptors`` stay open for it, ``seconds`` of None is no limit. ``directory`` is its
+    working directory, for a user who may not enter ours. ``tellable`` selects the part of its error output that may be
+    reported. ``prepare`` is called in the thread that starts it, and in no other: what that thread may not do any more, the
+    program may not do either.
     """
 
     arguments: tuple[str, ...]
@@ -343,7 +344,7 @@ class RunningProgram:
 
 
 class Pid(t.NamedTuple):
-    """A process, by its id and by when it began: the id alone may be another's by now."""
+    """A process, by its id and its start time: another process may have got the id since."""
 
     number: int
     began: bytes
@@ -391,7 +392,7 @@ def run(runner: Runner, command: Command) -> Completed:
 
 
 class Producer:
-    """Reads what a program writes to a file that it is told to write: our pipe."""
+    """Reads what a program writes to its output file, which is our pipe."""
 
     def __init__(self, running: RunningProgram, descriptor: int) -> None:
         self._running = running
@@ -408,7 +409,7 @@ class Producer:
 
 @contextlib.contextmanager
 def producing(runner: Runner, command_for: t.Callable[[str, int], Command]) -> t.Iterator[Producer]:
-    """Run a program that writes a file, and read that file as it comes.
+    """Run a program that writes a file, and read that file while it is written.
 
     ``command_for`` gets the file's path and its descriptor, and returns the command. Leaving before the end ends the
     program: one that waits for something would not notice that nobody reads.
@@ -430,14 +431,14 @@ def producing(runner: Runner, command_for: t.Callable[[str, int], Command]) -> t
 
 
 class Consumer:
-    """Feeds a program that reads a file which it is told to read: our pipe."""
+    """Feeds a program through its input file, which is our pipe."""
 
     def __init__(self, running: RunningProgram, descriptor: int) -> None:
         self._running = running
         self._descriptor: int | None = descriptor
 
     def write(self, data: bytes | memoryview) -> None:
-        """Hand on the next bytes. Those that the program no longer wants are dropped: its exit status says why."""
+        """Pass on the next bytes. Drops them if the program has stopped reading: its exit status says why."""
         if self._descriptor is not None:
             try:
                 write_all(self._descriptor, data)
@@ -445,7 +446,7 @@ class Consumer:
                 self.close()
 
     def finish(self) -> Completed:
-        """Say that there are no more, and wait for the program. Raises ProgramFailed unless it ended with status 0."""
+        """End the input, and wait for the program. Raises ProgramFailed unless it ended with status 0."""
         self.close()
         return self._running.wait()
 
@@ -509,7 +510,7 @@ def write_all(descriptor: int, data: bytes | memoryview) -> None:
 
 
 def temporary_directory() -> str:
-    """Return where temporary files belong."""
+    """Return the directory for temporary files."""
     import tempfile
 
     with store_errors("Looking for a directory for temporary files (TMPDIR)"):
@@ -517,7 +518,7 @@ def temporary_directory() -> str:
 
 
 def failure(command: Command, completed: Completed) -> ProgramFailed:
-    """Return the error that a program's end is, with its own words."""
+    """Return the error for a program that failed, with its own words."""
     program = command.program
     words = bounded(command.tellable(completed.stderr.decode("utf-8", "replace")).strip())
     status = completed.exit_status

@@ -12,8 +12,8 @@ so that a history that is still short is retained whole. A candidate that any ru
 which is the last good backup, stays in any case.
 
 Suspect backups never count as good, and stay with one exception: where more than three that are newer than the last good one
-failed for the same reason, as a whole history does whose database can't be restored, the same rules decide on them among
-themselves, and the newest three stay in any case. Otherwise such a database would fill the disk.
+failed for the same reason, as happens if the database itself can't be restored, the same rules are applied to them separately,
+and the newest three are always retained. Otherwise such a database would fill the disk.
 
 Rules count back from the last good backup's time alone: neither a wrong clock nor a long silence deletes anything.
 """
@@ -220,7 +220,7 @@ def _decide_on_corrupt(backup: Entry, good: list[Entry], now: datetime, decision
 
 
 def _reasons_to_keep(backups: list[Entry], rules: Rules) -> dict[int, list[str]]:
-    """Return the position of each backup that is kept, and the rules that keep it. The newest backup comes first."""
+    """Return the position of each retained backup, and the rules that retain it. The newest backup comes first."""
     reasons: dict[int, list[str]] = collections.defaultdict(list, {0: ["newest"]})
     for position, reason in _kept_by("last", rules.last, range(len(backups))):
         reasons[position].append(reason)
@@ -237,7 +237,7 @@ def _reasons_to_keep(backups: list[Entry], rules: Rules) -> dict[int, list[str]]
 
 
 def _kept_by(rule: str, count: int, periods: t.Iterable[t.Hashable]) -> t.Iterator[tuple[int, str]]:
-    """Yield the position of each candidate that a rule keeps, and why. A count below zero is never used up."""
+    """Yield the position of each candidate that a rule retains, and why. A count below zero is never used up."""
     seen: set[t.Hashable] = set()
     position, skipped = -1, False
     for position, period in enumerate(periods):

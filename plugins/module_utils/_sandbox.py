@@ -8,11 +8,11 @@
 
 A program in a sandbox has namespaces of its own (mounts, processes, network, IPC, host name) and a root file system that has
 nothing of the host but programs and libraries, read-only, and one writable folder. Root runs it under a user id that
-owns nothing on the host; everybody else in a user namespace. It has no capabilities and gets none. What no namespace separates
-is forbidden by a filter of system calls.
+owns nothing on the host; everybody else in a user namespace. It has no capabilities and gets none. A filter of system calls
+forbids access to what no namespace separates.
 
-All of its processes end with the first process of their PID namespace, and that one ends with us. What a dead run left is a
-folder whose lock is free; the next run removes it.
+All of its processes end with the first process of their PID namespace, and that one ends with us. The folder of a dead run has
+a free lock; the next run removes it.
 """
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ class Sandbox:
                 os.close(lock)
 
     def sweep(self) -> None:
-        """Remove what dead runs of ours left; their programs ended with them."""
+        """Remove the folders of dead runs; their programs ended with them."""
         for folder in glob.glob(os.path.join(glob.escape(_parent()), f"{_PREFIX}*")):
             try:
                 lock = os.open(folder, _FOLDER)
@@ -242,9 +242,9 @@ class Room:
         )
 
     def link(self, name: str) -> None:
-        """Give us a name of our own for a file inside, by which it is reached whatever becomes of its name there.
+        """Make a link of our own to a file inside, which stays valid whatever the program does with the file's name.
 
-        To be called before anything hostile runs: whoever can change the folder could put a link to another file in its place.
+        Call it before anything hostile runs: whoever can change the folder could put a link to another file in its place.
         """
         with store_errors(f"Linking {name} in {self.folder}"):
             os.link(os.path.join(self.files, name), os.path.join(self.folder, name), follow_symlinks=False)
@@ -300,7 +300,7 @@ class Room:
             ) from error
 
     def said(self) -> str:
-        """Return the end of what the program that is logged has said."""
+        """Return the end of the log of the program."""
         with contextlib.suppress(OSError), open(self.log, "rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - _LOG_BYTES))
             return file.read(_LOG_BYTES).decode("utf-8", "replace").strip()
@@ -421,7 +421,7 @@ def _options(path: str, wanted: str) -> str:
 
 
 def _parent() -> str:
-    """Return where folders are made: where temporary files belong, unless no socket's path would fit."""
+    """Return the parent of the folders: the directory for temporary files, unless a socket's path would be too long."""
     wanted = os.path.realpath(temporary_directory())
     long = len(os.fsencode(os.path.join(wanted, f"{_PREFIX}12345678"))) > _LONGEST_FOLDER
     return "/tmp" if long else wanted

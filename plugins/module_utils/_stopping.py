@@ -28,7 +28,7 @@ Act = t.Callable[[], object]
 
 
 class Stop:
-    """Whether the run was stopped, and what is to be done at that moment."""
+    """Whether the run was stopped, and the acts to perform at that moment."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
@@ -92,7 +92,7 @@ class _Acting:
             self._thread.join(KILL_AFTER_SECONDS)
 
     def _do(self) -> None:
-        with contextlib.suppress(Exception):  # what was to be ended may have ended by itself
+        with contextlib.suppress(Exception):  # the target may have ended by itself
             self._act()
 
 

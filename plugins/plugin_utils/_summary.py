@@ -66,7 +66,7 @@ def _cell(name: str, text: str) -> str:
 
 
 def _rows(table: Table, variables: Values, check_mode: bool) -> list[Row]:
-    """Return the rows of a host. Whoever took it over answers with anything, and is to hide no other host by that."""
+    """Return the rows of a host. A hostile host may return any values, which must not hide other hosts."""
     try:
         rows = table.rows_of(variables, check_mode)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
@@ -195,7 +195,7 @@ def _verdict_row(one: Values) -> Row:
 
 
 def age_in_words(seconds: int) -> str:
-    """Return how old something is, as a person says it: its largest unit."""
+    """Return an age in its largest unit, as people say it."""
     for length, unit in _UNITS:
         count = seconds // length
         if count:

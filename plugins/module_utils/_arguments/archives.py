@@ -4,7 +4,7 @@
 
 # Private to this collection: it may change at any time. Playbooks use the modules and the role.
 
-"""Options that say where an archive goes, and of what format it is."""
+"""Options for the path and the format of an archive."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import A
 
 
 def destination_from(params: Params) -> str:
-    """Return the file that is to be written. Raises ArgumentInvalid unless it says where it is, and has a name."""
+    """Return the file to write. Raises ArgumentInvalid unless it is an absolute path of a file."""
     destination: str = params["dest"]
     if not os.path.isabs(destination) or os.path.basename(destination) in ("", ".", ".."):
         raise ArgumentInvalid(
@@ -27,7 +27,7 @@ def destination_from(params: Params) -> str:
 
 
 def archive_format_from(params: Params) -> ArchiveFormat:
-    """Return the format of an archive. Raises ArgumentInvalid where neither ``format`` nor the ending of ``dest`` says it."""
+    """Return the format of an archive. Raises ArgumentInvalid if neither ``format`` nor the suffix of ``dest`` gives it."""
     name: str | None = params["format"]
     found = format_by_ending(params["dest"]) if name is None else FORMATS[name]
     if found is None:

@@ -4,9 +4,9 @@
 
 # Private to this collection: it may change at any time. Playbooks use the modules and the role.
 
-"""Options of many modules: what Ansible is told of them, and what the core gets instead of them.
+"""Options that many modules share: their argument specs, and their conversion to the values that operations take.
 
-The documentation fragments in plugins/doc_fragments say the same to users, of all in this room.
+The documentation fragments in plugins/doc_fragments describe the options of this package to users.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks
 
 
 def directory_from(params: Params) -> str:
-    """Return the directory. Raises ArgumentInvalid unless it says where it is, whoever asks from wherever."""
+    """Return the directory. Rejects relative paths: they would depend on the caller's working directory."""
     directory: str = params["directory"]
     if not os.path.isabs(directory):
         raise ArgumentInvalid(f"directory is {directory!r}, which is not an absolute path.", "Name it from the root on.")
@@ -45,7 +45,7 @@ def directory_from(params: Params) -> str:
 
 
 def selection_from(params: Params) -> Selection:
-    """Return which backups are meant."""
+    """Return the selection of backups."""
     newest = None if params["newest"] is None else at_least(params, "newest", 1)
     return Selection(list_from(params, "names"), list_from(params, "databases"), newest)
 
@@ -80,13 +80,13 @@ def at_least(params: Params, option: str, least: int) -> int:
 
 
 def duration_from(params: Params, option: str) -> timedelta | None:
-    """Return an option's duration, None where it is not set. Raises ArgumentInvalid for what is no duration."""
+    """Return an option's duration, None where it is not set. Raises ArgumentInvalid if it is not a duration."""
     text: str | None = params[option]
     return None if text is None else duration_of(option, text)
 
 
 def duration_of(option: str, text: str) -> timedelta:
-    """Return the duration that an option's text means. Raises ArgumentInvalid for what is none."""
+    """Parse an option's duration. Raises ArgumentInvalid if it is not a duration."""
     match = _DURATION.fullmatch(text)
     if match is None:
         raise ArgumentInvalid(

@@ -63,7 +63,7 @@ def name_in_backups(database: str) -> str:
 
 
 def login_from(params: Params) -> Login:
-    """Return where the server is and who we are there."""
+    """Return the address of the server and the login."""
     password: str | None = params["login_password"]
     if password is not None and ("\n" in password or "\r" in password):
         raise ArgumentInvalid(
@@ -86,6 +86,6 @@ def login_from(params: Params) -> Login:
 
 
 def given_login_from(params: Params) -> Login | None:
-    """Return where the server is and who we are there, None where no option says where it is."""
+    """Return the address of the server and the login, None if no option gives an address."""
     where = ("login_host", "login_port", "login_unix_socket")
     return login_from(params) if any(params[option] is not None for option in where) else None

@@ -4,7 +4,7 @@
 
 # Private to this collection: it may change at any time. Playbooks use the modules and the role.
 
-"""Options that say where the server is, and who we are there."""
+"""Options for the address of the server and the login."""
 
 from __future__ import annotations
 

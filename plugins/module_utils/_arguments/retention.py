@@ -4,7 +4,7 @@
 
 # Private to this collection: it may change at any time. Playbooks use the modules and the role.
 
-"""Options that say which backups stay, and of what."""
+"""Options for retention: the rules, and the groups to which they apply."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ RETENTION_SPEC: Spec = {
     "timezone": {"type": "str", "default": "UTC"},
 }
 
-# For modules that take the rules one by one as well.
+# For modules that also accept the rules one by one.
 RULES_OR_RETENTION_SPEC: Spec = {**RETENTION_SPEC, "retention": {"type": "dict", "options": RETENTION_SPEC}}
 
 _NAMES = tuple(field for field in Group._fields if field != "partial")
-_MASKS = ("********", "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER")  # in the place of secrets, wherever they occur in a result
+_MASKS = ("********", "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER")  # replaces secrets, wherever they occur in a result
 
 
 def rules_from(params: Params) -> Rules:
-    """Return the rules of retention. Raises ArgumentInvalid where none of them keeps anything."""
+    """Return the rules of retention. Raises ArgumentInvalid if no rule retains anything."""
     return Rules(
         last=at_least(params, "keep_last", -1),
         hourly=at_least(params, "keep_hourly", -1),
@@ -58,13 +58,13 @@ def rules_or_retention_from(params: Params) -> Rules:
 
 
 def groups_from(params: Params) -> frozenset[Group] | None:
-    """Return the groups that are meant, None where all are. Raises ArgumentInvalid for what is no group."""
+    """Return the selected groups, None for all. Raises ArgumentInvalid for an item that is not a group."""
     values = list_from(params, "groups")
     return None if values is None else frozenset(map(_group_from, values))
 
 
 def _group_from(value: dict[str, t.Any]) -> Group:
-    """Return the group that a record is of, as modules report them: with whatever else is known of it."""
+    """Return the group that a module's record describes. Ignores other keys of the record."""
     remedy = "Give them as db_backup returns them in backups, or backup_facts in databases."
     missing = [field for field in _NAMES if field not in value]
     if missing:
@@ -86,7 +86,7 @@ def _group_from(value: dict[str, t.Any]) -> Group:
 
 def _time_zone(name: str) -> tzinfo:
     if name == "UTC":
-        return timezone.utc  # for which a host needs no list of time zones
+        return timezone.utc  # works on hosts without a time zone database
     try:
         return zoneinfo.ZoneInfo(name)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as error:

@@ -45,7 +45,7 @@ SFTP_SPEC: Spec = {
     "timeout": {"type": "str", "default": "30s"},
 }
 
-# For modules that take the server one option at a time as well.
+# For modules that also accept the server's options one by one.
 SERVER_OR_SFTP_SPEC: Spec = {
     **{option: {key: value for key, value in spec.items() if key != "required"} for option, spec in SFTP_SPEC.items()},
     "sftp": {"type": "dict", "options": SFTP_SPEC},
@@ -79,7 +79,7 @@ def server_or_sftp_from(params: Params, *, check_mode: bool) -> SftpSettings:
 
 
 def sftp_from(params: Params, *, check_mode: bool) -> SftpSettings:
-    """Return where the SFTP server is. Raises ArgumentInvalid for what does not go together."""
+    """Return where the SFTP server is. Raises ArgumentInvalid for options that contradict each other."""
     if not 0 < params["port"] < 65536:
         raise ArgumentInvalid(f"port is {params['port']}, which is no port.", "Give one from 1 to 65535.")
     if params["host_key_policy"] == "pinned" and not (params["host_key"] or "").strip():
@@ -106,7 +106,7 @@ def sftp_from(params: Params, *, check_mode: bool) -> SftpSettings:
 
 
 def _remote_directory(text: str) -> str:
-    """Return the directory as SFTP has it: a relative path begins in the account's home, which no server calls ``~``."""
+    """Return the directory as an SFTP path: servers resolve a relative path from the account's home, but not ``~``."""
     if not text:
         raise ArgumentInvalid("remote_directory is empty.", "Name a directory; a dot is the one after the login.")
     if not text.startswith("~"):

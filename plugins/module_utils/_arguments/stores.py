@@ -4,7 +4,7 @@
 
 # Private to this collection: it may change at any time. Playbooks use the modules and the role.
 
-"""The options that say where the backups are: one for each kind of store, of which a task gives exactly one.
+"""The options for the location of backups: one for each kind of store. A task sets exactly one of them.
 
 A new store is one line in ``_REMOTE``. Its options, and how they become a store, are in a file of their own, such as
 ``store_sftp.py``.
@@ -61,7 +61,7 @@ def connector_from(params: Params, *, check_mode: bool, runner: Runner) -> Conne
 
 
 def bandwidth_from(params: Params) -> int | None:
-    """Return the bytes a second that may be sent, None for no limit. Raises ArgumentInvalid for what is no amount."""
+    """Return the limit in bytes per second, None for no limit. Raises ArgumentInvalid if it is not an amount."""
     text: str | None = params["bandwidth_limit"]
     if text is None:
         return None

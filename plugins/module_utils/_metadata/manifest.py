@@ -4,7 +4,7 @@
 
 # Private to this collection: it may change at any time. Playbooks use the modules and the role.
 
-"""The manifest beside a payload: what it is, and how it is known to be good. Version 1, JSON, sorted keys."""
+"""The manifest beside a payload: its origin, and the digests by which it is verified. Version 1, JSON, sorted keys."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ Level = t.Literal["checksum", "structure", "restore"]
 LEVELS: tuple[Level, ...] = t.get_args(Level)  # the deeper, the later
 
 PAYLOAD_DIFFERS = "Its size or its SHA-256 is not the one in its manifest."
-# The payload is as it was written, but what it unpacks to is not what was dumped: only a look inside takes this verdict back.
+# The payload matches its digest, but its content does not: only a verification of the content clears this verdict.
 CONTENT_DIFFERS = "The size or the digest of its content is not the one in its manifest."
 
 
 class Verification(t.NamedTuple):
-    """What was found when somebody looked at a backup, how deep the look went, and when it was."""
+    """The result of a verification of a backup, its level, and its time."""
 
     level: Level
     verdict: Verdict
@@ -39,15 +39,14 @@ class Verification(t.NamedTuple):
 
 
 def cause_of(detail: str) -> str:
-    """Return what is common to the details of verdicts that have one cause: numbers, such as a line's, differ by chance."""
+    """Return the detail of a verdict without numbers, such as a line's: verdicts with one cause share the rest."""
     return _NUMBER.sub("#", detail)
 
 
 class Manifest(t.NamedTuple):
     """What a sidecar says. Times are in UTC, sizes are bytes, digests are in hexadecimal.
 
-    Any field is None where the file does not say, or says something of another type: a foreign sidecar is read for what
-    it has.
+    A field is None if the file lacks it, or has a value of another type, since a foreign sidecar may have other fields.
     """
 
     manifest_version: int | None = None
@@ -80,7 +79,7 @@ class Manifest(t.NamedTuple):
 
     @property
     def usable(self) -> bool:
-        """Whether a backup can be called good by it: our version, with what tells the payload and its group."""
+        """Whether it suffices to call a backup good: it has our version, and identifies the payload and its group."""
         return self.manifest_version == MANIFEST_VERSION and None not in (
             self.kind,
             self.origin,
@@ -93,7 +92,7 @@ class Manifest(t.NamedTuple):
 
     @property
     def content_digest(self) -> Digest | None:
-        """The digest of the content, None where the file does not say it."""
+        """The digest of the content, None if the file lacks it."""
         if self.content_blake3 is not None:
             return Digest(BLAKE3, self.content_blake3)
         return None if self.content_sha256 is None else Digest(SHA256, self.content_sha256)
@@ -113,7 +112,7 @@ NO_MANIFEST = Manifest()
 
 
 def from_bytes(data: bytes) -> Manifest:
-    """Read a sidecar for what it has; garbage has nothing, and raises nothing."""
+    """Parse a sidecar. Garbage gives a manifest without any values, and no error."""
     if len(data) > LARGEST_MANIFEST:
         return NO_MANIFEST
     try:
@@ -131,7 +130,7 @@ def from_bytes(data: bytes) -> Manifest:
 
 
 def format_time(time: datetime) -> str:
-    """Return a time as it stands in manifests: ISO 8601, in UTC, to the second."""
+    """Return a time as manifests have it: ISO 8601, in UTC, to the second."""
     return time.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

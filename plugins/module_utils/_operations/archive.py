@@ -4,10 +4,10 @@
 
 # Private to this collection: it may change at any time. Playbooks use the modules and the role.
 
-"""Put backups into one file, and see on the way that each is what its manifest says.
+"""Put backups into one file, and verify that each matches its manifest.
 
-The archive begins with its index. By that the next run knows the same selection again without reading the payloads. What is
-bookkeeping in a manifest, when a backup was last confirmed or verified, makes no other archive.
+The archive begins with its index. The next run compares that index with its selection, and need not read the payloads. A new
+time of confirmation or verification in a manifest alone makes no new archive.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class ArchiveRequest:
 
 @dataclass(frozen=True)
 class Item:
-    """A file that goes into the archive, with the digest that it must have. What is small is kept as ``data``."""
+    """A file for the archive, with its expected digest. ``data`` holds the content of a small file."""
 
     name: str
     size_bytes: int
@@ -126,7 +126,7 @@ class Report:
     plan: Plan
     bytes: int
     sha256: str | None
-    swept: t.Sequence[str] = ()  # warnings of what dead runs left
+    swept: t.Sequence[str] = ()  # warnings about the partials of dead runs
 
     def values(self) -> Record:
         return {

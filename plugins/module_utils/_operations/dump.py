@@ -6,9 +6,9 @@
 
 """Make a backup of each database that needs one.
 
-survey   the engine says what there is
-plan     for each: a dump, or none since the newest good backup is fresh
-apply    dump into a pending payload; the same content as the newest good backup's: keep that one; else commit
+survey   the engine lists the databases
+plan     for each: a dump, or none if the newest good backup is fresh
+apply    dump into a pending payload; confirm the newest good backup if the content is the same; else commit
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.soundn
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import FileFacts
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 
-# What a failure says of a database that did not fail: enough to prune its group, and for a line of a table.
+# The keys of a failed task's record for a database that did not fail: enough to prune its group, and for a line of a table.
 _BRIEF = (*Group._fields, "partial_arguments", "source", "filename", "size_bytes", "age_seconds", "outcome")
 
 Outcome = t.Literal["created", "unchanged", "fresh", "failed"]
@@ -67,9 +67,9 @@ Outcome = t.Literal["created", "unchanged", "fresh", "failed"]
 
 @dataclass(frozen=True)
 class DumpRequest:
-    """What is to be backed up, where to, and what need not be. ``lock_timeout`` is in seconds.
+    """Which databases to back up, where to, and which to skip. ``lock_timeout`` is in seconds.
 
-    ``is_stopped`` tells whether the run was told to end: what waits or writes in another thread then gives up.
+    ``is_stopped`` returns whether the run was stopped: waits and writes in other threads then end.
     """
 
     engine: Dumper
@@ -86,7 +86,7 @@ class DumpRequest:
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one database. ``backup`` is the one that holds its content now, where there is one."""
+    """The outcome for one database. ``backup`` is the one that holds its content now, if any."""
 
     outcome: Outcome
     facts: t.Mapping[str, t.Any]
@@ -98,7 +98,7 @@ class Result:
 
     @property
     def title(self) -> str:
-        """What the database is called in messages."""
+        """The name of the database in messages."""
         return str(self.facts["database"] or self.facts["kind"])
 
     def record(self, now: datetime) -> dict[str, t.Any]:
@@ -110,7 +110,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Report:
-    """What became of all databases, those that could not even be tried last."""
+    """The outcomes for all databases. Those that could not be attempted come last."""
 
     results: tuple[Result, ...]
     warnings: tuple[str, ...]
@@ -121,7 +121,7 @@ class Report:
 
     @property
     def failure(self) -> BackupError | None:
-        """What to end with: that the run was ended, the error of the database that failed, or one for those that did."""
+        """The error of the run: that it was stopped, the error of the one database that failed, or one for several."""
         failed = [(result.title, result.error) for result in self.results if result.error is not None]
         if not failed:
             return None
@@ -141,14 +141,14 @@ class Report:
         return [result.record(now) for result in self.results]
 
     def brief_records(self, now: datetime) -> list[dict[str, t.Any]]:
-        """Return the records for a failure that somebody reads: whole ones of what failed, of the others what is needed."""
+        """Return the records for a failed task: complete ones for databases that failed, short ones for the others."""
         return [
             record if record["outcome"] == "failed" else {key: record[key] for key in _BRIEF if key in record}
             for record in self.records(now)
         ]
 
     def diff(self, directory: str) -> dict[str, str]:
-        """Return the payloads that stand for the databases, before and after, as Ansible's diff."""
+        """Return the payload of each database, before and after, as Ansible's diff."""
         kept = [result.backup.name.filename for result in self.results if result.outcome != "created" and result.backup]
         made = [
             result.backup.name.filename if result.backup else f"a new backup of {result.title}, since {result.reason}"
@@ -165,7 +165,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Step:
-    """The plan for one database: dump it, unless the backup that is there is ``fresh`` enough."""
+    """The plan for one database: dump it, unless its backup is ``fresh``."""
 
     target: Target
     group: Group
@@ -176,9 +176,9 @@ class Step:
 
 
 def dump(request: DumpRequest, clock: Clock, *, check_mode: bool) -> Report:
-    """Back up what needs it. In check mode nothing is written, and every dump is taken for one that finds a change."""
+    """Back up the databases that need it. Check mode writes nothing, and assumes that every dump would find a change."""
     survey = request.engine.survey()
-    if request.is_stopped():  # what the survey did not find is then no finding
+    if request.is_stopped():  # an incomplete survey says nothing of missing databases
         raise Interrupted("The run was ended before a dump.", "Run it again.")
     if check_mode:
         request.store.check()
@@ -220,7 +220,7 @@ def _group(request: DumpRequest, target: Target) -> Group:
 
 
 def _warnings_of_a_clock(store: LocalStore, targets: t.Iterable[Target], now: datetime, files: set[str]) -> list[str]:
-    """Tell of backups that were made when a clock was ahead: once their time has come, each is taken for the newest."""
+    """Warn of backups with a time in the future: once that time has come, each counts as the newest."""
     labels = {label_for(target.kind, target.database) for target in targets}
     ahead = (name for name in map(parse, files) if name is not None and name.label in labels)
     return sorted(
@@ -310,13 +310,13 @@ def _back_up(request: DumpRequest, step: Step, clock: Clock, writing: set[str], 
                 if kept is not None:
                     reason = "its content is that of the last one"
                     return Result("unchanged", facts, kept, reason=reason, clock_behind=payload.clock_behind)
-                # Deleted, or found bad, in between: then the new dump is the one to keep.
+                # The backup was deleted, or found bad, in between: then commit the new dump.
         manifest = _manifest(request, target, payload, clock()).with_content(content_bytes, content_digest)
         if payload.clock_behind:
             warnings.append(_warning_of_clock(target, payload))
         payload.commit(manifest)
     if rotten is not None:
-        # Only now: had the commit failed, the old one would still be the best there is.
+        # Only after the commit: if that had failed, the old backup would still be the best one.
         warnings += _call_corrupt(request, rotten, clock())
     created = _look_back(store, payload, manifest, clock(), warnings)
     reason = step.reason + _incomparable(newest, content_digest)
@@ -324,7 +324,7 @@ def _back_up(request: DumpRequest, step: Step, clock: Clock, writing: set[str], 
 
 
 def _incomparable(newest: Backup | None, found: Digest) -> str:
-    """Return why a content could not be compared with that of the last good backup, nothing where it could."""
+    """Return why the content could not be compared with that of the last good backup, nothing if it could."""
     known = None if newest is None else newest.manifest.content_digest
     if known is None or known.algorithm == found.algorithm:
         return ""
@@ -332,7 +332,7 @@ def _incomparable(newest: Backup | None, found: Digest) -> str:
 
 
 def _look_back(store: LocalStore, payload: Pending, manifest: Manifest, now: datetime, warnings: list[str]) -> Backup:
-    """Return the backup as it is found after its commit. It is stored, also where that can't be seen at the moment."""
+    """Return the backup as the store reports it after the commit. It is stored, even if the store can't be read now."""
     problem = "it is not found any more."
     try:
         created = Catalog(store).find(payload.filename)
@@ -356,7 +356,7 @@ def _warning_of_clock(target: Target, payload: Pending) -> str:
 
 
 def _check_room(store: LocalStore, target: Target, newest: Backup | None) -> None:
-    """Raise NoSpace where a payload as large as the last one has no room, with the engine's own copy beside it."""
+    """Raise NoSpace if the disk has no room for a payload as large as the last one and the engine's own copy."""
     needed = (newest.size_bytes if newest is not None else 0) + target.copy_bytes
     free = store.free_bytes()
     if free < needed:
@@ -387,7 +387,7 @@ def _fill(request: DumpRequest, target: Target, payload: Pending, newest: Backup
 
 
 def _call_corrupt(request: DumpRequest, backup: Backup, now: datetime) -> list[str]:
-    """Say in a backup's manifest that its payload is not what it was. Return what there is to tell the user."""
+    """Record in a backup's manifest that its payload is corrupt. Return the warnings for the user."""
     told = [f"{backup.path} is not as its manifest says any more: it was backed up anew."]
     try:
         with request.store.lock():
@@ -398,9 +398,9 @@ def _call_corrupt(request: DumpRequest, backup: Backup, now: datetime) -> list[s
 
 
 def _confirm(store: LocalStore, listing: Listing, backup: Backup, at: datetime) -> Backup | None:
-    """Note that a backup has the database's content. Return it as it is then, None where it is no good one any more.
+    """Record that a backup has the database's content. Return the updated backup, None if it is no longer good.
 
-    The time never moves backwards, unless it is one that has not come.
+    The time never moves backwards, unless it is in the future.
     """
     known = backup.confirmed_at
     with listing.locked():
@@ -408,7 +408,7 @@ def _confirm(store: LocalStore, listing: Listing, backup: Backup, at: datetime) 
 
 
 def _manifest(request: DumpRequest, target: Target, payload: Pending, finished_at: datetime) -> Manifest:
-    """Return the manifest without what it says of the content."""
+    """Return the manifest without the properties of the content."""
     return Manifest(
         manifest_version=MANIFEST_VERSION,
         producer=PRODUCER,
@@ -436,7 +436,7 @@ def _manifest(request: DumpRequest, target: Target, payload: Pending, finished_a
 
 
 def _facts(request: DumpRequest, target: Target | None) -> dict[str, t.Any]:
-    """Return what is known of a backup that is not there."""
+    """Return the known values of a database that has no backup."""
     return {
         "kind": "database" if target is None else target.kind,
         "origin": request.origin,

@@ -4,7 +4,7 @@
 
 # Private to this collection: it may change at any time. Playbooks use the modules and the role.
 
-"""See whether backups can get to a server, step by step, and report the step that fails."""
+"""Check step by step whether backups can be sent to a server, and report the step that fails."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores.base imp
 
 @dataclass
 class Report:
-    """What was found, as far as the steps came."""
+    """The results of the steps so far."""
 
     steps: list[dict[str, t.Any]] = field(default_factory=list)
     values: dict[str, t.Any] = field(default_factory=lambda: {"free_bytes": None, "writable": None})
@@ -26,7 +26,7 @@ class Report:
     failure: BackupError | None = None
 
     def take(self, name: str, step: t.Callable[[], None]) -> None:
-        """Take a step, and note how long it took and whether it was one."""
+        """Perform a step, and record how long it took and whether it succeeded."""
         began, ok = time.monotonic(), False
         try:
             step()
@@ -40,7 +40,7 @@ class Report:
 
 
 def probe(store: RemoteStore, *, write_probe: bool, check_mode: bool) -> Report:
-    """Go through all steps, as far as they lead. In check mode nothing is written."""
+    """Perform all steps until one fails. Check mode writes nothing."""
     report = Report()
     report.values.update(store.server_facts())
     try:
@@ -61,7 +61,7 @@ def _open(store: RemoteStore, report: Report) -> None:
 
 
 def _find_directory(store: RemoteStore, report: Report, check_mode: bool) -> bool:
-    """See that the directory exists, or make it, and return whether it exists then."""
+    """Check that the directory exists, or create it. Return whether it exists afterwards."""
     exists = False
 
     def find() -> None:

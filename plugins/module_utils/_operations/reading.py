@@ -4,7 +4,7 @@
 
 # Private to this collection: it may change at any time. Playbooks use the modules and the role.
 
-"""Read a payload from end to end, once: both digests, and its content to whoever wants it.
+"""Read a payload from end to end, once: compute both digests, and pass the content to a sink.
 
 payload ─chunks→ payload digest → decoder → content digest → sink
 """
@@ -28,9 +28,9 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores.base imp
 
 @dataclass(frozen=True)
 class Reading:
-    """What a payload was found to be.
+    """The result of reading a payload.
 
-    Where the content could not be read to its end ``error`` says why, and the content's digest is None.
+    If the content could not be read to its end, ``error`` says why, and the content's digest is None.
     """
 
     payload_bytes: int
@@ -44,7 +44,7 @@ class Reading:
         return (self.payload_bytes, self.payload_sha256) == (manifest.payload_bytes, manifest.payload_sha256)
 
     def content_is(self, manifest: Manifest) -> bool:
-        """Whether the content is the one that the manifest was written for; what it does not say can't differ."""
+        """Whether the content is the one that the manifest was written for. Ignores values that the manifest lacks."""
         if self.error is not None:
             return False
         return manifest.content_bytes in (None, self.content_bytes) and self._agrees(manifest.content_digest)
@@ -66,10 +66,10 @@ def read_payload(
     is_stopped: t.Callable[[], bool] = lambda: False,
     expected: Manifest = NO_MANIFEST,
 ) -> Reading:
-    """Read a payload, and return what it was found to be. What the sink raises ends it.
+    """Read a payload, and return the result. An error of the sink ends the reading.
 
-    A broken stream is read to its end all the same: whether the payload's digest is right is known only there. Of a payload
-    or a content that is longer than the ``expected`` manifest says, no more is read.
+    A broken stream is read to its end all the same: whether the payload's digest is right is known only there. Reads no more of
+    a payload or content than the ``expected`` manifest's size.
     """
     payload = hashlib.sha256()
     most = sys.maxsize if expected.payload_bytes is None else expected.payload_bytes
@@ -141,7 +141,7 @@ class _Reader:
         self._payload.settle()  # the next chunk comes in the same memory
 
     def take(self, piece: bytes | memoryview) -> None:
-        """Take in what comes out of the decoder."""
+        """Take in the next output of the decoder."""
         view = memoryview(piece)
         self.content_bytes += len(view)
         if self.content_bytes > self._most:
@@ -154,7 +154,7 @@ class _Reader:
             self._settle()  # as with a chunk
 
     def finish(self, decoder: Decoder) -> bool:
-        """Come to the end, and return whether the stream did as well."""
+        """End the reading, and return whether the stream was complete."""
         try:
             if self.error is None:
                 decoder.finish()
@@ -164,7 +164,7 @@ class _Reader:
         return self.error is None
 
     def judge(self, digest: ContentDigest) -> Digest | None:
-        """Return the digest of the content, None where that is not whole."""
+        """Return the digest of the content, None if the content is not whole."""
         try:
             return digest.finish()
         except ContentInvalid as error:

@@ -6,8 +6,8 @@
 
 """Restore a database from a backup.
 
-plan     which backup, what is there already, and whether it may be replaced
-apply    read the payload to its end; only when all of it is as its manifest says: fill a new database, and swap
+plan     which backup, whether the database exists, and whether it may be replaced
+apply    read the payload to its end; if it matches its manifest, fill a new database, and swap
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ from ansible_collections.lastgood.database.plugins.module_utils._operations.read
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import ReadableStore, Staging
 
 LATEST = "latest"
-_BAD_TOLD = 3  # where there is no good one, so many of the others, the newest
+_BAD_TOLD = 3  # if no backup is good, name so many of the newest others
 
 IfExists = t.Literal["fail", "keep", "replace"]
 
 
 @dataclass(frozen=True)
 class RestoreRequest:
-    """Which backup is to be restored, and what may become of the database that is there.
+    """Which backup to restore, and what to do if the database exists.
 
     ``staging`` is where the content is unpacked, for an engine that needs it. ``origin`` and ``instance`` select among backups
     of one database name; an instance is given by its identifier or by its source.
@@ -71,7 +71,7 @@ class RestoreRequest:
 
 @dataclass(frozen=True)
 class Restored:
-    """What was done, or in check mode would be. ``swapped`` is None where nothing was."""
+    """The result of a restore, in check mode the expected one. ``swapped`` is None if nothing was restored."""
 
     changed: bool
     backup: Backup
@@ -81,7 +81,7 @@ class Restored:
     warnings: tuple[str, ...] = ()
 
     def values(self, database: str, now: datetime) -> dict[str, t.Any]:
-        """Return what the module reports."""
+        """Return the values of the module's result."""
         swapped = self.swapped
         return {
             "changed": self.changed,
@@ -92,7 +92,7 @@ class Restored:
         }
 
     def diff(self, database: str) -> dict[str, str]:
-        """Return what the database holds, before and after, as Ansible's diff."""
+        """Return the content of the database, before and after, as Ansible's diff."""
         before = "as it was\n" if self.situation.exists else ""
         backup = f"{self.backup.name.filename}, of {display_time(self.backup.created_at)}\n"
         return {
@@ -104,7 +104,7 @@ class Restored:
 
 
 def restore(request: RestoreRequest, clock: Clock, *, check_mode: bool) -> Restored:
-    """Restore. In check mode all is looked at that can be without reading the payload, and nothing is changed."""
+    """Restore. Check mode performs every check that does not read the payload, and changes nothing."""
     backup, warnings = _find(request, clock())
     situation = request.engine.examine_target(backup.manifest)
     if situation.exists and request.if_exists == "keep":
@@ -229,7 +229,7 @@ def _listed(request: RestoreRequest, backups: t.Iterable[Backup]) -> str:
 
 
 def _where_from(request: RestoreRequest, backup: Backup) -> str:
-    """Return where a backup is from: what a person recognises first, then what distinguishes it for certain."""
+    """Return the origin of a backup: first the names that a person recognises, then those that identify it uniquely."""
     manifest = backup.manifest
     parts = [f"origin {manifest.origin}"]
     if manifest.source not in (None, manifest.instance):
@@ -285,7 +285,7 @@ def _check_target(request: RestoreRequest, situation: TargetState) -> None:
 
 
 def _check_room(request: RestoreRequest, backup: Backup) -> None:
-    """Raise NoSpace where the unpacked content has no room."""
+    """Raise NoSpace if the unpacked content does not fit on the disk."""
     if not request.engine.unpacks:
         return
     staging = request.staging
@@ -299,7 +299,7 @@ def _check_room(request: RestoreRequest, backup: Backup) -> None:
 
 
 def _read(request: RestoreRequest, backup: Backup, sink: Write) -> None:
-    """Read a payload to its end. Raises PayloadCorrupt unless it is what its manifest says."""
+    """Read a payload to its end. Raises PayloadCorrupt unless it matches its manifest."""
     manifest = backup.manifest
     digest = content_digest_for(manifest)
     if digest is None:

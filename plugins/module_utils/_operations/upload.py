@@ -6,7 +6,7 @@
 
 """Send good backups to a store elsewhere, each whole under its name, or not at all.
 
-plan      what the server lacks is sent, unless it is deleted there; a copy with the same digest may need a newer manifest
+plan      send what the server lacks, unless it was deleted there; a copy with the same digest may need a newer manifest
           check mode stops here
 refresh   a copy that lost its manifest gets one; a newer confirmed_at goes into the manifest of a copy
 send      see ``Store.put``; a verdict stays with the copy that it was made on
@@ -61,7 +61,7 @@ Verify = t.Literal["size", "sha256"]
 
 @dataclass(frozen=True)
 class UploadRequest:
-    """Which backups are sent from where to where.
+    """Which backups to send, and the source and the destination.
 
     ``connect`` makes one more store of the same directory on the server. ``bandwidth_limit`` is bytes a second over all
     connections, None for no limit. ``retention`` are the rules by which backups are deleted on the server, None where they are
@@ -80,7 +80,7 @@ class UploadRequest:
 
 @dataclass
 class Report:
-    """What was done, or in check mode what would be."""
+    """What was done, or in check mode would be."""
 
     location: str
     plan: Plan
@@ -93,7 +93,7 @@ class Report:
 
     @property
     def failure(self) -> BackupError | None:
-        """What to end with, None where all that could be sent was."""
+        """The error of the run, None if all uploads succeeded."""
         if self.ended_by is not None:
             return self.ended_by
         failed = dict(sorted(self.sent.failures.items()))
@@ -170,7 +170,7 @@ def upload(request: UploadRequest, clock: Clock, *, check_mode: bool) -> Report:
 
 
 def _refresh_manifests(remote: Store, report: Report) -> None:
-    """Give copies a manifest that lost theirs, then renew those that have an older time."""
+    """Write missing manifests of copies, then update those with an older time of confirmation."""
     for backup in report.plan.without_manifest:
         name = backup.name.filename
         try:

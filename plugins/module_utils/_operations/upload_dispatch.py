@@ -4,7 +4,7 @@
 
 # Private to this collection: it may change at any time. Playbooks use the modules and the role.
 
-"""Send backups over several connections at a time, at no more than so many bytes a second over all of them."""
+"""Send backups over several connections at the same time, within one limit of bytes per second."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Send = t.Callable[[Store, PlannedUpload], Written]
 
 @dataclass
 class Sent:
-    """What was sent, and what failed, by file name."""
+    """The uploads that succeeded and those that failed, by file name."""
 
     uploaded: list[str] = field(default_factory=list)
     resumed: list[str] = field(default_factory=list)
@@ -45,7 +45,7 @@ def interrupted() -> Interrupted:
 
 
 class Dispatch:
-    """Hands out uploads to connections, each in a thread of its own, and notes in ``sent`` what becomes of them."""
+    """Distributes uploads over connections, each with its own thread, and records the outcomes in ``sent``."""
 
     def __init__(self, uploads: t.Sequence[PlannedUpload], send: Send, is_stopped: t.Callable[[], bool], sent: Sent) -> None:
         self._count = len(uploads)
@@ -56,7 +56,7 @@ class Dispatch:
         self._guard = threading.Lock()
 
     def run(self, first: Store, connect: t.Callable[[], Store], connections: int) -> None:
-        """Send over so many connections, the first of which is open. One that fails lets the others go on."""
+        """Send over that many connections, the first of which is open. A failure of one does not stop the others."""
         count = min(connections, self._count)
         if not count:
             return

@@ -4,7 +4,7 @@
 
 # Private to this collection: it may change at any time. Playbooks use the modules and the role.
 
-"""What verifications found, and how it is reported: each verdict in the result, each cause once in words."""
+"""The findings of verifications, and their report: each verdict in the result, each cause once in words."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _CAUSES_AT_MOST = 3  # in words; the result has all verdicts
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found of one backup, and the manifest to write it to; None where there is none that is this backup's.
+    """The finding for one backup, and the manifest to record it in; None if no manifest is this backup's.
 
-    ``doubt`` is set where another reading may come to another verdict; two readings with the same doubt agree.
+    ``doubt`` is set if another reading may give another verdict; two readings with the same doubt agree.
     """
 
     level: Level
@@ -46,7 +46,7 @@ class Judged:
 
     @property
     def changed(self) -> bool:
-        """Whether what is stored says something else than before; when it was looked at is bookkeeping."""
+        """Whether the recorded values changed. The time of the verification does not count."""
         return without_time(self.before.manifest) != without_time(self.after.manifest)
 
     def record(self) -> dict[str, t.Any]:
@@ -67,7 +67,7 @@ class Judged:
 
 @dataclass
 class Report:
-    """What was found, as far as it got. ``notes`` are warnings that are about no single verdict."""
+    """The findings so far. ``notes`` are warnings that concern no single verdict."""
 
     judged: list[Judged] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -75,7 +75,7 @@ class Report:
 
     @property
     def failure(self) -> BackupError | None:
-        """What to end with, None where no backup failed."""
+        """The error of the run, None if no backup failed."""
         if self.ended_by is not None:
             return self.ended_by
         failed = [one for one in self.judged if one.finding.verdict == "failed"]
@@ -96,7 +96,7 @@ class Report:
         return [*self.notes, *(f"Could not be judged: {cause}" for cause in _by_cause(inconclusive))]
 
     def note_deleted(self, backup: Backup, *, is_named: bool) -> None:
-        """Say that a backup was deleted since it was listed, where it was asked for by its name."""
+        """Warn that a backup was deleted since it was listed, if it was selected by its name."""
         if is_named:
             self.notes.append(f"{backup.path} was deleted before it was read.")
 
@@ -115,7 +115,7 @@ class Report:
 
 
 def _by_cause(judged: list[Judged]) -> list[str]:
-    """Return each cause once, with the newest backup that it is about and how many others there are."""
+    """Return each cause once, with the newest backup that it concerns and the number of others."""
     causes: dict[str, list[Judged]] = {}
     for one in judged:
         causes.setdefault(cause_of(one.finding.detail), []).append(one)

@@ -4,14 +4,14 @@
 
 # Private to this collection: it may change at any time. Playbooks use the modules and the role.
 
-"""Say of each backup whether it is good, and write the verdict to the manifest of the copy that was looked at.
+"""Verify whether each backup is good, and record the verdict in the manifest of the copy that was read.
 
 checksum    one pass over the payload: its size and digest, and those of its content
 structure   in the same pass, the database's own programs read the content; a backup without a manifest gets one
-restore     it is restored to where nobody else is, and what came back is counted
+restore     the backup is restored to a private place, and its tables and rows are counted
 
-Only a wrong size or digest makes a backup corrupt. What could not be looked at for lack of something is inconclusive, and
-takes nothing from what is known of it.
+Only a wrong size or digest makes a backup corrupt. If the host lacks something that the verification needs, the verdict is
+inconclusive, and the state of the backup does not change.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._process import 
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
 from ansible_collections.lastgood.database.plugins.module_utils._text import bounded
 
-UNKNOWN = "unknown"  # origin and instance of a backup that was adopted: it stands for no other, and no other for it
+UNKNOWN = "unknown"  # origin and instance of a backup that got its manifest here: its group has no backup of a known origin
 
 _LONGEST_DETAIL = 1000  # characters
 _HEAD_BYTES = 4096
@@ -81,7 +81,7 @@ _HEAD_BYTES = 4096
 
 @dataclass(frozen=True)
 class VerifyRequest:
-    """Which backups are to be examined, and how deep. ``options`` has those of each engine, by its name."""
+    """Which backups to verify, and at which level. ``options`` has those of each engine, by its name."""
 
     store: Store
     selection: Selection
@@ -90,7 +90,7 @@ class VerifyRequest:
 
 
 def verify(request: VerifyRequest, runner: Runner, clock: Clock, *, check_mode: bool) -> Report:
-    """Look at each backup, the oldest first, and write down what was found. In check mode nothing is written."""
+    """Verify each backup, the oldest first, and record the verdicts. Check mode records nothing."""
     report = Report()
     verifier = _Verifier(request, runner, Examiners(request.options, runner, clock))
     for backup in sorted(_selected(request, clock(), report), key=age_order):
@@ -140,7 +140,7 @@ def _selected(request: VerifyRequest, now: datetime, report: Report) -> list[Bac
 
 
 class _StoreLost(Exception):
-    """The connection to the store is lost, and nothing is found of the other backups either."""
+    """The connection to the store is lost, so that the other backups can't be verified either."""
 
     def __init__(self, error: ConnectionFailed) -> None:
         super().__init__(str(error))
@@ -148,20 +148,20 @@ class _StoreLost(Exception):
 
 
 class _Enough(Exception):
-    """As much of the content is known as is needed."""
+    """Enough of the content was read."""
 
 
 class _Deleted(Exception):
-    """The backup was deleted since it was listed, which is retention's right: nothing is left to judge."""
+    """The backup was deleted since it was listed, as by retention: it gets no verdict."""
 
 
 class _Unread(Exception):
-    """The payload can't be read, which says nothing of it."""
+    """The payload can't be read, which proves nothing about it."""
 
 
 @contextlib.contextmanager
 def _asking_store() -> t.Iterator[None]:
-    """Distinguish a connection that the store lost, and a disk that fails the payload, from those that a drill lost."""
+    """Distinguish errors of the store, such as a lost connection or a disk error, from those of a drill."""
     try:
         yield
     except ConnectionFailed as error:
@@ -173,7 +173,7 @@ def _asking_store() -> t.Iterator[None]:
 
 
 class _Verifier:
-    """Looks at one backup after the other."""
+    """Verifies one backup after another."""
 
     def __init__(self, request: VerifyRequest, runner: Runner, examiners: Examiners) -> None:
         self._store = request.store
@@ -182,7 +182,7 @@ class _Verifier:
         self._runner = runner
 
     def read_again(self, backup: Backup) -> Backup:
-        """Return the backup, with its manifest where it could not be read before. Raises Interrupted."""
+        """Return the backup, and read its manifest again if that failed before. Raises Interrupted."""
         if backup.unread is None:
             return backup
         try:
@@ -198,9 +198,9 @@ class _Verifier:
         return current
 
     def judge(self, backup: Backup) -> Finding:
-        """Return what is found. Raises Interrupted.
+        """Return the finding. Raises Interrupted.
 
-        A reading that speaks against a backup counts when a second one, from the medium, agrees.
+        A failure counts only if a second reading, from the medium, agrees.
         """
         doubts: set[str] = set()
         for _number in range(READINGS):
@@ -212,7 +212,7 @@ class _Verifier:
         return Finding(self._level, "inconclusive", f"Each reading comes to something else: {'; '.join(sorted(doubts))}")
 
     def _read_once(self, backup: Backup) -> Finding:
-        """Return what one reading finds. Raises Interrupted."""
+        """Return the finding of one reading. Raises Interrupted."""
         self._check_stopped()
         try:
             finding = self._judge(backup)
@@ -220,7 +220,7 @@ class _Verifier:
             self._check_stopped()
             raise
         if finding.verdict != "passed":
-            self._check_stopped()  # what fails in a stopped run fails because of that, and says nothing of the backup
+            self._check_stopped()  # an error in a stopped run comes from the stop, and proves nothing about the backup
         return finding
 
     def _check_stopped(self) -> None:
@@ -228,7 +228,7 @@ class _Verifier:
             raise Interrupted("The run was ended before all backups were examined.", "Run it again.")
 
     def _judge(self, backup: Backup) -> Finding:
-        """Return what is found. Whatever the host lacks for it is a finding, too."""
+        """Return the finding. If the host lacks something, that is an inconclusive finding."""
         manifest: Manifest | None = None
         try:
             with host_errors():
@@ -244,7 +244,7 @@ class _Verifier:
             return Finding(self._level, "inconclusive", str(error), manifest)
 
     def _manifest_for(self, backup: Backup) -> Manifest:
-        """Return the manifest to judge by. Raises where there is none that could be this backup's."""
+        """Return the manifest to compare with. Raises an error if no manifest can be this backup's."""
         sidecar = self._store.path(manifest_name(backup.name.filename))
         if backup.state != "unverified":
             return backup.manifest
@@ -268,7 +268,7 @@ class _Verifier:
         return self._describe(backup)
 
     def _describe(self, backup: Backup) -> Manifest:
-        """Return what is known of a backup without a manifest. Raises ContentInvalid where that is too little."""
+        """Return a manifest for a backup that has none. Raises ContentInvalid if its content is not recognised."""
         name = backup.name
         if name.encrypted or (name.label and name.kind == "database" and name.database is None):
             raise Inconclusive("Its name does not say which database it is, or it is encrypted.", "Only its maker can tell.")
@@ -294,7 +294,7 @@ class _Verifier:
         )
 
     def _head(self, backup: Backup) -> bytes:
-        """Return how the content begins, or as much of it as can be read."""
+        """Return the beginning of the content, or as much of it as can be read."""
         with _asking_store():
             beginning = self._store.read(backup.name.filename, _HEAD_BYTES)
         if beginning is None:
@@ -303,13 +303,13 @@ class _Verifier:
 
         def take(piece: bytes | memoryview) -> None:
             head.extend(piece)
-            if len(head) >= _HEAD_BYTES:  # so few bytes may unpack to many millions
+            if len(head) >= _HEAD_BYTES:  # even few bytes may decompress to many millions
                 raise _Enough
 
         decoding = decoder_for(backup.name.compression, self._runner)
         with decoding.decoding(take) as decoder, contextlib.suppress(ContentInvalid, _Enough):
             decoder.write(memoryview(beginning))
-            decoder.finish()  # a program gives what it has in the end
+            decoder.finish()  # a program may write its output only at the end
         return bytes(head)
 
     def _examine(self, backup: Backup, manifest: Manifest) -> Finding:
@@ -323,7 +323,7 @@ class _Verifier:
         except (Interrupted, ContentInvalid, StoreFailed):
             raise
         except BackupError:
-            # Without what a look needs, the digests can be told all the same.
+            # The digests can be compared even if the host lacks what the examination needs.
             if manifest.payload_sha256 is not None:
                 compared = self._compare(self._read(backup, manifest), manifest)
                 if compared.verdict == "failed":
@@ -364,7 +364,7 @@ class _Verifier:
             return read_payload(store, filename, decoding, digest, sink, is_stopped, manifest)
 
     def _compare(self, reading: Reading, manifest: Manifest) -> Finding:
-        """Hold what was read against the manifest. A content that can't be read is another matter than a digest."""
+        """Compare the reading with the manifest. A content that can't be read differs from a wrong digest."""
         if not reading.payload_is(manifest):
             return Finding("checksum", "failed", PAYLOAD_DIFFERS, manifest, doubt=f"its SHA-256 is {reading.payload_sha256}")
         if reading.error is not None and not isinstance(reading.error, PayloadCorrupt):
@@ -384,7 +384,7 @@ Answer = t.TypeVar("Answer")
 
 
 def _host_s_own(work: t.Callable[..., Answer]) -> t.Callable[..., Answer]:
-    """Let what goes wrong where a backup is unpacked or restored say nothing of the backup: that is another disk's file."""
+    """Make errors where a backup is unpacked or restored inconclusive: they concern another file on another disk."""
 
     def do(*arguments: t.Any) -> Answer:
         try:
@@ -396,7 +396,7 @@ def _host_s_own(work: t.Callable[..., Answer]) -> t.Callable[..., Answer]:
 
 
 def _completed(manifest: Manifest, reading: Reading) -> Manifest:
-    """Return the manifest, with sizes and digests where it has none yet."""
+    """Return the manifest, and add sizes and digests that it lacks."""
     if manifest.payload_sha256 is not None:
         return manifest
     completed = manifest._replace(payload_bytes=reading.payload_bytes, payload_sha256=reading.payload_sha256)
@@ -404,7 +404,7 @@ def _completed(manifest: Manifest, reading: Reading) -> Manifest:
 
 
 def _note(store: Store, backup: Backup, finding: Finding, now: datetime, *, check_mode: bool) -> Judged:
-    """Write down a finding where it says more than what is on record, and the copy is still the one that was looked at."""
+    """Record a finding if it replaces the recorded verdict, and the copy is still the one that was read."""
     manifest = finding.manifest
     finding = dataclasses.replace(finding, detail=bounded(finding.detail, _LONGEST_DETAIL))
     adopts = backup.state == "unverified"
@@ -432,13 +432,13 @@ def _note(store: Store, backup: Backup, finding: Finding, now: datetime, *, chec
 
 
 def _is_same(current: Backup, backup: Backup) -> bool:
-    """Return whether a backup is still the one that was read. When it was last confirmed may have changed."""
+    """Return whether a backup is still the one that was read. Its time of confirmation may have changed."""
     known = current.manifest._replace(confirmed_at=backup.manifest.confirmed_at)
     return (current.facts, known, current.unread) == (backup.facts, backup.manifest, None)
 
 
 def _says_more(finding: Finding, recorded: Verification | None) -> bool:
-    """Whether a finding takes the place of what is on record: a look that was less deep takes back no deeper one's verdict."""
+    """Whether a finding replaces the recorded verdict: a pass at a lower level does not replace one of a higher level."""
     if recorded is None:
         return True
     if finding.verdict == "inconclusive":
