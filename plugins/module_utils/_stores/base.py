@@ -23,7 +23,7 @@ LOCK_SECONDS = 600.0
 
 
 class FileFacts(t.NamedTuple):
-    """What a store says of one of its files."""
+    """The properties of a file in a store."""
 
     size_bytes: int
     modified_seconds: float  # since 1970
@@ -123,22 +123,22 @@ class ReadableStore(t.Protocol):
         """Return the names of all files, in no order."""
 
     def facts(self, name: str) -> FileFacts | None:
-        """Return what is known of a file, None when there is none of that name."""
+        """Return the properties of a file, None if it does not exist."""
 
     def taken(self, name: str) -> bool:
-        """Return whether anything at all bears the name, a link or a directory too."""
+        """Return whether the name exists, also as a link or a directory."""
 
     def is_held(self, name: str) -> bool:
-        """Return whether a run that lives holds the file; one that is gone is held by nobody.
+        """Return whether a living run holds the file; False if the file does not exist.
 
-        Where a store can't know, it is False: what is deleted by this is also older than a day.
+        A store that can't know returns False: callers delete only files that are also older than a day.
         """
 
     def read(self, name: str, limit: int) -> bytes | None:
-        """Return the first ``limit`` bytes of a file, None when there is none. Raises StoreFailed when it can't be read."""
+        """Return the first ``limit`` bytes of a file, None if it does not exist. Raises StoreFailed if it can't be read."""
 
     def facts_of(self, names: t.Iterable[str]) -> t.Iterator[FileFacts | None]:
-        """Return the facts of many files, in their order: over a network that takes no longer than those of one."""
+        """Return the facts of many files, in order. Over a network that takes no longer than the facts of one file."""
 
     def read_many(self, names: t.Iterable[str], limit: int) -> t.Iterator[bytes | StoreFailed | None]:
         """Return the first ``limit`` bytes of each of many small files, in their order, as ``facts_of`` does.
@@ -150,7 +150,7 @@ class ReadableStore(t.Protocol):
         """Read a file from its first byte to its last. A chunk is good until the next is asked for."""
 
     def drop_cache(self, name: str) -> None:
-        """Make the next read of a file come from the medium, as far as the store can be asked for that."""
+        """Make the next read of a file come from the medium, if the store supports that."""
 
 
 class Store(ReadableStore, t.Protocol):
@@ -187,11 +187,11 @@ class Store(ReadableStore, t.Protocol):
         """Delete a file, and return whether it existed. Under the lock only."""
 
 
-Step = tuple[str, t.Callable[[], None]]  # a name for the report, and what to call
+Step = tuple[str, t.Callable[[], None]]  # a name for the report, and the function to call
 
 
 class Trial(t.Protocol):
-    """Does with a small file what an upload does with a backup, and a prune after it."""
+    """Performs the steps of an upload, and of a prune after it, with a small file."""
 
     def refusal(self) -> str | None:
         """Return why the account may delete nothing, None where it may: before any file is written."""

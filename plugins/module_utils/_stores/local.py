@@ -67,14 +67,14 @@ PRIVATE = FileAttributes()
 
 
 class LockMarks(t.NamedTuple):
-    """What tells whether another run has held a lock: each leaves another mark on it. None where no mark can be left."""
+    """Marks that show whether another run has held a lock: each run leaves a new one. None if no mark can be left."""
 
     found: int
     left: int | None
 
 
 class LocalStore:
-    """A directory. Its methods are those of the store's protocol, and what only a local file system can do."""
+    """A directory. It has the methods of the store's protocol, and those that need a local file system."""
 
     creates_directory = True
     capabilities = Capabilities(reads_cheaply=True, has_locks=True, replaces_atomically=True)
@@ -85,7 +85,7 @@ class LocalStore:
         attributes: FileAttributes = PRIVATE,
         is_stopped: t.Callable[[], bool] = lambda: False,
     ) -> None:
-        """``is_stopped`` tells whether the run was stopped: waiting for a lock and reading a payload then end at once."""
+        """``is_stopped`` returns whether the run was stopped: waiting for a lock and reading a payload then end at once."""
         self.location = os.path.normpath(directory)
         self.warnings: list[str] = []
         self._attributes = attributes
@@ -111,7 +111,7 @@ class LocalStore:
         self.check()
 
     def check(self) -> None:
-        """See that the directory can be written to, if it is there."""
+        """Check that the directory is writable, if it exists."""
         if self.exists() and not os.access(".", os.W_OK | os.X_OK, dir_fd=self._directory(), effective_ids=True):
             raise DirectoryNotWritable(
                 f"The user with id {os.geteuid()} may not write to {self.location}.",
@@ -232,7 +232,7 @@ class LocalStore:
         descriptor = os.open(LOCK_NAME, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._directory())
         found = os.fstat(descriptor)
         if stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
-            if found.st_uid == os.geteuid() and not found.st_size:  # of an empty file there is nothing to give away
+            if found.st_uid == os.geteuid() and not found.st_size:  # an empty file discloses nothing
                 self._give_lock_away(descriptor)
             return descriptor
         close_quietly(descriptor)
@@ -242,7 +242,7 @@ class LocalStore:
         )
 
     def _give_lock_away(self, descriptor: int) -> None:
-        """Give a file of ours to the directory's owner, if we are root, or to whom the options say."""
+        """Change the owner of a file to the directory's owner, if we are root, or to the one in the options."""
         directory = os.fstat(self._directory())
         if os.geteuid() == 0 and directory.st_uid != 0:
             os.fchown(descriptor, directory.st_uid, directory.st_gid)
@@ -307,12 +307,12 @@ class LocalStore:
         return True
 
     def create(self, name: str) -> int:
-        """Make a file that was not there, for its owner alone, and return its descriptor."""
+        """Create a new file, accessible only to its owner, and return its descriptor."""
         with store_errors(f"Making {self.path(name)}"):
             return os.open(name, _CREATE_FLAGS, 0o600, dir_fd=self._directory())
 
     def claim(self, name: str) -> int | None:
-        """Make a file and hold its lock, in the place of one that a dead run left. None while a run that lives holds it."""
+        """Create a file and hold its lock, and replace one that a dead run left. None if a living run holds it."""
         with store_errors(f"Making {self.path(name)}"):
             if not self.sweep(name):
                 return None
@@ -327,7 +327,7 @@ class LocalStore:
             return None
 
     def unnamed_file(self) -> int:
-        """Make a file that has no name, for its owner alone, and return its descriptor: it goes with whoever has it open."""
+        """Create a file without a name, accessible only to its owner, and return its descriptor. It exists while it is open."""
         with store_errors(f"Making a file without a name in {self.location}"):
             try:
                 return os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=self._directory())
@@ -340,7 +340,7 @@ class LocalStore:
             return descriptor
 
     def finish(self, descriptor: int, attributes: FileAttributes | None = None) -> None:
-        """Give a file that is written its owner and mode, the store's if none are given, and bring it to the disk."""
+        """Set the owner and mode of a written file, the store's by default, and flush it to the disk."""
         attributes = attributes or self._attributes
         with store_errors(f"Finishing a file in {self.location}"):
             os.fchmod(descriptor, attributes.mode)
@@ -348,16 +348,16 @@ class LocalStore:
             os.fsync(descriptor)
 
     def rename(self, name: str, new_name: str) -> None:
-        """Give a file another name, and bring the directory to the disk. Replaces: see first that the name is free.
+        """Rename a file, and flush the directory to the disk. It replaces an existing file: first check that the name is free.
 
-        Once it has the name it is stored: that the directory could not be brought to the disk is a warning.
+        After the rename the file is stored: a failure to flush the directory is a warning.
         """
         with store_errors(f"Renaming {self.path(name)} to {new_name}"):
             os.rename(name, new_name, src_dir_fd=self._directory(), dst_dir_fd=self._directory())
         self.sync_directory(new_name)
 
     def sync_directory(self, name: str) -> None:
-        """Bring the directory to the disk after a file got its name."""
+        """Flush the directory to the disk after a file got its name."""
         try:
             os.fsync(self._directory())
         except OSError as error:
@@ -381,7 +381,7 @@ class LocalStore:
         return True
 
     def is_held(self, name: str) -> bool:
-        """Return whether somebody who lives holds the file's lock. A file that is gone is held by nobody."""
+        """Return whether a living run holds the file's lock; False if the file does not exist."""
         try:
             descriptor = os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._directory())
         except FileNotFoundError:
@@ -394,19 +394,19 @@ class LocalStore:
             close_quietly(descriptor)
 
     def free_bytes(self) -> int:
-        """Return how much room there is for us."""
+        """Return the free space for our user."""
         with store_errors(f"Asking for the free space of {self.location}"):
             space = os.fstatvfs(self._directory())
         return space.f_bavail * space.f_frsize
 
     def sweep(self, name: str) -> bool:
-        """Delete a file that nobody who lives holds, and return whether the name is free."""
+        """Delete a file unless a living run holds it, and return whether the name is free."""
         try:
             descriptor = os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._directory())
         except FileNotFoundError:
             return True
         try:
-            # Nobody renames or deletes a file without its lock: what bears the name now does so until we let go.
+            # Nobody renames or deletes a file without its lock: the name stays this file's until we release the lock.
             if not wait_for_lock(descriptor, 0) or not self._is(name, descriptor):
                 return False
             os.unlink(name, dir_fd=self._directory())
@@ -421,7 +421,7 @@ class LocalStore:
             return False
 
     def _open_file(self, name: str) -> int:
-        """Open a regular file for reading, and nothing else: from a fifo one would get what is not stored."""
+        """Open a regular file for reading. Rejects others: the data of a fifo is not stored."""
         descriptor = os.open(name, _READ_FLAGS, dir_fd=self._directory())
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             close_quietly(descriptor)
@@ -474,7 +474,7 @@ class LocalStore:
 
 
 def _leave_mark(lock: int) -> LockMarks:
-    """Give the lock's file a time that it never had, and return the one before and this one, None where it can't be given."""
+    """Set a new time on the lock's file, and return the previous and the new time, None if it can't be set."""
     found = os.fstat(lock).st_mtime_ns
     try:
         os.utime(lock, ns=(found, max(time.time_ns(), found + 1)))
@@ -493,13 +493,13 @@ def _apply_owner(descriptor: int, attributes: FileAttributes) -> None:
 
 
 def close_quietly(descriptor: int) -> None:
-    """Close a descriptor that has nothing to lose: what was written through it is on the disk, or was given up."""
+    """Close a descriptor, and ignore errors: its data is on the disk already, or was discarded."""
     with contextlib.suppress(OSError):
         os.close(descriptor)
 
 
 def wait_for_lock(descriptor: int, seconds: float, is_stopped: t.Callable[[], bool] = lambda: False) -> bool:
-    """Take the lock of an open file, and return whether it was to be had within ``seconds``, or until the run is stopped."""
+    """Wait for the lock of an open file, at most ``seconds`` or until the run is stopped. Return whether it was acquired."""
     deadline = time.monotonic() + seconds
     while not try_lock(descriptor):
         if time.monotonic() >= deadline or is_stopped():

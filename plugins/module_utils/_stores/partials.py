@@ -41,7 +41,7 @@ class RenamingStore(Store, t.Protocol):
         """Write a small file whole. Raises StoreFailed where the name is taken. Under the lock only."""
 
     def rename(self, name: str, new_name: str) -> None:
-        """Give a file another name, which has to be free. Under the lock only."""
+        """Rename a file. The new name has to be free. Under the lock only."""
 
 
 def put_by_partial(
@@ -52,7 +52,7 @@ def put_by_partial(
 
 
 def publish(store: RenamingStore, partial: str, name: str, size: int) -> None:
-    """Give a whole file its final name, and see that it has it. Raises StoreFailed where the name is taken."""
+    """Rename a complete file to its final name, and verify that. Raises StoreFailed if the name is taken."""
     if store.taken(name):  # not every server refuses to replace a file
         raise StoreFailed(f"{store.path(name)} exists already.", "Find out who else writes to this directory.")
     store.rename(partial, name)
@@ -60,7 +60,7 @@ def publish(store: RenamingStore, partial: str, name: str, size: int) -> None:
 
 
 def check_size(store: Store, name: str, size: int) -> None:
-    """See that the store shows a file under its final name, with its size."""
+    """Check that the store lists a file under its final name, with its size."""
     facts = store.facts(name)
     if facts is None or facts.size_bytes != size:
         shown = "shows no such file" if facts is None else f"shows {facts.size_bytes} bytes of {size}"
@@ -71,7 +71,7 @@ def check_size(store: Store, name: str, size: int) -> None:
 
 
 def name_conflict(path: str) -> NameConflict:
-    """Return the error for a name that another payload has."""
+    """Return the error for a name that another payload has already."""
     return NameConflict(
         f"{path} is there already, and is another backup.",
         "See whether two hosts use one directory: each needs its own. Nothing was replaced.",
@@ -79,7 +79,7 @@ def name_conflict(path: str) -> NameConflict:
 
 
 class _Putting:
-    """One payload on its way."""
+    """The upload of one payload."""
 
     def __init__(self, store: RenamingStore, payload: NewPayload, before_chunk: t.Callable[[int], None]) -> None:
         self._store = store
@@ -98,7 +98,8 @@ class _Putting:
         return Written(written, resumed=offset > 0)
 
     def _agreed_bytes(self) -> int:
-        """Return how much of an earlier call's partial is as our payload is. It is read: what lies there is not trusted."""
+        """Return how many bytes of an earlier call's partial agree with the payload. Reads the partial, since it is not
+        trusted."""
         store, partial = self._store, self._payload.partial
         facts = store.facts(partial)
         if facts is None or facts.size_bytes > self._payload.size_bytes:
@@ -137,7 +138,7 @@ class _Putting:
             )
 
     def _verify(self, reads_back: bool) -> None:
-        """See that the store has what was written."""
+        """Check that the store has the bytes that were written."""
         partial, size = self._payload.partial, self._payload.size_bytes
         facts = self._store.facts(partial)
         if facts is None or facts.size_bytes != size:
@@ -154,7 +155,7 @@ class _Putting:
         )
 
     def _discard(self) -> str:
-        """Delete what was written, and return a sentence about what could not be deleted."""
+        """Delete the written files, and return a sentence about those that could not be deleted."""
         try:
             self._store.remove(self._payload.partial)
         except (StoreError, ConnectionFailed) as error:
@@ -175,7 +176,7 @@ class _Putting:
         if store.taken(payload.name):
             raise name_conflict(store.path(payload.name))
         publish(store, payload.partial, payload.name, payload.size_bytes)
-        if store.read(sidecar.name, sidecar.limit) != present:  # which something may have collected meanwhile
+        if store.read(sidecar.name, sidecar.limit) != present:  # another program may have removed it meanwhile
             raise ReadBackDiffers(
                 f"{store.path(sidecar.name)} is missing or differs, after {payload.name} was sent.",
                 "See what moves, collects or deletes files on the server, and run again.",

@@ -4,7 +4,7 @@
 
 # Private to this collection: it may change at any time. Playbooks use the modules and the role.
 
-"""Try a store with a small file: what an upload does with a backup, and a prune after it, by the same methods."""
+"""Try a store with a small file: perform the steps of an upload, and of a prune after it, with the same methods."""
 
 from __future__ import annotations
 

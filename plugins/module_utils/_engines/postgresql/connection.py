@@ -62,7 +62,7 @@ class Connect(t.Protocol):
 
 @dataclass(frozen=True)
 class Login:
-    """Where the server is and who we are there. What is None is left to libpq: its environment, its defaults."""
+    """The address of the server and the login. libpq chooses values that are None: from its environment, or its defaults."""
 
     host: str | None = None
     host_address: str | None = None
@@ -83,17 +83,16 @@ class Login:
         return f"Login({self.conninfo(self.database)})"
 
     def reached(self, connection: psycopg2.extensions.connection) -> Login:
-        """Return how to reach the very server that this one led to.
+        """Return a login with the address of the server that this one reached.
 
-        What is left to libpq is left to the one that a program was built with, which has another default, or to whichever of
-        several hosts answers next.
+        Another program's libpq may have other defaults, and may reach another one of several hosts.
         """
         info = connection.info
         host, address = info.host or self.host, _address_of(connection.fileno())
         return dataclasses.replace(self, host=host, host_address=address, port=info.port, unix_socket=None)
 
     def conninfo(self, database: str) -> str:
-        """Return libpq's connection string for a database of the server; the password is never in it."""
+        """Return libpq's connection string for a database of the server, without the password."""
         parts = {
             "dbname": database,
             "host": self.unix_socket or self.host,
@@ -116,12 +115,12 @@ def _address_of(descriptor: int) -> str | None:
     with socket.socket(fileno=os.dup(descriptor)) as end:
         try:
             return str(end.getpeername()[0]) if end.family in (socket.AF_INET, socket.AF_INET6) else None
-        except OSError:  # it has gone since; whoever asks the server next is told so
+        except OSError:  # it was closed since; the next query will report that
             return None
 
 
 def password_file(login: Login) -> t.ContextManager[int | None]:
-    """Hold the password in a file without a name, and give its descriptor; None where there is no password."""
+    """Write the password to a file without a name, and yield its descriptor; None without a password."""
     if login.password is None:
         return contextlib.nullcontext()
     escaped = login.password.replace("\\", "\\\\").replace(":", "\\:")
@@ -130,7 +129,7 @@ def password_file(login: Login) -> t.ContextManager[int | None]:
 
 @contextlib.contextmanager
 def secret_file(data: bytes) -> t.Iterator[int]:
-    """Hold data in a file that exists in memory alone, for us alone, and give its descriptor."""
+    """Write data to a file that exists only in memory, accessible only to us, and yield its descriptor."""
     descriptor = os.memfd_create("secret", os.MFD_CLOEXEC)
     try:
         os.fchmod(descriptor, 0o600)  # libpq ignores a password file that others may read
@@ -210,7 +209,7 @@ def _connection_class(session_role: str | None) -> t.Any:
 
 
 def _reset(connection: psycopg2.extensions.connection) -> None:
-    """Leave nothing of ours in the session: a pooler may keep it for the next client."""
+    """Reset the session: a pooler may give it to the next client."""
     import psycopg2
 
     with contextlib.suppress(psycopg2.Error, BackupError):
@@ -222,7 +221,7 @@ def _reset(connection: psycopg2.extensions.connection) -> None:
 def _unless_stopped(
     connect: t.Callable[[], psycopg2.extensions.connection], is_stopped: t.Callable[[], bool]
 ) -> psycopg2.extensions.connection:
-    """Connect in another thread: libpq would not let go of a server that does not answer."""
+    """Connect in another thread: libpq would block on a server that does not answer."""
     future: concurrent.futures.Future[psycopg2.extensions.connection] = concurrent.futures.Future()
 
     def run() -> None:
@@ -246,7 +245,7 @@ def _interrupted() -> Interrupted:
 def _wait_for_answer(
     connection: psycopg2.extensions.connection, seconds: float, is_stopped: t.Callable[[], bool] = lambda: False
 ) -> None:
-    """Wait as psycopg2 would, but not for ever. https://www.psycopg.org/docs/advanced.html#green-support"""
+    """Wait as psycopg2 does, but with a time limit. https://www.psycopg.org/docs/advanced.html#green-support"""
     from psycopg2.extensions import POLL_OK, POLL_READ
 
     deadline = time.monotonic() + seconds
@@ -265,7 +264,7 @@ def _wait_for_answer(
 
 
 def query(connection: psycopg2.extensions.connection, sql: str, *values: t.Any) -> list[tuple[t.Any, ...]]:
-    """Ask the server, and return the rows. Raises QueryFailed with the server's own words."""
+    """Run a query, and return the rows. Raises QueryFailed with the server's own words."""
     import psycopg2
 
     try:
@@ -309,7 +308,7 @@ def _transaction(connection: psycopg2.extensions.connection) -> t.Iterator[None]
 
 
 def execute(connection: psycopg2.extensions.connection, sql: str) -> None:
-    """Have the server do something, however long that takes: a large database is not dropped in a moment.
+    """Execute a statement without a time limit: dropping a large database takes time.
 
     Raises QueryFailed with the server's own words, which hold nothing of the SQL.
     """

@@ -4,7 +4,7 @@
 
 # Private to this collection: it may change at any time. Playbooks use the modules and the role.
 
-"""Looks at what pg_dump and pg_dumpall write: whether it is whole, and which digest its content has.
+"""Examines the output of pg_dump and pg_dumpall: checks that it is whole, and computes the digest of its content.
 
 The digest leaves out what changes from dump to dump while the data does not: the time in an archive's header, and the
 random key of psql's restricted mode in a plain dump.

@@ -4,9 +4,9 @@
 
 # Private to this collection: it may change at any time. Playbooks use the modules and the role.
 
-"""Restore a backup only to see that it can be: into a database that is dropped again, with a count of what came back.
+"""Restore a backup only to verify it: into a database that is dropped afterwards, and count the restored tables and rows.
 
-That a server lacks something that the backup needs, such as an extension, says nothing of the backup: see faults.
+If a server lacks something that the backup needs, such as an extension, that proves nothing about the backup: see faults.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ _SYNTAX_ERROR = "42601"
 _DUPLICATE_OBJECT = "42710"
 _ROLES = "SELECT count(*) FROM pg_catalog.pg_roles WHERE oid >= 16384"  # those that are not of the server's making
 
-# Of a partitioned table, each partition has its rows.
+# A partitioned table's rows are in its partitions.
 _TABLES = """
 SELECT n.nspname, c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind = 'r' AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_(toast|temp)' ORDER BY 1, 2
@@ -107,7 +107,7 @@ def drilling_globals(login: Login) -> t.Iterator[ContentExamination]:
 
 
 class _Drill:
-    """A restore that is no use to anybody."""
+    """A restore for the verdict only."""
 
     def __init__(self, new: NewDatabase, form: str | None, login: Login) -> None:
         self._new = new
@@ -140,7 +140,7 @@ class _Drill:
 
 
 class _GlobalsDrill:
-    """Roles that nobody is."""
+    """A restore of globals for the verdict only."""
 
     def __init__(self, control: psycopg2.extensions.connection) -> None:
         self._control = control

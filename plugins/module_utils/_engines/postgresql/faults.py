@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.sql import Statements
 from ansible_collections.lastgood.database.plugins.module_utils._errors import BackupError, ContentInvalid, Inconclusive
 
-# Classes of codes for what a server can't do at this time, in this state, for this user, or at all. XX is an internal error.
+# Classes of codes for operations that a server can't perform at this time, in this state, for this user, or at all. XX is an
+# internal error.
 _SERVER_CLASSES = ("08", "0A", "0L", "0P", "25", "28", "3D", "40", "53", "54", "55", "57", "58", "F0", "HV", "XX")
 _SERVER_CODES = ("42501",)  # insufficient_privilege
 _UNDEFINED_OBJECT = "42704"  # also a role, a tablespace, a collation, an access method, a setting
@@ -57,7 +58,7 @@ class Fault:
 
     @property
     def is_the_server_s(self) -> bool:
-        """Whether the server lacks something, or was in trouble, so that nothing is known of the dump."""
+        """Whether the server lacks something, or had a problem of its own: the error then proves nothing about the dump."""
         if self.sqlstate[:2] in _SERVER_CLASSES or self.sqlstate in _SERVER_CODES:
             return True
         if _INSTALLED.match(self.statement) or _IN_C.match(self.statement):
@@ -70,7 +71,7 @@ class Fault:
         return self.function is not None and self.sqlstate in _UNDEFINED
 
     def verdict(self, problem: str) -> BackupError:
-        """Return what a drill came to, with the words of the program that failed."""
+        """Return the verdict of a drill, with the words of the program that failed."""
         if self.is_the_server_s:
             return Inconclusive(
                 f"{problem} That is the server's (SQLSTATE {self.sqlstate}) and says nothing of the backup.",

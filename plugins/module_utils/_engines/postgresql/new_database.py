@@ -81,8 +81,8 @@ if t.TYPE_CHECKING:
     import psycopg2.extensions
 
 _LACKS_PROPERTIES = "A plain dump does not say what belongs to the database itself, such as its settings and grants on it"
-# The lines by which a program tells of an error. Those after them repeat SQL and rows, and can hold passwords: of
-# subscriptions, foreign servers, users.
+# The lines with which a program reports an error. The lines after them repeat SQL and rows, and can hold passwords of
+# subscriptions, foreign servers and users.
 _TELLABLE = re.compile(
     r"^(?:(?:psql|pg_restore)[:\[]|(?:HINT|ERROR|FATAL|error): |invalid command |out of memory$).*", re.MULTILINE
 )
@@ -287,7 +287,7 @@ class NewDatabase:
         self._new_roles, self._new_tablespaces = [], []
 
     def remove(self) -> str | None:
-        """Remove what was made. Return what could not be removed, and what becomes of it."""
+        """Remove everything that was created. Return what could not be removed, and what happens to it."""
         made = [f"the database {self.name}"] if self._made else []
         made += [f"the tablespace {name}" for name in self._new_tablespaces] + [f"the role {name}" for name in self._new_roles]
         if not made:
@@ -311,7 +311,7 @@ class NewDatabase:
         return None
 
     def _look_at(self, statement: str) -> None:
-        # Told before anything is made, where it stands for all to see; psql's restricted mode finds it anywhere.
+        # Reported before anything is made, if it is in plain sight; psql's restricted mode finds it anywhere.
         if statement.startswith("\\") and not statement.startswith(("\\restrict ", "\\unrestrict ")):
             self._leads_out = self._leads_out or statement.split()[0]
         self.properties.take(statement)

@@ -4,7 +4,7 @@
 
 # Private to this collection: it may change at any time. Playbooks use the modules and the role.
 
-"""What keeps a backup from being restored on a server at all, told before anything is begun."""
+"""Checks, before a restore begins, whether a backup can be restored on a server at all."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _major(text: str | None) -> int:
 
 
 def check_room(connection: psycopg2.extensions.connection, manifest: Manifest) -> None:
-    """Raise NoSpace where the server's disk has no room, as far as that can be seen: from here, and by its owner."""
+    """Raise NoSpace if the server's disk has no room. Checks only a server on this host, whose directory our user can see."""
     if not str(connection.info.host).startswith("/") or manifest.content_bytes is None:
         return
     try:

@@ -29,8 +29,8 @@ SERVER = "postgres"
 # How pg_restore ends over an archive, and psql over a script. To psql 1 is its own trouble, and 2 that with the connection.
 # https://www.postgresql.org/docs/current/app-psql.html, "Exit Status"
 _OVER_THE_DUMP: dict[str | None, int] = {"custom": 1, "plain": 3}
-# What they say of this host, or of themselves, with that status too. What a worker dies of over the archive it tells
-# first. A damaged archive may make pg_restore ask for more memory than there is: its digest tells of the damage.
+# Messages about this host, or about the programs themselves, come with that status too. A worker that fails because of the
+# archive reports that first. A damaged archive may make pg_restore request too much memory: its digest then shows the damage.
 _TROUBLE_OF_THE_HOST = re.compile(
     r"out of memory|Cannot allocate memory|Too many open files|Input/output error|No space left on device"
     r"|could not create (?:worker process|communication channels)|status 1: pg_restore: error: a worker process died unexpectedly"
@@ -63,14 +63,14 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def tells_of_the_dump(failure: ProgramFailed, form: str | None) -> bool:
-    """Whether pg_restore or psql failed over the dump of that format which it was given, and not over this host."""
+    """Whether pg_restore or psql failed because of the dump, which has that format, and not because of this host."""
     if failure.details.get("exit_status") != _OVER_THE_DUMP.get(form):
         return False
     return _TROUBLE_OF_THE_HOST.search(without_names(failure.problem)) is None
 
 
 def without_names(words: str) -> str:
-    """Return what a program says, less what it quotes: the rest can be searched for what went wrong."""
+    """Return a program's message without its quoted names, so that the rest can be searched for the cause."""
     return _NAMES.sub('""', words)
 
 

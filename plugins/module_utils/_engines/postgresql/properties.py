@@ -41,7 +41,7 @@ class Properties:
         self._grantor: str | None = None
 
     def take(self, statement: str) -> None:
-        """Look at the next statement of the dump."""
+        """Examine the next statement of the dump."""
         roles = roles_in(statement)
         self.roles |= roles
         if statement.startswith("SET SESSION AUTHORIZATION "):

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 import typing as t
 
-_LONGEST_KEPT = 1024 * 1024  # bytes of a statement; those that are looked at are short, and rows may be long
+_LONGEST_KEPT = 1024 * 1024  # bytes of a statement; the statements of interest are short, but rows may be long
 _OPENINGS = re.compile(rb"'|\"|\$[A-Za-z_0-9]*\$|--|/\*|;|^\\[^\n]*", re.MULTILINE)
 _CLOSINGS = {b"--": b"\n", b"/*": b"*/"}
 _COPY = re.compile(rb"COPY .* FROM stdin$", re.DOTALL)
@@ -41,13 +41,13 @@ _NO_ROLES = {"PUBLIC", "public", "DEFAULT", "CURRENT_USER", "SESSION_USER"}
 
 
 def quote_identifier(name: str) -> str:
-    """Return a name as SQL has it."""
+    """Quote a name for SQL."""
     escaped = name.replace('"', '""')
     return f'"{escaped}"'
 
 
 def quote_literal(text: str) -> str:
-    """Return a text as SQL has it."""
+    """Quote a text for SQL."""
     escaped = text.replace("'", "''")
     return f"'{escaped}'" if "\\" not in text else "E'" + escaped.replace("\\", "\\\\") + "'"
 
@@ -87,7 +87,7 @@ class Statements:
         self._read(self._buffer.rfind(b"\n") + 1 or len(self._buffer) - _LONGEST_KEPT)
 
     def finish(self) -> None:
-        """Say that there are no more."""
+        """End the stream."""
         self._buffer += b"\n"
         self._read(len(self._buffer))
 

@@ -53,7 +53,7 @@ _POLL_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class Names:
-    """Of the new database while it is filled, for a moment in the swap, and in the end; and what the old one is renamed to."""
+    """The names of the new database while it is filled, during the swap, and afterwards; and the new name of the old one."""
 
     restoring: str
     restored: str

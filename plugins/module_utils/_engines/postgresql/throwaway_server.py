@@ -51,7 +51,7 @@ _SETTINGS = {
     "listen_addresses": "",
     "unix_socket_directories": FILES,
     "port": str(_PORT),
-    # What is lost with the power is made again.
+    # The data need not survive a power failure.
     "fsync": "off",
     "full_page_writes": "off",
     "synchronous_commit": "off",
@@ -77,7 +77,7 @@ class ThrowawayServers:
 
     @contextlib.contextmanager
     def started(self, postgres: Program) -> t.Iterator[Login]:
-        """Start a server, and give how to reach it. Leaving this ends it and removes all of it."""
+        """Start a server, and yield the login to it. Leaving this stops the server and removes its files."""
         if self._sandbox is None:
             self._sandbox = open_sandbox(self._runner)
         with self._sandbox.room(_NEEDED_BYTES) as room:
@@ -122,7 +122,7 @@ def _installation(runner: Runner, postgres: Program) -> _Installation:
 
 
 def _libraries(runner: Runner, *programs: str) -> list[str]:
-    """Return the libraries of programs, as the dynamic loader finds them; none where that can't be told."""
+    """Return the libraries of programs, as the dynamic loader finds them; none if it does not report them."""
     ldd = runner.find_program("ldd")
     if ldd is None:
         return []

@@ -51,7 +51,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
 )
 from ansible_collections.lastgood.database.plugins.module_utils._process import read_full
 
-_STEP_PAGES = 4096  # 16 MiB of pages of the usual size, between two looks at whether we are to stop
+_STEP_PAGES = 4096  # 16 MiB of pages of the usual size, between two checks whether the run was stopped
 _ATTEMPT_SECONDS = 0.25
 
 
@@ -96,7 +96,7 @@ class SqliteDumper:
         path = target.source
         try:
             with self._reading(target) as source, contextlib.closing(connect(copy)) as destination:
-                # SQLite opens by name. In a directory of somebody else's the name may lead elsewhere by now.
+                # SQLite opens by name. In another user's directory the name may lead to another file by now.
                 if len(descriptors_of(identity)) < 2:  # once by whoever made the copy's file, once by SQLite
                     raise _led_astray(copy)
                 destination.execute("PRAGMA journal_mode=OFF")
@@ -125,7 +125,7 @@ class SqliteDumper:
         source.execute("BEGIN")
         while True:
             try:
-                # Reads no schema, which may be of a newer SQLite.
+                # Does not read the schema, which may be of a newer SQLite.
                 database.file.as_owner(lambda: source.execute("PRAGMA schema_version").fetchall())
                 return
             except sqlite3.OperationalError as error:

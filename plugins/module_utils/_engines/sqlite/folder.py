@@ -43,7 +43,7 @@ class Folder:
         return os.path.join(self.path, name)
 
     def facts(self, name: str) -> os.stat_result | None:
-        """Return what the file system says of a name; None where it does not exist."""
+        """Return the file system's properties of a name; None if it does not exist."""
         try:
             return os.stat(name, dir_fd=self.descriptor, follow_symlinks=False)
         except FileNotFoundError:
@@ -96,12 +96,12 @@ def open_folder(path: str) -> t.Iterator[Folder]:
 
 
 def scratch_name(name: str, stamp: datetime) -> str:
-    """Return what the file of a restore in progress is called."""
+    """Return the file name of a restore in progress."""
     return f".{name}_restoring_{stamp.strftime(_STAMP)}"
 
 
 def replaced_name(name: str, stamp: datetime) -> str:
-    """Return what the old database is called that is retained."""
+    """Return the file name of the old database that is retained."""
     return f"{name}_replaced_{stamp.strftime(_STAMP)}"
 
 

@@ -7,10 +7,11 @@
 """Check a database file that nobody else has, and that anybody may have made: SQLite's own check, within limits.
 
 A database can make its check use up a host: it may have indexes and constraints whose expressions take gigabytes and hours.
-So the check has a heap and a time of its own, and it runs in a thread that can be left behind: SQLite looks whether it was
-interrupted only between the steps of its program, and one step can take minutes.
+So the check has a heap and a time of its own, and it runs in a thread that can be left behind: SQLite checks for an
+interruption only between the steps of its program, and one step can take minutes.
 
-Only damage is the database's own fault. What this SQLite does not know, and what takes too much, says nothing about it.
+Only damage is the database's own fault. If this SQLite does not support something, or a limit is exceeded, that proves nothing
+about the database.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ _LACKS = re.compile(
     r"no such (?:collation sequence|function|module|tokenizer)|unknown (?:function|tokenizer)|unsafe use of"
     r"|unsupported file format"
 )
-_DAMAGE = re.compile(r"malformed|not a database")  # Python tells the error's name from 3.11 on
+_DAMAGE = re.compile(r"malformed|not a database")  # Python gives the error's name from 3.11 on
 _TROUBLE = re.compile(r"disk I/O error|unable to open|is full|locked|readonly")
 
 Answer = t.TypeVar("Answer")
@@ -67,7 +68,7 @@ Answer = t.TypeVar("Answer")
 
 @dataclass(frozen=True)
 class _Findings:
-    """What SQLite's check says: damage, and values that break the rules of their tables."""
+    """The findings of SQLite's check: damage, and values that violate a constraint of their table."""
 
     damage: list[str]
     broken_values: list[str]

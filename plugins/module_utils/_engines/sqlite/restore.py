@@ -6,7 +6,8 @@
 
 """SQLite: a restore into a file beside the old one, which is then renamed over it.
 
-The journals of the old one are gone before the new file comes: SQLite would take them for the new one's, and destroy it.
+The journals of the old one are removed before the new file gets its name: SQLite would apply them to the new one, and destroy
+it.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.manife
 from ansible_collections.lastgood.database.plugins.module_utils._process import write_all
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import close_quietly
 
-_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)  # what a file system says that has none, such as vfat
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)  # errors of file systems without them, such as vfat
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ class SqliteRestoration:
         self._warnings = warnings
 
     def write_globals(self, data: bytes | memoryview) -> None:
-        """There is nothing that belongs to a cluster."""
+        """SQLite has no globals."""
 
     def write(self, data: bytes | memoryview) -> None:
         with store_errors(f"Writing {self._folder.path_of(self._scratch)}"):
@@ -269,7 +270,7 @@ class SqliteRestoration:
             )
 
     def _tidy_up(self, remains: list[str]) -> None:
-        """Remove what nobody needs any more, and bring the names to the disk. The restored database is there whatever happens."""
+        """Remove files that are no longer needed, and flush the names to the disk. The restored database stays in any case."""
         try:
             with store_errors("Removing what was there, and bringing the new name to the disk"):
                 for name in remains:

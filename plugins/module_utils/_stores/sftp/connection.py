@@ -4,7 +4,7 @@
 
 # Private to this collection: it may change at any time. Playbooks use the modules and the role.
 
-"""A connection to an SFTP server, step by step, so that each can be timed and can say what went wrong."""
+"""A connection to an SFTP server, step by step, so that each step is timed and reports its own error."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp.set
 if t.TYPE_CHECKING:
     import paramiko
 
-# Those that are in use today, the quickest first where they are as safe; of these, what the library has.
+# The algorithms that are in use today, the fastest first among equally safe ones; the library may lack some.
 _CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr")
 _MACS = ("hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com", "hmac-sha2-256", "hmac-sha2-512")
 _KEY_EXCHANGES = (
@@ -55,7 +55,7 @@ _KEY_EXCHANGES = (
     "diffie-hellman-group-exchange-sha256",
     "diffie-hellman-group14-sha256",
 )
-# By the key that they need; a server has one of each kind at most. What an RSA key is called itself comes last.
+# By the type of key that they need; a server has at most one of each type. The name of an RSA key itself comes last.
 _HOST_KEY_KINDS = (
     ("ssh-ed25519",),
     ("ecdsa-sha2-nistp256",),
@@ -65,7 +65,7 @@ _HOST_KEY_KINDS = (
 )
 _HOST_KEYS = [name for names in _HOST_KEY_KINDS for name in names if name != "ssh-rsa"]
 _NO_LONGER = ["ssh-rsa", "ssh-dss", "ssh-rsa-cert-v01@openssh.com"]
-_WINDOW_BYTES = 8 * 1024 * 1024  # what may be on its way to us: 100 MB/s where an answer takes 80 ms
+_WINDOW_BYTES = 8 * 1024 * 1024  # bytes in flight: 100 MB/s with a delay of 80 ms
 _SHORTEST_WAIT = 0.1
 _LARGEST_NUMBER = 2**31 - 1  # that an option of a socket takes
 
@@ -99,7 +99,7 @@ class Connection:
 
     @property
     def server_version(self) -> str | None:
-        """What the server calls itself, None before it has."""
+        """The server's own identification, None until it is received."""
         return str(self._transport.remote_version) or None if self._transport is not None else None
 
     @property
@@ -117,7 +117,7 @@ class Connection:
 
     @contextlib.contextmanager
     def _step(self, doing: str) -> t.Iterator[None]:
-        """Limit a step, and raise every error of the library as one of ours: it passes on whatever it meets in bad data."""
+        """Limit a step's time, and raise every error of the library as one of ours: bad data can cause any exception in it."""
         settings = self.settings
         self._patience.begin()
         try:
@@ -144,14 +144,14 @@ class Connection:
         """Look up the host's addresses."""
         try:
             self._addresses = socket.getaddrinfo(self.settings.host, self.settings.port, type=socket.SOCK_STREAM)
-        except (OSError, ValueError) as error:  # as for a name that no resolver takes
+        except (OSError, ValueError) as error:  # for example for a name that the resolver rejects
             reason = getattr(error, "strerror", None) or str(error)
             raise HostNotFound(
                 f"The host {self.settings.host} is not found: {reason}.", "Correct host, or look at the resolver."
             ) from error
 
     def connect(self) -> None:
-        """Connect, and agree on keys. Whoever it is has not been checked yet."""
+        """Connect, and exchange keys. The server is not verified yet."""
         with self._step("to agree on keys"):
             self._connect()
 
@@ -195,7 +195,7 @@ class Connection:
             )
 
     def check_host_key(self) -> str | None:
-        """See that the server is the right one. Return a warning where nobody looks."""
+        """Verify the server's host key. Return a warning if the policy is off."""
         settings = self.settings
         name = host_keys.host_name(settings.host, settings.port)
         if settings.host_key_policy == "pinned":
@@ -218,7 +218,7 @@ class Connection:
         return None
 
     def _check_pinned(self, name: str) -> None:
-        """See that the server has the pinned key. A fingerprint says nothing of its kind: all kinds are asked for in turn."""
+        """Verify the pinned key. A fingerprint does not give the type of its key: request all types in turn."""
         pinned = self.settings.host_key or ""
         try:
             host_keys.check_pinned(pinned, name, self.host_key)
@@ -243,7 +243,7 @@ class Connection:
         return False
 
     def authenticate(self) -> None:
-        """Log in by what is given, in the order that the server offers a chance."""
+        """Log in with the given credentials, in an order that the server accepts."""
         with self._step("to decide on the login"):
             Login(self.settings, self._library, lambda: self.transport, self._connect_again).log_in()
 
@@ -252,7 +252,7 @@ class Connection:
         self.check_host_key()
 
     def open_sftp(self) -> Session:
-        """Begin to speak SFTP."""
+        """Open the SFTP session."""
         settings = self.settings
         problem, remedy = f"{settings.user} at {settings.name} has no SFTP", "See the server's Subsystem sftp, and its log."
         with self._step("to open a session"):
@@ -271,8 +271,8 @@ class Connection:
 
     def _tune(self, stream: socket.socket, seconds: float) -> None:
         stream.settimeout(seconds)
-        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # or small requests wait for answers, 40 ms each
-        if hasattr(socket, "TCP_USER_TIMEOUT"):  # on Linux; the library goes on trying for ever to send what nobody takes
+        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # otherwise small requests wait, 40 ms each
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # on Linux; otherwise the library retries for ever
             milliseconds = min(max(1, int(self.settings.timeout * 1000)), _LARGEST_NUMBER)
             stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
 
@@ -310,7 +310,7 @@ class Connection:
         return [host_keys.USER_FILE, host_keys.SYSTEM_FILE] if file is None else [file]
 
     def _known_first(self) -> list[str]:
-        """Return the algorithms in our order, those of the keys that are known first."""
+        """Return the algorithms in our order, with those of known keys first."""
         settings, known = self.settings, set()
         if settings.host_key_policy in ("strict", "accept_new"):
             name = host_keys.host_name(settings.host, settings.port)

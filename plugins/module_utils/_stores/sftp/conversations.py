@@ -4,7 +4,7 @@
 
 # Private to this collection: it may change at any time. Playbooks use the modules and the role.
 
-"""What there is to say to an SFTP server: each thing as a conversation, and a file's content as a stream."""
+"""The requests to an SFTP server: each operation as a conversation, and a file's content as a stream."""
 
 from __future__ import annotations
 
@@ -63,16 +63,16 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp.ses
 
 FSYNC = b"fsync@openssh.com"
 
-_LARGEST_LISTING = 1_000_000  # names; nobody keeps that many, and a server could go on for ever
-_LONGEST_NAME = 255  # so that those of a listing have room in memory
+_LARGEST_LISTING = 1_000_000  # names; no directory has that many, and a hostile server could send names for ever
+_LONGEST_NAME = 255  # limits the memory for a listing
 _UNDER_WAY = 32  # reads or writes of one file at a time
-_FLUSH_BYTES = 256 * 1024 * 1024  # or a slow disk would keep the server silent at the end for longer than we wait
-_TINY_READ = 512  # bytes; a file that comes in such pieces would never end
+_FLUSH_BYTES = 256 * 1024 * 1024  # otherwise a slow disk could keep the server silent at the end for longer than the timeout
+_TINY_READ = 512  # bytes; a file in smaller pieces would take for ever
 _SHORT_READS = 64  # of one file; more, and it is not worth waiting for
 
 
 def look(path: str, *, follow: bool = False) -> Conversation[Attributes | None]:
-    """Return what is known of a path, None when there is nothing."""
+    """Return the attributes of a path, None if it does not exist."""
     try:
         reply = yield from ask(Request(STAT if follow else LSTAT, path_bytes(path)), ATTRS)
     except StatusError as error:
@@ -83,12 +83,12 @@ def look(path: str, *, follow: bool = False) -> Conversation[Attributes | None]:
 
 
 def facts_of_file(path: str) -> Conversation[FileFacts | None]:
-    """Return size and time of a regular file, None when there is none of that name."""
+    """Return size and time of a regular file, None if no such file exists."""
     found = yield from look(path)
     if found is None or not found.is_file:
         return None
     size = found.size
-    if size is None:  # some servers say it of open files alone
+    if size is None:  # some servers report it only for open files
         handle = yield from open_file(path, FOR_READING)
         size = (yield from ask(Request(FSTAT, handle), ATTRS)).attributes().size
         yield from close_handle(handle)
@@ -98,7 +98,7 @@ def facts_of_file(path: str) -> Conversation[FileFacts | None]:
 
 
 def is_directory(path: str) -> Conversation[bool | None]:
-    """Return whether a path leads to a directory, None when there is nothing. Where the server tells no type, it is opened."""
+    """Return whether a path is a directory, None if it does not exist. Opens it if the server reports no type."""
     found = yield from look(path, follow=True)
     if found is None or found.has_type:
         return None if found is None else found.is_directory
@@ -111,7 +111,7 @@ def is_directory(path: str) -> Conversation[bool | None]:
 
 
 def open_file(path: str, flags: int) -> Conversation[bytes]:
-    """Open a file, and return its handle. One that is created is for its owner alone."""
+    """Open a file, and return its handle. A new file is accessible only to its owner."""
     attributes = struct.pack(">II", 0x4, FILE_MODE) if flags & CREATE else struct.pack(">I", 0)
     reply = yield from ask(Request(OPEN, path_bytes(path) + struct.pack(">I", flags) + attributes), HANDLE)
     return handle_of(reply)
@@ -122,12 +122,12 @@ def close_handle(handle: bytes) -> Conversation[None]:
 
 
 def plain(request: Request) -> Conversation[Reply]:
-    """Ask for what is answered by a status alone."""
+    """Send a request whose answer is only a status."""
     return (yield from ask(request, STATUS))
 
 
 def read_start(path: str, limit: int) -> Conversation[bytes | StatusError | None]:
-    """Return the first ``limit`` bytes of a small file, None when there is none, or why it can't be read."""
+    """Return the first ``limit`` bytes of a small file, None if it does not exist, or the error of reading it."""
     try:
         handle = yield from open_file(path, FOR_READING)
     except StatusError as error:
@@ -159,7 +159,7 @@ def list_directory(path: str, seconds: float) -> Conversation[list[str]]:
     """
     reply = yield from ask(Request(OPENDIR, path_bytes(path)), HANDLE)
     handle, seen, ends = handle_of(reply), 0, time.monotonic() + seconds
-    found: dict[str, None] = {}  # a listing of a directory that changes may have a name twice
+    found: dict[str, None] = {}  # the listing of a changing directory may repeat a name
     try:
         while True:
             reply = yield from ask(Request(READDIR, handle), NAME)
@@ -180,12 +180,12 @@ def list_directory(path: str, seconds: float) -> Conversation[list[str]]:
 
 
 def _is_name(name: bytes) -> bool:
-    """Whether a file can have that name: it leads nowhere else, and is no longer than file systems have them."""
+    """Whether a file can have that name: it is not a path, and not longer than file systems allow."""
     return 0 < len(name) <= _LONGEST_NAME and b"/" not in name and b"\0" not in name and name not in (b".", b"..")
 
 
 def remove_file(path: str) -> Conversation[bool]:
-    """Delete a file, and return whether it was there. Raises StatusError too where it is there still."""
+    """Delete a file, and return whether it existed. Also raises StatusError if it still exists afterwards."""
     try:
         yield from ask(Request(REMOVE, path_bytes(path)), STATUS)
     except StatusError as error:
@@ -198,7 +198,7 @@ def remove_file(path: str) -> Conversation[bool]:
 
 
 def make_directory(path: str) -> Conversation[None]:
-    """Make a directory. That another host has just made it is fine."""
+    """Create a directory. It may exist if another host has just created it."""
     try:
         yield from ask(Request(MKDIR, path_bytes(path) + struct.pack(">II", 0x4, DIRECTORY_MODE)), STATUS)
     except StatusError:
@@ -207,24 +207,24 @@ def make_directory(path: str) -> Conversation[None]:
 
 
 def rename_file(path: str, new_path: str) -> Conversation[None]:
-    """Give a file another name; refused by the server where the name is taken."""
+    """Rename a file. The server refuses if the new name is taken."""
     yield from ask(Request(RENAME, path_bytes(path) + path_bytes(new_path)), STATUS)
 
 
 def extended(name: bytes, arguments: bytes, kind: int = STATUS) -> Conversation[Reply]:
-    """Ask for what only some servers have."""
+    """Send a request of an extension, which only some servers support."""
     return (yield from ask(Request(EXTENDED, text(name) + arguments), kind))
 
 
 def flush_request(handle: bytes) -> Request:
-    """Ask for an open file to be brought to the disk; only where the server has FSYNC."""
+    """Ask the server to flush an open file to its disk. Only for servers with the extension FSYNC."""
     return Request(EXTENDED, text(FSYNC) + handle)
 
 
 def read_all(session: Session, path: str, handle: bytes, size: int) -> t.Generator[bytes, None, None]:
     """Read an open file from its first byte to its last, with many requests under way.
 
-    ``size`` is what the server says: no more is read, since one that lies could go on for ever.
+    ``size`` is the size that the server reported: reads no more than that, since a hostile server could send for ever.
     """
     asked: collections.deque[tuple[int, int, int]] = collections.deque()  # number, offset, count
     early: dict[int, Reply | StatusError] = {}

@@ -49,14 +49,14 @@ class HostKey(t.NamedTuple):
 
 @dataclass(frozen=True)
 class KnownHosts:
-    """What the files say of one host: its keys, those revoked, and whether an authority is named, which we don't ask."""
+    """A host's entries in the files: its keys, revoked keys, and whether they name a certificate authority (not supported)."""
 
     keys: tuple[HostKey, ...]
     revoked: tuple[HostKey, ...]
     by_authority: bool
 
     def check(self, name: str, key: HostKey) -> None:
-        """Raise unless the key is one that is known."""
+        """Raise an error unless the key is known."""
         if key in self.revoked:
             raise HostKeyRevoked(f"The host key of {name}, {describe(key)}, was revoked.", "Ask who keeps the server.")
         if key in self.keys:
@@ -82,12 +82,12 @@ def describe(key: HostKey) -> str:
 
 
 def host_name(host: str, port: int) -> str:
-    """Return what known_hosts calls a host."""
+    """Return the name of a host in known_hosts."""
     return host.lower() if port == 22 else f"[{host.lower()}]:{port}"
 
 
 def read_known_hosts(files: t.Iterable[str], name: str) -> KnownHosts:
-    """Return what the files say of the host of that name. A file that is not there says nothing."""
+    """Return the entries for a host in the files. Skips files that do not exist."""
     keys: list[HostKey] = []
     revoked: list[HostKey] = []
     by_authority = False
@@ -125,7 +125,7 @@ def check_pinned(pinned: str, name: str, key: HostKey) -> None:
 
 
 def remember(file: str, name: str, key: HostKey) -> None:
-    """Add a key to a known_hosts file, which is made for its owner alone where it is missing."""
+    """Add a key to a known_hosts file. A new file is accessible only to its owner."""
     path = os.path.expanduser(file)
     if not os.path.isabs(path):  # it would depend on the working directory
         raise ArgumentInvalid(

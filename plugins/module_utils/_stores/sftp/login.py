@@ -4,7 +4,7 @@
 
 # Private to this collection: it may change at any time. Playbooks use the modules and the role.
 
-"""Log in to an SSH server by a key, a password or what the server asks for."""
+"""Log in to an SSH server with a key, a password or keyboard-interactive."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _USER_KEYS = ("~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa")
 
 
 class Login:
-    """Attempts to log in, one after the other, in the order that the server offers a chance.
+    """Attempts to log in, one after another, in an order that the server accepts.
 
     ``transport`` gives the connection as it is now, ``reconnect`` makes a new one.
     """
@@ -49,7 +49,7 @@ class Login:
         self._key = next(self._keys, None)  # a key that was given and can't be read is reported before the server is asked
 
     def log_in(self) -> None:
-        """Raises AuthenticationFailed where nothing opens the account."""
+        """Log in. Raises AuthenticationFailed if no method succeeds."""
         settings = self._settings
         password = settings.password if settings.auth_method != "ssh_key" else None
         if self._key is None and password is None and self._skipped:
@@ -119,7 +119,7 @@ class Login:
                 self._skipped.append(error)
 
     def _offered(self) -> list[str]:
-        """Return the methods by which the server lets one log in."""
+        """Return the login methods that the server offers."""
         try:
             self._transport().auth_none(self._settings.user)
         except self._library.BadAuthenticationType as error:
@@ -127,7 +127,7 @@ class Login:
         return []
 
     def _passed(self, attempt: t.Callable[[], list[str]]) -> bool:
-        """Make an attempt, and return whether that was all the server asked for."""
+        """Make an attempt, and return whether it completed the login."""
         try:
             further = self._again_where_hung_up(attempt)
         except self._library.BadAuthenticationType as error:
@@ -165,5 +165,5 @@ class Login:
 
 
 def tells_of_time(error: Exception) -> bool:
-    """Whether the library gave up waiting: it has no class for that."""
+    """Whether the library's error is a timeout: it has no class for that."""
     return "timeout" in str(error).lower()

@@ -47,7 +47,7 @@ class Request(t.NamedTuple):
 
 
 class StatusError(Exception):
-    """The server's own word that something can't be done."""
+    """The server refused a request."""
 
     def __init__(self, code: int, words: str) -> None:
         super().__init__(words)
@@ -56,7 +56,7 @@ class StatusError(Exception):
 
 
 class Reply:
-    """A packet that came, read from its beginning to its end. Raises ServerInvalid where it is too short."""
+    """A received packet, parsed from beginning to end. Raises ServerInvalid if it is too short."""
 
     def __init__(self, kind: int, body: bytes, place: int = 0) -> None:
         self.kind = kind
@@ -106,7 +106,7 @@ class Reply:
 
 
 class Attributes(t.NamedTuple):
-    """What the server says of a file: a size of None and a mode of 0 are not said. A type that is not said may be any."""
+    """The attributes of a file. A size of None and a mode of 0 mean that the server did not report them."""
 
     size: int | None
     mode: int
@@ -126,7 +126,7 @@ class Attributes(t.NamedTuple):
 
 
 def checked(reply: Reply) -> Reply:
-    """Return the reply. Raises StatusError where it says that it can't be done."""
+    """Return the reply. Raises StatusError if it reports a failure."""
     if reply.kind == STATUS:
         code = reply.number()
         if code != OK:
@@ -140,7 +140,7 @@ def invalid(what: str) -> ServerInvalid:
 
 
 def text(data: bytes) -> bytes:
-    """Return a text as packets have it."""
+    """Encode a text for a packet."""
     return struct.pack(">I", len(data)) + data
 
 
@@ -149,7 +149,7 @@ def path_bytes(path: str) -> bytes:
 
 
 def handle_of(reply: Reply) -> bytes:
-    """Return the handle that a reply is, as requests have it."""
+    """Return the handle in a reply, encoded for requests."""
     handle = reply.text()
     if len(handle) > _LONGEST_HANDLE:
         raise invalid(f"a handle of {len(handle)} bytes")
@@ -165,7 +165,7 @@ def write_request(handle: bytes, offset: int, data: memoryview) -> Request:
 
 
 def data_of(reply: Reply, count: int) -> bytes:
-    """Return the data that was asked for: at least one byte, since the end of a file is a status, and no more than that."""
+    """Return the requested data: at least one byte, since a status reports the end, and no more than requested."""
     if reply.kind != DATA:
         raise invalid("another answer than was asked for")
     data = reply.text()

@@ -64,7 +64,7 @@ class Session:
     """An SFTP session. For one thread at a time."""
 
     def __init__(self, channel: Channel, patience: Patience, server: str) -> None:
-        """Begin to speak SFTP. ``server`` is its name, for messages."""
+        """Start the SFTP protocol. ``server`` is the server's name for messages."""
         self.patience = patience
         self._channel = channel
         self._guard = _ChannelErrors(patience, server)
@@ -86,11 +86,11 @@ class Session:
         self._channel.close()
 
     def converse(self, conversation: Conversation[Result]) -> Result:
-        """Go on with one conversation to its end. Raises StatusError where it lets that pass."""
+        """Run one conversation to its end. Raises StatusError if the conversation does not catch it."""
         return self.converse_all([conversation])[0]
 
     def converse_all(self, conversations: t.Iterable[Conversation[Result]]) -> list[Result]:
-        """Go on with many conversations side by side, and return what came of each, in their order."""
+        """Run many conversations concurrently, and return the result of each, in order."""
         results: list[Result | None] = []
         waiting: dict[int, tuple[int, Conversation[Result]]] = {}
         rest = iter(conversations)
@@ -165,7 +165,7 @@ class Session:
         if not 1 <= length <= _LARGEST_REPLY:
             raise invalid(f"a packet of {length} bytes")
         body = self._read_exactly(length - 1)
-        if kind != DATA:  # of data the bytes count: a server could send them one by one
+        if kind != DATA:  # data counts by its bytes: a server could send them one by one
             self.patience.answered()
         return Reply(kind, body)
 
@@ -228,7 +228,7 @@ def _step(conversation: Conversation[Result], reply: Reply) -> t.Callable[[], Re
 
 
 def ask(request: Request, kind: int) -> Conversation[Reply]:
-    """Ask once, for one kind of answer."""
+    """Send one request, for one kind of answer."""
     reply = yield request
     if reply.kind != kind:
         raise invalid("another answer than was asked for")

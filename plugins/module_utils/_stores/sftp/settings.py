@@ -4,7 +4,7 @@
 
 # Private to this collection: it may change at any time. Playbooks use the modules and the role.
 
-"""Where an SFTP server is, how we know it, and who we are on it."""
+"""The address of an SFTP server, how to verify it, and the login."""
 
 from __future__ import annotations
 

@@ -56,12 +56,12 @@ Result = t.TypeVar("Result")
 
 
 class SftpStore:
-    """A directory far away. Its methods are those of the store's protocol, and what an upload needs.
+    """A directory on a server. It has the methods of the store's protocol, and those that an upload needs.
 
     ``stopping`` calls what it is given when the run is stopped, as Runner.stopping does.
     """
 
-    # Whether a file is replaced in one step is up to the server: OpenSSH does that, others don't.
+    # Not every server replaces a file in one step: OpenSSH does, others don't.
     capabilities = Capabilities(reads_cheaply=False, has_locks=False, replaces_atomically=False)
 
     def __init__(self, settings: SftpSettings, stopping: Stopping = lambda act: contextlib.nullcontext()) -> None:
@@ -138,7 +138,7 @@ class SftpStore:
             self._do(f"Making the directory {path}", conversations.make_directory(path))
 
     def check(self) -> None:
-        """Whether the directory can be written to is known only by writing: that it is one is all that is looked at."""
+        """Check only that the path is a directory: SFTP reports whether it is writable only when one writes."""
         self.exists()
 
     def path(self, name: str) -> str:
@@ -206,7 +206,7 @@ class SftpStore:
 
     @contextlib.contextmanager
     def lock(self, seconds: float = LOCK_SECONDS) -> t.Iterator[None]:
-        """SFTP has no locks, and needs none here: a commit refuses to replace, and to delete twice does no harm."""
+        """Do nothing: SFTP has no locks. None is needed: a commit refuses to replace, and deleting twice is harmless."""
         yield
 
     def is_held(self, name: str) -> bool:
@@ -226,7 +226,7 @@ class SftpStore:
         check_size(self, name, len(data))
 
     def _replaces(self, name: str, data: bytes) -> bool:
-        """Replace a file in one step, and return whether the server does that: some say so, and refuse it each time."""
+        """Replace a file in one step, and return whether the server does that: some announce it, and always refuse it."""
         if _POSIX_RENAME not in self.session.extensions:
             return False
         with self._partial(name, data) as partial:
@@ -239,9 +239,9 @@ class SftpStore:
         return True
 
     def _exchange(self, name: str, data: bytes) -> None:
-        """Replace a file on a server that does not do so itself: the old one goes aside, and only then away."""
+        """Replace a file on a server that can't do so in one step: rename the old one first, and delete it at the end."""
         aside = _partial_name(name)
-        self.remove(aside)  # there is none: an account that deletes nothing is refused before it leaves anything
+        self.remove(aside)  # it does not exist: an account that may not delete is refused here, before it leaves a file
         with self._partial(name, data) as partial:
             if self.taken(name):
                 self.rename(name, aside)
@@ -255,13 +255,13 @@ class SftpStore:
 
     @contextlib.contextmanager
     def _partial(self, name: str, data: bytes) -> t.Iterator[str]:
-        """Write a small file under a name that nobody else has; whoever asks gives it its own. It is gone where that fails."""
+        """Write a small file under a unique name, for the caller to rename. Deletes the file if the caller fails."""
         partial = _partial_name(name)
         try:
             self.write(partial, data)
             yield partial
         except StoreError:
-            with contextlib.suppress(StoreError):  # an account may be one that deletes nothing
+            with contextlib.suppress(StoreError):  # the account may have no right to delete
                 self.remove(partial)
             raise
 
@@ -269,7 +269,7 @@ class SftpStore:
         return put_by_partial(self, payload, before_chunk, reads_back=reads_back)
 
     def write(self, name: str, data: bytes) -> None:
-        """Write a small file that was not there."""
+        """Write a small new file."""
         doing = f"Writing {self.path(name)}"
         handle = self._do(doing, conversations.open_file(self._at(name), _NEW_FILE), len(data))
         size = packets.SAFE_REQUEST_BYTES
@@ -281,13 +281,13 @@ class SftpStore:
             self._finish(doing, handle)
 
     def write_from(self, name: str, offset: int, chunks: t.Iterable[memoryview]) -> int:
-        """Write to a file from ``offset`` on, one that is not there is made, and return how many bytes that were."""
+        """Write to a file from ``offset`` on, create it if it does not exist, and return how many bytes were written."""
         doing = f"Writing {self.path(name)}"
         handle = self._do(doing, conversations.open_file(self._at(name), packets.FOR_WRITING | packets.CREATE), 1)
         try:
             written = conversations.write_all(self.session, handle, offset, chunks)
         except StatusError as error:
-            refusal = self._refused(doing, error, self.session.write_bytes)  # while what was written takes its room
+            refusal = self._refused(doing, error, self.session.write_bytes)  # while the written bytes take up space
             self._close_quietly(handle)
             raise refusal from error
         except (ConnectionFailed, Interrupted):
@@ -299,7 +299,7 @@ class SftpStore:
         return written
 
     def _finish(self, doing: str, handle: bytes) -> None:
-        """Bring a file to the server's disk, where it can be asked to, and close it."""
+        """Flush a file to the server's disk, if the server supports that, and close it."""
         if conversations.FSYNC in self.session.extensions:
             try:
                 self._do(doing, conversations.plain(conversations.flush_request(handle)), 1)
@@ -309,19 +309,19 @@ class SftpStore:
         self._do(doing, conversations.close_handle(handle), 1)
 
     def _close_quietly(self, handle: bytes) -> None:
-        """Close a file after something else went wrong, which is what counts."""
+        """Close a file after another error, which is the one to report."""
         with contextlib.suppress(StatusError, ConnectionFailed):
             self.session.converse(conversations.close_handle(handle))
 
     def rename(self, name: str, new_name: str) -> None:
-        """Give a file another name. Raises StoreFailed where that is taken: nothing is replaced."""
+        """Rename a file. Raises StoreFailed if the new name is taken: no file is replaced."""
         self._do(f"Renaming {self.path(name)} to {new_name}", conversations.rename_file(self._at(name), self._at(new_name)))
 
     def remove(self, name: str) -> bool:
         return self._do(f"Deleting {self.path(name)}", conversations.remove_file(self._at(name)))
 
     def free_bytes(self) -> int | None:
-        """Return how much room there is for us, None where the server does not tell."""
+        """Return the free space for the account, None if the server does not report it."""
         free = self._free()
         return None if free is None else free.bytes
 
@@ -345,7 +345,7 @@ class SftpStore:
     def _check_host_key(self) -> None:
         warning = self.connection.check_host_key()
         self.warnings += [warning] if warning else []
-        self._note_server()  # the search for a pinned key may have ended at another one of the server's
+        self._note_server()  # the search for a pinned key may have ended with another key of the server
 
     def _note_server(self) -> None:
         self._server = {"server_version": self.connection.server_version, "host_key": self.connection.host_key.line}
@@ -357,14 +357,14 @@ class SftpStore:
         return f"{self._directory.rstrip('/')}/{name}"
 
     def _do(self, doing: str, conversation: Conversation[Result], needed: int | None = None) -> Result:
-        """Go on with a conversation, and raise what the server says against it as an error of the store."""
+        """Run a conversation, and raise the server's refusal as an error of the store."""
         try:
             return self.session.converse(conversation)
         except StatusError as error:
             raise self._refused(doing, error, needed) from error
 
     def _refused(self, doing: str, error: StatusError, needed: int | None) -> BackupError:
-        """Return what a refusal means; ``needed`` is how many bytes were to be written, None where none were."""
+        """Return the error for a refusal; ``needed`` is how many bytes were to be written, None for no write."""
         if error.code == packets.PERMISSION_DENIED:
             kind = DirectoryNotWritable if needed is not None else FileForbidden
             return kind(f"{doing}: {error.words}.", "Look at owner and mode on the server.")
@@ -374,10 +374,10 @@ class SftpStore:
         return other(f"{doing}: {error.words}.", "Look at the directory on the server; earlier backups are as they were.")
 
     def _why_full(self, error: StatusError, needed: int) -> str | None:
-        """Return how we know that there is no room, None where there is.
+        """Return why the disk or quota must be full, None if it is not.
 
-        Of a full disk or a quota that is used up most servers say no more than "failure", and what is free does not count
-        quotas. A file that can be made and not be filled shows either.
+        Most servers report both only as "failure", and the free space ignores quotas. If a file can be created but not
+        filled, one of them is full.
         """
         if error.code in packets.FULL:
             return "the disk is full, or the account's quota is used up"
@@ -393,7 +393,7 @@ class SftpStore:
         return None
 
     def _takes_a_small_file(self) -> bool:
-        """Make a small file, and return False where it can be made, but not filled."""
+        """Create a small file, and return False if it can be created but not filled."""
         name = _partial_name("lastgood-trial")
         try:
             handle = self.session.converse(conversations.open_file(self._at(name), _NEW_FILE))
@@ -415,14 +415,14 @@ class SftpStore:
 
 
 class _Free(t.NamedTuple):
-    """What a server says is free: bytes, and how many files can be made, None where it does not count them."""
+    """The free space that a server reports: bytes, and the number of files, None if it does not count them."""
 
     bytes: int
     files: int | None
 
 
 def _partial_name(name: str) -> str:
-    """Return a name of a file's own: without locks, another host may be writing the same file."""
+    """Return a unique name for a partial: without locks, another host may be writing the same file."""
     return f".{name}.{os.urandom(8).hex()}.partial"
 
 
