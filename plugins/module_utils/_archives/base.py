@@ -34,7 +34,7 @@ class Output(t.Protocol):
         """Add to the end."""
 
     def write_at(self, offset: int, data: bytes) -> None:
-        """Write over what is there already."""
+        """Overwrite bytes that were written before."""
 
 
 class ArchiveWriter(t.Protocol):

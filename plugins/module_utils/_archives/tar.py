@@ -4,7 +4,7 @@
 
 # Private to this collection: it may change at any time. Playbooks use the modules and the role.
 
-"""tar, as POSIX has it (pax), and tar in gzip: in stored blocks, since deflating what is compressed already is for nothing."""
+"""tar, as POSIX has it (pax), and tar in gzip: in stored blocks, since backups are compressed already."""
 
 from __future__ import annotations
 

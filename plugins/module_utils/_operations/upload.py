@@ -87,7 +87,7 @@ class Report:
     sent: Sent = field(default_factory=Sent)
     mended: list[str] = field(default_factory=list)
     refreshed: list[str] = field(default_factory=list)
-    ended_by: BackupError | None = None  # what kept the run from its end, in the middle of it
+    ended_by: BackupError | None = None  # the error that stopped the run midway
     seconds: float = 0.0
     warnings: tuple[str, ...] = ()
 

@@ -27,7 +27,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.postgre
 if t.TYPE_CHECKING:
     import psycopg2.extensions
 
-# Their values are lists of names, and are kept with the quotes that a name needs.
+# Their values are lists of names, stored with the quotes that a name needs.
 _LISTS = ("local_preload_libraries", "search_path", "session_preload_libraries", "temp_tablespaces")
 _IN_LIST = re.compile(r'"((?:[^"]|"")*)"|([^,\s]+)')
 

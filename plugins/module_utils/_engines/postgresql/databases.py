@@ -188,7 +188,7 @@ def _number(name: str) -> int:
 
 
 def mark(connection: psycopg2.extensions.connection, name: str) -> None:
-    """Say of a database that it is one that may be dropped, unless somebody holds its lock."""
+    """Mark a database as one that may be dropped unless a session holds its lock."""
     execute(connection, f"COMMENT ON DATABASE {quote_identifier(name)} IS '{_MARK}'")
 
 

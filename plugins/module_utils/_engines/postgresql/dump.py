@@ -145,7 +145,7 @@ class PostgresqlDumper:
         return CustomDigest(algorithm) if target.format == "custom" else PlainDigest(algorithm)
 
     def _wanted(self, server: Server, warnings: list[str]) -> list[str]:
-        """Return the names of the databases to dump, whether they are there or not."""
+        """Return the names of the databases to dump, including those that do not exist."""
         options = self._options
         if options.databases is not None:
             names = list(dict.fromkeys(options.databases))

@@ -36,7 +36,7 @@ _AS_BYTES = "SELECT set_config('client_encoding', 'SQL_ASCII', true); SELECT {} 
 
 
 def query_bytes(connection: psycopg2.extensions.connection, columns: int, sql: str, *values: t.Any) -> list[list[bytes | None]]:
-    """Ask the server, and return each text as the bytes that it is kept as, whatever their encoding."""
+    """Run a query, and return each text as the bytes that the server stores, whatever their encoding."""
     names = [f"c{number}" for number in range(columns)]
     texts = ", ".join(f"encode(textsend({name}::text), 'hex')" for name in names)
     rows = query(connection, _AS_BYTES.format(texts, sql, ", ".join(names)), *values)

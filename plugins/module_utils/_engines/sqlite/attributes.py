@@ -38,7 +38,8 @@ def check_group(path: str, facts: os.stat_result, folder: os.stat_result) -> Non
 
 
 def copy_attributes(path: str, old: int, new: int) -> list[str]:
-    """Give the file ``new`` the attributes of ``old``, which is open by its name alone. Return what could not be kept."""
+    """Give the file ``new`` the attributes of ``old``, which is open by its name alone. Return those that could not be
+    copied."""
     facts = os.fstat(old)
     with store_errors(f"Giving the restored {path} the attributes of the old file"):
         _give_owner(path, facts, new)

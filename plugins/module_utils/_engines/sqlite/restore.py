@@ -203,7 +203,7 @@ class SqliteRestoration:
                 self._folder.remove(self._replaced)
 
     def _set_journals_aside(self, undo: contextlib.ExitStack) -> list[str]:
-        """Rename the journals to those of the database that is kept, and return their names there."""
+        """Rename the journals to match the retained database, and return their new names."""
         aside = []
         for ending in JOURNALS:
             journal, name = self._name + ending, self._replaced + ending
