@@ -98,8 +98,7 @@ class _Putting:
         return Written(written, resumed=offset > 0)
 
     def _agreed_bytes(self) -> int:
-        """Return how many bytes of an earlier call's partial agree with the payload. Reads the partial, since it is not
-        trusted."""
+        """Return how many bytes of an earlier call's partial agree with the payload. Reads it, since it is not trusted."""
         store, partial = self._store, self._payload.partial
         facts = store.facts(partial)
         if facts is None or facts.size_bytes > self._payload.size_bytes:

@@ -38,8 +38,7 @@ def check_group(path: str, facts: os.stat_result, folder: os.stat_result) -> Non
 
 
 def copy_attributes(path: str, old: int, new: int) -> list[str]:
-    """Give the file ``new`` the attributes of ``old``, which is open by its name alone. Return those that could not be
-    copied."""
+    """Give the file ``new`` the attributes of ``old``, which is open by its name alone. Return those it could not copy."""
     facts = os.fstat(old)
     with store_errors(f"Giving the restored {path} the attributes of the old file"):
         _give_owner(path, facts, new)
