@@ -11,6 +11,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -90,17 +91,18 @@ def ad_hoc(folder: Path, options: dict[str, object]) -> subprocess.CompletedProc
     """Run the module by ``ansible -vvv``, with its options in a file that only ansible reads, and watch the machine meanwhile."""
     variables = folder / "vars" / "variables.json"
     variables.parent.mkdir()
-    temporary = folder / "tmp"
-    temporary.mkdir()
     variables.write_text(json.dumps({"ansible_python_interpreter": sys.executable, "options": options}))
     # ansible puts a module's options into a file of its own, unless it hands them over by a pipe.
-    environment = {**os.environ, "ANSIBLE_PIPELINING": "true", "ANSIBLE_NOCOLOR": "1", "TMPDIR": str(temporary)}
     arguments = " ".join(f"{name}={{{{ options.{name} }}}}" for name in options)
     command = ["ansible", "localhost", "-vvv", "-c", "local", "-e", f"@{variables}"]
     command += ["-m", "lastgood.database.db_backup", "-a", arguments]
-    places = (Path(str(options["directory"])), folder / "fake", temporary, Path(os.environ["ANSIBLE_HOME"]))
-    with watching_for(SECRET, *places):
-        return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    # Short: ansible has a socket in it, whose path has 107 bytes at most.
+    with tempfile.TemporaryDirectory(prefix="t") as short:
+        temporary = Path(short)
+        environment = {**os.environ, "ANSIBLE_PIPELINING": "true", "ANSIBLE_NOCOLOR": "1", "TMPDIR": str(temporary)}
+        places = (Path(str(options["directory"])), folder / "fake", temporary, Path(os.environ["ANSIBLE_HOME"]))
+        with watching_for(SECRET, *places):
+            return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
 
 def test_the_watch_sees_what_it_is_there_for(tmp_path: Path) -> None:

@@ -96,11 +96,21 @@ def make_application(folder: Path, *, journal_mode: str = "delete", name: str = 
     return one
 
 
+DUMP = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+assert connection.execute("pragma integrity_check").fetchall() == [("ok",)]
+print(*connection.iterdump(), sep="\\n")
+"""
+
+
 def text_of(path: Path) -> str:
-    """All that is in a database file, which must be sound."""
-    with contextlib.closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("pragma integrity_check").fetchall() == [("ok",)]
-        return "\n".join(connection.iterdump())
+    """All that is in a database file, which must be sound.
+
+    Read by a process of its own: SQLite's heap limit, which an examination sets, holds for a whole process.
+    """
+    command = (sys.executable, "-I", "-c", DUMP, str(path))
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 def make_copy(engine: sqlite.SqliteDumper, target: Target, copy: Path) -> None:
