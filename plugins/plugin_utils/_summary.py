@@ -18,6 +18,7 @@ Row = dict[str, str]
 
 _LONGEST_NOTE = 160  # characters: about a line of a wide terminal
 _WIDEST_CELL = 73  # characters: the longest name that PostgreSQL gives, and that it is partial
+_LONGEST_TITLE = 255  # characters: a source in brackets, with its folders
 _LONGEST_FILENAME = 255  # whole, to be given to another module; it is in the last column, and so widens nothing
 _UNITS = ((86400, "day"), (3600, "hour"), (60, "minute"))
 _RIGHT = ("size", "tables", "rows", "seconds")
@@ -61,7 +62,7 @@ def lines_of(table: Table, hosts: t.Mapping[str, Values], *, check_mode: bool = 
 
 def _cell(name: str, text: str) -> str:
     """Return a text without its middle where it is too long: one host is not to widen the table of all."""
-    most = {"note": len(text), "backup": _LONGEST_FILENAME}.get(name, _WIDEST_CELL)
+    most = {"note": len(text), "backup": _LONGEST_FILENAME}.get(name, _LONGEST_TITLE if text.startswith("(") else _WIDEST_CELL)
     return text if len(text) <= most else f"{text[: most // 2]}…{text[-(most // 2) :]}"
 
 
