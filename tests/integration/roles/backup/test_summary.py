@@ -121,11 +121,12 @@ def test_the_table_can_be_left_out(tmp_path: Path) -> None:
     assert done.returncode == 0 and rows(done) == [], done.stdout
 
 
-def test_two_databases_of_one_name_are_distinguished_by_their_source(tmp_path: Path) -> None:
-    one, two = host(tmp_path / "one", "shop.db"), host(tmp_path / "two", "shop.db")
-    done = run(tmp_path, {"db1": {**one, "backup_sources": one["backup_sources"] + two["backup_sources"]}})
+def test_two_databases_of_one_name_are_distinguished_by_their_source(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("d")  # short enough for its paths to be shown whole
+    one, two = host(folder / "one", "shop.db"), host(folder / "two", "shop.db")
+    done = run(folder, {"db1": {**one, "backup_sources": one["backup_sources"] + two["backup_sources"]}})
     assert ["host", "database", "source", "outcome", "size", "age"] in rows(done)
-    assert [row[2] for row in rows(done) if row[0] == "db1"] == [str(tmp_path / name / "shop.db") for name in ("one", "two")]
+    assert [row[2] for row in rows(done) if row[0] == "db1"] == [str(folder / name / "shop.db") for name in ("one", "two")]
 
 
 def test_the_table_says_what_is_on_the_server(tmp_path: Path, sftp: SftpServer) -> None:
