@@ -1,10 +1,8 @@
-# Copyright (c) The lastgood.database contributors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-License-Identifier: GPL-3.0-or-later
-
 """Putting backups into one file, beside the community's module, and cp: alone, which copies inside the kernel and leaves the
 disk to work later; with the disk waited for, as we do; and with the digest of the copy as well.
 """
+
+# SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
 

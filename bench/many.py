@@ -1,11 +1,9 @@
-# Copyright (c) The lastgood.database contributors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-License-Identifier: GPL-3.0-or-later
-
 """Backing up many small databases in which nothing is new, beside ten times fewer.
 
 Run with a folder as its argument, it is the process that is measured.
 """
+
+# SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
 

@@ -1,12 +1,10 @@
-# Copyright (c) The lastgood.database contributors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-License-Identifier: GPL-3.0-or-later
-
 """Modules to measure, ours and others', each as a process with its options in a file.
 
 From the files of the checkout, as Python has compiled them once. Ansible sends a module in a zip, which is compiled anew for each
 task: some 0.1 s more, for theirs as for ours.
 """
+
+# SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
 

@@ -1,11 +1,9 @@
-# Copyright (c) The lastgood.database contributors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-License-Identifier: GPL-3.0-or-later
-
 """Restoring a gigabyte of SQL to PostgreSQL 18, beside PostgreSQL's own programs and the community's module.
 
 What is compared with is pg_restore -j2 of an archive that pg_dump wrote to a file itself, and so could note where each table is.
 """
+
+# SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
 

@@ -1,12 +1,10 @@
-# Copyright (c) The lastgood.database contributors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-License-Identifier: GPL-3.0-or-later
-
 """How fast it is, each row beside the least that the work could take, in turn and in processes of their own.
 
 Run by ``make bench``, or for single rows by ``tools/env python -m bench.run ROW ...``. Besides what the tests need, it wants the
 programs that it compares with.
 """
+
+# SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
 

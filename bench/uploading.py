@@ -1,11 +1,9 @@
-# Copyright (c) The lastgood.database contributors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-License-Identifier: GPL-3.0-or-later
-
 """Sending backups to OpenSSH on loopback, beside its own sftp program and paramiko's put; also through a network with a delay.
 
 Run with ``put``, a port, a folder with keys, one to send and one to send it to, it is paramiko's put, which is measured.
 """
+
+# SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
 

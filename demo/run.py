@@ -1,11 +1,9 @@
-# Copyright (c) The lastgood.database contributors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-License-Identifier: GPL-3.0-or-later
-
 """The demonstration: a real PostgreSQL server and an SQLite file are backed up three times, sent away, and restored.
 
 Run by ``make demo``. All it makes is in .cache/demo and in a temporary folder, and is gone at the end.
 """
+
+# SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
 

@@ -1,5 +1,3 @@
--- Copyright (c) The lastgood.database contributors
--- GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 -- SPDX-License-Identifier: GPL-3.0-or-later
 
 -- A small shop: customers, products and two years of orders.

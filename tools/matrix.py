@@ -1,12 +1,10 @@
-# Copyright (c) The lastgood.database contributors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-License-Identifier: GPL-3.0-or-later
-
 """Run the unit tests, the sanity tests and the role's scenario under each ansible-core that the collection supports.
 
 Each has an environment of its own in .cache/matrix, with the newest Python of this machine that it supports. A version
 for which this machine has no Python is reported. Continuous integration (CI=true) takes that for a failure.
 """
+
+# SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
 

@@ -1,13 +1,9 @@
-# Copyright (c) The lastgood.database contributors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-License-Identifier: GPL-3.0-or-later
-
-# Private to this collection: it may change at any time. Playbooks use the modules and the role.
-
 """The algorithms for digests of a content: BLAKE3 where the host has its Python library, else SHA-256.
 
 On processors without instructions for SHA, SHA-256 takes a third of the time of a dump. https://github.com/BLAKE3-team/BLAKE3
 """
+
+# SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
 

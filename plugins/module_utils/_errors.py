@@ -1,14 +1,10 @@
-# Copyright (c) The lastgood.database contributors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-License-Identifier: GPL-3.0-or-later
-
-# Private to this collection: it may change at any time. Playbooks use the modules and the role.
-
 """The errors, in the order of docs/errors.md.
 
 Each has a stable ``code`` for playbooks, and a text of two parts: the problem (the thing and the cause, in the words of the
 program or the server that reported it) and the remedy (what to do next).
 """
+
+# SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
 

@@ -1,9 +1,3 @@
-# Copyright (c) The lastgood.database contributors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-License-Identifier: GPL-3.0-or-later
-
-# Private to this collection: it may change at any time. Playbooks use the modules and the role.
-
 """Run a program, stream its output, and check every exit status.
 
 Everything goes through a ``Runner``, so that this file needs neither Ansible nor a way of its own to start a process.
@@ -11,6 +5,8 @@ Data travels through pipes of ours, which a program finds as ``/dev/fd/N``: the 
 error in memory, and a dump does not fit there. Neither do the words of a program that runs somebody's SQL: of standard error we
 keep the beginning and the end.
 """
+
+# SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
 

@@ -1,9 +1,3 @@
-# Copyright (c) The lastgood.database contributors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-License-Identifier: GPL-3.0-or-later
-
-# Private to this collection: it may change at any time. Playbooks use the modules and the role.
-
 """Decides which backups are retained and which are deleted: backups in, decisions with reasons out. Changes nothing.
 
 In each group, the candidates are the good backups that are not from the future, newest first. Each rule walks them and
@@ -17,6 +11,8 @@ and the newest three are always retained. Otherwise such a database would fill t
 
 Rules count back from the last good backup's time alone: neither a wrong clock nor a long silence deletes anything.
 """
+
+# SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
 

@@ -1,9 +1,3 @@
-# Copyright (c) The lastgood.database contributors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-License-Identifier: GPL-3.0-or-later
-
-# Private to this collection: it may change at any time. Playbooks use the modules and the role.
-
 """Runs programs that may turn hostile, such as a database server that restores somebody's backup.
 
 A program in a sandbox has namespaces of its own (mounts, processes, network, IPC, host name) and a root file system that has
@@ -14,6 +8,8 @@ forbids access to what no namespace separates.
 All of its processes end with the first process of their PID namespace, and that one ends with us. The folder of a dead run has
 a free lock; the next run removes it.
 """
+
+# SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
 

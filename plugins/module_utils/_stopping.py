@@ -1,9 +1,3 @@
-# Copyright (c) The lastgood.database contributors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-License-Identifier: GPL-3.0-or-later
-
-# Private to this collection: it may change at any time. Playbooks use the modules and the role.
-
 """End a run on a signal.
 
 A signal handler may run between any two instructions of the main thread, so an exception from one can leave a lock held or a
@@ -11,6 +5,8 @@ file half renamed. Handlers raise nothing: they set a flag, which the work exami
 number of the signal to a pipe, even while the main thread waits in a call of a library; a thread reads it, and ends what the
 work waits for.
 """
+
+# SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
 

@@ -1,9 +1,3 @@
-# Copyright (c) The lastgood.database contributors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-License-Identifier: GPL-3.0-or-later
-
-# Private to this collection: it may change at any time. Playbooks use the modules and the role.
-
 """Forbids a thread, and all programs that it starts, to ask the kernel for what no namespace separates.
 
 Keys      a session has its keyring in every namespace, and in it may be Kerberos tickets and keys of encrypted file systems
@@ -12,6 +6,8 @@ io_uring  makes sockets too, past this filter
 
 https://www.kernel.org/doc/html/latest/userspace-api/seccomp_filter.html
 """
+
+# SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
 

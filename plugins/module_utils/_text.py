@@ -1,15 +1,11 @@
-# Copyright (c) The lastgood.database contributors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-License-Identifier: GPL-3.0-or-later
-
-# Private to this collection: it may change at any time. Playbooks use the modules and the role.
-
 """Texts of others on the way to a terminal or a log.
 
 Whoever may create a database chooses its name, and a server chooses its words. A control character among them could move a
 terminal's cursor, reverse the order of a line, or begin a line of its own. ``escaped`` writes each as ``\\x1b`` or ``\\u202e``;
 ``unescaped`` reads it back, so that a name in a result can be given to another module.
 """
+
+# SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
 

@@ -1,11 +1,9 @@
-# Copyright (c) The lastgood.database contributors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-License-Identifier: GPL-3.0-or-later
-
 """A new engine needs its folder, its options file and a line in each of the two tables, and every module knows it.
 
 The steps are those of docs/architecture.md, "Add an engine", taken in a copy of the collection.
 """
+
+# SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
 

@@ -1,13 +1,11 @@
-# Copyright (c) The lastgood.database contributors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-License-Identifier: GPL-3.0-or-later
-
 """A database with one of each kind of thing, and how to see that another one has the same.
 
 with roles_on(server), database_on(server, sql=everything(server)) as source:
     ...                     # back it up, restore it into another database
     assert likeness(server, other) == likeness(server, source)
 """
+
+# SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
 

@@ -1,7 +1,3 @@
-# Copyright (c) The lastgood.database contributors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-License-Identifier: GPL-3.0-or-later
-
 """Runs a module of the collection as a host does in the end: a process of its own, JSON in, JSON out.
 
 outcome = run_module("backup_facts", directory="/somewhere")
@@ -11,6 +7,8 @@ with running_module("db_backup", directory="/somewhere", ...) as process:
     ...                     # look at it, stop it
     outcome = process.wait()
 """
+
+# SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
 

@@ -1,12 +1,10 @@
-# Copyright (c) The lastgood.database contributors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-License-Identifier: GPL-3.0-or-later
-
 """Let every call of the system that an operation makes go wrong, each in a run of its own, and see what is left.
 
 A ``Scenario`` is an operation in a folder that has been prepared for it. Each run begins with a fresh copy of the folder.
 ``violations`` is what a run may never do, whatever went wrong.
 """
+
+# SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
 

@@ -1,12 +1,10 @@
-# Copyright (c) The lastgood.database contributors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-License-Identifier: GPL-3.0-or-later
-
 """Whatever goes wrong in an operation: the last good backup survives, and what is said is so.
 
 SWEEP=all tries every fault, which takes hours, SWEEP=200 so many of each operation's, evenly spread; without it there are a few.
 What is found is printed at once.
 """
+
+# SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
 

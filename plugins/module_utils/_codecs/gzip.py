@@ -1,13 +1,9 @@
-# Copyright (c) The lastgood.database contributors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-License-Identifier: GPL-3.0-or-later
-
-# Private to this collection: it may change at any time. Playbooks use the modules and the role.
-
 """gzip, RFC 1952: by python-isal where it can be imported, else by the program pigz, else by zlib.
 
 Decoded by python-isal, else by zlib: no program is any faster at that.
 """
+
+# SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
 

@@ -1,9 +1,3 @@
-# Copyright (c) The lastgood.database contributors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-License-Identifier: GPL-3.0-or-later
-
-# Private to this collection: it may change at any time. Playbooks use the modules and the role.
-
 """Which backup of a group is the last good one. This file is the only definition; everything else asks it.
 
 A candidate is a backup whose state is ``good`` and whose time is at most an hour ahead of the clock. The last good backup is
@@ -12,6 +6,8 @@ the newest candidate: by ``created_at``, and among those of one time by file nam
 The functions read nothing, and their result does not depend on the order of the backups. All backups of one call are of one
 group, unless a function says that it separates groups.
 """
+
+# SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
 

@@ -1,14 +1,10 @@
-# Copyright (c) The lastgood.database contributors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-License-Identifier: GPL-3.0-or-later
-
-# Private to this collection: it may change at any time. Playbooks use the modules and the role.
-
 """The names in a directory of backups, listed once for a run of many databases.
 
 A run updates its listing when it adds or deletes files. Every run that commits, deletes or sweeps holds the store's lock and
 leaves a new mark on it: as long as the lock has the listing's mark, no other run has changed the directory.
 """
+
+# SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
 

@@ -1,15 +1,11 @@
-# Copyright (c) The lastgood.database contributors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-License-Identifier: GPL-3.0-or-later
-
-# Private to this collection: it may change at any time. Playbooks use the modules and the role.
-
 """Composes and parses the file names of backups.
 
     backup_<database>_<YYYY-MM-DD_HH-MM-SS>.dump[.gz|.zst][.age|.gpg]
 
 The stamp anchors at the end, so ``app`` never matches ``app_prod``. Times are UTC.
 """
+
+# SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
 

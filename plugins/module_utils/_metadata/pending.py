@@ -1,9 +1,3 @@
-# Copyright (c) The lastgood.database contributors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-License-Identifier: GPL-3.0-or-later
-
-# Private to this collection: it may change at any time. Playbooks use the modules and the role.
-
 """A payload that is being written: claimed, filled, and committed by one rename, or deleted.
 
     claim     under the lock: sweep what dead runs left, take a free second, create and flock the partial
@@ -12,6 +6,8 @@
 
 A run is dead if the lock of its partial is free. A partial of a living run is always locked: both steps are done under the lock.
 """
+
+# SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
 

@@ -1,9 +1,3 @@
-# Copyright (c) The lastgood.database contributors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-License-Identifier: GPL-3.0-or-later
-
-# Private to this collection: it may change at any time. Playbooks use the modules and the role.
-
 """Delete the backups that no rule retains, or those that are named.
 
 plan     which backups are deleted and which stay, with reasons; which files dead runs left
@@ -11,6 +5,8 @@ plan     which backups are deleted and which stay, with reasons; which files dea
 again    under the lock: the same plan from a fresh listing, since other runs may have added, deleted or verified backups
 apply    the payload first, then its manifest, so that a run that is killed leaves nothing that looks like a backup
 """
+
+# SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
 

@@ -1,9 +1,3 @@
-# Copyright (c) The lastgood.database contributors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-License-Identifier: GPL-3.0-or-later
-
-# Private to this collection: it may change at any time. Playbooks use the modules and the role.
-
 """Send good backups to a store elsewhere, each whole under its name, or not at all.
 
 plan      send what the server lacks, unless it was deleted there; a copy with the same digest may need a newer manifest
@@ -11,6 +5,8 @@ plan      send what the server lacks, unless it was deleted there; a copy with t
 refresh   a copy that lost its manifest gets one; a newer confirmed_at goes into the manifest of a copy
 send      see ``Store.put``; a verdict stays with the copy that it was made on
 """
+
+# SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
 

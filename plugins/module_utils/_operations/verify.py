@@ -1,9 +1,3 @@
-# Copyright (c) The lastgood.database contributors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-License-Identifier: GPL-3.0-or-later
-
-# Private to this collection: it may change at any time. Playbooks use the modules and the role.
-
 """Verify whether each backup is good, and record the verdict in the manifest of the copy that was read.
 
 checksum    one pass over the payload: its size and digest, and those of its content
@@ -13,6 +7,8 @@ restore     the backup is restored to a private place, and its tables and rows a
 Only a wrong size or digest makes a backup corrupt. If the host lacks something that the verification needs, the verdict is
 inconclusive, and the state of the backup does not change.
 """
+
+# SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
 

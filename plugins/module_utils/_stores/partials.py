@@ -1,9 +1,3 @@
-# Copyright (c) The lastgood.database contributors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-License-Identifier: GPL-3.0-or-later
-
-# Private to this collection: it may change at any time. Playbooks use the modules and the role.
-
 """Store a payload by way of a partial, in a store whose files can be renamed.
 
 agree     a partial of an earlier call is read and compared: what agrees is not written again
@@ -11,6 +5,8 @@ write     digested on the way, so that a payload that rotted is not passed on
 verify    its size, or its digest by reading it back
 commit    the sidecar in place, then one rename, which refuses to replace
 """
+
+# SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
 

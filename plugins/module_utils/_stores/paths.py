@@ -1,15 +1,11 @@
-# Copyright (c) The lastgood.database contributors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-License-Identifier: GPL-3.0-or-later
-
-# Private to this collection: it may change at any time. Playbooks use the modules and the role.
-
 """Open a directory by its path, one folder after the other, so that nobody leads a privileged user elsewhere by a link.
 
 A link above the directory is followed only where nobody but root and the user who runs us could have made it: it is theirs,
 and so is the folder that it is in, which others can't write to, or which is sticky, as /tmp is. The directory itself is never
 a link. Folders are opened by descriptors, so that what is put in their place meanwhile has no effect.
 """
+
+# SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
 

@@ -1,14 +1,10 @@
-# Copyright (c) The lastgood.database contributors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-License-Identifier: GPL-3.0-or-later
-
-# Private to this collection: it may change at any time. Playbooks use the modules and the role.
-
 """Gives a new database what belongs to it: owner, settings, grants and comment.
 
 Most of it comes in the transaction in which it gets its name. What that session can't say in its encoding is said in a session on
 the new database; then the comment comes last, since until the swap it is the mark by which a dead run's database is known.
 """
+
+# SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
 

@@ -1,15 +1,11 @@
-# Copyright (c) The lastgood.database contributors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-License-Identifier: GPL-3.0-or-later
-
-# Private to this collection: it may change at any time. Playbooks use the modules and the role.
-
 """How to reach a PostgreSQL server: one connection string, for psycopg2 and for PostgreSQL's own programs.
 
 A database is named only inside a connection string: a bare name that looks like one would connect elsewhere.
 The password travels in a file that exists in memory alone; libpq reads it as a password file.
 https://www.postgresql.org/docs/current/libpq-pgpass.html
 """
+
+# SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
 

@@ -1,14 +1,10 @@
-# Copyright (c) The lastgood.database contributors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-License-Identifier: GPL-3.0-or-later
-
-# Private to this collection: it may change at any time. Playbooks use the modules and the role.
-
 """Examines the output of pg_dump and pg_dumpall: checks that it is whole, and computes the digest of its content.
 
 The digest leaves out what changes from dump to dump while the data does not: the time in an archive's header, and the
 random key of psql's restricted mode in a plain dump.
 """
+
+# SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
 

@@ -1,9 +1,3 @@
-# Copyright (c) The lastgood.database contributors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-License-Identifier: GPL-3.0-or-later
-
-# Private to this collection: it may change at any time. Playbooks use the modules and the role.
-
 """Which of a user's arguments for pg_dump are taken.
 
 None that would change what is written where, or to whom we talk. None that says to leave out all tables or all their rows: what
@@ -11,6 +5,8 @@ is left is no backup of a database, and would pass for one. (A pattern, or what 
 that there is.) None that has a plain dump drop things first, lead to another database
 or change the session's user: db_restore puts it into a new one, as one user. An archive knows these only when it is restored.
 """
+
+# SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
 

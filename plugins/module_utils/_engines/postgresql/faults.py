@@ -1,14 +1,10 @@
-# Copyright (c) The lastgood.database contributors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-License-Identifier: GPL-3.0-or-later
-
-# Private to this collection: it may change at any time. Playbooks use the modules and the role.
-
 """Whose fault it is that a statement of a dump failed: the dump's, or the server's that it was restored to.
 
 An error is classified by its SQLSTATE and by the statement that failed, never by words, which have a language.
 https://www.postgresql.org/docs/current/errcodes-appendix.html
 """
+
+# SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
 

@@ -1,14 +1,10 @@
-# Copyright (c) The lastgood.database contributors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-License-Identifier: GPL-3.0-or-later
-
-# Private to this collection: it may change at any time. Playbooks use the modules and the role.
-
 """Names and texts of one encoding on a server with databases of several.
 
 All databases share the names of roles, and comments and settings of databases, as bytes: each is in the encoding of whichever
 database it was made in. So what is not ASCII is said in a session on a database of the same encoding, or it becomes other bytes.
 """
+
+# SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
 

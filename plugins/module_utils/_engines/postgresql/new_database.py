@@ -1,14 +1,10 @@
-# Copyright (c) The lastgood.database contributors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-License-Identifier: GPL-3.0-or-later
-
-# Private to this collection: it may change at any time. Playbooks use the modules and the role.
-
 """A new database, filled from a backup: nobody uses it before it is whole, and it is dropped where that fails.
 
 write   the content, into a file without a name: PostgreSQL's programs start when all of it is known to be right
 fill    the roles that it needs are there; the database, from template0; pg_restore or psql, to the first error
 """
+
+# SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
 

@@ -1,15 +1,11 @@
-# Copyright (c) The lastgood.database contributors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-License-Identifier: GPL-3.0-or-later
-
-# Private to this collection: it may change at any time. Playbooks use the modules and the role.
-
 """Refuses a connection pooler that hands a server's sessions from client to client between transactions.
 
 pg_dump and pg_restore set parameters of their session, such as search_path and row_security. Behind such a pooler (PgBouncer with
 pool_mode=transaction) the application gets that session next, with these parameters. A pooler that gives each client a session
 for as long as it is connected resets the session in between.
 """
+
+# SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
 

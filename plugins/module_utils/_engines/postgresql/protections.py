@@ -1,15 +1,11 @@
-# Copyright (c) The lastgood.database contributors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-License-Identifier: GPL-3.0-or-later
-
-# Private to this collection: it may change at any time. Playbooks use the modules and the role.
-
 """Protects a restore from settings of a role, a database or a cluster that were made for applications.
 
 A timeout ends a session that waits while others work; read-only transactions by default refuse all that a restore does. The
 owner of a database chooses the schemas that are searched in it, and could put functions of their own before the server's.
 What a session asks for when it starts wins over all of them.
 """
+
+# SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
 

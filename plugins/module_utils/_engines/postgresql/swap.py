@@ -1,9 +1,3 @@
-# Copyright (c) The lastgood.database contributors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-License-Identifier: GPL-3.0-or-later
-
-# Private to this collection: it may change at any time. Playbooks use the modules and the role.
-
 """PostgreSQL: the new database takes the name of the old one, in one transaction.
 
 A session that waits for the lock on a database keeps every new client of that database waiting behind it. So each attempt
@@ -12,6 +6,8 @@ waits a moment only, and between two attempts clients come in. The server ends a
 The connection may be lost at the COMMIT, before or after the server has done it. Only the server knows: once the old session
 has ended there, a new one reads which database has the name.
 """
+
+# SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
 

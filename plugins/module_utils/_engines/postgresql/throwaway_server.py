@@ -1,15 +1,11 @@
-# Copyright (c) The lastgood.database contributors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-License-Identifier: GPL-3.0-or-later
-
-# Private to this collection: it may change at any time. Playbooks use the modules and the role.
-
 """A PostgreSQL server of our own, for one backup to be restored into: nobody else reaches it, and it ends with us.
 
 It runs in a sandbox, for whoever restores a dump runs its code, as the server's superuser. It listens on a socket in its folder
 and on nothing else. We reach that socket by a link of our own, since the code could put another in its place, and with a
 password made up for it, since the code could ask for any that we have.
 """
+
+# SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
 

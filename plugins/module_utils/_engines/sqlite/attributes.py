@@ -1,14 +1,10 @@
-# Copyright (c) The lastgood.database contributors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-License-Identifier: GPL-3.0-or-later
-
-# Private to this collection: it may change at any time. Playbooks use the modules and the role.
-
 """Give a restored file what the old one has: owner, group, mode, access control list, and extended attributes.
 
 The group bits of a file with an access control list are the list's mask, not what the group may do: without the list they
 would give the group the rights of everybody who is named in it. https://man7.org/linux/man-pages/man5/acl.5.html
 """
+
+# SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
 

@@ -1,15 +1,11 @@
-# Copyright (c) The lastgood.database contributors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-License-Identifier: GPL-3.0-or-later
-
-# Private to this collection: it may change at any time. Playbooks use the modules and the role.
-
 """SQLite: a consistent copy of the database file, by the online backup interface.
 
 It is made in steps within one read transaction: without that it would begin anew whenever another connection writes, and
 never end under a busy writer. Until it is made, writers wait in rollback mode and go on in WAL mode.
 https://www.sqlite.org/backup.html
 """
+
+# SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
 

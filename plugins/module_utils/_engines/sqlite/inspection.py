@@ -1,9 +1,3 @@
-# Copyright (c) The lastgood.database contributors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-License-Identifier: GPL-3.0-or-later
-
-# Private to this collection: it may change at any time. Playbooks use the modules and the role.
-
 """Check a database file that nobody else has, and that anybody may have made: SQLite's own check, within limits.
 
 A database can make its check use up a host: it may have indexes and constraints whose expressions take gigabytes and hours.
@@ -13,6 +7,8 @@ interruption only between the steps of its program, and one step can take minute
 Only damage is the database's own fault. If this SQLite does not support something, or a limit is exceeded, that proves nothing
 about the database.
 """
+
+# SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
 

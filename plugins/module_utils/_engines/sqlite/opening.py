@@ -1,9 +1,3 @@
-# Copyright (c) The lastgood.database contributors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-License-Identifier: GPL-3.0-or-later
-
-# Private to this collection: it may change at any time. Playbooks use the modules and the role.
-
 """SQLite: a database file is opened as the application opens it, by the file's owner.
 
 SQLite opens, makes and removes journals by name, beside the database, and obeys them: one can name any file on the host
@@ -11,6 +5,8 @@ to be removed. So root opens a database with the rights of its owner alone, sees
 was examined, and opens a database of root's own only where nobody else can put anything in its place or beside it.
 https://www.sqlite.org/lockingv3.html#hot_journals, https://www.sqlite.org/tempfiles.html#super_journal_files
 """
+
+# SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
 

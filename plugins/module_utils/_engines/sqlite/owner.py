@@ -1,15 +1,11 @@
-# Copyright (c) The lastgood.database contributors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-License-Identifier: GPL-3.0-or-later
-
-# Private to this collection: it may change at any time. Playbooks use the modules and the role.
-
 """Do work on files with the rights of a file's owner and nothing more, as root.
 
 SQLite opens by name, and a name in a folder of somebody else leads wherever they want: with the owner's rights it leads to
 what the owner can read already. So the work has the owner's user, the groups of a login of theirs, and no capability.
 https://man7.org/linux/man-pages/man2/setfsuid.2.html, https://man7.org/linux/man-pages/man7/capabilities.7.html
 """
+
+# SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
 

@@ -1,15 +1,11 @@
-# Copyright (c) The lastgood.database contributors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-License-Identifier: GPL-3.0-or-later
-
-# Private to this collection: it may change at any time. Playbooks use the modules and the role.
-
 """Resolve the path of a database file by descriptors, one name at a time.
 
 A path that root follows may lead through folders of others, who can put a link to somebody else's file in it at any moment.
 So each name is opened without following it, and a link is followed only where it and its folder belong to root or to the owner
 of what the path ends at. https://www.kernel.org/doc/html/latest/admin-guide/sysctl/fs.html#protected-symlinks has the same idea.
 """
+
+# SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
 

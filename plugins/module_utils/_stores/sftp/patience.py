@@ -1,14 +1,10 @@
-# Copyright (c) The lastgood.database contributors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-License-Identifier: GPL-3.0-or-later
-
-# Private to this collection: it may change at any time. Playbooks use the modules and the role.
-
 """How long to wait for a server, whatever it sends meanwhile.
 
 A limit on each read alone is not enough: a server that sends one byte a second never reaches it. A thread therefore watches
 the total, and closes the connection from outside, since some waits of the library have no limit of their own.
 """
+
+# SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
 

@@ -1,14 +1,10 @@
-# Copyright (c) The lastgood.database contributors
-# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-License-Identifier: GPL-3.0-or-later
-
-# Private to this collection: it may change at any time. Playbooks use the modules and the role.
-
 """One channel of an SSH connection that speaks SFTP: many requests under way at once, and no answer trusted.
 
 A conversation is a generator: it yields a request, and is sent the reply. Those of many files go on side by side, so that
 a network's delay is paid once and not once for each file.
 """
+
+# SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
 
