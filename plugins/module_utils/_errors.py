@@ -482,7 +482,7 @@ def store_errors(doing: str) -> t.Iterator[None]:
                 f"{doing}: {reason}.", "Make room, or back up to another directory; earlier backups are as they were."
             ) from error
         raise _kind_of(error)(
-            f"{doing}: {reason}.", "Look at the directory's owner, its mode and the disk; earlier backups are as they were."
+            f"{doing}: {reason}.", "Check the directory's owner, its mode and the disk; earlier backups are as they were."
         ) from error
 
 

@@ -250,7 +250,7 @@ class RunningProgram:
         if isinstance(outcome, OSError):
             raise ProgramMissing(
                 f"{self.command.arguments[0]} can't be run: {outcome.strerror}.",
-                "Look at the file and its mode, or install the program anew.",
+                "Check the file and its mode, or install the program anew.",
             ) from outcome
         if isinstance(outcome, BaseException):
             raise outcome

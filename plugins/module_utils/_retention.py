@@ -52,7 +52,7 @@ _PERIODS: dict[str, t.Callable[[datetime], t.Hashable]] = {
 }
 
 _KEPT_BY_NONE = ("no rule keeps it",)
-_SUSPECT = ("it is suspect: a look at its structure, or a restore, failed",)
+_SUSPECT = ("it is suspect: a verification of its structure, or a restore, failed",)
 _REPEATED = ("it is suspect for the same reason as newer ones, and no rule keeps it",)
 
 

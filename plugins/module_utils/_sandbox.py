@@ -411,7 +411,7 @@ def _mount_points() -> list[str]:
 
 def _options(path: str, wanted: str) -> str:
     """Return the options to mount a folder anew with. In a user namespace none that it has may be left out."""
-    with store_errors(f"Looking at the file system of {path}"):
+    with store_errors(f"Examining the file system of {path}"):
         flags = os.statvfs(path).f_flag
     return ",".join(dict.fromkeys((*wanted.split(","), *(name for flag, name in _KEPT_FLAGS if flags & flag))))
 

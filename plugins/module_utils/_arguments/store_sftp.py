@@ -82,7 +82,7 @@ def sftp_from(params: Params, *, check_mode: bool) -> SftpSettings:
         raise ArgumentInvalid("host_key_policy is pinned, and there is no host_key.", "Give the key that is the right one.")
     if params["host_key_policy"] != "pinned" and params["host_key"]:
         raise ArgumentInvalid(
-            f"host_key is given, and host_key_policy is {params['host_key_policy']}, which does not look at it.",
+            f"host_key is given, and host_key_policy is {params['host_key_policy']}, which ignores it.",
             "Set host_key_policy to pinned, or leave host_key out.",
         )
     if params["auth_method"] == "password" and params["password"] is None:

@@ -226,7 +226,7 @@ def _selected(request: ArchiveRequest, now: datetime) -> tuple[list[Backup], tup
     if not found:
         raise NothingFound(
             f"{request.store.location} has none of the backups that were asked for.",
-            f"See with backup_facts what there is. {_AS_BEFORE}",
+            f"List the backups with backup_facts. {_AS_BEFORE}",
             missing=list(missing),
         )
     if missing and not request.ignore_missing:
@@ -238,7 +238,7 @@ def _payload_item(store: ReadableStore, backup: Backup) -> Item:
     name, manifest = backup.name.filename, backup.manifest
     if backup.state == "corrupt":
         raise PayloadCorrupt(
-            f"{backup.path} is corrupt: its size is not its manifest's, or a look at it found another digest.",
+            f"{backup.path} is corrupt: its size is not its manifest's, or a verification found another digest.",
             f"Leave it out, or restore it from another copy. {_AS_BEFORE}",
             filename=name,
         )

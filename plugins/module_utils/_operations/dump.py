@@ -384,13 +384,13 @@ def _fill(request: DumpRequest, target: Target, payload: Pending, newest: Backup
 
 def _call_corrupt(request: DumpRequest, backup: Backup, now: datetime) -> list[str]:
     """Record in a backup's manifest that its payload is corrupt. Return the warnings for the user."""
-    told = [f"{backup.path} is not as its manifest says any more: it was backed up anew."]
+    warnings = [f"{backup.path} is not as its manifest says any more: it was backed up anew."]
     try:
         with request.store.lock():
             update_manifest(request.store, backup, verification=Verification("checksum", "failed", now, PAYLOAD_DIFFERS))
     except BackupError as error:
-        told.append(f"That could not be noted in its manifest: {error}")
-    return told
+        warnings.append(f"That could not be noted in its manifest: {error}")
+    return warnings
 
 
 def _confirm(store: LocalStore, listing: Listing, backup: Backup, at: datetime) -> Backup | None:

@@ -152,7 +152,7 @@ def _find_named(request: RestoreRequest) -> Backup:
     if backup.state == "unverified":
         raise BackupMissing(
             f"{backup.path} has no manifest that is its own, so that nothing tells whether it is whole.",
-            "Put its manifest back, or have backup_verify look at it with level=structure.",
+            "Put its manifest back, or have backup_verify examine it with level=structure.",
         )
     if backup.name.encrypted:
         raise ArgumentInvalid(f"{backup.path} is encrypted.", "Decrypt it first.")

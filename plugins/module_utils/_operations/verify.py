@@ -257,10 +257,10 @@ class _Verifier:
         if is_taken:
             raise Inconclusive(
                 f"{sidecar} is not a manifest of ours that could be read, and is left as it is.",
-                "Look at it, and move it away if the backup is to be adopted.",
+                "Examine it, and move it away if the backup is to be adopted.",
             )
         if self._level == "checksum":
-            raise Inconclusive("It has no manifest to compare with.", "With level=structure it is looked at, and gets one.")
+            raise Inconclusive("It has no manifest to compare with.", "With level=structure it is examined, and gets one.")
         return self._describe(backup)
 
     def _describe(self, backup: Backup) -> Manifest:

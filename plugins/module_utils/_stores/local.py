@@ -138,7 +138,7 @@ class LocalStore:
         except OSError as error:
             if error.errno in _NO_SUCH_FILE:
                 return None
-            with store_errors(f"Looking at {self.path(name)}"):
+            with store_errors(f"Examining {self.path(name)}"):
                 raise
         if not stat.S_ISREG(found.st_mode):
             return None
@@ -364,12 +364,12 @@ class LocalStore:
 
     def is_file(self, name: str, descriptor: int) -> bool:
         """Return whether a name is that of an open file."""
-        with store_errors(f"Looking at {self.path(name)}"):
+        with store_errors(f"Examining {self.path(name)}"):
             return self._is(name, descriptor)
 
     def taken(self, name: str) -> bool:
         """Return whether anything at all bears the name, a link or a directory too."""
-        with store_errors(f"Looking at {self.path(name)}"):
+        with store_errors(f"Examining {self.path(name)}"):
             try:
                 os.stat(name, dir_fd=self._directory(), follow_symlinks=False)
             except FileNotFoundError:

@@ -146,7 +146,7 @@ class _Putting:
         left = self._discard()
         return ReadBackDiffers(
             f"{self._store.path(self._payload.name)} did not arrive whole: {reason}.{left}",
-            "Look at the server's disk, and run again.",
+            "Check the server's disk, and run again.",
         )
 
     def _discard(self) -> str:

@@ -62,7 +62,7 @@ class PartialTrial:
         if b"".join(map(bytes, store.chunks(partial))) != data or store.read(partial, len(data) + 1) != data:
             raise ReadBackDiffers(
                 f"What was written to {store.path(partial)} is read back as something else.",
-                "Look at the server's disk, and at what stands between.",
+                "Check the server's disk, and any proxy in front of it.",
             )
 
     def _rename(self) -> None:
@@ -72,7 +72,7 @@ class PartialTrial:
             publish(store, self._partial, self._name, len(self._data))
             store.replace(sidecar, _MANIFEST * 2)
         if store.read(sidecar, len(_MANIFEST) * 3) != _MANIFEST * 2:
-            raise ReadBackDiffers(f"{store.path(sidecar)} was replaced, and has not changed.", "Look at the server's disk.")
+            raise ReadBackDiffers(f"{store.path(sidecar)} was replaced, and has not changed.", "Check the server's disk.")
 
     def _remove(self) -> None:
         for name in (self._name, self._sidecar):

@@ -270,7 +270,7 @@ def query(connection: psycopg2.extensions.connection, sql: str, *values: t.Any) 
     except psycopg2.Error as error:
         raise QueryFailed(
             f"The server refused a question: {str(error).strip()}",
-            "Look at what the user may do (login_user, session_role).",
+            "Check what the user may do (login_user, session_role).",
             sqlstate=error.pgcode,
         ) from error
     except UnicodeError as error:
@@ -322,7 +322,7 @@ def execute(connection: psycopg2.extensions.connection, sql: str) -> None:
         said = [error.diag.message_primary or str(error).strip(), error.diag.message_detail]
         raise QueryFailed(
             f"The server refused a command: {'. '.join(part for part in said if part)}.",
-            "Look at what the user may do (login_user, session_role).",
+            "Check what the user may do (login_user, session_role).",
             sqlstate=error.pgcode,
         ) from error
 

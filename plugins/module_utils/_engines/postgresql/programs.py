@@ -113,15 +113,15 @@ def _none_fits(
 ) -> ProgramMissing:
     have = [f"{program.path} is {program.version}" for program in found] + unusable
     where = "" if bin_directory is None else f" in {bin_directory}"
-    told = f"there is no {name} of version {major} or newer{where}{': ' + '; '.join(have) if have else ''}."
+    missing = f"there is no {name} of version {major} or newer{where}{': ' + '; '.join(have) if have else ''}."
     if name == SERVER:
         return ProgramMissing(
-            f"The backup is of PostgreSQL {server_version}, and {told}",
+            f"The backup is of PostgreSQL {server_version}, and {missing}",
             f"Install a server, which need not run: postgresql-{major} (Debian, Ubuntu), postgresql{major}-server (RHEL, Fedora, "
             f"SUSE) or postgresql{major} (Alpine), or say in bin_directory where its programs are.",
         )
     return ProgramMissing(
-        f"The server is PostgreSQL {server_version}, and {told}",
+        f"The server is PostgreSQL {server_version}, and {missing}",
         f"Install {client_packages(major)}, or say in bin_directory where the programs are.",
     )
 

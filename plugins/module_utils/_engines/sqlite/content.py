@@ -24,5 +24,5 @@ class FileDigest:
 
     def finish(self) -> Digest:
         if self._head not in (FILE_MAGIC, b""):  # a database that nothing was ever put into has no byte
-            raise ContentInvalid("The copy does not begin as an SQLite database does.", "Look at the source with sqlite3.")
+            raise ContentInvalid("The copy does not begin as an SQLite database does.", "Examine the source with sqlite3.")
         return finished(self._digest)

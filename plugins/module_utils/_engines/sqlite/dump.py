@@ -173,7 +173,7 @@ def _target(path: str) -> Target:
 
 def _identity(copy: str) -> os.stat_result:
     """Return which file the copy's is. Raises StoreFailed unless it is the empty one that was just made for it."""
-    with store_errors(f"Looking at {copy}"):
+    with store_errors(f"Examining {copy}"):
         facts = os.lstat(copy)
     if not stat.S_ISREG(facts.st_mode) or facts.st_size or facts.st_nlink != 1 or facts.st_uid != os.geteuid():
         raise _led_astray(copy)
@@ -195,8 +195,8 @@ def _translate(path: str, error: sqlite3.Error) -> BackupError:
     if "I/O" in str(error):  # of the copy or of the database, SQLite does not say
         return StoreFailed(
             f"Copying {path} into the directory of backups: {error}.",
-            "Look at the disks of both, and for a limit on the size of files (ulimit -f); earlier backups are as they were.",
+            "Check both disks, and the limit on the size of files (ulimit -f); earlier backups are as they were.",
         )
     if "unable to open" in str(error) or "readonly" in str(error):
         return unopened(path, error)
-    return SourceInvalid(f"{path} can't be copied: {error}.", "Look at it with: sqlite3 FILE 'PRAGMA integrity_check'")
+    return SourceInvalid(f"{path} can't be copied: {error}.", "Examine it with: sqlite3 FILE 'PRAGMA integrity_check'")

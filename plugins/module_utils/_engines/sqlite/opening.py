@@ -63,7 +63,7 @@ def find_file(path: str) -> DatabaseFile:
     except FileNotFoundError as error:
         raise DatabaseMissing(f"There is no file {path}.", "Correct the path; a missing database is never created.") from error
     except OSError as error:
-        raise SourceInvalid(f"{path} can't be looked at: {error.strerror}.", "Run as the file's owner (become_user).") from error
+        raise SourceInvalid(f"{path} can't be examined: {error.strerror}.", "Run as the file's owner (become_user).") from error
 
 
 def check_walk(path: str, walk: Walk) -> None:

@@ -165,7 +165,7 @@ class SqliteRestoration:
         return Swapped(kept, time.monotonic() - began, tuple(self._warnings))
 
     def _copy_attributes(self, facts: os.stat_result) -> None:
-        with store_errors(f"Looking at {self._path}"):
+        with store_errors(f"Examining {self._path}"):
             old = self._folder.open_name(self._name)
         try:
             if not os.path.samestat(os.fstat(old), facts):

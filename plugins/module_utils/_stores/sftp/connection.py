@@ -143,7 +143,7 @@ class Connection:
         except (OSError, ValueError) as error:  # for example for a name that the resolver rejects
             reason = getattr(error, "strerror", None) or str(error)
             raise HostNotFound(
-                f"The host {self.settings.host} is not found: {reason}.", "Correct host, or look at the resolver."
+                f"The host {self.settings.host} is not found: {reason}.", "Correct host, or check the resolver."
             ) from error
 
     def connect(self) -> None:
@@ -297,9 +297,9 @@ class Connection:
             ) from failure
         if isinstance(failure, (socket.timeout, TimeoutError)):  # which are one from Python 3.10 on
             raise ConnectionTimeout(
-                f"{name} did not answer within {self.settings.timeout:g} seconds.", "Look at the network and its firewalls."
+                f"{name} did not answer within {self.settings.timeout:g} seconds.", "Check the network and its firewalls."
             ) from failure
-        raise ConnectionFailed(f"{name} can't be reached: {failure.strerror or failure}.", "Look at the network.") from failure
+        raise ConnectionFailed(f"{name} can't be reached: {failure.strerror or failure}.", "Check the network.") from failure
 
     def _files(self) -> list[str]:
         file = self.settings.known_hosts_file

@@ -240,7 +240,7 @@ def read_all(session: Session, path: str, handle: bytes, size: int) -> t.Generat
             while not ended:
                 if isinstance(reply, StatusError):
                     if reply.code != END_OF_FILE:
-                        raise StoreFailed(f"Reading {path}: {reply.words}.", "Look at the file on the server.")
+                        raise StoreFailed(f"Reading {path}: {reply.words}.", "Examine the file on the server.")
                     ended = True
                     break
                 data = data_of(reply, count)

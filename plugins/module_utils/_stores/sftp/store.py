@@ -117,7 +117,7 @@ class SftpStore:
         return PartialTrial(self)
 
     def exists(self) -> bool:
-        found = self._do(f"Looking at {self.location}", conversations.is_directory(self._directory))
+        found = self._do(f"Examining {self.location}", conversations.is_directory(self._directory))
         if found is False:
             raise NotADirectory(f"{self.location} is not a directory.", "Name a directory.")
         return found is not None
@@ -127,7 +127,7 @@ class SftpStore:
         missing = [self._directory] if not self.exists() else []
         while missing and "/" in missing[-1].rstrip("/").lstrip("/"):
             above = missing[-1].rpartition("/")[0]
-            if self._do(f"Looking at {above}", conversations.is_directory(above)) is not None:
+            if self._do(f"Examining {above}", conversations.is_directory(above)) is not None:
                 break
             missing.append(above)
         for path in reversed(missing):
@@ -151,14 +151,14 @@ class SftpStore:
             if error.code in packets.MISSING:
                 raise DirectoryMissing(f"The directory {self.location} does not exist.", "Make it, or name another.") from error
             raise DirectoryUnusable(
-                f"The directory {self.location} can't be listed: {error.words}.", "Look at its owner and its mode."
+                f"The directory {self.location} can't be listed: {error.words}.", "Check its owner and its mode."
             ) from error
 
     def facts(self, name: str) -> FileFacts | None:
         return next(self.facts_of([name]))
 
     def facts_of(self, names: t.Iterable[str]) -> t.Iterator[FileFacts | None]:
-        doing = f"Looking at files in {self.location}"
+        doing = f"Examining files in {self.location}"
         try:
             return iter(self.session.converse_all(conversations.facts_of_file(self._at(name)) for name in names))
         except StatusError as error:
@@ -178,7 +178,7 @@ class SftpStore:
 
     def _unread(self, name: str, error: StatusError) -> StoreFailed:
         kind = _KINDS.get(error.code, StoreFailed)
-        failure = kind(f"Reading {self.path(name)}: {error.words}.", "Look at the file on the server.")
+        failure = kind(f"Reading {self.path(name)}: {error.words}.", "Examine the file on the server.")
         failure.__cause__ = error
         return failure
 
@@ -191,7 +191,7 @@ class SftpStore:
         try:
             facts = self.facts(name)
             if facts is None:
-                raise StoreFailed(f"Reading {path}: it is no regular file.", "Look at it on the server.")
+                raise StoreFailed(f"Reading {path}: it is no regular file.", "Examine it on the server.")
             with contextlib.closing(conversations.read_all(self.session, path, handle, facts.size_bytes)) as pieces:
                 for data in pieces:
                     yield memoryview(data)
@@ -209,7 +209,7 @@ class SftpStore:
         return False
 
     def taken(self, name: str) -> bool:
-        return self._do(f"Looking at {self.path(name)}", conversations.look(self._at(name))) is not None
+        return self._do(f"Examining {self.path(name)}", conversations.look(self._at(name))) is not None
 
     def add(self, name: str, data: bytes) -> None:
         """Write a small file whole. Raises StoreFailed where the name is taken."""
@@ -363,11 +363,11 @@ class SftpStore:
         """Return the error for a refusal; ``needed`` is how many bytes were to be written, None for no write."""
         if error.code == packets.PERMISSION_DENIED:
             kind = DirectoryNotWritable if needed is not None else FileForbidden
-            return kind(f"{doing}: {error.words}.", "Look at owner and mode on the server.")
+            return kind(f"{doing}: {error.words}.", "Check owner and mode on the server.")
         if needed is not None and (why := self._why_full(error, max(needed, 1))) is not None:
             return NoSpace(f"{doing}: {error.words}; {why}.", "Make room on the server; earlier backups are as they were.")
         other = _KINDS.get(error.code, StoreFailed)
-        return other(f"{doing}: {error.words}.", "Look at the directory on the server; earlier backups are as they were.")
+        return other(f"{doing}: {error.words}.", "Check the directory on the server; earlier backups are as they were.")
 
     def _why_full(self, error: StatusError, needed: int) -> str | None:
         """Return why the disk or quota must be full, None if it is not.

@@ -38,7 +38,7 @@ def verify(
 ) -> subprocess.CompletedProcess[str]:
     """Run the role's entry point from a play of one's own."""
     role = {"name": "lastgood.database.backup", "tasks_from": "verify"}
-    tasks = [{"name": "Look at them", "ansible.builtin.include_role": role}]
+    tasks = [{"name": "Check them", "ansible.builtin.include_role": role}]
     playbook = folder / "playbook.yml"
     playbook.write_text(json.dumps([{"hosts": "all", "serial": serial, "gather_facts": False, "tasks": tasks}]))
     return run(str(playbook), folder, inventory, variables)

@@ -44,7 +44,7 @@ def test_only_a_run_that_changes_things_remembers_a_key() -> None:
         ({"host_key_policy": "pinned"}, "host_key"),
         ({"host_key_policy": "pinned", "host_key": ""}, "host_key"),
         ({"host_key_policy": "pinned", "host_key": " \n"}, "host_key"),
-        ({"host_key_policy": "strict", "host_key": "ssh-ed25519 AAAA"}, "does not look at it"),
+        ({"host_key_policy": "strict", "host_key": "ssh-ed25519 AAAA"}, "ignores it"),
         ({"port": 0}, "port is 0"),
         ({"port": 65536}, "port is 65536"),
         ({"auth_method": "password", "password": None}, "password"),

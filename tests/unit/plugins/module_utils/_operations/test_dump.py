@@ -128,7 +128,7 @@ def test_what_is_stored_is_reported_where_it_can_not_be_examined_afterwards(
     with database(tmp_path) as back_up:
 
         def refuse(catalog: Catalog, filename: str) -> None:
-            raise StoreFailed("Looking at it: Too many open files.", "See.")
+            raise StoreFailed("Examining it: Too many open files.", "See.")
 
         monkeypatch.setattr(Catalog, "find", refuse)
         result = back_up(NOW)

@@ -106,7 +106,7 @@ def test_a_step_that_fails_leaves_no_file(method: str, step: str, monkeypatch: p
 def test_an_account_that_may_delete_nothing_is_spared_the_files() -> None:
     class WriteOnce(Distant):
         def remove(self, name: str) -> bool:
-            raise FileForbidden("Deleting: permission denied.", "Look at its rights.")
+            raise FileForbidden("Deleting: permission denied.", "Check its rights.")
 
     files: dict[str, bytes] = {}
     store = WriteOnce(files)
