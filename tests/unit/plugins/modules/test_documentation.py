@@ -5,8 +5,6 @@
 from __future__ import annotations
 
 import functools
-import importlib
-import importlib.util
 import json
 import os
 import subprocess
@@ -16,23 +14,19 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-COLLECTION = "lastgood.database"
+from ansible_collections.lastgood.database.tests.support.examples import check_syntax, write_playbook
+from ansible_collections.lastgood.database.tests.support.specifications import (
+    COLLECTION,
+    collection_folder,
+    module_names,
+    specification,
+    task_problems,
+    tasks_of,
+)
+
 SFTP_SECRETS = {"password", "private_key", "key_passphrase"}
 HAS_SECRETS = {"login_password", *SFTP_SECRETS, *(f"sftp.{option}" for option in SFTP_SECRETS)}
-
-
-@functools.cache
-def collection_folder() -> Path:
-    """Return the collection's folder, under the name by which Ansible finds it."""
-    spec = importlib.util.find_spec(f"ansible_collections.{COLLECTION}.plugins")
-    assert spec is not None and spec.submodule_search_locations is not None
-    return Path(next(iter(spec.submodule_search_locations))).parent
-
-
-def module_names() -> list[str]:
-    return sorted(path.stem for path in (collection_folder() / "plugins" / "modules").glob("*.py"))
 
 
 @functools.cache
@@ -56,30 +50,12 @@ def documentation() -> dict[str, dict[str, Any]]:
     return {name.rpartition(".")[2]: said for name, said in found.items()}
 
 
-class Told(Exception):
-    """What a module told AnsibleModule."""
-
-
-def told_by(name: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Return what a module tells AnsibleModule when it starts. That is as far as it gets."""
-
-    def listen(**told: Any) -> None:
-        raise Told(told)
-
-    module = importlib.import_module(f"ansible_collections.{COLLECTION}.plugins.modules.{name}")
-    monkeypatch.setattr(module, "AnsibleModule", listen)
-    with pytest.raises(Told) as caught:
-        module.main()
-    told: dict[str, Any] = caught.value.args[0]
-    return told
-
-
 each_module = pytest.mark.parametrize("name", module_names())
 
 
 @pytest.fixture
-def told(name: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    return told_by(name, monkeypatch)
+def told(name: str) -> dict[str, Any]:
+    return specification(name)
 
 
 @pytest.fixture
@@ -154,16 +130,19 @@ def test_an_error_has_a_code_and_no_result_is_called_skipped(name: str) -> None:
 
 
 @each_module
-def test_each_example_is_what_the_module_takes(name: str, told: dict[str, Any]) -> None:
-    examples = [
-        task[f"{COLLECTION}.{name}"]
-        for task in yaml.safe_load(documentation()[name]["examples"])
-        if f"{COLLECTION}.{name}" in task
-    ]
-    assert examples
-    validator = ArgumentSpecValidator(told["argument_spec"], required_if=told.get("required_if"))
-    for example in examples:
-        assert validator.validate(example).error_messages == []
+def test_each_example_is_what_the_modules_and_the_role_take(name: str) -> None:
+    tasks = list(tasks_of(examples_of(name)))
+    assert any(f"{COLLECTION}.{name}" in task for task in tasks)
+    assert [problem for task in tasks for problem in task_problems(task)] == []
+
+
+def test_ansible_reads_the_examples(tmp_path: Path) -> None:
+    check_syntax(tmp_path, *(write_playbook(tmp_path, name, examples_of(name)) for name in module_names()))
+
+
+def examples_of(name: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = yaml.safe_load(documentation()[name]["examples"])
+    return found
 
 
 # --- Action groups ---------------------------------------------------------------------------------------------
@@ -186,8 +165,8 @@ def test_the_action_groups_have_exactly_the_modules_that_say_so() -> None:
 
 
 @pytest.mark.parametrize(("group", "option"), [("backup", "directory"), ("login", "login_host")])
-def test_an_action_group_is_of_the_modules_with_its_option(group: str, option: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert groups()[group] == [name for name in module_names() if option in told_by(name, monkeypatch)["argument_spec"]]
+def test_an_action_group_is_of_the_modules_with_its_option(group: str, option: str) -> None:
+    assert groups()[group] == [name for name in module_names() if option in specification(name)["argument_spec"]]
 
 
 def test_a_group_is_of_modules_that_are_there() -> None:

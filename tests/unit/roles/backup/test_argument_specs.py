@@ -4,25 +4,16 @@
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.retention import RETENTION_SPEC
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.stores import SFTP_SPEC
+from ansible_collections.lastgood.database.tests.support.specifications import entry_points
 
 ROLE = Path(__file__).resolve().parents[4] / "roles" / "backup"
-
-
-@functools.cache
-def entry_points() -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = yaml.safe_load((ROLE / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))[
-        "argument_specs"
-    ]
-    return found
 
 
 def test_each_entry_point_has_tasks_and_says_what_modes_it_supports() -> None:
