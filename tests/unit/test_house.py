@@ -28,6 +28,7 @@ FLOORS = [
     "module_utils._archives",
     "module_utils._metadata",
     "module_utils._stores",
+    "module_utils._progress",
     "module_utils._stopping",
     "module_utils._sandbox",
     "module_utils._process",
