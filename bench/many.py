@@ -21,6 +21,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.
 from ansible_collections.lastgood.database.plugins.module_utils._operations.dump import DumpRequest, dump
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 from ansible_collections.lastgood.database.tests.support.backups import put_backup
+from ansible_collections.lastgood.database.tests.support.contexts import context_at
 from bench.measure import Case, compare
 
 FEW, MANY = 100, 1000
@@ -61,8 +62,8 @@ def back_up(folder: Path) -> set[str]:
     store = LocalStore(str(folder / "backups"))
     with contextlib.closing(store):
         request = DumpRequest(SqliteDumper(SqliteDumpOptions(paths)), store, ORIGIN, PlainCodec(), "none")
-        report = dump(request, lambda: datetime.now(timezone.utc), check_mode=False)
-    return {result.outcome for result in report.results}
+        report = dump(request, context_at(lambda: datetime.now(timezone.utc)))
+    return {result["outcome"] for result in report.values["backups"]}
 
 
 if __name__ == "__main__":

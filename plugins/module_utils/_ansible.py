@@ -13,10 +13,10 @@ import stat
 import threading
 import traceback
 import typing as t
-from dataclasses import dataclass, field
+from dataclasses import replace
 from datetime import datetime, timezone
 
-from ansible.module_utils.basic import missing_required_lib
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     ArgumentInvalid,
@@ -27,6 +27,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     Unexpected,
     host_errors,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Context, Outcome
 from ansible_collections.lastgood.database.plugins.module_utils._process import (
     KILL_AFTER_SECONDS,
     Completed,
@@ -39,9 +40,6 @@ from ansible_collections.lastgood.database.plugins.module_utils._stopping import
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import PRIVATE, FileAttributes
 from ansible_collections.lastgood.database.plugins.module_utils._text import escaped, lines, one_line, unescaped
 
-if t.TYPE_CHECKING:
-    from ansible.module_utils.basic import AnsibleModule
-
 _LARGEST_ID = 2**32 - 2  # chown takes the next one for "leave it as it is"
 # Keys in a result whose values are texts for people: those of one line, and those of several.
 _ONE_LINE = {"msg", "detail", "reason", "warnings"}
@@ -50,19 +48,7 @@ _LINES = {"before", "after", "stderr", "exception"}
 _NAMES = {"databases", "exclude_databases", "database", "source_database", "origin", "instance", "groups"}
 _RUN_AGAIN = "Earlier backups are as they were; run it again."
 
-
-@dataclass(frozen=True)
-class ModuleResult:
-    """What a module returns.
-
-    A failure is returned with the values. Without -v, ``brief`` replaces those of the same key, since Ansible prints all
-    that a failed task returns.
-    """
-
-    values: t.Mapping[str, t.Any]
-    warnings: t.Sequence[str] = ()
-    failure: BackupError | None = None
-    brief: t.Mapping[str, t.Any] = field(default_factory=dict)
+Request = t.TypeVar("Request")
 
 
 class ModuleRunner:
@@ -150,7 +136,25 @@ class ModuleRunner:
             timer.start()
 
 
-def run_module(module: AnsibleModule, operation: t.Callable[[ModuleRunner], ModuleResult]) -> t.NoReturn:
+def run_operation(
+    module: AnsibleModule,
+    request_from: t.Callable[[t.Mapping[str, t.Any], Context], t.ContextManager[Request]],
+    operation: t.Callable[[Request, Context], Outcome],
+) -> t.NoReturn:
+    """Run an operation with the request that the module's options make, and end the module with its outcome."""
+
+    def work(runner: ModuleRunner) -> Outcome:
+        context = Context(runner, now, module.check_mode)
+        with request_from(module.params, context) as request:
+            outcome = operation(request, context)
+        if not module._diff or outcome.diff is None:
+            return outcome
+        return replace(outcome, values={**outcome.values, "diff": outcome.diff()})
+
+    run_module(module, work)
+
+
+def run_module(module: AnsibleModule, operation: t.Callable[[ModuleRunner], Outcome]) -> t.NoReturn:
     """Run a module's operation, and end the module with its result."""
     runner = ModuleRunner(module)
     result = _result_of(module, runner, operation)
@@ -169,7 +173,7 @@ def run_module(module: AnsibleModule, operation: t.Callable[[ModuleRunner], Modu
     module.fail_json(**_presentable(_failure_values(failure, runner.signal)), **values)
 
 
-def _result_of(module: AnsibleModule, runner: ModuleRunner, operation: t.Callable[[ModuleRunner], ModuleResult]) -> ModuleResult:
+def _result_of(module: AnsibleModule, runner: ModuleRunner, operation: t.Callable[[ModuleRunner], Outcome]) -> Outcome:
     try:
         with host_errors():
             stop_on_signals(runner.note_signal, runner.stop_all)
@@ -177,14 +181,14 @@ def _result_of(module: AnsibleModule, runner: ModuleRunner, operation: t.Callabl
             _check_text(module.params)
             return operation(runner)
     except BackupError as error:
-        return ModuleResult({}, failure=_interrupted_by(error) if runner.is_stopped() else error)
+        return Outcome({}, failure=_interrupted_by(error) if runner.is_stopped() else error)
     except Exception as error:
         words = f"{type(error).__name__}: {error}"
         if runner.is_stopped():  # stopping closed a connection or a file that the work was using
-            return ModuleResult({}, failure=Interrupted(f"The run was ended: {words}", _RUN_AGAIN))
+            return Outcome({}, failure=Interrupted(f"The run was ended: {words}", _RUN_AGAIN))
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{os.path.basename(place.filename)}:{place.lineno}"
-        return ModuleResult({"exception": traceback.format_exc()}, failure=Unexpected(words, where))
+        return Outcome({"exception": traceback.format_exc()}, failure=Unexpected(words, where))
 
 
 def _interrupted_by(error: BackupError) -> BackupError:
@@ -238,12 +242,12 @@ def now() -> datetime:
     return datetime.now(timezone.utc)
 
 
-def file_attributes(module: AnsibleModule) -> FileAttributes:
+def file_attributes(params: t.Mapping[str, t.Any]) -> FileAttributes:
     """Return owner, group and mode for the files that the module writes."""
     return FileAttributes(
-        uid=_id(module.params["owner"], "owner", lambda name: pwd.getpwnam(name).pw_uid),
-        gid=_id(module.params["group"], "group", lambda name: grp.getgrnam(name).gr_gid),
-        mode=_mode(module, module.params["mode"]),
+        uid=_id(params["owner"], "owner", lambda name: pwd.getpwnam(name).pw_uid),
+        gid=_id(params["group"], "group", lambda name: grp.getgrnam(name).gr_gid),
+        mode=_mode(params["mode"]),
     )
 
 
@@ -286,7 +290,7 @@ def _id(name: str | None, option: str, look_up: t.Callable[[str], int]) -> int |
         ) from error
 
 
-def _mode(module: AnsibleModule, mode: t.Any) -> int:
+def _mode(mode: t.Any) -> int:
     if mode is None:
         return PRIVATE.mode
     if isinstance(mode, int) and not isinstance(mode, bool) and 0 <= mode <= 0o7777:
@@ -295,7 +299,7 @@ def _mode(module: AnsibleModule, mode: t.Any) -> int:
     try:
         if not isinstance(mode, str):
             raise ValueError("neither a number nor a text")
-        octal: int = int(mode, 8) if mode.isdecimal() else module._symbolic_mode_to_octal(private, mode)
+        octal: int = int(mode, 8) if mode.isdecimal() else AnsibleModule._symbolic_mode_to_octal(private, mode)
         if octal > 0o7777:
             raise ValueError("more than a file mode has")
         return stat.S_IMODE(octal)

@@ -176,7 +176,6 @@ if __name__ == "__main__":
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import (
-    ModuleResult,
     ModuleRunner,
     file_attributes,
     now,
@@ -193,17 +192,18 @@ from ansible_collections.lastgood.database.plugins.module_utils._arguments.commo
     selection_from,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._operations.archive import ArchiveRequest, archive
+from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Outcome
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 
 
-def put_together(module: AnsibleModule, runner: ModuleRunner) -> ModuleResult:
+def put_together(module: AnsibleModule, runner: ModuleRunner) -> Outcome:
     """Make the archive that the module's options ask for."""
     params: Params = module.params
     folder, filename = os.path.split(destination_from(params))
     request = ArchiveRequest(
         store=LocalStore(directory_from(params), is_stopped=runner.is_stopped),
         selection=selection_from(params),
-        folder=LocalStore(folder, file_attributes(module), runner.is_stopped),
+        folder=LocalStore(folder, file_attributes(params), runner.is_stopped),
         filename=filename,
         format=archive_format_from(params),
         ignore_missing=params["ignore_missing"],
@@ -212,7 +212,7 @@ def put_together(module: AnsibleModule, runner: ModuleRunner) -> ModuleResult:
     values = report.values()
     if module._diff:
         values["diff"] = report.diff()
-    return ModuleResult(values, [*request.store.warnings, *request.folder.warnings, *report.plan.warnings, *report.swept])
+    return Outcome(values, [*request.store.warnings, *request.folder.warnings, *report.plan.warnings, *report.swept])
 
 
 def main() -> t.NoReturn:

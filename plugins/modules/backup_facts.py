@@ -323,7 +323,7 @@ if __name__ == "__main__":
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleResult, ModuleRunner, now, run_module
+from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleRunner, now, run_module
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import (
     SELECTION_SPEC,
     Params,
@@ -334,9 +334,10 @@ from ansible_collections.lastgood.database.plugins.module_utils._arguments.commo
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.stores import ONE_STORE, STORE_SPEC, store_from
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import STATES
 from ansible_collections.lastgood.database.plugins.module_utils._operations.inventory import SORT_BY, InventoryRequest, inventory
+from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Outcome
 
 
-def gather(params: Params, check_mode: bool, runner: ModuleRunner) -> ModuleResult:
+def gather(params: Params, check_mode: bool, runner: ModuleRunner) -> Outcome:
     """Gather the facts that the module's options request."""
     with contextlib.closing(store_from(params, check_mode=check_mode, runner=runner)) as store:
         request = InventoryRequest(
@@ -350,7 +351,7 @@ def gather(params: Params, check_mode: bool, runner: ModuleRunner) -> ModuleResu
             checksum=params["checksum"],
         )
         facts = inventory(request, now())
-    return ModuleResult({"ansible_facts": {"database_backups": facts}}, warnings=store.warnings)
+    return Outcome({"ansible_facts": {"database_backups": facts}}, warnings=store.warnings)
 
 
 def main() -> t.NoReturn:

@@ -274,7 +274,7 @@ if __name__ == "__main__":
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleResult, ModuleRunner, now, run_module
+from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleRunner, now, run_module
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import Params, list_from
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.retention import (
     RULES_OR_RETENTION_SPEC,
@@ -284,6 +284,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._arguments.reten
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.stores import ONE_STORE, STORE_SPEC, store_from
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
 from ansible_collections.lastgood.database.plugins.module_utils._operations.named_deletion import GivenUp, Named
+from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Outcome
 from ansible_collections.lastgood.database.plugins.module_utils._operations.prune import PruneRequest, prune
 from ansible_collections.lastgood.database.plugins.module_utils._retention import Rules
 
@@ -304,7 +305,7 @@ def _has_rules(params: Params) -> bool:
     return any(params[option] != spec.get("default") for option, spec in RULES_OR_RETENTION_SPEC.items() if option != "timezone")
 
 
-def delete(module: AnsibleModule, runner: ModuleRunner) -> ModuleResult:
+def delete(module: AnsibleModule, runner: ModuleRunner) -> Outcome:
     """Delete the backups that the module's options select."""
     params: Params = module.params
     choice = choice_from(params)
@@ -323,7 +324,7 @@ def delete(module: AnsibleModule, runner: ModuleRunner) -> ModuleResult:
     if module._diff:
         values["diff"] = report.diff(store.location)
     brief: dict[str, t.Any] = {"kept": [], "passed_over": []}
-    return ModuleResult(values, [*store.warnings, *report.warnings], report.failure, brief=brief)
+    return Outcome(values, [*store.warnings, *report.warnings], report.failure, brief=brief)
 
 
 def main() -> t.NoReturn:

@@ -180,7 +180,7 @@ if __name__ == "__main__":
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleResult, ModuleRunner, now, run_module
+from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleRunner, now, run_module
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import (
     DIRECTORY_SPEC,
     SELECTION_SPEC,
@@ -195,11 +195,12 @@ from ansible_collections.lastgood.database.plugins.module_utils._arguments.store
     bandwidth_from,
     connector_from,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Outcome
 from ansible_collections.lastgood.database.plugins.module_utils._operations.upload import UploadRequest, upload
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 
 
-def send(module: AnsibleModule, runner: ModuleRunner) -> ModuleResult:
+def send(module: AnsibleModule, runner: ModuleRunner) -> Outcome:
     """Send what the module's options say."""
     params: Params = module.params
     request = UploadRequest(
@@ -216,7 +217,7 @@ def send(module: AnsibleModule, runner: ModuleRunner) -> ModuleResult:
     values = report.values()
     if module._diff:
         values["diff"] = report.diff()
-    return ModuleResult(values, report.warnings, report.failure)
+    return Outcome(values, report.warnings, report.failure)
 
 
 def main() -> t.NoReturn:

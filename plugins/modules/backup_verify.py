@@ -213,7 +213,6 @@ if __name__ == "__main__":
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import (
-    ModuleResult,
     ModuleRunner,
     now,
     run_module,
@@ -223,10 +222,11 @@ from ansible_collections.lastgood.database.plugins.module_utils._arguments.engin
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.login import LOGIN_SPEC
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.stores import ONE_STORE, STORE_SPEC, store_from
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import LEVELS
+from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Outcome
 from ansible_collections.lastgood.database.plugins.module_utils._operations.verify import VerifyRequest, verify
 
 
-def look(module: AnsibleModule, runner: ModuleRunner) -> ModuleResult:
+def look(module: AnsibleModule, runner: ModuleRunner) -> Outcome:
     """Verify the backups that the module's options select."""
     params: Params = module.params
     selection = selection_from(params)
@@ -237,7 +237,7 @@ def look(module: AnsibleModule, runner: ModuleRunner) -> ModuleResult:
     values = report.values()
     if module._diff:
         values["diff"] = report.diff(store.location)
-    return ModuleResult(values, [*store.warnings, *report.warnings], report.failure)
+    return Outcome(values, [*store.warnings, *report.warnings], report.failure)
 
 
 def main() -> t.NoReturn:

@@ -351,6 +351,7 @@ error:
       type: str
 """
 
+import contextlib
 import platform
 import typing as t
 
@@ -362,11 +363,8 @@ if __name__ == "__main__":
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import (
-    ModuleResult,
-    ModuleRunner,
     file_attributes,
-    now,
-    run_module,
+    run_operation,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import (
     DIRECTORY_SPEC,
@@ -387,29 +385,26 @@ from ansible_collections.lastgood.database.plugins.module_utils._codecs.base imp
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.registry import COMPRESSIONS, codec_for
 from ansible_collections.lastgood.database.plugins.module_utils._engines.registry import engine_named
 from ansible_collections.lastgood.database.plugins.module_utils._operations.dump import DumpRequest, dump
+from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Context
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 
 
-def back_up(module: AnsibleModule, runner: ModuleRunner) -> ModuleResult:
-    """Back up what the module's options say."""
-    params: Params = module.params
-    request = DumpRequest(
-        engine=engine_named(params["engine"]).dumper(dump_options_from(params), runner),
-        store=LocalStore(directory_from(params), file_attributes(module), runner.is_stopped),
-        origin=params["origin"] or platform.node(),
-        codec=codec_for(params["compression"], params["compression_level"], runner),
-        compression=params["compression"],
-        interval=duration_from(params, "interval"),
-        skip_unchanged=params["skip_unchanged"],
-        parallel_databases=at_least(params, "parallel_databases", 1),
-        lock_timeout=lock_timeout_from(params),
-        is_stopped=runner.is_stopped,
-    )
-    report = dump(request, now, check_mode=module.check_mode)
-    values: dict[str, t.Any] = {"changed": report.changed, "backups": report.records(now())}
-    if module._diff:
-        values["diff"] = report.diff(request.store.location)
-    return ModuleResult(values, report.warnings, report.failure, brief={"backups": report.brief_records(now())})
+@contextlib.contextmanager
+def request_from(params: Params, context: Context) -> t.Iterator[DumpRequest]:
+    """Yield the request that the module's options make."""
+    runner = context.runner
+    with contextlib.closing(LocalStore(directory_from(params), file_attributes(params), runner.is_stopped)) as store:
+        yield DumpRequest(
+            engine=engine_named(params["engine"]).dumper(dump_options_from(params), runner),
+            store=store,
+            origin=params["origin"] or platform.node(),
+            codec=codec_for(params["compression"], params["compression_level"], runner),
+            compression=params["compression"],
+            interval=duration_from(params, "interval"),
+            skip_unchanged=params["skip_unchanged"],
+            parallel_databases=at_least(params, "parallel_databases", 1),
+            lock_timeout=lock_timeout_from(params),
+        )
 
 
 def main() -> t.NoReturn:
@@ -437,7 +432,7 @@ def main() -> t.NoReturn:
         required_if=DUMP_REQUIRED_IF,
         supports_check_mode=True,
     )
-    run_module(module, lambda runner: back_up(module, runner))
+    run_operation(module, request_from, dump)
 
 
 if __name__ == "__main__":

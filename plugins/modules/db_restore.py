@@ -308,7 +308,6 @@ if __name__ == "__main__":
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import (
-    ModuleResult,
     ModuleRunner,
     now,
     run_module,
@@ -323,12 +322,13 @@ from ansible_collections.lastgood.database.plugins.module_utils._arguments.login
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.stores import ONE_STORE, STORE_SPEC, store_from
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.registry import decoder_for
 from ansible_collections.lastgood.database.plugins.module_utils._engines.registry import engine_named
+from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Outcome
 from ansible_collections.lastgood.database.plugins.module_utils._operations.restore import LATEST, RestoreRequest, restore
 from ansible_collections.lastgood.database.plugins.module_utils._process import temporary_directory
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 
 
-def restore_database(module: AnsibleModule, runner: ModuleRunner) -> ModuleResult:
+def restore_database(module: AnsibleModule, runner: ModuleRunner) -> Outcome:
     """Restore what the module's options say."""
     params: Params = module.params
     latest = params["backup"] == LATEST
@@ -352,7 +352,7 @@ def restore_database(module: AnsibleModule, runner: ModuleRunner) -> ModuleResul
     values = restored.values(params["database"], now())
     if module._diff:
         values["diff"] = restored.diff(params["database"])
-    return ModuleResult(values, [*store.warnings, *restored.warnings])
+    return Outcome(values, [*store.warnings, *restored.warnings])
 
 
 def main() -> t.NoReturn:

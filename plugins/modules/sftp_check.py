@@ -186,16 +186,17 @@ if __name__ == "__main__":
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleResult, ModuleRunner, run_module
+from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleRunner, run_module
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import Params
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.store_sftp import (
     SERVER_OR_SFTP_SPEC,
     server_or_sftp_store,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Outcome
 from ansible_collections.lastgood.database.plugins.module_utils._operations.probe import probe
 
 
-def check(params: Params, check_mode: bool, runner: ModuleRunner) -> ModuleResult:
+def check(params: Params, check_mode: bool, runner: ModuleRunner) -> Outcome:
     """Check the server that the module's options describe."""
     store = server_or_sftp_store(params, check_mode=check_mode, runner=runner)
     try:
@@ -206,7 +207,7 @@ def check(params: Params, check_mode: bool, runner: ModuleRunner) -> ModuleResul
         )
     finally:
         store.close()
-    return ModuleResult(report.as_result(), warnings=store.warnings, failure=report.failure)
+    return Outcome(report.as_result(), warnings=store.warnings, failure=report.failure)
 
 
 def main() -> t.NoReturn:

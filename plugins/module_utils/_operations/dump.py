@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import typing as t
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Codec
@@ -22,15 +22,12 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     BackupError,
     Interrupted,
     NoSpace,
-    SeveralFailed,
     StoreError,
     StoreFailed,
     host_errors,
-    summary_of,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import (
     Backup,
-    Clock,
     Group,
     display_time,
     is_future,
@@ -52,21 +49,15 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.names 
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.pending import Pending, pending, seconds_behind
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.soundness import is_sound
+from ansible_collections.lastgood.database.plugins.module_utils._operations.dump_results import Result, outcome_of
+from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Context, Outcome
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import FileFacts
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
-
-# The keys of a failed task's record for a database that did not fail: enough to prune its group, and for a line of a table.
-_BRIEF = (*Group._fields, "partial_arguments", "source", "filename", "size_bytes", "age_seconds", "outcome")
-
-Outcome = t.Literal["created", "unchanged", "fresh", "failed"]
 
 
 @dataclass(frozen=True)
 class DumpRequest:
-    """Which databases to back up, where to, and which to skip. ``lock_timeout`` is in seconds.
-
-    ``is_stopped`` returns whether the run was stopped: waits and writes in other threads then end.
-    """
+    """Which databases to back up, where to, and which to skip. ``lock_timeout`` is in seconds."""
 
     engine: Dumper
     store: LocalStore
@@ -77,86 +68,6 @@ class DumpRequest:
     skip_unchanged: bool = True
     parallel_databases: int = 1
     lock_timeout: float = 60.0
-    is_stopped: t.Callable[[], bool] = lambda: False
-
-
-@dataclass(frozen=True)
-class Result:
-    """The outcome for one database. ``backup`` is the one that holds its content now, if any."""
-
-    outcome: Outcome
-    facts: t.Mapping[str, t.Any]
-    backup: Backup | None = None
-    error: BackupError | None = None
-    reason: str = ""
-    warnings: tuple[str, ...] = ()
-    clock_behind: int = 0  # seconds
-
-    @property
-    def title(self) -> str:
-        """The name of the database in messages."""
-        return str(self.facts["database"] or self.facts["kind"])
-
-    def record(self, now: datetime) -> dict[str, t.Any]:
-        """Return the result as the module reports it: the backup's record, or what is known without one."""
-        known = self.backup.record(now) if self.backup is not None else dict(self.facts)
-        failure = {} if self.error is None else {"msg": str(self.error), "error": self.error.as_result()}
-        return {**known, "outcome": self.outcome, "reason": self.reason, "clock_behind": self.clock_behind, **failure}
-
-
-@dataclass(frozen=True)
-class Report:
-    """The outcomes for all databases. Those that could not be attempted come last."""
-
-    results: tuple[Result, ...]
-    warnings: tuple[str, ...]
-
-    @property
-    def changed(self) -> bool:
-        return any(result.outcome == "created" for result in self.results)
-
-    @property
-    def failure(self) -> BackupError | None:
-        """The error of the run: that it was stopped, the error of the one database that failed, or one for several."""
-        failed = [(result.title, result.error) for result in self.results if result.error is not None]
-        if not failed:
-            return None
-        for _title, error in failed:
-            if isinstance(error, Interrupted):
-                return error
-        if len(self.results) == 1:
-            return failed[0][1]
-        return SeveralFailed(
-            f"{len(failed)} of {len(self.results)} databases were not backed up. "
-            + summary_of([(title, str(error)) for title, error in failed]),
-            "The others were; see backups." if len(failed) < len(self.results) else "See backups.",
-            failed[0][1],
-        )
-
-    def records(self, now: datetime) -> list[dict[str, t.Any]]:
-        return [result.record(now) for result in self.results]
-
-    def brief_records(self, now: datetime) -> list[dict[str, t.Any]]:
-        """Return the records for a failed task: complete ones for databases that failed, short ones for the others."""
-        return [
-            record if record["outcome"] == "failed" else {key: record[key] for key in _BRIEF if key in record}
-            for record in self.records(now)
-        ]
-
-    def diff(self, directory: str) -> dict[str, str]:
-        """Return the payload of each database, before and after, as Ansible's diff."""
-        kept = [result.backup.name.filename for result in self.results if result.outcome != "created" and result.backup]
-        made = [
-            result.backup.name.filename if result.backup else f"a new backup of {result.title}, since {result.reason}"
-            for result in self.results
-            if result.outcome == "created"
-        ]
-        return {
-            "before_header": directory,
-            "after_header": directory,
-            "before": "".join(f"{line}\n" for line in kept),
-            "after": "".join(f"{line}\n" for line in [*kept, *made]),
-        }
 
 
 @dataclass(frozen=True)
@@ -171,33 +82,42 @@ class Step:
     clock_behind: int = 0  # seconds
 
 
-def dump(request: DumpRequest, clock: Clock, *, check_mode: bool) -> Report:
+@dataclass(frozen=True)
+class _Run:
+    """What the threads of a run share. ``writing`` has the payloads that they are writing at the moment."""
+
+    request: DumpRequest
+    context: Context
+    listing: Listing
+    writing: set[str] = field(default_factory=set)
+
+
+def dump(request: DumpRequest, context: Context) -> Outcome:
     """Back up the databases that need it. Check mode writes nothing, and assumes that every dump would find a change."""
     survey = request.engine.survey()
-    if request.is_stopped():  # an incomplete survey says nothing of missing databases
+    if context.is_stopped():  # an incomplete survey says nothing of missing databases
         raise Interrupted("The run was ended before a dump.", "Run it again.")
-    if check_mode:
+    if context.check_mode:
         request.store.check()
     else:
         request.store.ensure()
-    now, files = clock(), Catalog(request.store).files()
+    now, files = context.clock(), Catalog(request.store).files()
     steps = _plan(request, survey.targets, now, files)
     lost = [
         Result("failed", {**_facts(request, None), "database": item.database}, error=item.error) for item in survey.unavailable
     ]
-    results = [_predict(request, step) for step in steps] if check_mode else _apply_all(request, steps, clock)
+    results = [_predict(request, step) for step in steps] if context.check_mode else _apply_all(request, context, steps)
     nothing = () if survey.targets or survey.unavailable else ("There is nothing to back up: no database is left.",)
     ahead = _warnings_of_a_clock(request.store, survey.targets, now, files)
     of_results = (warning for result in results for warning in result.warnings)
     warnings = [*survey.warnings, *nothing, *ahead, *of_results, *request.store.warnings]
-    return Report((*results, *lost), tuple(warnings))
+    return outcome_of([*results, *lost], request.store.location, context.clock(), warnings)
 
 
-def _apply_all(request: DumpRequest, steps: list[Step], clock: Clock) -> list[Result]:
-    writing: set[str] = set()
-    listing = Listing(request.store)
+def _apply_all(request: DumpRequest, context: Context, steps: list[Step]) -> list[Result]:
+    run = _Run(request, context, Listing(request.store))
     with concurrent.futures.ThreadPoolExecutor(request.parallel_databases) as pool:
-        futures = [pool.submit(_apply, request, step, clock, writing, listing) for step in steps]
+        futures = [pool.submit(_apply, run, step) for step in steps]
         try:
             return [future.result() for future in futures]
         except BaseException:
@@ -257,24 +177,26 @@ def _predict(request: DumpRequest, step: Step) -> Result:
     return Result("created", _facts(request, step.target), reason=step.reason, clock_behind=step.clock_behind)
 
 
-def _apply(request: DumpRequest, step: Step, clock: Clock, writing: set[str], listing: Listing) -> Result:
-    """Back up a database, unless its backup is fresh. ``writing`` has the payloads that the run is writing at the moment."""
+def _apply(run: _Run, step: Step) -> Result:
+    """Back up a database, unless its backup is fresh."""
+    request, is_stopped = run.request, run.context.is_stopped
     if step.fresh:
         return _leave(request, step)
     warnings: list[str] = []
     try:
-        if request.is_stopped():
+        if is_stopped():
             raise Interrupted("The run was ended before it came to this one.", "Run it again.")
         with host_errors():
-            return replace(_back_up(request, step, clock, writing, listing, warnings), warnings=tuple(warnings))
+            return replace(_back_up(run, step, warnings), warnings=tuple(warnings))
     except BackupError as failure:
         error: BackupError = failure
-        if request.is_stopped() and not isinstance(error, Interrupted):  # it then fails because of that
+        if is_stopped() and not isinstance(error, Interrupted):  # it then fails because of that
             error = Interrupted("The run was ended in the middle of a dump.", "Run it again.")
         return Result("failed", _facts(request, step.target), error=error, reason=step.reason, warnings=tuple(warnings))
 
 
-def _back_up(request: DumpRequest, step: Step, clock: Clock, writing: set[str], listing: Listing, warnings: list[str]) -> Result:
+def _back_up(run: _Run, step: Step, warnings: list[str]) -> Result:
+    request, clock, listing = run.request, run.context.clock, run.listing
     target, store = step.target, request.store
     facts = _facts(request, target)
     label = label_for(target.kind, target.database)
@@ -284,8 +206,8 @@ def _back_up(request: DumpRequest, step: Step, clock: Clock, writing: set[str], 
         request.compression,
         clock,
         request.lock_timeout,
-        is_stopped=request.is_stopped,
-        writing=writing,
+        is_stopped=run.context.is_stopped,
+        writing=run.writing,
         group=step.group,
         listing=listing,
     ) as payload:
@@ -293,7 +215,7 @@ def _back_up(request: DumpRequest, step: Step, clock: Clock, writing: set[str], 
         warnings += unread_warnings(payload.newest.unread)
         newest = payload.newest.good  # another run may have committed since the plan was made
         _check_room(store, target, newest)
-        content_bytes, content_digest = _fill(request, target, payload, newest)
+        content_bytes, content_digest = _fill(run, target, payload, newest)
         same = newest if newest is not None and newest.manifest.content_digest == content_digest else None
         rotten: Backup | None = None
         if request.skip_unchanged and same is not None:
@@ -362,15 +284,16 @@ def _check_room(store: LocalStore, target: Target, newest: Backup | None) -> Non
         )
 
 
-def _fill(request: DumpRequest, target: Target, payload: Pending, newest: Backup | None) -> tuple[int, Digest]:
+def _fill(run: _Run, target: Target, payload: Pending, newest: Backup | None) -> tuple[int, Digest]:
     """Dump into the payload. Return the content's size in bytes and its digest, if possible as the newest backup has it."""
+    request = run.request
     algorithm = new_hash(None if newest is None else newest.manifest.content_digest)
     digest = request.engine.content_digest(target, algorithm)
     content_bytes = 0
     with request.codec.encoding(payload.write) as encoder, threaded(encoder) as encoding:
         with request.engine.dumping(target, payload.make_copy_file) as content:
             while count := content.readinto(buffer := encoding.buffer()):
-                if request.is_stopped():
+                if run.context.is_stopped():
                     raise Interrupted("The run was ended in the middle of a dump.", "Run it again.")
                 chunk = buffer[:count]
                 digest.update(chunk)

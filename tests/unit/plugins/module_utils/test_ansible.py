@@ -41,10 +41,11 @@ from concurrent.futures import ThreadPoolExecutor
 from ansible.module_utils.basic import AnsibleModule
 from tests.support.arguments import patch_module_args
 from ansible_collections.lastgood.database.plugins.module_utils import _ansible, _process, _stopping
-from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleResult, run_module
+from ansible_collections.lastgood.database.plugins.module_utils._ansible import run_module
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     BackupError, Interrupted, LibraryMissing, NoSpace, ProgramFailed,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Outcome
 from ansible_collections.lastgood.database.plugins.module_utils._process import Command, producing, run
 
 ready = sys.argv[1]  # a named pipe: a program that runs tells its process id through it
@@ -65,7 +66,7 @@ def stream(runner, *words):
     with producing(runner, sleeping(*words)) as producer:
         count = producer.readinto(memoryview(bytearray(100)))
         producer.finish()
-    return ModuleResult({"count": count})
+    return Outcome({"count": count})
 """
 END = """
 with patch_module_args(ARGUMENTS):
@@ -148,7 +149,7 @@ def is_gone(pid: int) -> bool:
 
 
 def test_a_result_is_the_modules_result_with_its_warnings(start: Callable[..., Module]) -> None:
-    result = start("operation = lambda runner: ModuleResult({'changed': True, 'n': 1}, ['Mind the gap.'])").end()
+    result = start("operation = lambda runner: Outcome({'changed': True, 'n': 1}, ['Mind the gap.'])").end()
     assert (result["changed"], result["n"]) == (True, 1)
     assert "Mind the gap." in str(result["warnings"])
     assert "failed" not in result
@@ -162,7 +163,7 @@ def test_an_error_is_the_modules_failure_with_its_code_and_details(start: Callab
 
 
 def test_a_failure_beside_values_brings_them_along(start: Callable[..., Module]) -> None:
-    operation = "operation = lambda runner: ModuleResult({'changed': True, 'n': 1}, ['Ah.'], NoSpace('Full.', 'Make room.'))"
+    operation = "operation = lambda runner: Outcome({'changed': True, 'n': 1}, ['Ah.'], NoSpace('Full.', 'Make room.'))"
     result = start(operation).end()
     assert (result["failed"], result["changed"], result["n"], result["error"]["code"]) == (True, True, 1, "no_space")
     assert "Ah." in str(result["warnings"])
@@ -202,7 +203,7 @@ def operation(runner):
             raise OSError(5, "Input/output error")
         return values
     module.add_path_info = refuse
-    return ModuleResult({"changed": True, "dest": "/a/file"})
+    return Outcome({"changed": True, "dest": "/a/file"})
 """)
     result = module.end()
     assert (result["changed"], result["error"]) == (True, {"code": "store_failed"})
@@ -214,7 +215,7 @@ def operation(runner):
 def test_no_option_may_have_what_no_program_and_no_path_can_have(
     start: Callable[..., Module], option: str, value: str | list[str]
 ) -> None:
-    result = start("operation = lambda runner: ModuleResult({})", **{option: value}).end()
+    result = start("operation = lambda runner: Outcome({})", **{option: value}).end()
     assert result["error"]["code"] == "argument_invalid"
     assert result["msg"] == f"{'inner.secret' if option == 'inner' else option} has a null byte in it. Take it out."
 
@@ -239,7 +240,7 @@ def test_a_signal_that_was_ignored_from_the_start_stays_ignored(start: Callable[
 signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
 def operation(runner):
     os.kill(os.getpid(), signal.SIGHUP)
-    return ModuleResult({"ended": False})
+    return Outcome({"ended": False})
 """)
     assert module.end()["ended"] is False
 
@@ -280,7 +281,7 @@ def operation(runner):
         try:
             run(runner, Command((sys.executable, "-I", "-S", "-c", "import time; time.sleep(1000)")))
         except ProgramFailed as error:
-            return ModuleResult({"status": error.details["exit_status"]})
+            return Outcome({"status": error.details["exit_status"]})
 """)
     module.programs_pid()
     module.process.terminate()
@@ -323,7 +324,7 @@ def operation(runner):
     os.kill(os.getpid(), signal.SIGTERM)
     while not runner.is_stopped():
         pass
-    return ModuleResult({"changed": True})
+    return Outcome({"changed": True})
 """)
     result = module.end()
     assert (result.get("failed", False), result["changed"]) == (False, True)
@@ -364,7 +365,7 @@ class Warnings(list):
         os.kill(os.getpid(), signal.SIGTERM)
         return super().__iter__()
 
-operation = lambda runner: ModuleResult({"changed": True}, Warnings(["Late."]))
+operation = lambda runner: Outcome({"changed": True}, Warnings(["Late."]))
 """)
     result = module.end()
     assert "failed" not in result
@@ -401,7 +402,7 @@ def test_now_is_in_utc() -> None:
 
 def attributes_of(**arguments: Any) -> FileAttributes:
     with patch_module_args(arguments):
-        return file_attributes(AnsibleModule(argument_spec=FILE_SPEC))
+        return file_attributes(AnsibleModule(argument_spec=FILE_SPEC).params)
 
 
 def test_files_are_private_unless_asked_otherwise() -> None:
@@ -449,7 +450,7 @@ EVIL = "a\x1b[2K\x9b\u202etxt.exe\nhost | SUCCESS"
 def test_no_control_character_leaves_a_module_whoever_wrote_it(start: Callable[..., Module]) -> None:
     module = start(f"""
 EVIL = {EVIL!r}
-operation = lambda runner: ModuleResult(
+operation = lambda runner: Outcome(
     {{"backups": [{{"database": EVIL, "reason": EVIL, EVIL: [EVIL]}}], "diff": {{"before": EVIL, "before_header": EVIL}}}},
     [EVIL],
     ProgramFailed(EVIL, EVIL, stderr=EVIL, sessions=[EVIL]),
@@ -475,7 +476,7 @@ def flat(value: Any) -> list[str]:
 
 def test_a_name_of_a_result_is_read_back_by_an_option(start: Callable[..., Module]) -> None:
     module = start(
-        "operation = lambda runner: ModuleResult({'read': module.params['databases'] == ['a\\x1b', 'b']})",
+        "operation = lambda runner: Outcome({'read': module.params['databases'] == ['a\\x1b', 'b']})",
         databases=[r"a\x1b", "b"],
     )
     assert module.end()["read"] is True

@@ -9,9 +9,10 @@ import os
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,13 +20,15 @@ from ansible_collections.lastgood.database.plugins.module_utils._codecs.base imp
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.inline import PlainCodec
 from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.dump import SqliteDumper
 from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.options import SqliteDumpOptions
-from ansible_collections.lastgood.database.plugins.module_utils._errors import SeveralFailed, StoreFailed
+from ansible_collections.lastgood.database.plugins.module_utils._errors import BackupError, SeveralFailed, StoreFailed
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Catalog
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import manifest_name, upload_name
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.selection import EVERYTHING, newest_of_each
-from ansible_collections.lastgood.database.plugins.module_utils._operations.dump import DumpRequest, Result, dump
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.selection import EVERYTHING, Selection, newest_of_each
+from ansible_collections.lastgood.database.plugins.module_utils._operations.dump import DumpRequest, dump
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 from ansible_collections.lastgood.database.tests.support.backups import NOW
+from ansible_collections.lastgood.database.tests.support.contexts import context_at
 from ansible_collections.lastgood.database.tests.support.places import refuse_to_read
 
 
@@ -51,11 +54,29 @@ def test_a_host_that_gives_out_at_one_database_loses_no_other_s_result(tmp_path:
             connection.execute("create table t (n int)")
         paths.append(str(path))
     engine, store = SqliteDumper(SqliteDumpOptions(tuple(paths))), LocalStore(str(tmp_path / "backups"))
-    report = dump(DumpRequest(engine, store, "here", Greedy(), "none"), lambda: NOW, check_mode=False)
-    assert [result.outcome for result in report.results] == ["failed", "created", "created"]
+    report = dump(DumpRequest(engine, store, "here", Greedy(), "none"), context_at(NOW))
+    assert [result["outcome"] for result in report.values["backups"]] == ["failed", "created", "created"]
     assert isinstance(report.failure, SeveralFailed)
     assert report.failure.code == "host_exhausted"
     store.close()
+
+
+@dataclass(frozen=True)
+class Result:
+    """The record of one database, the backup that is stored of it, and the warnings and the failure of the run."""
+
+    record: dict[str, Any]
+    backup: Backup | None
+    warnings: tuple[str, ...]
+    error: BackupError | None
+
+    @property
+    def outcome(self) -> str:
+        return str(self.record["outcome"])
+
+    @property
+    def clock_behind(self) -> int:
+        return int(self.record["clock_behind"])
 
 
 @contextlib.contextmanager
@@ -72,9 +93,10 @@ def database(folder: Path) -> Iterator[Callable[..., Result]]:
                 connection.commit()
         request = DumpRequest(SqliteDumper(SqliteDumpOptions((str(path),))), store, "here", PlainCodec(), "none")
         store.warnings.clear()
-        report = dump(request, lambda: now, check_mode=check)
-        [result] = report.results
-        return replace(result, warnings=report.warnings)
+        report = dump(request, context_at(now, check=check))
+        [record] = report.values["backups"]
+        found = Catalog(store).select(Selection(names=(str(record["filename"]),)))
+        return Result(record, next(iter(found), None), tuple(report.warnings), report.failure)
 
     yield back_up
     store.close()
@@ -99,7 +121,7 @@ def test_what_is_made_after_a_clock_was_set_back_is_the_newest(tmp_path: Path, a
     assert second.backup.created_at == NOW + ahead + timedelta(seconds=1)
     assert third.backup.created_at == NOW + ahead + timedelta(seconds=2)
     assert f"{int(ahead.total_seconds())} seconds behind" in second.warnings[0]
-    assert second.record(NOW)["clock_behind"] == ahead.total_seconds()
+    assert second.record["clock_behind"] == ahead.total_seconds()
     assert newest_in(tmp_path) == third.backup.name.filename
 
 
@@ -133,7 +155,7 @@ def test_what_is_stored_is_reported_where_it_can_not_be_examined_afterwards(
         monkeypatch.setattr(Catalog, "find", refuse)
         result = back_up(NOW)
     assert (result.outcome, result.error) == ("created", None)
-    assert result.record(NOW)["state"] == "good"
+    assert result.record["state"] == "good"
     assert "was stored" in result.warnings[0] and "Too many open files" in result.warnings[0]
 
 
@@ -188,5 +210,5 @@ def test_a_content_that_can_not_be_compared_is_stored_anew_and_the_reason_says_w
         third = back_up(NOW + timedelta(minutes=1), changed=False)
     assert content_algorithm(first) == "blake3"
     assert (second.outcome, content_algorithm(second)) == ("created", "sha256")
-    assert "no Python library for its digest, blake3" in second.reason
+    assert "no Python library for its digest, blake3" in second.record["reason"]
     assert third.outcome == "unchanged"

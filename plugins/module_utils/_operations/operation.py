@@ -1,0 +1,57 @@
+"""What all operations have in common: each is a function ``verb(request, context)`` that returns an ``Outcome``.
+
+A request says what to do; the context is what every operation needs to do it.
+"""
+
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass, field
+
+from ansible_collections.lastgood.database.plugins.module_utils._errors import BackupError
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Clock
+from ansible_collections.lastgood.database.plugins.module_utils._process import Runner
+
+Diff = t.Mapping[str, str]  # as Ansible shows it
+
+
+@dataclass(frozen=True)
+class Context:
+    """How an operation starts programs, what time it is, and whether it ends after its plan (``check_mode``)."""
+
+    runner: Runner
+    clock: Clock
+    check_mode: bool = False
+
+    def is_stopped(self) -> bool:
+        """Return whether the run was stopped: work raises Interrupted at its next step then."""
+        return self.runner.is_stopped()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an operation did, in check mode what it would do.
+
+    ``values`` are what the module returns, ``changed`` among them. A failure is returned with the values: an operation that
+    did a part of its work reports that part. Without -v, ``brief`` replaces the values of the same key of a failed task, since
+    Ansible prints all that a failed task returns. ``diff`` is called in diff mode only: it may have a line for each of a hundred
+    thousand files.
+    """
+
+    values: t.Mapping[str, t.Any]
+    warnings: t.Sequence[str] = ()
+    failure: BackupError | None = None
+    brief: t.Mapping[str, t.Any] = field(default_factory=dict)
+    diff: t.Callable[[], Diff] | None = None
+
+
+def diff_of(place: str, before: t.Iterable[str], after: t.Iterable[str]) -> Diff:
+    """Return the lines that describe a place, before and after, as Ansible's diff."""
+    return {
+        "before_header": place,
+        "after_header": place,
+        "before": "".join(f"{line}\n" for line in before),
+        "after": "".join(f"{line}\n" for line in after),
+    }

@@ -1,0 +1,36 @@
+"""The context of an operation as a test wants it: a time of its own, and no programs."""
+
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, NoReturn
+
+from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Context
+from ansible_collections.lastgood.database.tests.support.backups import NOW
+
+
+class NoPrograms:
+    """A runner that starts no program, and that may say that the run was stopped."""
+
+    def __init__(self, is_stopped: Callable[[], bool]) -> None:
+        self.is_stopped = is_stopped
+
+    def find_program(self, name: str) -> None:
+        return None
+
+    def run(self, command: Any, **how: Any) -> NoReturn:
+        raise AssertionError(f"{command} is started")
+
+    def stopping(self, act: Any) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
+
+def context_at(
+    now: datetime | Callable[[], datetime] = NOW, *, check: bool = False, is_stopped: Callable[[], bool] = lambda: False
+) -> Context:
+    """Return the context of an operation that runs at that time, or by that clock."""
+    return Context(NoPrograms(is_stopped), now if callable(now) else lambda: now, check)
