@@ -18,6 +18,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata import
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import PRODUCER, Manifest
 from ansible_collections.lastgood.database.plugins.module_utils._operations.inventory import InventoryRequest, inventory
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
+from ansible_collections.lastgood.database.tests.support.contexts import context_at
 from bench.measure import Case, compare
 
 DATABASES = 50
@@ -88,5 +89,6 @@ def manifest(database: str, created_at: datetime) -> Manifest:
 
 
 if __name__ == "__main__":
-    facts = inventory(InventoryRequest(LocalStore(sys.argv[1])), datetime.now(timezone.utc))
+    outcome = inventory(InventoryRequest(LocalStore(sys.argv[1])), context_at(lambda: datetime.now(timezone.utc)))
+    facts = outcome.values["ansible_facts"]["database_backups"]
     print(facts["count"], facts["databases"][0]["newest_good"])

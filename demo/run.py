@@ -21,6 +21,7 @@ from pathlib import Path
 
 from ansible_collections.lastgood.database.plugins.module_utils._operations.inventory import InventoryRequest, inventory
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
+from ansible_collections.lastgood.database.tests.support.contexts import context_at
 from demo.sftp_server import sftp_server
 from tools.throwaway_postgresql import Server, installation
 
@@ -178,7 +179,8 @@ def show_rows(server: Server) -> None:
 
 def show_backups() -> None:
     """Show what is stored, as backup_facts tells it."""
-    facts = inventory(InventoryRequest(LocalStore(str(BACKUPS)), sort_by="created_at"), datetime.now(timezone.utc))
+    request = InventoryRequest(LocalStore(str(BACKUPS)), sort_by="created_at")
+    facts = inventory(request, context_at(lambda: datetime.now(timezone.utc))).values["ansible_facts"]["database_backups"]
     for file in facts["files"]:
         name = file["database"] or file["kind"]
         print(f"   {file['state']:5} {name:9} {file['size_kb']:>7} KiB  {file['filename']}")

@@ -165,6 +165,7 @@ error:
       type: str
 """
 
+import contextlib
 import os
 import typing as t
 
@@ -176,10 +177,8 @@ if __name__ == "__main__":
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import (
-    ModuleRunner,
     file_attributes,
-    now,
-    run_module,
+    run_operation,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._archives.registry import FORMATS
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.archives import archive_format_from, destination_from
@@ -192,27 +191,26 @@ from ansible_collections.lastgood.database.plugins.module_utils._arguments.commo
     selection_from,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._operations.archive import ArchiveRequest, archive
-from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Outcome
+from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Context
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 
 
-def put_together(module: AnsibleModule, runner: ModuleRunner) -> Outcome:
-    """Make the archive that the module's options ask for."""
-    params: Params = module.params
-    folder, filename = os.path.split(destination_from(params))
-    request = ArchiveRequest(
-        store=LocalStore(directory_from(params), is_stopped=runner.is_stopped),
-        selection=selection_from(params),
-        folder=LocalStore(folder, file_attributes(params), runner.is_stopped),
-        filename=filename,
-        format=archive_format_from(params),
-        ignore_missing=params["ignore_missing"],
-    )
-    report = archive(request, now(), check_mode=module.check_mode)
-    values = report.values()
-    if module._diff:
-        values["diff"] = report.diff()
-    return Outcome(values, [*request.store.warnings, *request.folder.warnings, *report.plan.warnings, *report.swept])
+@contextlib.contextmanager
+def request_from(params: Params, context: Context) -> t.Iterator[ArchiveRequest]:
+    """Yield the request that the module's options make."""
+    is_stopped = context.is_stopped
+    directory, filename = os.path.split(destination_from(params))
+    with contextlib.ExitStack() as stack:
+        store = stack.enter_context(contextlib.closing(LocalStore(directory_from(params), is_stopped=is_stopped)))
+        folder = stack.enter_context(contextlib.closing(LocalStore(directory, file_attributes(params), is_stopped)))
+        yield ArchiveRequest(
+            store=store,
+            selection=selection_from(params),
+            folder=folder,
+            filename=filename,
+            format=archive_format_from(params),
+            ignore_missing=params["ignore_missing"],
+        )
 
 
 def main() -> t.NoReturn:
@@ -228,7 +226,7 @@ def main() -> t.NoReturn:
         },
         supports_check_mode=True,
     )
-    run_module(module, lambda runner: put_together(module, runner))
+    run_operation(module, request_from, archive)
 
 
 if __name__ == "__main__":

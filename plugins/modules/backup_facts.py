@@ -323,7 +323,7 @@ if __name__ == "__main__":
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleRunner, now, run_module
+from ansible_collections.lastgood.database.plugins.module_utils._ansible import run_operation
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import (
     SELECTION_SPEC,
     Params,
@@ -334,13 +334,14 @@ from ansible_collections.lastgood.database.plugins.module_utils._arguments.commo
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.stores import ONE_STORE, STORE_SPEC, store_from
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import STATES
 from ansible_collections.lastgood.database.plugins.module_utils._operations.inventory import SORT_BY, InventoryRequest, inventory
-from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Outcome
+from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Context
 
 
-def gather(params: Params, check_mode: bool, runner: ModuleRunner) -> Outcome:
-    """Gather the facts that the module's options request."""
-    with contextlib.closing(store_from(params, check_mode=check_mode, runner=runner)) as store:
-        request = InventoryRequest(
+@contextlib.contextmanager
+def request_from(params: Params, context: Context) -> t.Iterator[InventoryRequest]:
+    """Yield the request that the module's options make."""
+    with contextlib.closing(store_from(params, check_mode=context.check_mode, runner=context.runner)) as store:
+        yield InventoryRequest(
             store=store,
             selection=selection_from(params),
             states=list_from(params, "state"),
@@ -350,8 +351,6 @@ def gather(params: Params, check_mode: bool, runner: ModuleRunner) -> Outcome:
             page_size=at_least(params, "page_size", 0),
             checksum=params["checksum"],
         )
-        facts = inventory(request, now())
-    return Outcome({"ansible_facts": {"database_backups": facts}}, warnings=store.warnings)
 
 
 def main() -> t.NoReturn:
@@ -371,7 +370,7 @@ def main() -> t.NoReturn:
         required_one_of=[ONE_STORE],
         supports_check_mode=True,
     )
-    run_module(module, lambda runner: gather(module.params, module.check_mode, runner))
+    run_operation(module, request_from, inventory)
 
 
 if __name__ == "__main__":

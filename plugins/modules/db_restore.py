@@ -308,9 +308,7 @@ if __name__ == "__main__":
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import (
-    ModuleRunner,
-    now,
-    run_module,
+    run_operation,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import Params
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.engines import (
@@ -322,19 +320,20 @@ from ansible_collections.lastgood.database.plugins.module_utils._arguments.login
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.stores import ONE_STORE, STORE_SPEC, store_from
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.registry import decoder_for
 from ansible_collections.lastgood.database.plugins.module_utils._engines.registry import engine_named
-from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Outcome
+from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Context
 from ansible_collections.lastgood.database.plugins.module_utils._operations.restore import LATEST, RestoreRequest, restore
 from ansible_collections.lastgood.database.plugins.module_utils._process import temporary_directory
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 
 
-def restore_database(module: AnsibleModule, runner: ModuleRunner) -> Outcome:
-    """Restore what the module's options say."""
-    params: Params = module.params
+@contextlib.contextmanager
+def request_from(params: Params, context: Context) -> t.Iterator[RestoreRequest]:
+    """Yield the request that the module's options make."""
+    runner = context.runner
     latest = params["backup"] == LATEST
     options = restore_options_from(params)
-    with contextlib.closing(store_from(params, check_mode=module.check_mode, runner=runner)) as store:
-        request = RestoreRequest(
+    with contextlib.closing(store_from(params, check_mode=context.check_mode, runner=runner)) as store:
+        yield RestoreRequest(
             engine=engine_named(params["engine"]).restorer(options, runner),
             store=store,
             staging=store.staging() or LocalStore(os.path.realpath(temporary_directory())),
@@ -346,13 +345,7 @@ def restore_database(module: AnsibleModule, runner: ModuleRunner) -> Outcome:
             if_exists=params["if_exists"],
             terminate_sessions=params["terminate_sessions"],
             include_globals=params["include_globals"],
-            is_stopped=runner.is_stopped,
         )
-        restored = restore(request, now, check_mode=module.check_mode)
-    values = restored.values(params["database"], now())
-    if module._diff:
-        values["diff"] = restored.diff(params["database"])
-    return Outcome(values, [*store.warnings, *restored.warnings])
 
 
 def main() -> t.NoReturn:
@@ -379,7 +372,7 @@ def main() -> t.NoReturn:
         required_one_of=[ONE_STORE],
         supports_check_mode=True,
     )
-    run_module(module, lambda runner: restore_database(module, runner))
+    run_operation(module, request_from, restore)
 
 
 if __name__ == "__main__":

@@ -177,6 +177,7 @@ error:
       type: str
 """
 
+import contextlib
 import typing as t
 
 from ansible_collections.lastgood.database.plugins.module_utils._stopping import hold_signals
@@ -186,28 +187,22 @@ if __name__ == "__main__":
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleRunner, run_module
+from ansible_collections.lastgood.database.plugins.module_utils._ansible import run_operation
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import Params
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.store_sftp import (
     SERVER_OR_SFTP_SPEC,
     server_or_sftp_store,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Outcome
-from ansible_collections.lastgood.database.plugins.module_utils._operations.probe import probe
+from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Context
+from ansible_collections.lastgood.database.plugins.module_utils._operations.probe import ProbeRequest, probe
 
 
-def check(params: Params, check_mode: bool, runner: ModuleRunner) -> Outcome:
-    """Check the server that the module's options describe."""
-    store = server_or_sftp_store(params, check_mode=check_mode, runner=runner)
-    try:
-        report = probe(
-            store,
-            write_probe=params["write_probe"],
-            check_mode=check_mode,
-        )
-    finally:
-        store.close()
-    return Outcome(report.as_result(), warnings=store.warnings, failure=report.failure)
+@contextlib.contextmanager
+def request_from(params: Params, context: Context) -> t.Iterator[ProbeRequest]:
+    """Yield the request that the module's options make."""
+    server = server_or_sftp_store(params, check_mode=context.check_mode, runner=context.runner)
+    with contextlib.closing(server) as store:
+        yield ProbeRequest(store, params["write_probe"])
 
 
 def main() -> t.NoReturn:
@@ -219,7 +214,7 @@ def main() -> t.NoReturn:
         },
         supports_check_mode=True,
     )
-    run_module(module, lambda runner: check(module.params, module.check_mode, runner))
+    run_operation(module, request_from, probe)
 
 
 if __name__ == "__main__":

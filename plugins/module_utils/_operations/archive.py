@@ -46,6 +46,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.select
     newest_of_each,
     passed_over,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Context, Diff, Outcome, diff_of
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import ReadableStore
 from ansible_collections.lastgood.database.plugins.module_utils._stores.digests import sha256_of
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore, close_quietly
@@ -114,57 +115,39 @@ class Plan:
         return list(map(_comparable, self.existing)) != list(map(_comparable, self.records))
 
 
-@dataclass(frozen=True)
-class Report:
-    """The archive as it is, or in check mode would be: then its digest is None."""
-
-    destination: str
-    plan: Plan
-    bytes: int
-    sha256: str | None
-    swept: t.Sequence[str] = ()  # warnings about the partials of dead runs
-
-    def values(self) -> Record:
-        return {
-            "changed": self.plan.changed,
-            "dest": self.destination,
-            "members": list(self.plan.records),
-            "missing": list(self.plan.missing),
-            "bytes": self.bytes,
-            "sha256": self.sha256,
-        }
-
-    def diff(self) -> dict[str, str]:
-        """Return what is in the archive, before and after, as Ansible's diff."""
-        after = _lines(self.plan.records)
-        return {
-            "before_header": self.destination,
-            "after_header": self.destination,
-            "before": after if not self.plan.changed else _lines(self.plan.existing or ()),
-            "after": after,
-        }
-
-
-def archive(request: ArchiveRequest, now: datetime, *, check_mode: bool) -> Report:
+def archive(request: ArchiveRequest, context: Context) -> Outcome:
     """Make the archive, unless the existing one has the same backups. Check mode writes nothing."""
     _check_destination(request)
-    swept = [] if check_mode else _sweep(request.folder)
-    plan = _plan(request, now)
+    swept = [] if context.check_mode else _sweep(request.folder)
+    plan = _plan(request, context.clock())
+    size, sha256 = _make(request, plan, context.check_mode)
+    values = {
+        "changed": plan.changed,
+        "dest": request.destination,
+        "members": list(plan.records),
+        "missing": list(plan.missing),
+        "bytes": size,
+        "sha256": sha256,
+    }
+    warnings = [*request.store.warnings, *request.folder.warnings, *plan.warnings, *swept]
+    return Outcome(values, warnings, diff=lambda: _diff(request, plan))
+
+
+def _make(request: ArchiveRequest, plan: Plan, check_mode: bool) -> tuple[int, str | None]:
+    """Return the size and the digest of the archive as it is now. In check mode one that would be made has no digest."""
     size = request.format.size_bytes([item.member for item in plan.items])
-    if plan.changed:
-        request.folder.check()
-        _check_room(request, size)
-        if check_mode:
-            return Report(request.destination, plan, size, None)
-        return Report(request.destination, plan, size, _apply(request, plan, size), swept)
-    facts = request.folder.facts(request.filename)
-    return Report(
-        request.destination,
-        plan,
-        size if facts is None else facts.size_bytes,
-        sha256_of(request.folder, request.filename),
-        swept,
-    )
+    if not plan.changed:
+        facts = request.folder.facts(request.filename)
+        return size if facts is None else facts.size_bytes, sha256_of(request.folder, request.filename)
+    request.folder.check()
+    _check_room(request, size)
+    return size, None if check_mode else _apply(request, plan, size)
+
+
+def _diff(request: ArchiveRequest, plan: Plan) -> Diff:
+    """Return the backups in the archive, before and after."""
+    after = _lines(plan.records)
+    return diff_of(request.destination, after if not plan.changed else _lines(plan.existing or ()), after)
 
 
 def _sweep(folder: LocalStore) -> list[str]:
@@ -369,5 +352,5 @@ def _payload(store: ReadableStore, item: Item) -> t.Iterator[Chunk]:
         )
 
 
-def _lines(records: t.Iterable[Record]) -> str:
-    return "".join(f"{record.get('filename')} {record.get('state')} {record.get('sha256')}\n" for record in records)
+def _lines(records: t.Iterable[Record]) -> list[str]:
+    return [f"{record.get('filename')} {record.get('state')} {record.get('sha256')}" for record in records]

@@ -20,6 +20,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.last_g
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.selection import EVERYTHING, Selection, newest_of_each
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.soundness import is_sound
+from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Context, Outcome
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import ReadableStore
 
 SortBy = t.Literal["filename", "created_at", "modified_at", "size"]
@@ -91,33 +92,34 @@ class _Summary:
 
 
 @collector_paused()
-def inventory(request: InventoryRequest, now: datetime) -> dict[str, t.Any]:
+def inventory(request: InventoryRequest, context: Context) -> Outcome:
     """Return the facts about the requested backups.
 
     Holds only the backups on the page in memory, since there may be a hundred thousand: counts the others and drops them.
     """
-    store, catalog = request.store, Catalog(request.store)
+    store, now, catalog = request.store, context.clock(), Catalog(request.store)
     files = catalog.files()
     key_of = _SORT_KEYS[request.sort_by]
     lines: list[_Line] = []
     groups: dict[Group, _Summary] = collections.defaultdict(_Summary)
     unread: list[Backup] = []
     future: list[Backup] = []
+    warnings: list[str] = []
     selected = _watched(catalog.select(request.selection, files), now, unread, future)
-    for backup in _matching(request, selected, now):
+    for backup in _matching(request, selected, now, warnings):
         lines.append(_Line(key_of(backup), backup.name.filename, backup.corrupt))
         groups[backup.group].add(backup, now)
-    store.warnings += unread_warnings(unread)
+    warnings += unread_warnings(unread)
     if request.selection.newest is not None:
         newer = [backup for backup in future if backup.group in groups]
-        store.warnings += [f"Newer, and passed over: {one.name.filename} ({why_not_candidate(one, now)})." for one in newer]
+        warnings += [f"Newer, and passed over: {one.name.filename} ({why_not_candidate(one, now)})." for one in newer]
     lines.sort(reverse=request.descending)
     if unsettled := [group for group, summary in groups.items() if not request.settles(summary)]:
         # Backups that are not listed count as well, except those whose payload was read and is corrupt.
         files -= {line.filename for line in lines if line.corrupt}
         for group, newest in catalog.newest_good(unsettled, now, files).items():
             groups[group].newest_good = newest
-    return {
+    facts = {
         "directory": store.location,
         "exists": store.exists(),
         "count": len(lines),
@@ -126,6 +128,7 @@ def inventory(request: InventoryRequest, now: datetime) -> dict[str, t.Any]:
         "files": _records(_page(lines, request), catalog, now),
         "databases": [groups[group].record(group, now) for group in sorted(groups, key=_group_order)],
     }
+    return Outcome({"ansible_facts": {"database_backups": facts}}, [*store.warnings, *warnings])
 
 
 def _watched(backups: t.Iterable[Backup], now: datetime, unread: list[Backup], future: list[Backup]) -> t.Iterator[Backup]:
@@ -138,31 +141,31 @@ def _watched(backups: t.Iterable[Backup], now: datetime, unread: list[Backup], f
         yield backup
 
 
-def _matching(request: InventoryRequest, backups: t.Iterable[Backup], now: datetime) -> t.Iterable[Backup]:
+def _matching(request: InventoryRequest, backups: t.Iterable[Backup], now: datetime, warnings: list[str]) -> t.Iterable[Backup]:
     """Return the requested backups, in no order: selects by state first, then the newest of these."""
     newest, states = request.selection.newest, request.states
     if states is None:
         # Read no more payloads than are reported.
-        return _read_again(backups if newest is None else newest_of_each(backups, newest, now), request)
-    backups = (backup for backup in _read_again(backups, request) if backup.state in states)
+        return _read_again(backups if newest is None else newest_of_each(backups, newest, now), request, warnings)
+    backups = (backup for backup in _read_again(backups, request, warnings) if backup.state in states)
     return backups if newest is None else newest_of_each(backups, newest, now)
 
 
-def _read_again(backups: t.Iterable[Backup], request: InventoryRequest) -> t.Iterable[Backup]:
+def _read_again(backups: t.Iterable[Backup], request: InventoryRequest, warnings: list[str]) -> t.Iterable[Backup]:
     """Where the request has ``checksum``, read the payloads, and mark those with a wrong digest as corrupt.
 
     Does not read unverified backups: they have no digest to compare.
     """
     if not request.checksum:
         return backups
-    return (backup if backup.state == "unverified" else _as_read(request.store, backup) for backup in backups)
+    return (backup if backup.state == "unverified" else _as_read(request.store, backup, warnings) for backup in backups)
 
 
-def _as_read(store: ReadableStore, backup: Backup) -> Backup:
+def _as_read(store: ReadableStore, backup: Backup, warnings: list[str]) -> Backup:
     try:
         return backup if is_sound(store, backup) else backup._replace(corrupt=True)
     except StoreFailed as error:
-        store.warnings.append(f"{backup.path} could not be read, and its state is the one on record: {error.problem}")
+        warnings.append(f"{backup.path} could not be read, and its state is the one on record: {error.problem}")
         return backup
 
 

@@ -9,7 +9,16 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import BackupError, DirectoryMissing
+from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Context, Outcome
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import RemoteStore
+
+
+@dataclass(frozen=True)
+class ProbeRequest:
+    """Which server to check, and whether to write a file to it."""
+
+    store: RemoteStore
+    write_probe: bool = True
 
 
 @dataclass
@@ -30,23 +39,23 @@ class Report:
         finally:
             self.steps.append({"name": name, "ok": ok, "milliseconds": round((time.monotonic() - began) * 1000, 1)})
 
-    def as_result(self) -> dict[str, t.Any]:
+    def outcome(self, warnings: t.Sequence[str]) -> Outcome:
         failed = {"failed_step": self.steps[-1]["name"]} if self.failure is not None and self.steps else {}
-        return {"changed": self.changed, "steps": self.steps, **self.values, **failed}
+        return Outcome({"changed": self.changed, "steps": self.steps, **self.values, **failed}, warnings, self.failure)
 
 
-def probe(store: RemoteStore, *, write_probe: bool, check_mode: bool) -> Report:
+def probe(request: ProbeRequest, context: Context) -> Outcome:
     """Perform all steps until one fails. Check mode writes nothing."""
-    report = Report()
+    store, report = request.store, Report()
     report.values.update(store.server_facts())
     try:
         _open(store, report)
-        exists = _find_directory(store, report, check_mode)
-        if write_probe and exists and not check_mode:
+        exists = _find_directory(store, report, context.check_mode)
+        if request.write_probe and exists and not context.check_mode:
             _write_and_read(store, report)
     except BackupError as error:
         report.failure = error
-    return report
+    return report.outcome(store.warnings)
 
 
 def _open(store: RemoteStore, report: Report) -> None:

@@ -25,7 +25,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     NoSpace,
     PayloadCorrupt,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, Clock, Group, display_time
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, Group, display_time
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Catalog
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.last_good import (
     age_order,
@@ -34,6 +34,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.last_g
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import Compression
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.selection import Selection, passed_over
+from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Context, Outcome, diff_of
 from ansible_collections.lastgood.database.plugins.module_utils._operations.reading import read_payload
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import ReadableStore, Staging
 
@@ -62,63 +63,55 @@ class RestoreRequest:
     if_exists: IfExists = "fail"
     terminate_sessions: bool = False
     include_globals: bool = False
-    is_stopped: t.Callable[[], bool] = lambda: False
 
 
-@dataclass(frozen=True)
-class Restored:
-    """The result of a restore, in check mode the expected one. ``swapped`` is None if nothing was restored."""
-
-    changed: bool
-    backup: Backup
-    situation: TargetState
-    seconds: float = 0.0
-    swapped: Swapped | None = None
-    warnings: tuple[str, ...] = ()
-
-    def values(self, database: str, now: datetime) -> dict[str, t.Any]:
-        """Return the values of the module's result."""
-        swapped = self.swapped
-        return {
-            "changed": self.changed,
-            "restored": {**self.backup.record(now), "target": database} if self.changed else None,
-            "seconds": round(self.seconds, 3),
-            "swap_seconds": None if swapped is None else round(swapped.seconds, 6),
-            "previous": None if swapped is None else swapped.previous,
-        }
-
-    def diff(self, database: str) -> dict[str, str]:
-        """Return the content of the database, before and after, as Ansible's diff."""
-        before = "as it was\n" if self.situation.exists else ""
-        backup = f"{self.backup.name.filename}, of {display_time(self.backup.created_at)}\n"
-        return {
-            "before_header": database,
-            "after_header": database,
-            "before": before,
-            "after": backup if self.changed else before,
-        }
-
-
-def restore(request: RestoreRequest, clock: Clock, *, check_mode: bool) -> Restored:
+def restore(request: RestoreRequest, context: Context) -> Outcome:
     """Restore. Check mode performs every check that does not read the payload, and changes nothing."""
+    clock = context.clock
     backup, warnings = _find(request, clock())
     situation = request.engine.examine_target(backup.manifest)
     if situation.exists and request.if_exists == "keep":
-        return Restored(False, backup, situation, warnings=warnings)
+        return _outcome(request, backup, situation, clock(), warnings, changed=False)
     _check_target(request, situation)
     _check_room(request, backup)
     globals_backup = _find_globals(request, backup, clock()) if request.include_globals else None
     warnings += _warnings_of(backup)
-    if check_mode:
-        return Restored(True, backup, situation, warnings=warnings)
+    if context.check_mode:
+        return _outcome(request, backup, situation, clock(), warnings)
     began = time.monotonic()
     with request.engine.restoring(backup.manifest, clock(), request.staging.unnamed_file) as restoration:
         if globals_backup is not None:
-            _read(request, globals_backup, restoration.write_globals)
-        _read(request, backup, restoration.write)
+            _read(request, context, globals_backup, restoration.write_globals)
+        _read(request, context, backup, restoration.write)
         restoration.fill()
         swapped = restoration.swap()
-    return Restored(True, backup, situation, time.monotonic() - began, swapped, (*warnings, *swapped.warnings))
+    seconds = time.monotonic() - began
+    return _outcome(request, backup, situation, clock(), (*warnings, *swapped.warnings), seconds=seconds, swapped=swapped)
+
+
+def _outcome(
+    request: RestoreRequest,
+    backup: Backup,
+    situation: TargetState,
+    now: datetime,
+    warnings: tuple[str, ...],
+    *,
+    changed: bool = True,
+    seconds: float = 0.0,
+    swapped: Swapped | None = None,
+) -> Outcome:
+    """Return the outcome. ``swapped`` is None where nothing was restored."""
+    target = request.engine.database
+    values = {
+        "changed": changed,
+        "restored": {**backup.record(now), "target": target} if changed else None,
+        "seconds": round(seconds, 3),
+        "swap_seconds": None if swapped is None else round(swapped.seconds, 6),
+        "previous": None if swapped is None else swapped.previous,
+    }
+    before = ["as it was"] if situation.exists else []
+    after = [f"{backup.name.filename}, of {display_time(backup.created_at)}"] if changed else before
+    return Outcome(values, [*request.store.warnings, *warnings], diff=lambda: diff_of(target, before, after))
 
 
 def _warnings_of(backup: Backup) -> tuple[str, ...]:
@@ -294,7 +287,7 @@ def _check_room(request: RestoreRequest, backup: Backup) -> None:
         )
 
 
-def _read(request: RestoreRequest, backup: Backup, sink: Write) -> None:
+def _read(request: RestoreRequest, context: Context, backup: Backup, sink: Write) -> None:
     """Read a payload to its end. Raises PayloadCorrupt unless it matches its manifest."""
     manifest = backup.manifest
     digest = content_digest_for(manifest)
@@ -304,7 +297,7 @@ def _read(request: RestoreRequest, backup: Backup, sink: Write) -> None:
             "Use a newer version of this collection.",
         )
     decoding = request.decoding_for(backup.name.compression)
-    reading = read_payload(request.store, backup.name.filename, decoding, digest, sink, request.is_stopped, manifest)
+    reading = read_payload(request.store, backup.name.filename, decoding, digest, sink, context.is_stopped, manifest)
     if not reading.payload_is(manifest):
         why = f"its SHA-256 is {reading.payload_sha256}, and its manifest says {manifest.payload_sha256}"
     elif not reading.content_is(manifest):

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given, settings
@@ -27,9 +27,11 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.manife
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import parse
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.selection import EVERYTHING, Selection, newest_of_each
 from ansible_collections.lastgood.database.plugins.module_utils._operations.inventory import InventoryRequest, inventory
+from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Outcome
 from ansible_collections.lastgood.database.plugins.module_utils._retention import Entry, Rules, decide
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 from ansible_collections.lastgood.database.tests.support.backups import NOW, PAYLOAD, ago, put_backup, put_payload
+from ansible_collections.lastgood.database.tests.support.contexts import context_at
 
 APP = Group("db1", "postgresql", "7300000000000000001", "database", "app")
 GROUPS = [APP, APP._replace(origin="db2"), APP._replace(database="app_prod"), APP._replace(partial=("-n", "a"))]
@@ -138,15 +140,16 @@ def by_catalog(store: LocalStore) -> dict[Group, str]:
 
 
 def by_inventory(store: LocalStore) -> dict[Group, str]:
-    return of_facts(inventory(InventoryRequest(store), NOW))
+    return of_facts(inventory(InventoryRequest(store), context_at(NOW)))
 
 
 def by_inventory_of_names(store: LocalStore) -> dict[Group, str]:
     """Ask for backups by name: the facts about a group count its other backups as well."""
-    return of_facts(inventory(InventoryRequest(store, Selection(names=tuple(store.names()))), NOW))
+    return of_facts(inventory(InventoryRequest(store, Selection(names=tuple(store.names()))), context_at(NOW)))
 
 
-def of_facts(facts: dict[str, Any]) -> dict[Group, str]:
+def of_facts(outcome: Outcome) -> dict[Group, str]:
+    facts = outcome.values["ansible_facts"]["database_backups"]
     return {
         Group(*(one[key] for key in Group._fields[:-1]), tuple(one["partial_arguments"])): one["newest_good"]
         for one in facts["databases"]

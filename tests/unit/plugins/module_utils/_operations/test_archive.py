@@ -31,9 +31,11 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Verification, from_bytes
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import archive_partial_name, manifest_name
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.selection import EVERYTHING, Selection
-from ansible_collections.lastgood.database.plugins.module_utils._operations.archive import ArchiveRequest, Report, archive
+from ansible_collections.lastgood.database.plugins.module_utils._operations.archive import ArchiveRequest, archive
+from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Diff, Outcome
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import FileAttributes, LocalStore
 from ansible_collections.lastgood.database.tests.support.backups import NOW, PAYLOAD, ago, put_backup, put_payload
+from ansible_collections.lastgood.database.tests.support.contexts import context_at
 from ansible_collections.lastgood.database.tests.support.observe import state_of
 from ansible_collections.lastgood.database.tests.support.places import common_directory, only_root, tiny_file_system
 from ansible_collections.lastgood.database.tests.support.processes import as_unprivileged, child, hear
@@ -67,12 +69,13 @@ class Place:
 
     def archive(
         self, filename: str = "all.tar", selection: Selection = EVERYTHING, *, check_mode: bool = False, **over: Any
-    ) -> Report:
+    ) -> Outcome:
         self.store = over.pop("store", None) or WatchedStore(str(self.backups))
         folder = over.pop("folder", None) or LocalStore(str(self.archives))
         kind = format_by_ending(filename) or FORMATS["tar"]
         try:
-            return archive(ArchiveRequest(self.store, selection, folder, filename, kind, **over), NOW, check_mode=check_mode)
+            request = ArchiveRequest(self.store, selection, folder, filename, kind, **over)
+            return archive(request, context_at(NOW, check=check_mode))
         finally:
             self.store.close()
             folder.close()
@@ -107,9 +110,9 @@ class TestContent:
         assert list(content) == ["index.json", first, manifest_name(first), second, manifest_name(second)]
         for name in list(content)[1:]:
             assert content[name] == (place.backups / name).read_bytes()
-        assert json.loads(content["index.json"]) == {"index_version": 1, "backups": list(report.plan.records)}
+        assert json.loads(content["index.json"]) == {"index_version": 1, "backups": list(report.values["members"])}
         assert path.stat().st_mode & 0o777 == 0o600
-        values = report.values()
+        values = report.values
         assert (values["changed"], values["dest"], values["missing"]) == (True, str(path), [])
         assert (values["bytes"], values["sha256"]) == (path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest())
         assert values["members"][0]["sha256"] == hashlib.sha256(b"first").hexdigest()
@@ -120,12 +123,12 @@ class TestContent:
         for days in (1, 2, 3):
             put_backup(place.backups, ago(days=days), os.urandom(100))
         one, other = place.archive(f"one.{ending}"), place.archive(f"other.{ending}")
-        assert one.sha256 == other.sha256
+        assert one.values["sha256"] == other.values["sha256"]
 
     def test_unverified_and_suspect_ones_go_in_and_the_index_says_so(self, place: Place) -> None:
         suspect = put_backup(place.backups, ago(days=1), verification=Verification("restore", "failed", NOW, "words"))
         unverified = put_payload(place.backups, "backup_app_2026-02-20_12-00-00.dump")
-        found = {record["filename"]: record for record in place.archive().plan.records}
+        found = {record["filename"]: record for record in place.archive().values["members"]}
         assert (found[suspect]["state"], found[unverified]["state"]) == ("suspect", "unverified")
         assert found[unverified]["sha256"] == hashlib.sha256(PAYLOAD).hexdigest()
         assert found[unverified]["manifest"] is None
@@ -136,7 +139,7 @@ class TestContent:
         said = first.read_bytes()
         first.write_bytes(second.read_bytes())
         second.write_bytes(said)
-        found = [(record["state"], record["sha256"]) for record in place.archive().plan.records]
+        found = [(record["state"], record["sha256"]) for record in place.archive().values["members"]]
         assert found == [("unverified", hashlib.sha256(data).hexdigest()) for data in (b"one", b"two")]
 
     def test_owner_and_mode_are_as_told(self, place: Place) -> None:
@@ -157,7 +160,7 @@ class TestContent:
         name = put_backup(place.backups, ago(days=1))
         (place.backups / "backup_link_2026-02-28_12-00-00.dump").symlink_to(name)
         (place.backups / "backup_folder_2026-02-28_12-00-00.dump").mkdir()
-        assert [record["filename"] for record in place.archive().plan.records] == [name]
+        assert [record["filename"] for record in place.archive().values["members"]] == [name]
 
 
 class TestSelection:
@@ -171,7 +174,7 @@ class TestSelection:
             (Selection(databases=("other",)), [other]),
             (Selection(newest=1), [new, other]),
         ):
-            assert [one["filename"] for one in place.archive("some.tar", selection).plan.records] == expected
+            assert [one["filename"] for one in place.archive("some.tar", selection).values["members"]] == expected
 
     def test_nothing_found_is_an_error_even_where_missing_ones_are_ignored(self, place: Place) -> None:
         for ignore_missing in (False, True):
@@ -186,7 +189,7 @@ class TestSelection:
         with pytest.raises(BackupMissing, match=r"\.\./etc/passwd, gone"):
             place.archive(selection=selection)
         report = place.archive(selection=selection, ignore_missing=True)
-        assert report.values()["missing"] == ["../etc/passwd", "gone"]
+        assert report.values["missing"] == ["../etc/passwd", "gone"]
         with pytest.raises(BackupMissing, match="nobodys"):
             place.archive(selection=Selection(databases=("app", "nobodys")))
 
@@ -202,7 +205,7 @@ class TestAgain:
         before = state_of(place.archives)
         second = place.archive(f"all.{ending}")
         assert outcome_and_reads(place, second) == (False, [])
-        assert (second.sha256, second.bytes) == (first.sha256, first.bytes)
+        assert (second.values["sha256"], second.values["bytes"]) == (first.values["sha256"], first.values["bytes"])
         assert state_of(place.archives) == before
 
     def test_one_without_a_manifest_is_read_and_a_change_in_it_is_seen(self, place: Place) -> None:
@@ -210,7 +213,7 @@ class TestAgain:
         place.archive()
         assert outcome_and_reads(place, place.archive()) == (False, [name])
         put_payload(place.backups, name, PAYLOAD[::-1])
-        assert place.archive().plan.changed
+        assert place.archive().values["changed"]
 
     def test_a_confirmation_is_no_change_and_a_verdict_is_one(self, place: Place) -> None:
         name = put_backup(place.backups, ago(days=2))
@@ -220,36 +223,36 @@ class TestAgain:
             confirmed_at=NOW, verification=Verification("restore", "passed", NOW, "x" * 99)
         )
         path.write_bytes(confirmed.to_bytes())
-        assert not place.archive().plan.changed
+        assert not place.archive().values["changed"]
         path.write_bytes(confirmed._replace(verification=Verification("restore", "failed", NOW, "")).to_bytes())
-        assert place.archive().plan.changed
+        assert place.archive().values["changed"]
 
     def test_one_more_one_less_and_another_payload_are_changes(self, place: Place) -> None:
         put_backup(place.backups, ago(days=2))
         place.archive()
         more = put_backup(place.backups, ago(days=1))
-        assert place.archive().plan.changed
+        assert place.archive().values["changed"]
         put_backup(place.backups, ago(days=1), b"another")
-        assert place.archive().plan.changed
+        assert place.archive().values["changed"]
         (place.backups / more).unlink()
-        assert place.archive().plan.changed
-        assert not place.archive().plan.changed
+        assert place.archive().values["changed"]
+        assert not place.archive().values["changed"]
 
     @each_format
     def test_an_archive_that_was_cut_or_grew_is_made_anew(self, place: Place, ending: str) -> None:
         put_backup(place.backups, ago(days=1), os.urandom(5000))
         path = place.archives / f"all.{ending}"
-        whole = place.archive(path.name).sha256
+        whole = place.archive(path.name).values["sha256"]
         for size in (path.stat().st_size - 1, path.stat().st_size + 1, 1000, 0):
             os.truncate(path, size)
             report = place.archive(path.name)
-            assert (report.plan.changed, report.sha256) == (True, whole)
+            assert (report.values["changed"], report.values["sha256"]) == (True, whole)
 
     @each_format
     def test_another_file_or_a_hostile_index_in_its_place_is_replaced(self, place: Place, ending: str) -> None:
         put_backup(place.backups, ago(days=1))
         path = place.archives / f"all.{ending}"
-        whole = place.archive(path.name).sha256
+        whole = place.archive(path.name).values["sha256"]
         record = {"filename": "a", "bytes": 1, "created_at": "2026-01-01 00:00:00", "manifest": None}
         hostile: list[Any] = [
             [],
@@ -264,19 +267,24 @@ class TestAgain:
         ]
         for index in hostile:
             path.write_bytes(index_alone(ending, json.dumps(index).encode()))
-            assert (place.archive(path.name).plan.changed, place.archive(path.name).sha256) == (True, whole)
+            assert (place.archive(path.name).values["changed"], place.archive(path.name).values["sha256"]) == (True, whole)
 
     def test_check_mode_says_what_would_be_and_writes_nothing(self, place: Place) -> None:
         put_backup(place.backups, ago(days=1))
         predicted = place.archive(check_mode=True)
-        assert (predicted.plan.changed, predicted.sha256, place.names()) == (True, None, [])
+        assert (predicted.values["changed"], predicted.values["sha256"], place.names()) == (True, None, [])
         made = place.archive()
-        assert predicted.bytes == made.bytes
-        assert predicted.diff() == made.diff()
-        assert predicted.diff()["before"] == ""
+        assert predicted.values["bytes"] == made.values["bytes"]
+        assert diff_in(predicted) == diff_in(made)
+        assert diff_in(predicted)["before"] == ""
         again = place.archive(check_mode=True)
-        assert (again.plan.changed, again.sha256) == (False, made.sha256)
-        assert again.diff()["before"] == again.diff()["after"] != ""
+        assert (again.values["changed"], again.values["sha256"]) == (False, made.values["sha256"])
+        assert diff_in(again)["before"] == diff_in(again)["after"] != ""
+
+
+def diff_in(outcome: Outcome) -> Diff:
+    assert outcome.diff is not None
+    return outcome.diff()
 
 
 def index_alone(ending: str, data: bytes) -> bytes:
@@ -291,8 +299,8 @@ def index_alone(ending: str, data: bytes) -> bytes:
     return output.getvalue()
 
 
-def outcome_and_reads(place: Place, report: Report) -> tuple[bool, list[str]]:
-    return report.plan.changed, place.store.read_whole
+def outcome_and_reads(place: Place, report: Outcome) -> tuple[bool, list[str]]:
+    return report.values["changed"], place.store.read_whole
 
 
 class TestFaults:
@@ -334,7 +342,7 @@ class TestFaults:
         store = WatchedStore(str(place.backups))
         store.before_reading = lambda: (place.backups / name).unlink(missing_ok=True)
         self.fails(place, BackupMissing, name, store=store)
-        assert not place.archive().plan.changed
+        assert not place.archive().values["changed"]
 
     @pytest.mark.parametrize("ending", FORMATS)
     def test_a_run_that_is_killed_leaves_a_partial_and_the_next_one_sweeps_it(self, place: Place, name: str, ending: str) -> None:
@@ -360,7 +368,7 @@ class TestFaults:
             process.join()
         assert path.read_bytes() == b"what was there"
         assert f".lastgood.archive.{path.name}.partial" in place.names()
-        assert place.archive(path.name).plan.changed
+        assert place.archive(path.name).values["changed"]
         assert f".lastgood.archive.{path.name}.partial" not in place.names()
         assert name in content_of(path)
 
@@ -373,16 +381,16 @@ class TestFaults:
             path.write_bytes(b"half")
         with alive.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            assert place.archive("all.zip", check_mode=True).swept == ()
-            assert [warning.rpartition(" ")[2] for warning in sorted(place.archive("all.zip").swept)] == list(map(str, dead))
+            assert place.archive("all.zip", check_mode=True).warnings == []
+            assert [warning.rpartition(" ")[2] for warning in sorted(place.archive("all.zip").warnings)] == list(map(str, dead))
         assert place.names() == sorted([alive.name, foreign.name, "all.zip"])
 
     def test_a_name_that_could_be_taken_for_ours_is_refused(self, place: Place) -> None:
         name = put_backup(place.backups, ago(days=1))
         for filename in (name, manifest_name(name), f".{name}.partial", ".lastgood.lock", "backup_x_2026-02-28_12-00-00.dump"):
             self.fails(place, DestinationUnusable, "another", filename=filename)
-        assert place.archive("inside.tar", folder=LocalStore(str(place.backups))).plan.changed
-        assert not place.archive("inside.tar", folder=LocalStore(str(place.backups))).plan.changed
+        assert place.archive("inside.tar", folder=LocalStore(str(place.backups))).values["changed"]
+        assert not place.archive("inside.tar", folder=LocalStore(str(place.backups))).values["changed"]
 
     def test_a_link_a_directory_and_a_pipe_are_not_written_to(self, place: Place, name: str) -> None:
         (place.archives / "link.tar").symlink_to(place.archives / "all.tar")
@@ -436,7 +444,7 @@ def test_a_directory_that_may_not_be_written_to_is_an_error_and_one_of_backups_n
             place = Place(top)
             put_backup(place.backups, ago(days=1))
             place.backups.chmod(0o500)
-            assert place.archive().plan.changed
+            assert place.archive().values["changed"]
             put_again = place.archives / "all.tar"
             put_again.write_bytes(b"other")
             place.archives.chmod(0o500)

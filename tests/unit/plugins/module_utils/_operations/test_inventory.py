@@ -22,6 +22,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._operations.inve
     SortBy,
     inventory,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Outcome
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 from ansible_collections.lastgood.database.tests.support.backups import (
     NOW,
@@ -30,6 +31,7 @@ from ansible_collections.lastgood.database.tests.support.backups import (
     put_backup,
     put_payload,
 )
+from ansible_collections.lastgood.database.tests.support.contexts import context_at
 from ansible_collections.lastgood.database.tests.support.observe import state_of
 from ansible_collections.lastgood.database.tests.support.places import common_directory, refuse_to_read
 from ansible_collections.lastgood.database.tests.support.processes import as_unprivileged
@@ -38,10 +40,15 @@ SIZE = len(PAYLOAD)
 FAILED = Verification("structure", "failed", NOW, "words")
 
 
+def facts_in(outcome: Outcome) -> dict[str, Any]:
+    facts: dict[str, Any] = outcome.values["ansible_facts"]["database_backups"]
+    return facts
+
+
 def ask(folder: Path, **over: Any) -> dict[str, Any]:
     store = LocalStore(str(folder))
     try:
-        return inventory(InventoryRequest(store, **over), NOW)
+        return facts_in(inventory(InventoryRequest(store, **over), context_at(NOW)))
     finally:
         store.close()
 
@@ -448,10 +455,10 @@ class TestChecksums:
 
         monkeypatch.setattr(LocalStore, "chunks", refuse)
         store = LocalStore(str(tmp_path))
-        facts = inventory(InventoryRequest(store, checksum=True), NOW)
+        outcome = inventory(InventoryRequest(store, checksum=True), context_at(NOW))
         store.close()
-        assert [record["state"] for record in facts["files"]] == ["good"]
-        assert "Permission denied" in store.warnings[0]
+        assert [record["state"] for record in facts_in(outcome)["files"]] == ["good"]
+        assert "Permission denied" in outcome.warnings[0]
 
     def test_an_unverified_one_stays_what_it_is(self, tmp_path: Path) -> None:
         put_payload(tmp_path, "backup_app_2026-02-28_12-00-00.dump")
@@ -468,13 +475,15 @@ class TestChecksums:
 
         one = put_backup(tmp_path, ago(days=1))
         put_backup(tmp_path, ago(days=1), database="other")
-        inventory(InventoryRequest(Watched(str(tmp_path)), Selection(databases=("app",)), checksum=True), NOW)
+        inventory(InventoryRequest(Watched(str(tmp_path)), Selection(databases=("app",)), checksum=True), context_at(NOW))
         assert read == [one]
         read.clear()
         put_backup(tmp_path, ago(days=2))
-        inventory(InventoryRequest(Watched(str(tmp_path)), Selection(databases=("app",), newest=1), checksum=True), NOW)
+        inventory(
+            InventoryRequest(Watched(str(tmp_path)), Selection(databases=("app",), newest=1), checksum=True), context_at(NOW)
+        )
         assert read == [one]
-        inventory(InventoryRequest(Watched(str(tmp_path))), NOW)
+        inventory(InventoryRequest(Watched(str(tmp_path))), context_at(NOW))
         assert read == [one]
 
 
@@ -484,13 +493,13 @@ def test_a_manifest_that_can_not_be_read_is_reported_and_taken_for_no_other_s(
     older, newer = (put_backup(tmp_path, ago(days=day)) for day in (2, 1))
     refuse_to_read(monkeypatch, manifest_name(newer))
     store = LocalStore(str(tmp_path))
-    facts = inventory(InventoryRequest(store), NOW)
+    outcome = inventory(InventoryRequest(store), context_at(NOW))
     store.close()
-    assert [(one["filename"], one["state"], one["problem"] is None) for one in facts["files"]] == [
+    assert [(one["filename"], one["state"], one["problem"] is None) for one in facts_in(outcome)["files"]] == [
         (older, "good", True),
         (newer, "unverified", False),
     ]
-    [warning] = store.warnings
+    [warning] = outcome.warnings
     assert newer in warning and "Input/output error" in warning
 
 
@@ -498,16 +507,16 @@ def test_of_many_manifests_that_can_not_be_read_a_few_are_named(tmp_path: Path, 
     for day in range(1, 8):
         refuse_to_read(monkeypatch, manifest_name(put_backup(tmp_path, ago(days=day))))
     store = LocalStore(str(tmp_path))
-    inventory(InventoryRequest(store), NOW)
+    outcome = inventory(InventoryRequest(store), context_at(NOW))
     store.close()
-    assert len(store.warnings) == 4
-    assert store.warnings[-1] == "4 more manifests can't be read."
+    assert len(outcome.warnings) == 4
+    assert outcome.warnings[-1] == "4 more manifests can't be read."
 
 
 def test_a_newer_one_from_the_future_is_named_where_the_newest_are_asked_for(tmp_path: Path) -> None:
     put_backup(tmp_path, ago(days=1))
     future = put_backup(tmp_path, ago(hours=-2))
     store = LocalStore(str(tmp_path))
-    inventory(InventoryRequest(store, Selection(newest=1)), NOW)
+    outcome = inventory(InventoryRequest(store, Selection(newest=1)), context_at(NOW))
     store.close()
-    assert store.warnings == [f"Newer, and passed over: {future} (its time is more than an hour in the future)."]
+    assert outcome.warnings == [f"Newer, and passed over: {future} (its time is more than an hour in the future)."]

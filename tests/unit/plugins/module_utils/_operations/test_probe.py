@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -14,9 +14,10 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     FileForbidden,
     NoSpace,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._operations.probe import probe
+from ansible_collections.lastgood.database.plugins.module_utils._operations.probe import ProbeRequest, probe
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Step
 from ansible_collections.lastgood.database.plugins.module_utils._stores.trial import PartialTrial
+from ansible_collections.lastgood.database.tests.support.contexts import context_at
 from ansible_collections.lastgood.database.tests.support.memory_store import MemoryStore
 
 TRIAL = ["write", "read_back", "rename", "remove"]
@@ -47,14 +48,14 @@ class Distant(MemoryStore):
         return PartialTrial(self)
 
 
-def steps_of(result: dict[str, Any]) -> list[str]:
+def steps_of(result: Mapping[str, Any]) -> list[str]:
     return [step["name"] for step in result["steps"]]
 
 
 def test_every_step_is_taken_and_nothing_is_left() -> None:
     files: dict[str, bytes] = {}
-    report = probe(Distant(files), write_probe=True, check_mode=False)
-    result = report.as_result()
+    report = probe(ProbeRequest(Distant(files)), context_at())
+    result = report.values
     assert report.failure is None
     assert steps_of(result) == ["connect", "directory", *TRIAL]
     assert (result["version"], result["writable"], result["changed"], files) == ("1", True, False, {})
@@ -62,24 +63,24 @@ def test_every_step_is_taken_and_nothing_is_left() -> None:
 
 @pytest.mark.parametrize(("write_probe", "check_mode"), [(False, False), (True, True)])
 def test_nothing_is_written_where_that_is_not_asked_for(write_probe: bool, check_mode: bool) -> None:
-    result = probe(Distant({}), write_probe=write_probe, check_mode=check_mode).as_result()
+    result = probe(ProbeRequest(Distant({}), write_probe), context_at(check=check_mode)).values
     assert (steps_of(result), result["writable"]) == (["connect", "directory"], None)
 
 
 def test_a_missing_place_is_made_and_in_check_mode_foretold() -> None:
     store = Distant(None)
-    foretold = probe(store, write_probe=True, check_mode=True).as_result()
+    foretold = probe(ProbeRequest(store), context_at(check=True)).values
     assert (foretold["changed"], steps_of(foretold), store.exists()) == (True, ["connect", "directory"], False)
-    made = probe(store, write_probe=True, check_mode=False).as_result()
+    made = probe(ProbeRequest(store), context_at()).values
     assert (made["changed"], steps_of(made), store.exists()) == (True, ["connect", "directory", *TRIAL], True)
 
 
 def test_a_place_that_may_not_be_made_is_the_step_that_fails() -> None:
     store = Distant(None)
     store.creates_directory = False
-    report = probe(store, write_probe=True, check_mode=False)
+    report = probe(ProbeRequest(store), context_at())
     assert report.failure is not None
-    assert (report.failure.code, report.as_result()["failed_step"]) == ("directory_missing", "directory")
+    assert (report.failure.code, report.values["failed_step"]) == ("directory_missing", "directory")
 
 
 def test_what_the_server_did_not_say_yet_is_null() -> None:
@@ -87,7 +88,7 @@ def test_what_the_server_did_not_say_yet_is_null() -> None:
         def connect(self) -> None:
             raise ConnectionRefused("Nobody listens.", "Start it.")
 
-    result = probe(Silent({}), write_probe=True, check_mode=False).as_result()
+    result = probe(ProbeRequest(Silent({})), context_at()).values
     assert (result["failed_step"], result["version"], result["free_bytes"]) == ("connect", None, None)
 
 
@@ -98,8 +99,8 @@ def test_a_step_that_fails_leaves_no_file(method: str, step: str, monkeypatch: p
 
     files: dict[str, bytes] = {}
     monkeypatch.setattr(Distant, method, refuse)
-    report = probe(Distant(files), write_probe=True, check_mode=False)
-    result = report.as_result()
+    report = probe(ProbeRequest(Distant(files)), context_at())
+    result = report.values
     assert (result["failed_step"], result["writable"], files) == (step, step != "write", {})
 
 
@@ -110,6 +111,7 @@ def test_an_account_that_may_delete_nothing_is_spared_the_files() -> None:
 
     files: dict[str, bytes] = {}
     store = WriteOnce(files)
-    result = probe(store, write_probe=True, check_mode=False).as_result()
+    report = probe(ProbeRequest(store), context_at())
+    result = report.values
     assert (steps_of(result), result["writable"], files) == (["connect", "directory"], None, {})
-    assert "permission denied" in store.warnings[0]
+    assert "permission denied" in report.warnings[0]

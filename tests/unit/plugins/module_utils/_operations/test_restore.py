@@ -14,9 +14,11 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.restori
 from ansible_collections.lastgood.database.plugins.module_utils._errors import BackupMissing, StoreFailed
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest, Verification
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import manifest_name
-from ansible_collections.lastgood.database.plugins.module_utils._operations.restore import Restored, RestoreRequest, restore
+from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Outcome
+from ansible_collections.lastgood.database.plugins.module_utils._operations.restore import RestoreRequest, restore
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 from ansible_collections.lastgood.database.tests.support.backups import NOW, PAYLOAD, ago, put_backup
+from ansible_collections.lastgood.database.tests.support.contexts import context_at
 from ansible_collections.lastgood.database.tests.support.places import refuse_to_read
 
 
@@ -34,12 +36,12 @@ class Engine:
         return TargetState(exists=False)
 
 
-def plan(folder: Path, backup: str = "latest", database: str = "app") -> Restored:
+def plan(folder: Path, backup: str = "latest", database: str = "app") -> Outcome:
     store = LocalStore(str(folder))
     engine: Any = Engine()
     request = RestoreRequest(engine, store, store, lambda compression: PlainCodec(), backup, source_database=database)
     try:
-        return restore(request, lambda: NOW, check_mode=True)
+        return restore(request, context_at(NOW, check=True))
     finally:
         store.close()
 
@@ -81,15 +83,15 @@ def test_a_newer_one_that_is_passed_over_is_named_with_the_reason(tmp_path: Path
     good = put(tmp_path, created_at=ago(days=2))
     newer = make(tmp_path)
     found = plan(tmp_path)
-    assert found.backup.name.filename == good
-    assert found.warnings == (f"The newest good backup is restored, and newer ones are not: {newer} ({why}).",)
+    assert found.values["restored"]["filename"] == good
+    assert found.warnings == [f"The newest good backup is restored, and newer ones are not: {newer} ({why})."]
 
 
 def test_one_whose_manifest_can_not_be_read_is_named_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     good, newer = put(tmp_path, created_at=ago(days=2)), put(tmp_path, created_at=ago(days=1))
     refuse_to_read(monkeypatch, manifest_name(newer))
     found = plan(tmp_path)
-    assert found.backup.name.filename == good
+    assert found.values["restored"]["filename"] == good
     [warning] = found.warnings
     assert newer in warning and "Input/output error" in warning
     with pytest.raises(StoreFailed, match="Input/output error"):
@@ -105,9 +107,9 @@ def test_nothing_is_said_of_older_ones_and_of_other_databases(tmp_path: Path) ->
     make_corrupt(tmp_path)
     put(tmp_path, created_at=ago(minutes=1), database="other", verification=Verification("structure", "failed", NOW, ""))
     found = plan(tmp_path)
-    assert (found.backup.name.filename, found.warnings) == (good, ())
+    assert (found.values["restored"]["filename"], found.warnings) == (good, [])
 
 
 def test_one_that_is_named_is_restored_without_a_word(tmp_path: Path) -> None:
     older, _newer = put(tmp_path, created_at=ago(days=2)), make_suspect(tmp_path)
-    assert plan(tmp_path, older).warnings == ()
+    assert plan(tmp_path, older).warnings == []
