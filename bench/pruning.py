@@ -17,6 +17,7 @@ from pathlib import Path
 from ansible_collections.lastgood.database.plugins.module_utils._operations.prune import PruneRequest, prune
 from ansible_collections.lastgood.database.plugins.module_utils._retention import Rules
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
+from ansible_collections.lastgood.database.tests.support.contexts import context_at
 from bench.listing import COUNTS, DATABASES, fill
 from bench.measure import Case, compare
 
@@ -57,5 +58,5 @@ def pruning() -> None:
 
 if __name__ == "__main__":
     verb, place = sys.argv[1:]
-    report = prune(PruneRequest(LocalStore(place), RULES), lambda: datetime.now(timezone.utc), check_mode=verb == "plan")
-    print(len(report.values()["deleted"]))
+    report = prune(PruneRequest(LocalStore(place), RULES), context_at(lambda: datetime.now(timezone.utc), check=verb == "plan"))
+    print(len(report.values["deleted"]))

@@ -274,7 +274,7 @@ if __name__ == "__main__":
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleRunner, now, run_module
+from ansible_collections.lastgood.database.plugins.module_utils._ansible import run_operation
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import Params, list_from
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.retention import (
     RULES_OR_RETENTION_SPEC,
@@ -284,7 +284,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._arguments.reten
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.stores import ONE_STORE, STORE_SPEC, store_from
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
 from ansible_collections.lastgood.database.plugins.module_utils._operations.named_deletion import GivenUp, Named
-from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Outcome
+from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Context
 from ansible_collections.lastgood.database.plugins.module_utils._operations.prune import PruneRequest, prune
 from ansible_collections.lastgood.database.plugins.module_utils._retention import Rules
 
@@ -305,26 +305,19 @@ def _has_rules(params: Params) -> bool:
     return any(params[option] != spec.get("default") for option, spec in RULES_OR_RETENTION_SPEC.items() if option != "timezone")
 
 
-def delete(module: AnsibleModule, runner: ModuleRunner) -> Outcome:
-    """Delete the backups that the module's options select."""
-    params: Params = module.params
+@contextlib.contextmanager
+def request_from(params: Params, context: Context) -> t.Iterator[PruneRequest]:
+    """Yield the request that the module's options make."""
     choice = choice_from(params)
-    with contextlib.closing(store_from(params, check_mode=module.check_mode, runner=runner)) as store:
+    with contextlib.closing(store_from(params, check_mode=context.check_mode, runner=context.runner)) as store:
         asked: bool | None = params["verify_before_delete"]
-        request = PruneRequest(
+        yield PruneRequest(
             store,
             choice,
             list_from(params, "databases"),
             groups_from(params),
             reads_newest=store.capabilities.reads_cheaply if asked is None else asked,
-            is_stopped=runner.is_stopped,
         )
-        report = prune(request, now, check_mode=module.check_mode)
-    values = report.values()
-    if module._diff:
-        values["diff"] = report.diff(store.location)
-    brief: dict[str, t.Any] = {"kept": [], "passed_over": []}
-    return Outcome(values, [*store.warnings, *report.warnings], report.failure, brief=brief)
 
 
 def main() -> t.NoReturn:
@@ -343,7 +336,7 @@ def main() -> t.NoReturn:
         required_one_of=[ONE_STORE],
         supports_check_mode=True,
     )
-    run_module(module, lambda runner: delete(module, runner))
+    run_operation(module, request_from, prune)
 
 
 if __name__ == "__main__":

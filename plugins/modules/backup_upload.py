@@ -171,6 +171,7 @@ error:
       type: str
 """
 
+import contextlib
 import typing as t
 
 from ansible_collections.lastgood.database.plugins.module_utils._stopping import hold_signals
@@ -180,7 +181,7 @@ if __name__ == "__main__":
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleRunner, now, run_module
+from ansible_collections.lastgood.database.plugins.module_utils._ansible import run_operation
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import (
     DIRECTORY_SPEC,
     SELECTION_SPEC,
@@ -195,29 +196,24 @@ from ansible_collections.lastgood.database.plugins.module_utils._arguments.store
     bandwidth_from,
     connector_from,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Outcome
+from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Context
 from ansible_collections.lastgood.database.plugins.module_utils._operations.upload import UploadRequest, upload
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 
 
-def send(module: AnsibleModule, runner: ModuleRunner) -> Outcome:
-    """Send what the module's options say."""
-    params: Params = module.params
-    request = UploadRequest(
-        source=LocalStore(directory_from(params), is_stopped=runner.is_stopped),
-        selection=selection_from(params),
-        connect=connector_from(params, check_mode=module.check_mode, runner=runner),
-        verify=params["verify"],
-        connections=at_least(params, "connections", 1),
-        bandwidth_limit=bandwidth_from(params),
-        retention=None if params["retention"] is None else rules_from(params["retention"]),
-        is_stopped=runner.is_stopped,
-    )
-    report = upload(request, now, check_mode=module.check_mode)
-    values = report.values()
-    if module._diff:
-        values["diff"] = report.diff()
-    return Outcome(values, report.warnings, report.failure)
+@contextlib.contextmanager
+def request_from(params: Params, context: Context) -> t.Iterator[UploadRequest]:
+    """Yield the request that the module's options make."""
+    with contextlib.closing(LocalStore(directory_from(params), is_stopped=context.is_stopped)) as source:
+        yield UploadRequest(
+            source=source,
+            selection=selection_from(params),
+            connect=connector_from(params, check_mode=context.check_mode, runner=context.runner),
+            verify=params["verify"],
+            connections=at_least(params, "connections", 1),
+            bandwidth_limit=bandwidth_from(params),
+            retention=None if params["retention"] is None else rules_from(params["retention"]),
+        )
 
 
 def main() -> t.NoReturn:
@@ -234,7 +230,7 @@ def main() -> t.NoReturn:
         },
         supports_check_mode=True,
     )
-    run_module(module, lambda runner: send(module, runner))
+    run_operation(module, request_from, upload)
 
 
 if __name__ == "__main__":

@@ -213,31 +213,24 @@ if __name__ == "__main__":
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import (
-    ModuleRunner,
-    now,
-    run_module,
+    run_operation,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import SELECTION_SPEC, Params, selection_from
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.engines import examination_options_from
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.login import LOGIN_SPEC
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.stores import ONE_STORE, STORE_SPEC, store_from
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import LEVELS
-from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Outcome
+from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Context
 from ansible_collections.lastgood.database.plugins.module_utils._operations.verify import VerifyRequest, verify
 
 
-def look(module: AnsibleModule, runner: ModuleRunner) -> Outcome:
-    """Verify the backups that the module's options select."""
-    params: Params = module.params
+@contextlib.contextmanager
+def request_from(params: Params, context: Context) -> t.Iterator[VerifyRequest]:
+    """Yield the request that the module's options make."""
     selection = selection_from(params)
-    options = examination_options_from(params, check_mode=module.check_mode)
-    with contextlib.closing(store_from(params, check_mode=module.check_mode, runner=runner)) as store:
-        request = VerifyRequest(store, selection, params["level"], options)
-        report = verify(request, runner, now, check_mode=module.check_mode)
-    values = report.values()
-    if module._diff:
-        values["diff"] = report.diff(store.location)
-    return Outcome(values, [*store.warnings, *report.warnings], report.failure)
+    options = examination_options_from(params, check_mode=context.check_mode)
+    with contextlib.closing(store_from(params, check_mode=context.check_mode, runner=context.runner)) as store:
+        yield VerifyRequest(store, selection, params["level"], options)
 
 
 def main() -> t.NoReturn:
@@ -253,7 +246,7 @@ def main() -> t.NoReturn:
         required_one_of=[ONE_STORE],
         supports_check_mode=True,
     )
-    run_module(module, lambda runner: look(module, runner))
+    run_operation(module, request_from, verify)
 
 
 if __name__ == "__main__":

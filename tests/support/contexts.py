@@ -1,4 +1,4 @@
-"""The context of an operation as a test wants it: a time of its own, and no programs."""
+"""The context of an operation as a test wants it, with a time of its own and no programs, and the diff of its outcome."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, NoReturn
 
-from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Context
+from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Context, Diff, Outcome
 from ansible_collections.lastgood.database.tests.support.backups import NOW
 
 
@@ -34,3 +34,8 @@ def context_at(
 ) -> Context:
     """Return the context of an operation that runs at that time, or by that clock."""
     return Context(NoPrograms(is_stopped), now if callable(now) else lambda: now, check)
+
+
+def diff_in(outcome: Outcome) -> Diff:
+    assert outcome.diff is not None
+    return outcome.diff()

@@ -47,6 +47,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._operations.name
     decide_by_name,
     decide_given_up,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Context, Diff, Outcome, diff_of
 from ansible_collections.lastgood.database.plugins.module_utils._retention import (
     Decision,
     Entry,
@@ -66,7 +67,7 @@ class PruneRequest:
     """What to delete from a store: the backups that rules do not retain, of all databases or some, or those that are named.
 
     Only backups of ``groups`` are deleted, of any group where that is None. With ``reads_newest`` the last good backup of a
-    group is read before any other of the group is deleted. ``is_stopped`` returns whether the run was stopped.
+    group is read before any other of the group is deleted.
     """
 
     store: Store
@@ -74,7 +75,6 @@ class PruneRequest:
     databases: tuple[str, ...] | None = None
     groups: frozenset[Group] | None = None
     reads_newest: bool = True
-    is_stopped: t.Callable[[], bool] = lambda: False
 
     @property
     def selection(self) -> Selection:
@@ -119,13 +119,17 @@ class Report:
     ended_by: BackupError | None = None  # why the run ended before all was deleted
     unread: BackupError | None = None  # why a last good backup could not be read
 
-    @property
-    def changed(self) -> bool:
-        return bool(self.deleted or self.swept)
+    def outcome(self, store: Store) -> Outcome:
+        return Outcome(
+            self._values(),
+            [*store.warnings, *self.warnings],
+            self._failure(),
+            brief={"kept": [], "passed_over": []},
+            diff=lambda: self._diff(store.location),
+        )
 
-    @property
-    def failure(self) -> BackupError | None:
-        """The error to end with, None where everything was done."""
+    def _failure(self) -> BackupError | None:
+        """Return the error to end with, None where everything was done."""
         if self.ended_by is not None:
             return self.ended_by
         if not self.failures:
@@ -137,11 +141,10 @@ class Report:
         )
 
     @collector_paused()
-    def values(self) -> dict[str, t.Any]:
-        """Return the report as the module returns it."""
+    def _values(self) -> dict[str, t.Any]:
         decision = self.plan.decision
         return {
-            "changed": self.changed,
+            "changed": bool(self.deleted or self.swept),
             "deleted": [_record(ruling) for ruling in self.deleted],
             "kept": [_record(ruling) for ruling in decision.kept],
             "passed_over": [_record(ruling) for ruling in decision.passed_over],
@@ -152,24 +155,23 @@ class Report:
             + sum(leftover.size_bytes for leftover in self.swept),
         }
 
-    def diff(self, directory: str) -> dict[str, str]:
-        """Return every file of the plan, before and after, each with its reason, as Ansible's diff."""
+    def _diff(self, directory: str) -> Diff:
+        """Return every file of the plan, before and after, each with its reason."""
         decision = self.plan.decision
         before = {ruling.backup.filename: ", ".join(ruling.reasons) for ruling in _all(decision)}
         before.update((leftover.filename, leftover.reason) for leftover in self.plan.leftovers)
         deleted = {ruling.backup.filename for ruling in self.deleted} | {leftover.filename for leftover in self.swept}
-        lines = [(name, f"{name}  ({reason})\n") for name, reason in sorted(before.items())]
-        return {
-            "before_header": directory,
-            "after_header": directory,
-            "before": "".join(line for _name, line in lines),
-            "after": "".join(line for name, line in lines if name not in deleted),
-        }
+        lines = [(name, f"{name}  ({reason})") for name, reason in sorted(before.items())]
+        return diff_of(directory, [line for _name, line in lines], [line for name, line in lines if name not in deleted])
 
 
-def prune(request: PruneRequest, clock: Clock, *, check_mode: bool) -> Report:
-    """Delete. In check mode nothing is written, and the report has the plan."""
-    store = request.store
+def prune(request: PruneRequest, context: Context) -> Outcome:
+    """Delete. Check mode writes nothing, and returns the plan."""
+    return _prune(request, context).outcome(request.store)
+
+
+def _prune(request: PruneRequest, context: Context) -> Report:
+    store, clock, check_mode = request.store, context.clock, context.check_mode
     reader = _Reader(request)
     while True:
         plan = _plan(request, clock(), reader.sound)
@@ -200,7 +202,7 @@ def prune(request: PruneRequest, clock: Clock, *, check_mode: bool) -> Report:
             again.decision = _without_groups(again.decision, {**_lost_groups(again.decision, plan.decision), **stays})
             if reader.has_read_all(again.decision):
                 again.decision = reader.without_doubtful(again.decision)
-                report = _apply(request, again, warnings)
+                report = _apply(store, again, warnings, context.is_stopped)
                 report.unread = reader.unread
                 report.warnings += [*reader.note_rotten(clock), *reader.note_sound(clock)]
                 return report
@@ -425,12 +427,12 @@ def _without_groups(decision: Decision, stays: dict[Group, str]) -> Decision:
     )
 
 
-def _apply(request: PruneRequest, plan: Plan, warnings: list[str]) -> Report:
+def _apply(store: Store, plan: Plan, warnings: list[str], is_stopped: t.Callable[[], bool]) -> Report:
     """Delete what is planned. A file that can't be deleted does not stop the others."""
-    store, report = request.store, Report(plan, warnings=warnings)
+    report = Report(plan, warnings=warnings)
 
     def check() -> None:
-        if request.is_stopped():
+        if is_stopped():
             raise Interrupted("The run was ended before all was deleted.", "What was deleted is in deleted; run it again.")
 
     try:

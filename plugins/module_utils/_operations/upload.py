@@ -23,7 +23,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     StoreError,
     summary_of,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, Clock
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import (
     LARGEST_MANIFEST,
     Manifest,
@@ -31,6 +31,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.manife
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import manifest_name, upload_name
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.selection import Selection
+from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Context, Diff, Outcome, diff_of
 from ansible_collections.lastgood.database.plugins.module_utils._operations.upload_dispatch import (
     Dispatch,
     Sent,
@@ -61,7 +62,7 @@ class UploadRequest:
 
     ``connect`` makes one more store of the same directory on the server. ``bandwidth_limit`` is bytes a second over all
     connections, None for no limit. ``retention`` are the rules by which backups are deleted on the server, None where they are
-    not known. ``is_stopped`` returns whether the run was stopped.
+    not known.
     """
 
     source: ReadableStore
@@ -71,7 +72,6 @@ class UploadRequest:
     connections: int = 2
     bandwidth_limit: int | None = None
     retention: Rules | None = None
-    is_stopped: t.Callable[[], bool] = lambda: False
 
 
 @dataclass
@@ -85,10 +85,12 @@ class Report:
     refreshed: list[str] = field(default_factory=list)
     ended_by: BackupError | None = None  # the error that stopped the run midway
     seconds: float = 0.0
-    warnings: tuple[str, ...] = ()
+    warnings: list[str] = field(default_factory=list)
 
-    @property
-    def failure(self) -> BackupError | None:
+    def outcome(self) -> Outcome:
+        return Outcome(self._values(), self.warnings, self._failure(), diff=self._diff)
+
+    def _failure(self) -> BackupError | None:
         """The error of the run, None if all uploads succeeded."""
         if self.ended_by is not None:
             return self.ended_by
@@ -103,8 +105,7 @@ class Report:
             first,
         )
 
-    def values(self) -> dict[str, t.Any]:
-        """Return the report as the module returns it."""
+    def _values(self) -> dict[str, t.Any]:
         return {
             "changed": bool(self.plan.makes_directory or self.sent.uploaded or self.mended),
             "uploaded": self.sent.uploaded,
@@ -117,28 +118,21 @@ class Report:
             "seconds": round(self.seconds, 3),
         }
 
-    def diff(self) -> dict[str, str]:
-        """Return what is on the server of these backups, before and after, as Ansible's diff."""
+    def _diff(self) -> Diff:
+        """Return which of these backups are on the server, before and after."""
         without = {backup.name.filename for backup in self.plan.without_manifest}
         before = [f"{name}  (without a manifest)" if name in without else name for name in self.plan.up_to_date]
         after = [
             f"{name}  (without a manifest)" if name in without.difference(self.mended) else name for name in self.plan.up_to_date
         ]
-        return {
-            "before_header": self.location,
-            "after_header": self.location,
-            "before": _lines(before),
-            "after": _lines([*(["./"] if self.plan.makes_directory else []), *after, *self.sent.uploaded]),
-        }
+        directory = ["./"] if self.plan.makes_directory else []
+        return diff_of(self.location, sorted(before), sorted([*directory, *after, *self.sent.uploaded]))
 
 
-def _lines(names: list[str]) -> str:
-    return "".join(f"{name}\n" for name in sorted(names))
-
-
-def upload(request: UploadRequest, clock: Clock, *, check_mode: bool) -> Report:
-    """Send what the server lacks. In check mode nothing is written, and the report is of the plan."""
+def upload(request: UploadRequest, context: Context) -> Outcome:
+    """Send what the server lacks. Check mode writes nothing, and returns the plan."""
     began = time.monotonic()
+    clock, check_mode = context.clock, context.check_mode
     chosen = select_backups(request.source, request.selection, clock(), check_mode)
     with contextlib.closing(request.connect()) as remote:
         exists = remote.exists()
@@ -157,12 +151,12 @@ def upload(request: UploadRequest, clock: Clock, *, check_mode: bool) -> Report:
         else:
             try:
                 _refresh_manifests(remote, report)
-                _send(request, remote, report)
+                _send(request, context, remote, report)
             except BackupError as error:
-                report.ended_by = error if not request.is_stopped() else interrupted()
-        report.warnings = (*report.warnings, *remote.warnings)
+                report.ended_by = error if not context.is_stopped() else interrupted()
+        report.warnings += [*request.source.warnings, *remote.warnings]
     report.seconds = time.monotonic() - began
-    return report
+    return report.outcome()
 
 
 def _refresh_manifests(remote: Store, report: Report) -> None:
@@ -181,18 +175,18 @@ def _refresh_manifests(remote: Store, report: Report) -> None:
             remote.replace(manifest_name(name), manifest.to_bytes())
         except StoreError as error:
             # The copy is as good as before. An account that may replace nothing is refused each time.
-            report.warnings = (f"The times of the copies' confirmation are as they were: {error.problem}",)
+            report.warnings.append(f"The times of the copies' confirmation are as they were: {error.problem}")
             return
         report.refreshed.append(name)
 
 
-def _send(request: UploadRequest, first: Store, report: Report) -> None:
-    throttle = Throttle(request.bandwidth_limit, request.is_stopped)
+def _send(request: UploadRequest, context: Context, first: Store, report: Report) -> None:
+    throttle = Throttle(request.bandwidth_limit, context.is_stopped)
 
     def send(store: Store, upload: PlannedUpload) -> Written:
         return store.put(_payload(request.source, upload), throttle.take, reads_back=request.verify == "sha256")
 
-    Dispatch(report.plan.uploads, send, request.is_stopped, report.sent).run(first, request.connect, request.connections)
+    Dispatch(report.plan.uploads, send, context.is_stopped, report.sent).run(first, request.connect, request.connections)
 
 
 def _payload(source: ReadableStore, upload: PlannedUpload) -> NewPayload:

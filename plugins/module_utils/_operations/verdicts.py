@@ -11,6 +11,8 @@ from datetime import datetime
 from ansible_collections.lastgood.database.plugins.module_utils._errors import BackupError, VerificationFailed
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Level, Manifest, Verdict, cause_of
+from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Diff, Outcome, diff_of
+from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
 
 _CAUSES_AT_MOST = 3  # in words; the result has all verdicts
 
@@ -69,9 +71,13 @@ class Report:
     notes: list[str] = field(default_factory=list)
     ended_by: BackupError | None = None
 
-    @property
-    def failure(self) -> BackupError | None:
-        """The error of the run, None if no backup failed."""
+    def outcome(self, store: Store) -> Outcome:
+        values = {"changed": any(one.changed for one in self.judged), "verified": [one.record() for one in self.judged]}
+        warnings = [*store.warnings, *self._warnings()]
+        return Outcome(values, warnings, self._failure(), diff=lambda: self._diff(store.location))
+
+    def _failure(self) -> BackupError | None:
+        """Return the error of the run, None if no backup failed."""
         if self.ended_by is not None:
             return self.ended_by
         failed = [one for one in self.judged if one.finding.verdict == "failed"]
@@ -86,8 +92,7 @@ class Report:
             filenames=[one.after.name.filename for one in failed],
         )
 
-    @property
-    def warnings(self) -> list[str]:
+    def _warnings(self) -> list[str]:
         inconclusive = [one for one in self.judged if one.finding.verdict == "inconclusive"]
         return [*self.notes, *(f"Could not be judged: {cause}" for cause in _by_cause(inconclusive))]
 
@@ -96,18 +101,13 @@ class Report:
         if is_named:
             self.notes.append(f"{backup.path} was deleted before it was read.")
 
-    def values(self) -> dict[str, t.Any]:
-        """Return the report as the module returns it."""
-        return {"changed": any(one.changed for one in self.judged), "verified": [one.record() for one in self.judged]}
-
-    def diff(self, directory: str) -> dict[str, str]:
-        """Return the state and the verdict on record of each backup, before and after, as Ansible's diff."""
-        return {
-            "before_header": directory,
-            "after_header": directory,
-            "before": "".join(_line(one.before) for one in self.judged),
-            "after": "".join(_line(one.after if one.changed else one.before) for one in self.judged),
-        }
+    def _diff(self, directory: str) -> Diff:
+        """Return the state and the verdict on record of each backup, before and after."""
+        return diff_of(
+            directory,
+            [_line(one.before) for one in self.judged],
+            [_line(one.after if one.changed else one.before) for one in self.judged],
+        )
 
 
 def _by_cause(judged: list[Judged]) -> list[str]:
@@ -132,4 +132,4 @@ def without_time(manifest: Manifest) -> Manifest:
 def _line(backup: Backup) -> str:
     verification = backup.manifest.verification
     verdict = "never verified" if verification is None else f"{verification.level} {verification.verdict}"
-    return f"{backup.name.filename}  ({backup.state}, {verdict})\n"
+    return f"{backup.name.filename}  ({backup.state}, {verdict})"

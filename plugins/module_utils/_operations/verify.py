@@ -37,7 +37,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     StoreFailed,
     host_errors,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, Clock, display_time
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, display_time
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Catalog
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.last_good import age_order
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import (
@@ -59,6 +59,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.select
     passed_over,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.soundness import READINGS
+from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Context, Outcome
 from ansible_collections.lastgood.database.plugins.module_utils._operations.reading import (
     Reading,
     read_payload,
@@ -85,9 +86,16 @@ class VerifyRequest:
     options: t.Mapping[str, t.Any]
 
 
-def verify(request: VerifyRequest, runner: Runner, clock: Clock, *, check_mode: bool) -> Report:
+def verify(request: VerifyRequest, context: Context) -> Outcome:
     """Verify each backup, the oldest first, and record the verdicts. Check mode records nothing."""
     report = Report()
+    _verify_all(request, context, report)
+    return report.outcome(request.store)
+
+
+def _verify_all(request: VerifyRequest, context: Context, report: Report) -> None:
+    """Add the finding of each backup to the report, until all are verified or an error ends the run."""
+    runner, clock = context.runner, context.clock
     verifier = _Verifier(request, runner, Examiners(request.options, runner, clock))
     for backup in sorted(_selected(request, clock(), report), key=age_order):
         began = time.monotonic()
@@ -106,7 +114,7 @@ def verify(request: VerifyRequest, runner: Runner, clock: Clock, *, check_mode: 
             break
         seconds = time.monotonic() - began
         try:
-            judged = _note(request.store, backup, finding, clock(), check_mode=check_mode)
+            judged = _note(request.store, backup, finding, clock(), check_mode=context.check_mode)
         except _Deleted:
             report.note_deleted(backup, is_named=request.selection.names is not None)
             continue
@@ -116,7 +124,6 @@ def verify(request: VerifyRequest, runner: Runner, clock: Clock, *, check_mode: 
         report.judged.append(dataclasses.replace(judged, seconds=seconds))
         if report.ended_by is not None:
             break
-    return report
 
 
 def _selected(request: VerifyRequest, now: datetime, report: Report) -> list[Backup]:

@@ -32,10 +32,10 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.manife
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import archive_partial_name, manifest_name
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.selection import EVERYTHING, Selection
 from ansible_collections.lastgood.database.plugins.module_utils._operations.archive import ArchiveRequest, archive
-from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Diff, Outcome
+from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Outcome
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import FileAttributes, LocalStore
 from ansible_collections.lastgood.database.tests.support.backups import NOW, PAYLOAD, ago, put_backup, put_payload
-from ansible_collections.lastgood.database.tests.support.contexts import context_at
+from ansible_collections.lastgood.database.tests.support.contexts import context_at, diff_in
 from ansible_collections.lastgood.database.tests.support.observe import state_of
 from ansible_collections.lastgood.database.tests.support.places import common_directory, only_root, tiny_file_system
 from ansible_collections.lastgood.database.tests.support.processes import as_unprivileged, child, hear
@@ -280,11 +280,6 @@ class TestAgain:
         again = place.archive(check_mode=True)
         assert (again.values["changed"], again.values["sha256"]) == (False, made.values["sha256"])
         assert diff_in(again)["before"] == diff_in(again)["after"] != ""
-
-
-def diff_in(outcome: Outcome) -> Diff:
-    assert outcome.diff is not None
-    return outcome.diff()
 
 
 def index_alone(ending: str, data: bytes) -> bytes:

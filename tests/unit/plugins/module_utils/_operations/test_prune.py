@@ -39,11 +39,13 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.names 
 )
 from ansible_collections.lastgood.database.plugins.module_utils._operations import prune as operations
 from ansible_collections.lastgood.database.plugins.module_utils._operations.named_deletion import Named
-from ansible_collections.lastgood.database.plugins.module_utils._operations.prune import PruneRequest, Report, prune
+from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Outcome
+from ansible_collections.lastgood.database.plugins.module_utils._operations.prune import PruneRequest, prune
 from ansible_collections.lastgood.database.plugins.module_utils._retention import Rules
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import LOCK_SECONDS, Store
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LOCK_NAME, UNNAMED_PREFIX, LocalStore
 from ansible_collections.lastgood.database.tests.support.backups import NOW, PAYLOAD, ago, put_backup, put_payload
+from ansible_collections.lastgood.database.tests.support.contexts import context_at, diff_in
 from ansible_collections.lastgood.database.tests.support.observe import (
     assert_whole,
     contents,
@@ -61,16 +63,16 @@ FAILED = Verification("structure", "failed", NOW, "words")
 
 def run(
     folder: Path, choice: Rules | Named = ONE, *, check: bool = False, store: LocalStore | None = None, **over: Any
-) -> Report:
+) -> Outcome:
     store = store or LocalStore(str(folder))
     try:
-        return prune(PruneRequest(store, choice, **over), lambda: NOW, check_mode=check)
+        return prune(PruneRequest(store, choice, **over), context_at(NOW, check=check))
     finally:
         store.close()
 
 
-def values(report: Report, key: str) -> list[str]:
-    return [record["filename"] for record in report.values()[key]]
+def values(report: Outcome, key: str) -> list[str]:
+    return [record["filename"] for record in report.values[key]]
 
 
 def there(folder: Path) -> list[str]:
@@ -111,14 +113,14 @@ class TestByRules:
         (tmp_path / "notes.txt").touch()
         report = run(tmp_path, Rules(last=2))
         assert values(report, "deleted") == [names[3], names[2]]
-        assert (values(report, "kept"), report.changed) == ([names[1], names[0]], True)
-        assert report.values()["freed_bytes"] == 2 * SIZE
+        assert (values(report, "kept"), report.values["changed"]) == ([names[1], names[0]], True)
+        assert report.values["freed_bytes"] == 2 * SIZE
         assert there(tmp_path) == sorted(names[:2])
         assert (tmp_path / "notes.txt").exists()
         assert_whole(tmp_path)
         before = state_of(tmp_path)
         again = run(tmp_path, Rules(last=2))
-        assert (again.changed, again.values()["deleted"]) == (False, [])
+        assert (again.values["changed"], again.values["deleted"]) == (False, [])
         assert state_of(tmp_path) == before
 
     def test_check_mode_says_the_same_and_writes_nothing(self, tmp_path: Path) -> None:
@@ -129,13 +131,13 @@ class TestByRules:
         predicted = run(tmp_path, check=True)
         assert state_of(tmp_path) == before
         done = run(tmp_path)
-        assert predicted.values() == done.values()
-        assert predicted.diff("x") == done.diff("x")
+        assert predicted.values == done.values
+        assert diff_in(predicted) == diff_in(done)
 
     def test_the_diff_has_each_file_with_a_reason(self, tmp_path: Path) -> None:
         old, new = put_backup(tmp_path, ago(days=2)), put_backup(tmp_path, ago(days=1))
         partial = put_payload(tmp_path, partial_name(old), modified_at=ago(days=2))
-        diff = run(tmp_path, check=True).diff(str(tmp_path))
+        diff = diff_in(run(tmp_path, check=True))
         assert diff["before_header"] == str(tmp_path)
         assert diff["before"].splitlines() == [
             f"{partial}  (what a dead run was writing)",
@@ -157,7 +159,7 @@ class TestByRules:
         ]
         report = run(tmp_path, databases=("app", "@globals"))
         assert [name.rpartition("_2026")[0] for name in values(report, "deleted")] == ["backup_@globals", "backup_app"]
-        assert (report.swept, (tmp_path / partial).exists()) == ([], True)
+        assert (report.values["swept"], (tmp_path / partial).exists()) == ([], True)
         assert len(there(tmp_path)) == 4
 
     def test_a_database_that_no_backup_is_of_is_warned_about(self, tmp_path: Path) -> None:
@@ -190,7 +192,7 @@ class TestByRules:
         report = run(tmp_path, groups=frozenset([Group("db1", "postgresql", "2", "database", "app")]))
         assert values(report, "deleted") == [files["db1", "2"][0]]
         assert values(report, "kept") == [files["db1", "2"][1]]
-        told = {record["filename"]: record["reasons"] for record in report.values()["passed_over"]}
+        told = {record["filename"]: record["reasons"] for record in report.values["passed_over"]}
         another = ["it is of another host, server, cluster or file than those in groups"]
         namesakes = dict.fromkeys((*files["db1", "1"], *files["db2", "1"]), another)
         assert told == {bare: ["it is unverified: it has no usable manifest"], **namesakes}
@@ -201,7 +203,7 @@ class TestByRules:
             put_backup(tmp_path, ago(days=day), instance="old")
         put_backup(tmp_path, ago(days=1), instance="new")
         report = run(tmp_path, groups=frozenset([Group("db1", "postgresql", "old", "database", "app")]))
-        assert (report.changed, len(there(tmp_path))) == (False, 4)
+        assert (report.values["changed"], len(there(tmp_path))) == (False, 4)
 
     def test_a_clusters_globals_can_be_a_group_that_is_meant(self, tmp_path: Path) -> None:
         for day in (1, 2):
@@ -213,7 +215,7 @@ class TestByRules:
 
     def test_without_the_place_there_is_nothing_to_do(self, tmp_path: Path) -> None:
         report = run(tmp_path / "missing")
-        assert (report.changed, report.values()["kept"]) == (False, [])
+        assert (report.values["changed"], report.values["kept"]) == (False, [])
         assert not (tmp_path / "missing").exists()
 
     def test_a_place_without_work_is_not_written_to(self, tmp_path: Path) -> None:
@@ -229,8 +231,8 @@ class TestByRules:
         for name in (link, folder):
             put_payload(tmp_path, manifest_name(name), modified_at=ago(days=30))
         before = state_of(tmp_path)
-        assert not run(tmp_path).changed
-        assert run(tmp_path, Named((link, folder))).plan.absent == [link, folder]
+        assert not run(tmp_path).values["changed"]
+        assert run(tmp_path, Named((link, folder))).values["absent"] == [link, folder]
         assert state_of(tmp_path) == before
 
     @pytest.mark.parametrize("database", ["caf\u00e9 \U0001f4be", "two words", "two\nlines", "a/../b", "'; --", "x" * 300])
@@ -239,7 +241,7 @@ class TestByRules:
         other = [put_backup(tmp_path, ago(days=day), database="other") for day in (1, 2)]
         report = run(tmp_path, databases=(database,))
         assert values(report, "deleted") == [names[1]]
-        assert report.values()["deleted"][0]["database"] == database
+        assert report.values["deleted"][0]["database"] == database
         assert set(there(tmp_path)) == {names[0], *other}
 
     def test_a_clock_set_back_deletes_nothing_that_it_takes_for_the_future(self, tmp_path: Path) -> None:
@@ -255,7 +257,7 @@ class TestByRules:
         rules = Rules(daily=3, weekly=2, within=timedelta(days=1))
         expected = values(run(tmp_path, rules, check=True), "deleted")
         store = LocalStore(str(tmp_path))
-        report = prune(PruneRequest(store, rules), lambda: NOW + timedelta(days=9000), check_mode=False)
+        report = prune(PruneRequest(store, rules), context_at(NOW + timedelta(days=9000)))
         store.close()
         assert values(report, "deleted") == expected
 
@@ -269,7 +271,7 @@ class TestByName:
         partial = put_payload(tmp_path, partial_name(names[0]), modified_at=ago(days=9))
         missing = "backup_app_2020-01-01_00-00-00.dump.gz"
         report = run(tmp_path, Named((names[1], missing, names[1])))
-        assert (values(report, "deleted"), report.plan.absent) == ([names[1]], [missing])
+        assert (values(report, "deleted"), report.values["absent"]) == ([names[1]], [missing])
         assert values(report, "kept") == [names[2], names[0]]
         assert len(there(tmp_path)) == 3
         assert (tmp_path / partial).exists()
@@ -278,7 +280,7 @@ class TestByName:
     def test_absent_ones_change_nothing(self, tmp_path: Path) -> None:
         put_backup(tmp_path, ago(days=1))
         before = state_of(tmp_path)
-        assert not run(tmp_path, Named(("backup_app_2020-01-01_00-00-00.dump.gz",))).changed
+        assert not run(tmp_path, Named(("backup_app_2020-01-01_00-00-00.dump.gz",))).values["changed"]
         assert state_of(tmp_path) == before
 
     @pytest.mark.parametrize("form", ["../{}", "./{}", "/srv/{}", "{}.manifest.json", ".{}.partial", "{}\n", "", "*", ".."])
@@ -333,11 +335,11 @@ class TestLeftovers:
     )
     def test_it_goes_when_it_is_older_than_a_day(self, tmp_path: Path, name: str) -> None:
         put_payload(tmp_path, name, modified_at=ago(days=1))
-        assert not run(tmp_path).changed
+        assert not run(tmp_path).values["changed"]
         put_payload(tmp_path, name, modified_at=ago(days=1, seconds=1))
         for check in (True, False):
             report = run(tmp_path, check=check)
-            assert (report.values()["swept"], report.values()["freed_bytes"]) == ([name], SIZE)
+            assert (report.values["swept"], report.values["freed_bytes"]) == ([name], SIZE)
         assert contents(tmp_path) == {}
 
     def test_what_a_run_that_lives_is_writing_stays_however_old(self, tmp_path: Path) -> None:
@@ -345,15 +347,15 @@ class TestLeftovers:
         put_payload(tmp_path, copy_name(self.NAME), modified_at=ago(days=9))
         with held.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            assert not run(tmp_path).changed
-        assert len(run(tmp_path).swept) == 2
+            assert not run(tmp_path).values["changed"]
+        assert len(run(tmp_path).values["swept"]) == 2
 
     def test_what_bears_a_similar_name_stays(self, tmp_path: Path) -> None:
         for name in (".notes.partial", "notes.manifest.json", f"{self.NAME}.partial", ".backup_app.dump.partial"):
             put_payload(tmp_path, name, modified_at=ago(days=900))
         (tmp_path / partial_name(self.NAME)).symlink_to("notes.manifest.json")
         before = state_of(tmp_path)
-        assert not run(tmp_path).changed
+        assert not run(tmp_path).values["changed"]
         assert state_of(tmp_path) == before
 
 
@@ -391,7 +393,7 @@ class TestInBetween:
         report = run(tmp_path, store=Disturbed(tmp_path, lambda: os.truncate(tmp_path / names[0], 1)))
         assert values(report, "deleted") == [others[1]]
         assert set(there(tmp_path)) == {*names, others[0]}
-        [stays] = [one for one in report.values()["passed_over"] if one["filename"] == names[2]]
+        [stays] = [one for one in report.values["passed_over"] if one["filename"] == names[2]]
         assert names[0] in stays["reasons"][0]
 
     def test_a_newest_one_that_vanished_stops_deletion_in_its_group(self, tmp_path: Path) -> None:
@@ -414,13 +416,13 @@ class TestFailures:
         report = as_failing(tmp_path, names[3])
         assert values(report, "deleted") == [names[2], names[1]]
         assert values(report, "not_deleted") == [names[3]]
-        assert report.changed
+        assert report.values["changed"]
         assert isinstance(report.failure, DeleteFailed)
         assert names[3] in str(report.failure) and "no such luck" in str(report.failure)
         assert report.failure.as_result() == {"code": "delete_failed"}
-        assert names[3] in report.diff("x")["after"]
+        assert names[3] in diff_in(report)["after"]
         assert_whole(tmp_path)
-        assert run(tmp_path).changed
+        assert run(tmp_path).values["changed"]
 
     def test_a_manifest_that_cannot_be_deleted_is_told(self, tmp_path: Path) -> None:
         names = [put_backup(tmp_path, ago(days=day)) for day in (1, 2)]
@@ -459,7 +461,7 @@ class TestFailures:
             # Each payload that is there has its manifest, and the newest is there.
             assert all((tmp_path / manifest_name(backup)).exists() for backup in there(tmp_path))
             assert names[0] in there(tmp_path)
-        assert run(tmp_path).changed
+        assert run(tmp_path).values["changed"]
         assert there(tmp_path) == [names[0]]
         assert_whole(tmp_path)
 
@@ -481,7 +483,7 @@ class TestFailures:
             assert state_of(folder) == before
 
 
-def as_failing(folder: Path, name: str) -> Report:
+def as_failing(folder: Path, name: str) -> Outcome:
     """Prune where one file can't be deleted."""
     return run(folder, store=Stubborn(folder, {name: StoreFailed(f"Deleting {name}: no such luck.", "Try again.")}))
 
@@ -496,7 +498,7 @@ def test_the_time_is_asked_again_for_the_second_look(tmp_path: Path) -> None:
         return NOW
 
     store = LocalStore(str(tmp_path))
-    prune(PruneRequest(store, ONE), clock, check_mode=False)
+    prune(PruneRequest(store, ONE), context_at(clock))
     store.close()
     assert len(asked) == 2
 
@@ -529,7 +531,7 @@ def test_a_newest_that_has_rotted_is_called_corrupt_and_the_next_run_rests_on_an
     run(tmp_path)
     again = run(tmp_path)
     assert (values(again, "kept"), values(again, "deleted"), again.warnings) == ([names[1]], [names[2]], [])
-    [stays] = again.values()["passed_over"]
+    [stays] = again.values["passed_over"]
     assert (stays["filename"], stays["state"]) == (names[0], "corrupt")
 
 
@@ -654,7 +656,7 @@ def test_the_verdict_is_taken_back_where_nothing_is_left_to_delete(tmp_path: Pat
     put_backup(tmp_path, ago(days=1))
     sound = put_backup(tmp_path, ago(days=40), verification=CORRUPT)
     report = run(tmp_path, Rules(monthly=2))
-    assert not report.changed
+    assert not report.values["changed"]
     assert manifest(tmp_path / sound)["verification"]["verdict"] == "passed"
     assert run(tmp_path, Rules(monthly=2)).warnings == []
 

@@ -19,18 +19,27 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Catalog
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import manifest_name, upload_name
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.selection import EVERYTHING
-from ansible_collections.lastgood.database.plugins.module_utils._operations.upload import Report, UploadRequest, upload
+from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Context, Outcome
+from ansible_collections.lastgood.database.plugins.module_utils._operations.upload import UploadRequest, upload
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import NewPayload, Store, Written
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 from ansible_collections.lastgood.database.tests.support.backups import NOW, ago, manifest_of, put_backup
+from ansible_collections.lastgood.database.tests.support.contexts import context_at
 from ansible_collections.lastgood.database.tests.support.memory_store import MemoryStore
 
 Files = dict[str, bytes]
 
+NIGHT = context_at(NOW)
 
-def send(folder: Path, connect: Callable[[], Store], *, check: bool = False, **over: Any) -> Report:
+
+def send(folder: Path, connect: Callable[[], Store], context: Context = NIGHT, **over: Any) -> Outcome:
     request = UploadRequest(source=LocalStore(str(folder)), selection=EVERYTHING, connect=connect, **over)
-    return upload(request, lambda: NOW, check_mode=check)
+    return upload(request, context)
+
+
+def failures_in(outcome: Outcome) -> dict[str, str]:
+    """Return the code of the error of each backup that was not sent."""
+    return {one["filename"]: one["error"]["code"] for one in outcome.values["failed_uploads"]}
 
 
 @pytest.fixture
@@ -43,19 +52,19 @@ def test_what_is_sent_is_good_there_and_a_second_run_sends_nothing(tmp_path: Pat
     files: Files = {}
     report = send(tmp_path, lambda: MemoryStore(files))
     assert report.failure is None
-    values = report.values()
+    values = report.values
     assert (values["changed"], values["uploaded"], values["bytes"]) == (True, names, 300_000)
     copies = list(Catalog(MemoryStore(files)).select(EVERYTHING))
     assert [(copy.name.filename, copy.state) for copy in copies] == [(name, "good") for name in names]
-    again = send(tmp_path, lambda: MemoryStore(files)).values()
+    again = send(tmp_path, lambda: MemoryStore(files)).values
     assert (again["changed"], again["up_to_date"], again["bytes"]) == (False, names, 0)
 
 
 def test_check_mode_says_the_same_and_writes_nothing(tmp_path: Path, names: list[str]) -> None:
     files: Files = {}
-    foretold = send(tmp_path, lambda: MemoryStore(files), check=True)
+    foretold = send(tmp_path, lambda: MemoryStore(files), context_at(NOW, check=True))
     assert files == {}
-    assert foretold.values()["uploaded"] == send(tmp_path, lambda: MemoryStore(files)).values()["uploaded"] == names
+    assert foretold.values["uploaded"] == send(tmp_path, lambda: MemoryStore(files)).values["uploaded"] == names
 
 
 def test_a_missing_place_is_made_where_the_store_allows_it(tmp_path: Path, names: list[str]) -> None:
@@ -64,7 +73,7 @@ def test_a_missing_place_is_made_where_the_store_allows_it(tmp_path: Path, names
 
     with pytest.raises(DirectoryMissing):
         send(tmp_path, lambda: Careful(None))
-    assert send(tmp_path, lambda: MemoryStore(None), connections=1).values()["uploaded"] == names
+    assert send(tmp_path, lambda: MemoryStore(None), connections=1).values["uploaded"] == names
 
 
 def test_a_store_that_fails_at_one_backup_sends_the_others(tmp_path: Path, names: list[str]) -> None:
@@ -77,7 +86,7 @@ def test_a_store_that_fails_at_one_backup_sends_the_others(tmp_path: Path, names
             return super().put(payload, before_chunk, reads_back=reads_back)
 
     report = send(tmp_path, lambda: Full(files))
-    assert report.values()["uploaded"] == [names[0], names[2]]
+    assert report.values["uploaded"] == [names[0], names[2]]
     assert report.failure is not None
     assert report.failure.code == "no_space"
 
@@ -96,8 +105,8 @@ def test_a_connection_that_is_lost_is_opened_anew_for_the_next_backup(tmp_path: 
             closed.append(True)
 
     report = send(tmp_path, lambda: Shaky(files), connections=1)
-    assert report.values()["uploaded"] == names[1:]
-    assert list(report.sent.failures) == names[:1]
+    assert report.values["uploaded"] == names[1:]
+    assert list(failures_in(report)) == names[:1]
     assert len(closed) == 2  # after the failure, and at the end
 
 
@@ -109,7 +118,7 @@ def test_no_more_connections_are_made_than_there_are_backups(tmp_path: Path, nam
         made.append(MemoryStore(files))
         return made[-1]
 
-    assert send(tmp_path, connect, connections=8).values()["uploaded"] == names
+    assert send(tmp_path, connect, connections=8).values["uploaded"] == names
     assert len(made) == 3
 
 
@@ -123,9 +132,9 @@ def test_a_run_that_is_stopped_says_so_of_all_that_was_not_sent(tmp_path: Path, 
             stopped.set()
             return written
 
-    report = send(tmp_path, lambda: Stopping(files), connections=1, is_stopped=stopped.is_set)
-    assert report.values()["uploaded"] == names[:1]
-    assert {name: error.code for name, error in report.sent.failures.items()} == dict.fromkeys(names[1:], "interrupted")
+    report = send(tmp_path, lambda: Stopping(files), context_at(NOW, is_stopped=stopped.is_set), connections=1)
+    assert report.values["uploaded"] == names[:1]
+    assert failures_in(report) == dict.fromkeys(names[1:], "interrupted")
     assert report.failure is not None
     assert report.failure.code == "interrupted"
 
@@ -139,7 +148,8 @@ def test_a_copy_without_a_manifest_gets_one_and_an_older_confirmation_is_renewed
         manifest_of(b"2" * 100_000, created_at=ago(days=2), confirmed_at=ago(days=1)).to_bytes()
     )
     report = send(tmp_path, lambda: MemoryStore(files))
-    assert (report.mended, report.refreshed, report.sent.uploaded) == ([names[0]], [names[1]], [])
+    assert (report.values["refreshed"], report.values["uploaded"]) == (names[:2], [])
+    assert report.values["changed"]  # by the manifest that was missing: a newer confirmation alone is no change
     assert files[manifest_name(names[0])] == (tmp_path / manifest_name(names[0])).read_bytes()
 
 
@@ -151,12 +161,12 @@ def test_an_older_backup_that_the_server_lacks_is_sent_only_where_a_run_had_begu
     begun = manifest_of(b"2" * 100_000).payload_sha256
     files[upload_name(names[1], str(begun))] = b"2" * 50_000
     report = send(tmp_path, lambda: MemoryStore(files))
-    assert (report.sent.uploaded, report.sent.resumed, report.sent.bytes) == ([names[1]], [names[1]], 50_000)
-    assert [name for name, _reason in report.plan.not_sent] == [names[0]]
+    assert tuple(report.values[key] for key in ("uploaded", "resumed", "bytes")) == ([names[1]], [names[1]], 50_000)
+    assert [one["filename"] for one in report.values["not_sent"]] == [names[0]]
 
 
 def test_a_limit_of_the_bandwidth_holds_over_all_connections(tmp_path: Path, names: list[str]) -> None:
     files: Files = {}
     report = send(tmp_path, lambda: MemoryStore(files), bandwidth_limit=600_000)
-    assert report.sent.uploaded == names
-    assert report.seconds >= 0.3  # the first piece goes at once, and each of the others after those before it
+    assert report.values["uploaded"] == names
+    assert report.values["seconds"] >= 0.3  # the first piece goes at once, and each of the others after those before it

@@ -27,6 +27,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.manife
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import manifest_name
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.selection import EVERYTHING, Selection
 from ansible_collections.lastgood.database.plugins.module_utils._operations import verify as verify_module
+from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Context
 from ansible_collections.lastgood.database.plugins.module_utils._operations.verify import VerifyRequest, verify
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 from ansible_collections.lastgood.database.tests.support.backups import NOW, PAYLOAD, ago, put_backup, put_payload
@@ -42,10 +43,10 @@ def look(folder: Path, runner: ModuleRunner, level: Level = "checksum") -> tuple
     """Return level, verdict and state of the only backup, as a run at that level tells them."""
     store = LocalStore(str(folder))
     try:
-        report = verify(VerifyRequest(store, EVERYTHING, level, OPTIONS), runner, lambda: NOW, check_mode=False)
+        report = verify(VerifyRequest(store, EVERYTHING, level, OPTIONS), Context(runner, lambda: NOW))
     finally:
         store.close()
-    [one] = report.values()["verified"]
+    [one] = report.values["verified"]
     return one["level"], one["verdict"], one["state"]
 
 
@@ -121,9 +122,9 @@ def test_what_is_deleted_meanwhile_is_no_failure(
     monkeypatch.setattr(verify_module, "_selected", delete_once_listed)
     store = LocalStore(str(folder))
     selection = Selection(names=(payload.name,)) if names else EVERYTHING
-    report = verify(VerifyRequest(store, selection, level, OPTIONS), runner, lambda: NOW, check_mode=False)
+    report = verify(VerifyRequest(store, selection, level, OPTIONS), Context(runner, lambda: NOW))
     store.close()
-    assert (report.judged, report.failure) == ([], None)
+    assert (report.values["verified"], report.failure) == ([], None)
     assert report.warnings == ([f"{payload} was deleted before it was read."] if names else [])
 
 
@@ -140,9 +141,9 @@ def test_what_is_deleted_between_its_facts_and_its_manifest_is_no_failure(
 
     monkeypatch.setattr(LocalStore, "read_many", delete_first)
     store = LocalStore(str(folder))
-    report = verify(VerifyRequest(store, EVERYTHING, "structure", OPTIONS), runner, lambda: NOW, check_mode=False)
+    report = verify(VerifyRequest(store, EVERYTHING, "structure", OPTIONS), Context(runner, lambda: NOW))
     store.close()
-    assert (report.judged, report.failure, report.warnings) == ([], None, [])
+    assert (report.values["verified"], report.failure, report.warnings) == ([], None, [])
 
 
 def test_a_manifest_that_can_not_be_read_is_no_verdict(
@@ -173,9 +174,9 @@ def test_a_connection_that_is_lost_over_an_unread_manifest_leaves_earlier_verdic
 
     monkeypatch.setattr(LocalStore, "read_many", lose)
     store = LocalStore(str(folder))
-    report = verify(VerifyRequest(store, EVERYTHING, "checksum", OPTIONS), runner, lambda: NOW, check_mode=False)
+    report = verify(VerifyRequest(store, EVERYTHING, "checksum", OPTIONS), Context(runner, lambda: NOW))
     store.close()
-    verdicts = [(one["filename"], one["verdict"]) for one in report.values()["verified"]]
+    verdicts = [(one["filename"], one["verdict"]) for one in report.values["verified"]]
     assert (verdicts, report.failure) == ([(older.name, "passed"), (newer, "inconclusive")], lost)
 
 
@@ -212,7 +213,7 @@ def test_a_cause_that_repeats_is_reported_once(tmp_path: Path, runner: ModuleRun
     put_payload(tmp_path, "backup_other_2026-01-01_00-00-00.dump.age")
     put_payload(tmp_path, "backup_other_2026-01-02_00-00-00.dump.age")
     store = LocalStore(str(tmp_path))
-    report = verify(VerifyRequest(store, EVERYTHING, "structure", OPTIONS), runner, lambda: NOW, check_mode=False)
+    report = verify(VerifyRequest(store, EVERYTHING, "structure", OPTIONS), Context(runner, lambda: NOW))
     store.close()
     assert report.failure is not None
     assert report.failure.problem.startswith("5 of 7 backups failed. ")
