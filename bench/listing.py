@@ -14,6 +14,7 @@ import tempfile
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.encoding import Encoding
 from ansible_collections.lastgood.database.plugins.module_utils._metadata import names
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import PRODUCER, Manifest
 from ansible_collections.lastgood.database.plugins.module_utils._operations.inventory import InventoryRequest, inventory
@@ -56,7 +57,7 @@ def fill(directory: Path, count: int) -> None:
     for number in range(count):
         database = f"app{number % DATABASES}"
         created_at = datetime(2020, 1, 1, tzinfo=timezone.utc) + timedelta(hours=number // DATABASES)
-        payload = names.compose(names.label_for("database", database), created_at, "gzip")
+        payload = names.compose(names.label_for("database", database), created_at, Encoding("gzip"))
         (directory / payload).write_bytes(b"")
         (directory / names.manifest_name(payload)).write_bytes(manifest(database, created_at).to_bytes())
 

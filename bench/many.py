@@ -15,6 +15,7 @@ import tempfile
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.encoding import Encoding, PayloadCodec
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.inline import PlainCodec
 from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.dump import SqliteDumper
 from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.options import SqliteDumpOptions
@@ -61,7 +62,7 @@ def back_up(folder: Path) -> set[str]:
     paths = tuple(str(path.resolve()) for path in sorted((folder / "databases").iterdir()))
     store = LocalStore(str(folder / "backups"))
     with contextlib.closing(store):
-        request = DumpRequest(SqliteDumper(SqliteDumpOptions(paths)), store, ORIGIN, PlainCodec(), "none")
+        request = DumpRequest(SqliteDumper(SqliteDumpOptions(paths)), store, ORIGIN, PayloadCodec(Encoding("none"), PlainCodec()))
         report = dump(request, context_at(lambda: datetime.now(timezone.utc)))
     return {result["outcome"] for result in report.values["backups"]}
 

@@ -382,7 +382,8 @@ from ansible_collections.lastgood.database.plugins.module_utils._arguments.engin
 )
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.login import LOGIN_SPEC
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import LEVELS
-from ansible_collections.lastgood.database.plugins.module_utils._codecs.registry import COMPRESSIONS, codec_for
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.encoding import Encoding, codec_for
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.registry import COMPRESSIONS
 from ansible_collections.lastgood.database.plugins.module_utils._engines.registry import engine_named
 from ansible_collections.lastgood.database.plugins.module_utils._operations.dump import DumpRequest, dump
 from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Context
@@ -398,8 +399,7 @@ def request_from(params: Params, context: Context) -> t.Iterator[DumpRequest]:
             engine=engine_named(params["engine"]).dumper(dump_options_from(params), runner),
             store=store,
             origin=params["origin"] or platform.node(),
-            codec=codec_for(params["compression"], params["compression_level"], runner),
-            compression=params["compression"],
+            codec=codec_for(Encoding(params["compression"]), params["compression_level"], runner),
             interval=duration_from(params, "interval"),
             skip_unchanged=params["skip_unchanged"],
             parallel_databases=at_least(params, "parallel_databases", 1),

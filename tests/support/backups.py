@@ -10,6 +10,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.encoding import Encoding
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import (
     compose,
@@ -65,7 +66,7 @@ def put_backup(folder: Path, created_at: datetime, data: bytes = PAYLOAD, **over
     """Put a good backup into a folder, and return its file name. What is given beside goes into the manifest."""
     manifest = manifest_of(data, **{"created_at": created_at, **over})
     label = label_for("globals" if manifest.kind == "globals" else "database", manifest.database)
-    name = compose(label, created_at, over.get("compression", "gzip"))
+    name = compose(label, created_at, Encoding(over.get("compression", "gzip")))
     put_payload(folder, name, data)
     (folder / manifest_name(name)).write_bytes(manifest.to_bytes())
     return name

@@ -24,9 +24,9 @@ FLOORS = [
     "module_utils._arguments",
     "module_utils._retention",
     "module_utils._engines",
-    "module_utils._codecs",
     "module_utils._archives",
     "module_utils._metadata",
+    "module_utils._codecs",
     "module_utils._stores",
     "module_utils._progress",
     "module_utils._stopping",
@@ -154,6 +154,14 @@ def test_only_the_registry_and_its_options_know_an_engine(engine: str) -> None:
     assert {name for name in outside if f"{PREFIX}{folder}" in files()[name].read_text(encoding="utf-8")} == known_by
 
 
+@pytest.mark.parametrize("codec", sorted({name.split(".")[2] for name in files() if name.endswith(".compression")}))
+def test_only_the_registry_knows_a_codec(codec: str) -> None:
+    folder = f"module_utils._codecs.{codec}"
+    outside = [name for name in files() if not name.startswith(f"{folder}.")]
+    known_by = {name for name in outside if f"{PREFIX}{folder}." in files()[name].read_text(encoding="utf-8")}
+    assert known_by == {"module_utils._codecs.registry"}
+
+
 def test_the_floors_that_are_there_are_all_looked_at() -> None:
     there = {room_of(name) for name in files()}
     assert {"modules", "module_utils._operations", "module_utils._engines", "module_utils._codecs"} <= there
@@ -208,11 +216,19 @@ def test_order_is_let_be(name: str, source: str) -> None:
     assert list(complaints(name, source)) == []
 
 
+# A file name needs the names and suffixes of the compressions, which are in their faces, and nothing that does the work.
+CODECS = sorted(
+    name.removeprefix("module_utils.")
+    for name in files()
+    if name.startswith("module_utils._codecs.") and not name.endswith((".base", ".registry", ".encoding", ".compression"))
+)
+
+
 @pytest.mark.parametrize(
     ("module", "rooms"),
     [
-        ("backup_facts", ["_archives", "_codecs", "_engines", "_stores.sftp"]),
-        ("backup_prune", ["_archives", "_codecs", "_engines", "_stores.sftp"]),
+        ("backup_facts", ["_archives", *CODECS, "_engines", "_stores.sftp"]),
+        ("backup_prune", ["_archives", *CODECS, "_engines", "_stores.sftp"]),
         ("db_backup", ["_archives", "_engines.postgresql.restore", "_engines.postgresql.examination", "_stores.sftp"]),
     ],
 )

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.lastgood.database.plugins.module_utils._process import Runner
+
 Level = t.Literal["fast", "balanced", "small"]
 LEVELS: tuple[Level, ...] = t.get_args(Level)
 
@@ -52,3 +54,16 @@ class Decoding(t.Protocol):
 
     def decoding(self, write: Write) -> t.ContextManager[Decoder]:
         """Begin to decode. Leaving it without ``finish`` gives up whatever was begun."""
+
+
+class Compression(t.Protocol):
+    """The face of a compression. An implementation imports what does the work only when it is asked for."""
+
+    name: t.ClassVar[str]  # in manifests, and of db_backup's option ``compression``
+    suffix: t.ClassVar[str]  # of file names, with its dot; no other compression's
+
+    def codec(self, level: Level, runner: Runner) -> Codec:
+        """Return the best way to encode that the host has. Raises LibraryMissing where it has none."""
+
+    def decoding(self, runner: Runner) -> Decoding:
+        """Return the best way to decode that the host has. Raises LibraryMissing where it has none."""

@@ -16,8 +16,9 @@ import typing as t
 import urllib.parse
 from datetime import datetime
 
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.encoding import ENCODINGS, Encoding
+
 Kind = t.Literal["database", "globals"]
-Compression = t.Literal["gzip", "zstd", "none"]
 
 MANIFEST_SUFFIX = ".manifest.json"
 PARTIAL_SUFFIX = ".partial"
@@ -27,13 +28,7 @@ _ARCHIVE_PREFIX = ".lastgood.archive."
 _STAMP_FORMAT = "%Y-%m-%d_%H-%M-%S"
 _LONGEST_LABEL = 150  # bytes; with the rest of the name, and the manifest's and the partial's, within the 255 of file systems
 _HASH_DIGITS = 16
-_COMPRESSION_SUFFIXES: dict[Compression, str] = {"gzip": ".gz", "zstd": ".zst", "none": ""}
-# What follows the stamp: the compression, and whether the payload is encrypted.
-_ENDINGS: dict[str, tuple[Compression, bool]] = {
-    f".dump{suffix}{encryption}": (compression, bool(encryption))
-    for compression, suffix in _COMPRESSION_SUFFIXES.items()
-    for encryption in ("", ".age", ".gpg")
-}
+_ENDINGS = {f".dump{encoding.suffix}": encoding for encoding in ENCODINGS}  # what follows the stamp
 _STEM = re.compile(r"backup_(?:(.+)_)?([0-9]{4}-[0-9]{2}-[0-9]{2})_([01][0-9]|2[0-3])-([0-9]{2})-([0-9]{2})")
 _UPLOAD_ENDING = re.compile(r"\.[0-9a-f]{16}$")
 _LABEL = re.compile(r"@globals|(?!\.)(?:[A-Za-z0-9._-]|%[0-9A-F]{2})+(?:~[0-9a-f]{16})?")
@@ -48,8 +43,15 @@ class BackupName(t.NamedTuple):
     filename: str
     label: str
     stamp: datetime
-    compression: Compression
-    encrypted: bool
+    encoding: Encoding
+
+    @property
+    def compression(self) -> str:
+        return self.encoding.compression
+
+    @property
+    def encrypted(self) -> bool:
+        return self.encoding.encrypted
 
     @property
     def kind(self) -> Kind:
@@ -72,8 +74,8 @@ class BackupName(t.NamedTuple):
 def parse(filename: str) -> BackupName | None:
     """Parse a file name. Return None where it is not the name of a backup."""
     stem, dot, ending = filename.rpartition(".dump")
-    facts = _ENDINGS.get(dot + ending)
-    if facts is None:
+    encoding = _ENDINGS.get(dot + ending)
+    if encoding is None:
         return None
     match = _STEM.fullmatch(stem)
     if match is None:
@@ -85,12 +87,12 @@ def parse(filename: str) -> BackupName | None:
         stamp = datetime.fromisoformat(f"{day}T{hour}:{minute}:{second}+00:00")
     except ValueError:
         return None
-    return BackupName(filename, label, stamp, *facts)
+    return BackupName(filename, label, stamp, encoding)
 
 
-def compose(label: str, stamp: datetime, compression: Compression) -> str:
+def compose(label: str, stamp: datetime, encoding: Encoding) -> str:
     """Return the file name of a payload."""
-    return f"backup_{label}_{stamp.strftime(_STAMP_FORMAT)}.dump{_COMPRESSION_SUFFIXES[compression]}"
+    return f"backup_{label}_{stamp.strftime(_STAMP_FORMAT)}.dump{encoding.suffix}"
 
 
 def label_for(kind: Kind, database: str | None) -> str:

@@ -17,6 +17,7 @@ import time
 import typing as t
 from datetime import datetime, timedelta
 
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.encoding import Encoding
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     Interrupted,
     Locked,
@@ -163,7 +164,7 @@ def seconds_behind(newest: datetime | None, now: datetime) -> int:
 def pending(
     store: LocalStore,
     label: str,
-    compression: names.Compression,
+    encoding: Encoding,
     clock: Clock,
     lock_timeout: float,
     is_stopped: t.Callable[[], bool] = lambda: False,
@@ -182,7 +183,7 @@ def pending(
     writing = set() if writing is None else writing
     listing = Listing(store) if listing is None else listing
     while True:
-        claimed = _claim(store, listing, label, compression, clock, writing, group)
+        claimed = _claim(store, listing, label, encoding, clock, writing, group)
         if isinstance(claimed, Pending):
             break
         if is_stopped():
@@ -206,7 +207,7 @@ def _claim(
     store: LocalStore,
     listing: Listing,
     label: str,
-    compression: names.Compression,
+    encoding: Encoding,
     clock: Clock,
     writing: set[str],
     group: Group | None,
@@ -222,7 +223,7 @@ def _claim(
         created_at = now.replace(microsecond=0)
         if newest.created_at is not None:
             created_at = max(created_at, newest.created_at + timedelta(seconds=1))
-        filename = _free_name(store, listing, label, created_at, compression)
+        filename = _free_name(store, listing, label, created_at, encoding)
         partial = names.partial_name(filename)
         descriptor = store.create(partial)
         wait_for_lock(descriptor, 0)
@@ -264,11 +265,11 @@ def partials(store: Store, files: t.Iterable[str]) -> tuple[dict[str, names.Back
     return dead, list(alive.values())
 
 
-def _free_name(store: LocalStore, listing: Listing, label: str, created_at: datetime, compression: names.Compression) -> str:
-    """Return a name with the first free second: one that no file of this database has, whatever its compression."""
+def _free_name(store: LocalStore, listing: Listing, label: str, created_at: datetime, encoding: Encoding) -> str:
+    """Return a name with the first free second: one that no file of this database has, whatever its encoding."""
     stamp = created_at
     while True:
-        filename = names.compose(label, stamp, compression)
+        filename = names.compose(label, stamp, encoding)
         if not listing.has_stamp(label, stamp) and not _is_taken(store, filename):
             return filename
         stamp += timedelta(seconds=1)

@@ -14,7 +14,7 @@ import typing as t
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Codec
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.encoding import PayloadCodec
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.threaded import threaded
 from ansible_collections.lastgood.database.plugins.module_utils._digests import Digest, new_hash
 from ansible_collections.lastgood.database.plugins.module_utils._engines.dumping import Dumper, Target
@@ -43,7 +43,6 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.manife
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest_update import update_manifest
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import (
-    Compression,
     label_for,
     parse,
 )
@@ -62,8 +61,7 @@ class DumpRequest:
     engine: Dumper
     store: LocalStore
     origin: str
-    codec: Codec
-    compression: Compression
+    codec: PayloadCodec
     interval: timedelta | None = None
     skip_unchanged: bool = True
     parallel_databases: int = 1
@@ -203,7 +201,7 @@ def _back_up(run: _Run, step: Step, warnings: list[str]) -> Result:
     with pending(
         store,
         label,
-        request.compression,
+        request.codec.encoding,
         clock,
         request.lock_timeout,
         is_stopped=run.context.is_stopped,
@@ -290,7 +288,7 @@ def _fill(run: _Run, target: Target, payload: Pending, newest: Backup | None) ->
     algorithm = new_hash(None if newest is None else newest.manifest.content_digest)
     digest = request.engine.content_digest(target, algorithm)
     content_bytes = 0
-    with request.codec.encoding(payload.write) as encoder, threaded(encoder) as encoding:
+    with request.codec.encode(payload.write) as encoder, threaded(encoder) as encoding:
         with request.engine.dumping(target, payload.make_copy_file) as content:
             while count := content.readinto(buffer := encoding.buffer()):
                 if run.context.is_stopped():
@@ -328,6 +326,7 @@ def _confirm(store: LocalStore, listing: Listing, backup: Backup, at: datetime) 
 
 def _manifest(request: DumpRequest, target: Target, payload: Pending, finished_at: datetime) -> Manifest:
     """Return the manifest without the properties of the content."""
+    encoding = request.codec.encoding
     return Manifest(
         manifest_version=MANIFEST_VERSION,
         producer=PRODUCER,
@@ -343,9 +342,10 @@ def _manifest(request: DumpRequest, target: Target, payload: Pending, finished_a
         partial=bool(target.partial),
         partial_arguments=target.partial or None,
         format=target.format,
-        compression=request.compression,
+        compression=encoding.compression,
         compressor=request.codec.compressor,
-        encrypted=False,
+        encrypted=encoding.encrypted,
+        encryption=encoding.encryption,
         created_at=payload.created_at,
         finished_at=max(finished_at, payload.created_at),
         confirmed_at=payload.created_at,
@@ -366,8 +366,8 @@ def _facts(request: DumpRequest, target: Target | None) -> dict[str, t.Any]:
         "partial": target is not None and bool(target.partial),
         "partial_arguments": [] if target is None else list(target.partial),
         "format": None if target is None else target.format,
-        "compression": request.compression,
-        "encrypted": False,
+        "compression": request.codec.encoding.compression,
+        "encrypted": request.codec.encoding.encrypted,
         "filename": None,
         "path": None,
     }

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Decoding, Write
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.encoding import Encoding
 from ansible_collections.lastgood.database.plugins.module_utils._engines.registry import content_digest_for
 from ansible_collections.lastgood.database.plugins.module_utils._engines.restoring import Restorer, Swapped, TargetState
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
@@ -32,7 +33,6 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.last_g
     last_good_of_each,
     why_not_candidate,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import Compression
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.selection import Selection, passed_over
 from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Context, Outcome, diff_of
 from ansible_collections.lastgood.database.plugins.module_utils._operations.reading import read_payload
@@ -55,7 +55,7 @@ class RestoreRequest:
     engine: Restorer
     store: ReadableStore
     staging: Staging
-    decoding_for: t.Callable[[Compression], Decoding]
+    decoding_for: t.Callable[[Encoding], Decoding]
     backup: str = LATEST
     source_database: str | None = None
     origin: str | None = None
@@ -296,7 +296,7 @@ def _read(request: RestoreRequest, context: Context, backup: Backup, sink: Write
             f"{backup.path} is of {manifest.engine} in the format {manifest.format}, which is not known here.",
             "Use a newer version of this collection.",
         )
-    decoding = request.decoding_for(backup.name.compression)
+    decoding = request.decoding_for(backup.name.encoding)
     reading = read_payload(request.store, backup.name.filename, decoding, digest, sink, context.is_stopped, manifest)
     if not reading.payload_is(manifest):
         why = f"its SHA-256 is {reading.payload_sha256}, and its manifest says {manifest.payload_sha256}"

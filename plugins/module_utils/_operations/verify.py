@@ -19,7 +19,7 @@ import typing as t
 from dataclasses import dataclass
 from datetime import datetime
 
-from ansible_collections.lastgood.database.plugins.module_utils._codecs.registry import decoder_for
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.encoding import decoder_for
 from ansible_collections.lastgood.database.plugins.module_utils._engines.registry import (
     Examiners,
     content_digest_for,
@@ -309,7 +309,7 @@ class _Verifier:
             if len(head) >= _HEAD_BYTES:  # even few bytes may decompress to many millions
                 raise _Enough
 
-        decoding = decoder_for(backup.name.compression, self._runner)
+        decoding = decoder_for(backup.name.encoding, self._runner)
         with decoding.decoding(take) as decoder, contextlib.suppress(ContentInvalid, _Enough):
             decoder.write(memoryview(beginning))
             decoder.finish()  # a program may write its output only at the end
@@ -355,7 +355,7 @@ class _Verifier:
         if digest is None or backup.name.encrypted:
             raise self._unknown(manifest)
         try:
-            decoding = decoder_for(backup.name.compression, self._runner)
+            decoding = decoder_for(backup.name.encoding, self._runner)
         except BackupError:
             # The content can't be decoded, but the payload's own digest can be compared.
             with _asking_store():

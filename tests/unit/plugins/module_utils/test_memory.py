@@ -22,7 +22,7 @@ import os
 from ansible.module_utils.basic import AnsibleModule
 from tests.support.arguments import patch_module_args
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleRunner
-from ansible_collections.lastgood.database.plugins.module_utils._codecs.registry import codec_for
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.registry import COMPRESSIONS
 from ansible_collections.lastgood.database.plugins.module_utils._process import CHUNK_BYTES, Command, producing
 
 if compressor == "zlib":
@@ -30,7 +30,7 @@ if compressor == "zlib":
 with patch_module_args({}):
     runner = ModuleRunner(AnsibleModule(argument_spec={}))
 compression = "none" if compressor == "none" else "zstd" if compressor.endswith(("zstd", "zstandard")) else "gzip"
-codec = codec_for(compression, "fast", runner)
+codec = COMPRESSIONS[compression].codec("fast", runner)
 assert codec.compressor.split()[0] == compressor, codec.compressor
 
 # What comes out is no smaller than what goes in: nowhere on the way may it be kept.

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.encoding import Encoding
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     DirectoryUnusable,
 )
@@ -77,7 +78,7 @@ def test_the_newest_is_the_same_however_it_is_asked_for(store: WatchedStore) -> 
     }
     names = []
     for name, stamp in renamed.items():
-        moved = compose("app", stamp, "gzip")
+        moved = compose("app", stamp, Encoding("gzip"))
         (folder / name).rename(folder / moved)
         (folder / manifest_name(name)).rename(folder / manifest_name(moved))
         names.append(moved)

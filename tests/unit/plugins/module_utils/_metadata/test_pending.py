@@ -21,6 +21,7 @@ from typing import Any, NoReturn
 
 import pytest
 
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.encoding import Encoding
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     Interrupted,
     Locked,
@@ -33,7 +34,6 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalo
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.listing import Listing
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest, Verification
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import (
-    Compression,
     copy_name,
     manifest_name,
     partial_name,
@@ -94,11 +94,11 @@ class Impatient(LocalStore):
 def claim(
     store: LocalStore,
     label: str = "app",
-    compression: Compression = "gzip",
+    compression: str = "gzip",
     now: datetime = NOW,
     timeout: float = 0,
 ) -> AbstractContextManager[Pending]:
-    return pending(store, label, compression, lambda: now, timeout)
+    return pending(store, label, Encoding(compression), lambda: now, timeout)
 
 
 def make(store: LocalStore, label: str = "app", data: bytes = PAYLOAD) -> str:
@@ -132,7 +132,7 @@ class TestTheOrder:
     GROUP = Group("db1", "postgresql", "7300000000000000001", "database", "app")
 
     def claimed(self, store: LocalStore, **over: Any) -> tuple[datetime, int, str]:
-        with pending(store, "app", "gzip", lambda: NOW, 0, group=over.get("group", self.GROUP)) as payload:
+        with pending(store, "app", Encoding("gzip"), lambda: NOW, 0, group=over.get("group", self.GROUP)) as payload:
             return payload.created_at, payload.clock_behind, payload.filename
 
     def test_it_is_a_second_newer_than_one_that_is_ahead_of_the_clock(self, store: LocalStore, tmp_path: Path) -> None:
@@ -172,7 +172,7 @@ class TestTheListing:
         return found
 
     def run(self, store: LocalStore, listing: Listing, label: str, commit: bool = True) -> Pending:
-        with pending(store, label, "gzip", lambda: NOW, 0, listing=listing) as payload:
+        with pending(store, label, Encoding("gzip"), lambda: NOW, 0, listing=listing) as payload:
             payload.make_copy_file()
             payload.write(PAYLOAD)
             if commit:
@@ -247,7 +247,7 @@ class TestClaiming:
     )
     @pytest.mark.parametrize("compression", ["none", "gzip", "zstd"])
     def test_a_second_that_is_taken_is_passed_over_whatever_the_compression(
-        self, store: LocalStore, tmp_path: Path, there: str, compression: Compression
+        self, store: LocalStore, tmp_path: Path, there: str, compression: str
     ) -> None:
         (tmp_path / there).write_bytes(b"earlier")
         with claim(store, compression=compression) as payload:
@@ -325,13 +325,13 @@ class TestClaiming:
         assert set(backups(tmp_path)) == {NAME, "backup_app_2026-03-01_12-00-01.dump.gz"}
 
     def test_one_who_waits_can_be_told_to_stop(self, store: LocalStore) -> None:
-        with claim(store), pytest.raises(Interrupted), pending(store, "app", "gzip", lambda: NOW, LONG, lambda: True):
+        with claim(store), pytest.raises(Interrupted), pending(store, "app", Encoding("gzip"), lambda: NOW, LONG, lambda: True):
             pass
 
     def test_in_one_run_databases_of_one_name_go_on_side_by_side(self, store: LocalStore, tmp_path: Path) -> None:
         writing: set[str] = set()
-        with pending(store, "app", "gzip", lambda: NOW, 0, writing=writing) as first:
-            with pending(store, "app", "gzip", lambda: NOW, 0, writing=writing) as second:
+        with pending(store, "app", Encoding("gzip"), lambda: NOW, 0, writing=writing) as first:
+            with pending(store, "app", Encoding("gzip"), lambda: NOW, 0, writing=writing) as second:
                 assert writing == {NAME, "backup_app_2026-03-01_12-00-01.dump.gz"} == {first.filename, second.filename}
                 second.commit(told_by(second))
             with pytest.raises(Locked), claim(store):  # of another run

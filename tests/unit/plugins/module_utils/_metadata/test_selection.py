@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.encoding import Encoding
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Catalog
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import compose, parse
@@ -72,7 +73,7 @@ class TestTheNewestOfEach:
 
 def backup_in_mind(database: str, created_at: datetime) -> Backup:
     """A backup that is in no store: examples make no files."""
-    name = parse(compose(database, created_at, "gzip"))
+    name = parse(compose(database, created_at, Encoding("gzip")))
     assert name is not None
     return Backup(
         name, f"/{name.filename}", FileFacts(0, NOW.timestamp()), manifest_of(b"", database=database, created_at=created_at)

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Encoder
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.encoding import Encoding, PayloadCodec
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.inline import PlainCodec
 from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.dump import SqliteDumper
 from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.options import SqliteDumpOptions
@@ -54,7 +55,7 @@ def test_a_host_that_gives_out_at_one_database_loses_no_other_s_result(tmp_path:
             connection.execute("create table t (n int)")
         paths.append(str(path))
     engine, store = SqliteDumper(SqliteDumpOptions(tuple(paths))), LocalStore(str(tmp_path / "backups"))
-    report = dump(DumpRequest(engine, store, "here", Greedy(), "none"), context_at(NOW))
+    report = dump(DumpRequest(engine, store, "here", PayloadCodec(Encoding("none"), Greedy())), context_at(NOW))
     assert [result["outcome"] for result in report.values["backups"]] == ["failed", "created", "created"]
     assert isinstance(report.failure, SeveralFailed)
     assert report.failure.code == "host_exhausted"
@@ -91,7 +92,8 @@ def database(folder: Path) -> Iterator[Callable[..., Result]]:
             with contextlib.closing(sqlite3.connect(path)) as connection:
                 connection.execute("insert into t values (?)", (now.isoformat(),))
                 connection.commit()
-        request = DumpRequest(SqliteDumper(SqliteDumpOptions((str(path),))), store, "here", PlainCodec(), "none")
+        codec = PayloadCodec(Encoding("none"), PlainCodec())
+        request = DumpRequest(SqliteDumper(SqliteDumpOptions((str(path),))), store, "here", codec)
         store.warnings.clear()
         report = dump(request, context_at(now, check=check))
         [record] = report.values["backups"]

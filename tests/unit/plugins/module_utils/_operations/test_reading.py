@@ -17,12 +17,11 @@ import pytest
 
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleRunner
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Write
-from ansible_collections.lastgood.database.plugins.module_utils._codecs.registry import decoder_for
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.encoding import Encoding, decoder_for
 from ansible_collections.lastgood.database.plugins.module_utils._digests import Digest
 from ansible_collections.lastgood.database.plugins.module_utils._engines.registry import content_digest_for
 from ansible_collections.lastgood.database.plugins.module_utils._errors import Interrupted, NoSpace, PayloadCorrupt, StoreFailed
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import Compression
 from ansible_collections.lastgood.database.plugins.module_utils._operations import reading
 from ansible_collections.lastgood.database.plugins.module_utils._operations.reading import (
     Reading,
@@ -62,15 +61,15 @@ def read(store: LocalStore, runner: ModuleRunner, payload: bytes, taken: bytearr
     digest = content_digest_for(SQLITE)
     assert digest is not None
     sink = (bytearray() if taken is None else taken).extend
-    return read_payload(store, NAME, decoder_for("gzip", runner), digest, sink)
+    return read_payload(store, NAME, decoder_for(Encoding("gzip"), runner), digest, sink)
 
 
-def read_as(store: LocalStore, runner: ModuleRunner, compression: Compression, content: bytes, sink: Write) -> Reading:
+def read_as(store: LocalStore, runner: ModuleRunner, compression: str, content: bytes, sink: Write) -> Reading:
     payload = {"gzip": gzip.compress, "zstd": zstd, "none": bytes}[compression](content)
     (Path(store.location) / NAME).write_bytes(payload)
     digest = content_digest_for(SQLITE)
     assert digest is not None
-    return read_payload(store, NAME, decoder_for(compression, runner), digest, sink)
+    return read_payload(store, NAME, decoder_for(Encoding(compression), runner), digest, sink)
 
 
 def test_a_payload_as_it_was_written_has_both_digests_and_gives_its_content(store: LocalStore, runner: ModuleRunner) -> None:
@@ -130,13 +129,11 @@ def test_what_the_sink_raises_ends_the_reading(store: LocalStore, runner: Module
         raise NoSpace("The disk is full.", "Make room.")
 
     with pytest.raises(NoSpace):
-        read_payload(store, NAME, decoder_for("gzip", runner), digest, sink)
+        read_payload(store, NAME, decoder_for(Encoding("gzip"), runner), digest, sink)
 
 
 @each_compression
-def test_what_the_sink_raises_for_the_last_piece_is_not_lost(
-    store: LocalStore, runner: ModuleRunner, compression: Compression
-) -> None:
+def test_what_the_sink_raises_for_the_last_piece_is_not_lost(store: LocalStore, runner: ModuleRunner, compression: str) -> None:
     def sink(data: bytes | memoryview) -> None:
         raise NoSpace("The disk is full.", "Make room.")
 
@@ -147,7 +144,7 @@ def test_what_the_sink_raises_for_the_last_piece_is_not_lost(
 @each_compression
 @pytest.mark.parametrize("slow", ["sink", "payload"])
 def test_whoever_is_slow_gets_each_byte_in_its_place(
-    store: LocalStore, runner: ModuleRunner, compression: Compression, slow: str, monkeypatch: pytest.MonkeyPatch
+    store: LocalStore, runner: ModuleRunner, compression: str, slow: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = SHORT + os.urandom(3 * CHUNK_BYTES)
     taken = bytearray()
@@ -178,14 +175,14 @@ def test_whoever_is_slow_gets_each_byte_in_its_place(
 
 @pytest.mark.parametrize("compression", ["gzip", "zstd"])
 def test_of_a_content_that_is_longer_than_it_should_be_no_more_is_unpacked(
-    store: LocalStore, runner: ModuleRunner, compression: Compression
+    store: LocalStore, runner: ModuleRunner, compression: str
 ) -> None:
     bomb = CONTENT + bytes(200_000_000)
     payload = gzip.compress(bomb) if compression == "gzip" else zstd(bomb)
     (Path(store.location) / NAME).write_bytes(payload)
     digest, taken = content_digest_for(SQLITE), bytearray()
     assert digest is not None
-    decoding = decoder_for(compression, runner)
+    decoding = decoder_for(Encoding(compression), runner)
     found = read_payload(store, NAME, decoding, digest, taken.extend, expected=manifest_for(payload))
     assert isinstance(found.error, PayloadCorrupt)  # of a wrong size, that is
     assert len(taken) <= len(CONTENT)
@@ -197,7 +194,7 @@ def test_of_a_payload_that_is_longer_than_it_should_be_no_more_is_read(store: Lo
     (Path(store.location) / NAME).write_bytes(payload + bytes(50_000_000))
     digest = content_digest_for(SQLITE)
     assert digest is not None
-    found = read_payload(store, NAME, decoder_for("gzip", runner), digest, expected=manifest_for(payload))
+    found = read_payload(store, NAME, decoder_for(Encoding("gzip"), runner), digest, expected=manifest_for(payload))
     assert len(payload) < found.payload_bytes <= len(payload) + CHUNK_BYTES
     assert not found.payload_is(manifest_for(payload))
 
@@ -206,7 +203,7 @@ def test_a_payload_that_is_gone_is_an_error_of_the_store(store: LocalStore, runn
     digest = content_digest_for(SQLITE)
     assert digest is not None
     with pytest.raises(StoreFailed):
-        read_payload(store, NAME, decoder_for("gzip", runner), digest)
+        read_payload(store, NAME, decoder_for(Encoding("gzip"), runner), digest)
 
 
 def test_a_run_that_is_told_to_stop_reads_no_further(store: LocalStore, runner: ModuleRunner) -> None:
@@ -214,7 +211,7 @@ def test_a_run_that_is_told_to_stop_reads_no_further(store: LocalStore, runner: 
     digest = content_digest_for(SQLITE)
     assert digest is not None
     with pytest.raises(Interrupted):
-        read_payload(store, NAME, decoder_for("gzip", runner), digest, is_stopped=lambda: True)
+        read_payload(store, NAME, decoder_for(Encoding("gzip"), runner), digest, is_stopped=lambda: True)
 
 
 def test_a_kind_of_dump_that_is_not_known_has_no_digest() -> None:

@@ -39,7 +39,7 @@ class Engine:
 def plan(folder: Path, backup: str = "latest", database: str = "app") -> Outcome:
     store = LocalStore(str(folder))
     engine: Any = Engine()
-    request = RestoreRequest(engine, store, store, lambda compression: PlainCodec(), backup, source_database=database)
+    request = RestoreRequest(engine, store, store, lambda encoding: PlainCodec(), backup, source_database=database)
     try:
         return restore(request, context_at(NOW, check=True))
     finally:

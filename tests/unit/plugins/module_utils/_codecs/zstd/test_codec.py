@@ -13,7 +13,7 @@ import pytest
 
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleRunner
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Codec, Level
-from ansible_collections.lastgood.database.plugins.module_utils._codecs.zstd import zstd_codec
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.zstd.codec import zstd_codec
 from ansible_collections.lastgood.database.plugins.module_utils._errors import LibraryMissing
 
 pytestmark = pytest.mark.usefixtures("nothing_left")

@@ -16,7 +16,7 @@ import pytest
 
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleRunner
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Codec, Level
-from ansible_collections.lastgood.database.plugins.module_utils._codecs.gzip import gzip_codec, gzip_decoding
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.gzip.codec import gzip_codec, gzip_decoding
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.program import ProgramCodec
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ContentInvalid
 
