@@ -49,6 +49,8 @@ _NAMES = {"databases", "exclude_databases", "database", "source_database", "orig
 _RUN_AGAIN = "Earlier backups are as they were; run it again."
 
 Request = t.TypeVar("Request")
+RequestFrom = t.Callable[[t.Mapping[str, t.Any], Context], t.ContextManager[Request]]  # from a module's options
+Operation = t.Callable[[Request, Context], Outcome]
 
 
 class ModuleRunner:
@@ -136,32 +138,14 @@ class ModuleRunner:
             timer.start()
 
 
-def run_operation(
-    module: AnsibleModule,
-    request_from: t.Callable[[t.Mapping[str, t.Any], Context], t.ContextManager[Request]],
-    operation: t.Callable[[Request, Context], Outcome],
-) -> t.NoReturn:
+def run_operation(module: AnsibleModule, request_from: RequestFrom[Request], operation: Operation[Request]) -> t.NoReturn:
     """Run an operation with the request that the module's options make, and end the module with its outcome."""
-
-    def work(runner: ModuleRunner) -> Outcome:
-        context = Context(runner, now, module.check_mode)
-        with request_from(module.params, context) as request:
-            outcome = operation(request, context)
-        if not module._diff or outcome.diff is None:
-            return outcome
-        return replace(outcome, values={**outcome.values, "diff": outcome.diff()})
-
-    run_module(module, work)
-
-
-def run_module(module: AnsibleModule, operation: t.Callable[[ModuleRunner], Outcome]) -> t.NoReturn:
-    """Run a module's operation, and end the module with its result."""
     runner = ModuleRunner(module)
-    result = _result_of(module, runner, operation)
-    ignore_signals()  # the result is known, and no program starts after this
-    for warning in result.warnings:
+    outcome = _outcome_of(module, runner, request_from, operation)
+    ignore_signals()  # the outcome is known, and no program starts after this
+    for warning in outcome.warnings:
         module.warn(one_line(warning))
-    values, failure = _presentable(result.values), result.failure
+    values, failure = _presentable(outcome.values), outcome.failure
     if failure is None:
         try:
             module.exit_json(**values)
@@ -169,17 +153,22 @@ def run_module(module: AnsibleModule, operation: t.Callable[[ModuleRunner], Outc
             failure = StoreFailed(f"It was done, but {values.get('dest')} can't be examined: {error.strerror}.", "See the disk.")
             values.pop("dest", None)
     if module._verbosity == 0:
-        values = {**values, **_presentable(result.brief)}
+        values = {**values, **_presentable(outcome.brief)}
     module.fail_json(**_presentable(_failure_values(failure, runner.signal)), **values)
 
 
-def _result_of(module: AnsibleModule, runner: ModuleRunner, operation: t.Callable[[ModuleRunner], Outcome]) -> Outcome:
+def _outcome_of(
+    module: AnsibleModule, runner: ModuleRunner, request_from: RequestFrom[Request], operation: Operation[Request]
+) -> Outcome:
     try:
         with host_errors():
             stop_on_signals(runner.note_signal, runner.stop_all)
             _read_names(module.params)
             _check_text(module.params)
-            return operation(runner)
+            context = Context(runner, now, module.check_mode)
+            with request_from(module.params, context) as request:
+                outcome = operation(request, context)
+            return _with_diff(outcome) if module._diff else outcome
     except BackupError as error:
         return Outcome({}, failure=_interrupted_by(error) if runner.is_stopped() else error)
     except Exception as error:
@@ -189,6 +178,12 @@ def _result_of(module: AnsibleModule, runner: ModuleRunner, operation: t.Callabl
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{os.path.basename(place.filename)}:{place.lineno}"
         return Outcome({"exception": traceback.format_exc()}, failure=Unexpected(words, where))
+
+
+def _with_diff(outcome: Outcome) -> Outcome:
+    if outcome.diff is None:
+        return outcome
+    return replace(outcome, values={**outcome.values, "diff": outcome.diff()})
 
 
 def _interrupted_by(error: BackupError) -> BackupError:

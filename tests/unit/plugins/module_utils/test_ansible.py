@@ -1,4 +1,4 @@
-"""How modules run and end: real module processes, each a small script that ends by ``run_module``."""
+"""How modules run and end: real module processes, each a small script that ends by ``run_operation``."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -34,14 +34,15 @@ from tests.support.arguments import patch_module_args
 
 HANGS_AFTER_SECONDS = 120
 
-# What a module's script begins with. Each test adds an operation, and the end is run_module(module, operation).
+# What a module's script begins with. Each test adds an operation, and the end runs it with the runner as its request.
 BEGIN = """
 import json, os, signal, sys, threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from ansible.module_utils.basic import AnsibleModule
 from tests.support.arguments import patch_module_args
 from ansible_collections.lastgood.database.plugins.module_utils import _ansible, _process, _stopping
-from ansible_collections.lastgood.database.plugins.module_utils._ansible import run_module
+from ansible_collections.lastgood.database.plugins.module_utils._ansible import run_operation
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     BackupError, Interrupted, LibraryMissing, NoSpace, ProgramFailed,
 )
@@ -77,7 +78,7 @@ with patch_module_args(ARGUMENTS):
         "inner": {"type": "dict", "options": {"secret": {"type": "str", "no_log": True}}},
     }
     module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
-    run_module(module, operation)
+    run_operation(module, lambda params, context: nullcontext(context.runner), lambda runner, context: operation(runner))
 """
 
 
