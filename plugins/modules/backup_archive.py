@@ -186,12 +186,12 @@ from ansible_collections.lastgood.database.plugins.module_utils._arguments.commo
     DIRECTORY_SPEC,
     FILE_SPEC,
     SELECTION_SPEC,
-    Params,
     directory_from,
     selection_from,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._operations.archive import ArchiveRequest, archive
 from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Context
+from ansible_collections.lastgood.database.plugins.module_utils._parameters import Params
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 
 

@@ -324,17 +324,12 @@ if __name__ == "__main__":
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import run_operation
-from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import (
-    SELECTION_SPEC,
-    Params,
-    at_least,
-    list_from,
-    selection_from,
-)
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import SELECTION_SPEC, selection_from
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.stores import ONE_STORE, STORE_SPEC, store_from
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import STATES
 from ansible_collections.lastgood.database.plugins.module_utils._operations.inventory import SORT_BY, InventoryRequest, inventory
 from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Context
+from ansible_collections.lastgood.database.plugins.module_utils._parameters import Params, at_least, list_from
 
 
 @contextlib.contextmanager

@@ -275,7 +275,6 @@ if __name__ == "__main__":
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import run_operation
-from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import Params, list_from
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.retention import (
     RULES_OR_RETENTION_SPEC,
     groups_from,
@@ -286,6 +285,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import A
 from ansible_collections.lastgood.database.plugins.module_utils._operations.named_deletion import GivenUp, Named
 from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Context
 from ansible_collections.lastgood.database.plugins.module_utils._operations.prune import PruneRequest, prune
+from ansible_collections.lastgood.database.plugins.module_utils._parameters import Params, list_from
 from ansible_collections.lastgood.database.plugins.module_utils._retention import Rules
 
 

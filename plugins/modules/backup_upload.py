@@ -185,8 +185,6 @@ from ansible_collections.lastgood.database.plugins.module_utils._ansible import 
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import (
     DIRECTORY_SPEC,
     SELECTION_SPEC,
-    Params,
-    at_least,
     directory_from,
     selection_from,
 )
@@ -198,6 +196,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._arguments.store
 )
 from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Context
 from ansible_collections.lastgood.database.plugins.module_utils._operations.upload import UploadRequest, upload
+from ansible_collections.lastgood.database.plugins.module_utils._parameters import Params, at_least
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 
 

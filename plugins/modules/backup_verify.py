@@ -215,13 +215,14 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import (
     run_operation,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import SELECTION_SPEC, Params, selection_from
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import SELECTION_SPEC, selection_from
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.engines import examination_options_from
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.login import LOGIN_SPEC
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.stores import ONE_STORE, STORE_SPEC, store_from
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import LEVELS
 from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Context
 from ansible_collections.lastgood.database.plugins.module_utils._operations.verify import VerifyRequest, verify
+from ansible_collections.lastgood.database.plugins.module_utils._parameters import Params
 
 
 @contextlib.contextmanager

@@ -366,15 +366,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._ansible import 
     file_attributes,
     run_operation,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import (
-    DIRECTORY_SPEC,
-    FILE_SPEC,
-    Params,
-    at_least,
-    directory_from,
-    duration_from,
-    lock_timeout_from,
-)
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import DIRECTORY_SPEC, FILE_SPEC, directory_from
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.engines import (
     DUMP_REQUIRED_IF,
     ENGINE_SPEC,
@@ -387,6 +379,12 @@ from ansible_collections.lastgood.database.plugins.module_utils._codecs.registry
 from ansible_collections.lastgood.database.plugins.module_utils._engines.registry import engine_named
 from ansible_collections.lastgood.database.plugins.module_utils._operations.dump import DumpRequest, dump
 from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Context
+from ansible_collections.lastgood.database.plugins.module_utils._parameters import (
+    Params,
+    at_least,
+    duration_from,
+    lock_timeout_from,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 
 

@@ -310,7 +310,6 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import (
     run_operation,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import Params
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.engines import (
     ENGINE_SPEC,
     name_in_backups,
@@ -322,6 +321,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._codecs.encoding
 from ansible_collections.lastgood.database.plugins.module_utils._engines.registry import engine_named
 from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Context
 from ansible_collections.lastgood.database.plugins.module_utils._operations.restore import LATEST, RestoreRequest, restore
+from ansible_collections.lastgood.database.plugins.module_utils._parameters import Params
 from ansible_collections.lastgood.database.plugins.module_utils._process import temporary_directory
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
 

@@ -188,13 +188,13 @@ if __name__ == "__main__":
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import run_operation
-from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import Params
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.store_sftp import (
     SERVER_OR_SFTP_SPEC,
     server_or_sftp_store,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Context
 from ansible_collections.lastgood.database.plugins.module_utils._operations.probe import ProbeRequest, probe
+from ansible_collections.lastgood.database.plugins.module_utils._parameters import Params
 
 
 @contextlib.contextmanager

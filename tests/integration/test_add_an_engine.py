@@ -1,4 +1,4 @@
-"""A new engine needs its folder, its options file and a line in each of the two tables, and every module knows it.
+"""A new engine needs its folder and one line in the registry, and every module knows it.
 
 The steps are those of docs/architecture.md, "Add an engine", taken in a copy of the collection.
 """
@@ -26,20 +26,12 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Host:
     plugins = top / "ansible_collections" / "lastgood" / "database" / "plugins"
     shutil.copytree(ROOT / "plugins", plugins, ignore=shutil.ignore_patterns("__pycache__"))
     folder = plugins / "module_utils" / "_engines" / "example"
-    folder.mkdir()
-    shutil.copy(EXAMPLE / "engine.py", folder / "engine.py")
-    shutil.copy(EXAMPLE / "arguments.py", plugins / "module_utils" / "_arguments" / "engine_example.py")
+    shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns("__pycache__"))
     add_line(
         plugins / "module_utils" / "_engines" / "registry.py",
         f"from {UTILS}._engines.example.engine import ExampleEngine",
         "    SqliteEngine.name: SqliteEngine(),",
         "    ExampleEngine.name: ExampleEngine(),",
-    )
-    add_line(
-        plugins / "module_utils" / "_arguments" / "engines.py",
-        f"from {UTILS}._arguments import engine_example",
-        '    "sqlite": engine_sqlite,',
-        '    "example": engine_example,',
     )
     return Host(search_path=(top,))
 

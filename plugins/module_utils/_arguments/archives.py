@@ -8,8 +8,8 @@ import os
 
 from ansible_collections.lastgood.database.plugins.module_utils._archives.base import ArchiveFormat
 from ansible_collections.lastgood.database.plugins.module_utils._archives.registry import FORMATS, format_by_ending
-from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import Params
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
+from ansible_collections.lastgood.database.plugins.module_utils._parameters import Params
 
 
 def destination_from(params: Params) -> str:

@@ -8,17 +8,11 @@ import typing as t
 import zoneinfo
 from datetime import timezone, tzinfo
 
-from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import (
-    Params,
-    Spec,
-    at_least,
-    duration_from,
-    list_from,
-    together_or_single,
-)
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import Spec, together_or_single
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Group
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import Kind
+from ansible_collections.lastgood.database.plugins.module_utils._parameters import Params, at_least, duration_from, list_from
 from ansible_collections.lastgood.database.plugins.module_utils._retention import Rules
 
 RETENTION_SPEC: Spec = {

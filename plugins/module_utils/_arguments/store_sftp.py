@@ -6,13 +6,9 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import (
-    Params,
-    Spec,
-    duration_of,
-    together_or_single,
-)
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import Spec, together_or_single
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
+from ansible_collections.lastgood.database.plugins.module_utils._parameters import Params, duration_of
 from ansible_collections.lastgood.database.plugins.module_utils._process import Runner
 
 if t.TYPE_CHECKING:  # loaded only where a task names a server

@@ -11,9 +11,10 @@ from __future__ import annotations
 import re
 import typing as t
 
-from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import Params, Spec, directory_from
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import Spec, directory_from
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.store_sftp import SFTP_SPEC, sftp_connector
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
+from ansible_collections.lastgood.database.plugins.module_utils._parameters import Params
 from ansible_collections.lastgood.database.plugins.module_utils._process import Runner
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore

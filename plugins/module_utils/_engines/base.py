@@ -10,6 +10,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.lastgood.database.plugins.module_utils._digests import Hash
+from ansible_collections.lastgood.database.plugins.module_utils._engines.arguments import EngineArguments
 from ansible_collections.lastgood.database.plugins.module_utils._engines.content import ContentDigest, Format
 from ansible_collections.lastgood.database.plugins.module_utils._engines.dumping import Dumper
 from ansible_collections.lastgood.database.plugins.module_utils._engines.examining import Examiner
@@ -23,12 +24,16 @@ ExaminationOptions_contra = t.TypeVar("ExaminationOptions_contra", contravariant
 
 
 class Engine(t.Protocol[DumpOptions_contra, RestoreOptions_contra, ExaminationOptions_contra]):
-    """One kind of database. Its options are made from a module's in ``_arguments``.
+    """One kind of database. Its options are made from a module's by its ``arguments``.
 
     Implementations import a job's file only when it is asked for: a target compiles all that a module imports.
     """
 
     name: t.ClassVar[str]
+    dump_requires: t.ClassVar[tuple[str, ...]]  # the options that db_backup requires for the engine
+
+    def arguments(self) -> EngineArguments:
+        """Return what converts the options of modules for the engine."""
 
     def dumper(self, options: DumpOptions_contra, runner: Runner) -> Dumper:
         """Return what surveys and dumps the databases."""

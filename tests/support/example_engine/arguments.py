@@ -1,16 +1,14 @@
-"""The options of modules, converted for the example engine. Their place is ``_arguments/engine_example.py``."""
+"""The options of modules, converted for the example engine. Their place is ``_engines/example/arguments.py``."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
 
-from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import Params, list_from
 from ansible_collections.lastgood.database.plugins.module_utils._engines.example.engine import (
     ExampleDumpOptions,
     ExampleRestoreOptions,
 )
-
-DUMP_REQUIRES: tuple[str, ...] = ("databases",)
+from ansible_collections.lastgood.database.plugins.module_utils._parameters import Params, list_from
 
 
 def dump_options_from(params: Params) -> ExampleDumpOptions:

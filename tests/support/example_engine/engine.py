@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ansible_collections.lastgood.database.plugins.module_utils._digests import Digest, Hash, finished
+from ansible_collections.lastgood.database.plugins.module_utils._engines.arguments import EngineArguments
 from ansible_collections.lastgood.database.plugins.module_utils._engines.content import ContentDigest, Format
 from ansible_collections.lastgood.database.plugins.module_utils._engines.dumping import (
     Content,
@@ -57,6 +58,12 @@ class ExampleEngine:
     """The engine ``example``. One with files of its own for these jobs imports each in the method that needs it."""
 
     name: t.ClassVar[str] = "example"
+    dump_requires: t.ClassVar[tuple[str, ...]] = ("databases",)
+
+    def arguments(self) -> EngineArguments:
+        from ansible_collections.lastgood.database.plugins.module_utils._engines.example import arguments
+
+        return arguments
 
     def dumper(self, options: ExampleDumpOptions, runner: Runner) -> Dumper:
         return _Dumper(options)

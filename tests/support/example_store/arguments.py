@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import Params, Spec
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import Spec
+from ansible_collections.lastgood.database.plugins.module_utils._parameters import Params
 from ansible_collections.lastgood.database.plugins.module_utils._process import Runner
 from ansible_collections.lastgood.database.plugins.module_utils._stores.example.store import ExampleStore
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.lastgood.database.plugins.module_utils._digests import Hash
+from ansible_collections.lastgood.database.plugins.module_utils._engines.arguments import EngineArguments
 from ansible_collections.lastgood.database.plugins.module_utils._engines.content import ContentDigest, Format
 from ansible_collections.lastgood.database.plugins.module_utils._engines.dumping import Dumper
 from ansible_collections.lastgood.database.plugins.module_utils._engines.examining import Examiner
@@ -29,6 +30,12 @@ class PostgresqlEngine:
     """The engine ``postgresql``."""
 
     name: t.ClassVar[str] = "postgresql"
+    dump_requires: t.ClassVar[tuple[str, ...]] = ()
+
+    def arguments(self) -> EngineArguments:
+        from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql import arguments
+
+        return arguments
 
     def dumper(self, options: PostgresqlDumpOptions, runner: Runner) -> Dumper:
         from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.dump import PostgresqlDumper

@@ -7,6 +7,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.lastgood.database.plugins.module_utils._digests import Hash
+from ansible_collections.lastgood.database.plugins.module_utils._engines.arguments import EngineArguments
 from ansible_collections.lastgood.database.plugins.module_utils._engines.content import ContentDigest, Format
 from ansible_collections.lastgood.database.plugins.module_utils._engines.dumping import Dumper
 from ansible_collections.lastgood.database.plugins.module_utils._engines.examining import Examiner
@@ -24,6 +25,12 @@ class SqliteEngine:
     """The engine ``sqlite``."""
 
     name: t.ClassVar[str] = "sqlite"
+    dump_requires: t.ClassVar[tuple[str, ...]] = ("databases",)
+
+    def arguments(self) -> EngineArguments:
+        from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite import arguments
+
+        return arguments
 
     def dumper(self, options: SqliteDumpOptions, runner: Runner) -> Dumper:
         from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.dump import SqliteDumper

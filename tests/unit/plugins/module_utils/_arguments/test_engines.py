@@ -6,7 +6,6 @@ import pytest
 
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.engines import (
     DUMP_REQUIRED_IF,
-    ENGINE_ARGUMENTS,
     ENGINE_SPEC,
     dump_options_from,
     examination_options_from,
@@ -16,10 +15,6 @@ from ansible_collections.lastgood.database.plugins.module_utils._arguments.engin
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.options import PostgresqlExaminationOptions
 from ansible_collections.lastgood.database.plugins.module_utils._engines.registry import ENGINES
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
-
-
-def test_each_engine_has_a_file_that_converts_its_options() -> None:
-    assert list(ENGINE_ARGUMENTS) == list(ENGINES)
 
 
 def test_the_engines_are_the_choices_of_the_option() -> None:

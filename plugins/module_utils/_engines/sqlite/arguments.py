@@ -6,18 +6,12 @@ from __future__ import annotations
 
 import os
 
-from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import (
-    Params,
-    list_from,
-    lock_timeout_from,
-)
 from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.options import (
     SqliteDumpOptions,
     SqliteRestoreOptions,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
-
-DUMP_REQUIRES: tuple[str, ...] = ("databases",)
+from ansible_collections.lastgood.database.plugins.module_utils._parameters import Params, list_from, lock_timeout_from
 
 
 def dump_options_from(params: Params) -> SqliteDumpOptions:

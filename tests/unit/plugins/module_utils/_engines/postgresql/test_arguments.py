@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.lastgood.database.plugins.module_utils._arguments.engine_postgresql import (
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.arguments import (
     dump_options_from,
     given_login_from,
     login_from,

@@ -4,13 +4,6 @@
 
 from __future__ import annotations
 
-from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import (
-    Params,
-    at_least,
-    duration_from,
-    list_from,
-    lock_timeout_from,
-)
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.connection import Login
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.options import (
     PostgresqlDumpOptions,
@@ -18,8 +11,13 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.postgre
     PostgresqlRestoreOptions,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
-
-DUMP_REQUIRES: tuple[str, ...] = ()
+from ansible_collections.lastgood.database.plugins.module_utils._parameters import (
+    Params,
+    at_least,
+    duration_from,
+    list_from,
+    lock_timeout_from,
+)
 
 
 def dump_options_from(params: Params) -> PostgresqlDumpOptions:

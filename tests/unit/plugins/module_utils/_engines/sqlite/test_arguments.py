@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.lastgood.database.plugins.module_utils._arguments.engine_sqlite import (
+from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.arguments import (
     dump_options_from,
     name_in_backups,
     restore_options_from,

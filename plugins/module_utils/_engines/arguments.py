@@ -1,0 +1,25 @@
+"""What an engine offers to the modules: it converts their options to its own."""
+
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.lastgood.database.plugins.module_utils._parameters import Params
+
+
+class EngineArguments(t.Protocol):
+    """The functions of an engine's ``arguments.py``. The options that they return are those of the engine's face."""
+
+    def dump_options_from(self, params: Params) -> t.Any:
+        """Return the options of db_backup. Raises ArgumentInvalid for one that the engine has no use for."""
+
+    def restore_options_from(self, params: Params) -> t.Any:
+        """Return the options of db_restore. Raises ArgumentInvalid for one that the engine has no use for."""
+
+    def examination_options_from(self, params: Params, check_mode: bool) -> t.Any:
+        """Return the options of backup_verify."""
+
+    def name_in_backups(self, database: str) -> str:
+        """Return the name that backups of a database have, from the value of db_restore's ``database``."""

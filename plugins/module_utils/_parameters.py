@@ -1,0 +1,55 @@
+"""The values of a module's options, converted to those that operations and engines take."""
+
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import re
+import typing as t
+from datetime import timedelta
+
+from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
+
+Params = t.Mapping[str, t.Any]
+
+_DURATION = re.compile(r"([0-9]{1,6})([smhdw])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def list_from(params: Params, option: str) -> tuple[t.Any, ...] | None:
+    """Return an option's list, None where it is not set. Raises ArgumentInvalid for an empty one."""
+    values: list[t.Any] | None = params[option]
+    if values is None:
+        return None
+    if not values:
+        raise ArgumentInvalid(f"{option} is an empty list, which names nothing.", f"Leave {option} out to mean all.")
+    return tuple(values)
+
+
+def at_least(params: Params, option: str, least: int) -> int:
+    """Return an option's number. Raises ArgumentInvalid for one that is too small."""
+    value: int = params[option]
+    if value < least:
+        raise ArgumentInvalid(f"{option} is {value}.", f"It must be {least} or more.")
+    return value
+
+
+def duration_from(params: Params, option: str) -> timedelta | None:
+    """Return an option's duration, None where it is not set. Raises ArgumentInvalid if it is not a duration."""
+    text: str | None = params[option]
+    return None if text is None else duration_of(option, text)
+
+
+def duration_of(option: str, text: str) -> timedelta:
+    """Parse an option's duration. Raises ArgumentInvalid if it is not a duration."""
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise ArgumentInvalid(
+            f"{option} is {text!r}, which is no duration.", "Give a number and s, m, h, d or w, such as 20h or 7d."
+        )
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+def lock_timeout_from(params: Params) -> float:
+    """Return for how many seconds to wait for a lock."""
+    return duration_of("lock_timeout", params["lock_timeout"]).total_seconds()
