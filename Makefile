@@ -9,7 +9,7 @@ PYTEST := $(RUN) python -m pytest -p ansible_collections.lastgood.database.tests
 SETUP := python3 -B tools/setup.py $(if $(PYTHON),--python $(PYTHON))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lint types sanity unit integration sweep molecule matrix quick test bench build clean .demo .dev
+.PHONY: help setup demo lint types sanity unit integration sweep molecule oldest matrix quick test bench build clean .demo .dev
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,15 +37,18 @@ integration: .dev ## tests against real databases
 sweep: .dev ## make every call of every operation fail, fall short, or bring a signal: hours
 	@SWEEP=all $(PYTEST) -n auto -rP tests/sweep
 
-molecule: .dev ## the role's scenario
-	@$(RUN) molecule test -s default
+molecule: .dev ## the role's scenarios
+	@$(RUN) molecule test --all
 
-matrix: .dev ## unit tests, sanity and the scenario under each ansible-core, 2.16 to 2.21; CORES=2.16 for one
+oldest: .dev ## unit tests and the scenarios under the oldest ansible-core that a Python of this machine can run
+	@$(RUN) python tools/matrix.py --oldest
+
+matrix: .dev ## unit tests, sanity and the scenarios under each ansible-core, 2.16 to 2.21; CORES=2.16 for one
 	@$(RUN) python tools/matrix.py $(CORES)
 
 quick: lint types unit ## what to run before a commit
 
-test: quick sanity integration molecule ## everything
+test: quick sanity integration molecule oldest ## everything
 
 bench: .dev ## how fast it is, beside other tools
 	@$(RUN) python -m bench.run

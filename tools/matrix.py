@@ -1,7 +1,9 @@
-"""Run the unit tests, the sanity tests and the role's scenario under each ansible-core that the collection supports.
+"""Run the unit tests, the sanity tests and the role's scenarios under each ansible-core that the collection supports.
 
 Each has an environment of its own in .cache/matrix, with the newest Python of this machine that it supports. A version
 for which this machine has no Python is reported. Continuous integration (CI=true) takes that for a failure.
+
+With --oldest only the oldest version that this machine can run, without the sanity tests, which take the longest.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -14,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,8 +41,9 @@ NO_SKIPS = ("-p", "ansible_collections.lastgood.database.tests.plugins.no_skips"
 CHECKS = {
     "unit tests": ("python", "-m", "pytest", *NO_SKIPS, "-q", "-n", "auto", "tests/unit"),
     "sanity": ("python", "tools/sanity.py"),
-    "scenario": ("molecule", "test", "-s", "default"),
+    "scenarios": ("molecule", "test", "--all"),
 }
+QUICK = ("unit tests", "scenarios")
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,9 @@ class Environment:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("cores", nargs="*", metavar="CORE", help=f"some of {', '.join(CORES)}; all where none is given")
-    cores = parser.parse_args().cores or list(CORES)
+    parser.add_argument("--oldest", action="store_true", help="the oldest one that this machine can run, without sanity")
+    arguments = parser.parse_args()
+    cores = arguments.cores or list(CORES)
     if unknown := set(cores) - set(CORES):
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
 
@@ -100,15 +106,26 @@ def main() -> int:
         environments += [Environment(core, python)] if python else []
         lacking += [] if python else [core]
 
+    _report_lacking(lacking)
+    if arguments.oldest:
+        return 0 if environments and _passed(environments[:1], QUICK) else 1
+    return 0 if _passed(environments, CHECKS) and not (lacking and os.environ.get("CI") == "true") else 1
+
+
+def _passed(environments: list[Environment], checks: Iterable[str]) -> bool:
+    """Run checks in each environment, whatever failed before, and return whether all passed."""
     passed = True
     for environment in environments:
         environment.make()
-        for name in CHECKS:
+        for name in checks:
             passed = environment.check(name) and passed
-    for core in lacking:
+    return passed
+
+
+def _report_lacking(cores: list[str]) -> None:
+    for core in cores:
         minors = CORES[core]
         print(f"----  ansible-core {core}: not run, this machine has no Python from 3.{minors[0]} to 3.{minors[-1]}")
-    return 0 if passed and not (lacking and os.environ.get("CI") == "true") else 1
 
 
 def _run(command: list[str]) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -41,6 +42,7 @@ FLOORS = [
     "module_utils._errors",
     "module_utils._text",
 ]
+BODY_ON_THE_LINE = re.compile(r"^ *(?:def |\)).*: \.\.\.$", re.MULTILINE)
 KNOW_ANSIBLE = {"modules", "module_utils._ansible"}
 LAZY = {"psycopg2", "isal", "blake3", "zstandard", "compression", "paramiko", "cryptography"}
 # What Ansible's own run_command is there for, and what its packer can't follow.
@@ -161,6 +163,12 @@ def test_only_the_registry_knows_a_codec(codec: str) -> None:
     outside = [name for name in files() if not name.startswith(f"{folder}.")]
     known_by = {name for name in outside if f"{PREFIX}{folder}." in files()[name].read_text(encoding="utf-8")}
     assert known_by == {"module_utils._codecs.registry"}
+
+
+def test_no_body_is_on_the_line_of_its_signature() -> None:
+    """pycodestyle of ansible-core 2.16 refuses it (E704), and ruff, which would not keep it on two lines, does not report it."""
+    found = [path.name for path in PLUGINS.rglob("*.py") if BODY_ON_THE_LINE.search(path.read_text(encoding="utf-8"))]
+    assert found == []
 
 
 def test_the_floors_that_are_there_are_all_looked_at() -> None:

@@ -21,20 +21,24 @@ class Dated(t.Protocol):
     """What has to be known of a backup."""
 
     @property
-    def filename(self) -> str: ...
+    def filename(self) -> str:
+        """The name of its payload."""
 
     @property
-    def state(self) -> State: ...
+    def state(self) -> State:
+        """Whether it is good, and if not, why."""
 
     @property
-    def created_at(self) -> datetime: ...
+    def created_at(self) -> datetime:
+        """When its dump began."""
 
 
 class Grouped(Dated, t.Protocol):
     """The same, and its group."""
 
     @property
-    def group(self) -> Group: ...
+    def group(self) -> Group:
+        """The backups that can stand for each other are of one group."""
 
 
 AnyDated = t.TypeVar("AnyDated", bound=Dated)

@@ -53,7 +53,8 @@ class Connect(t.Protocol):
 
     def __call__(
         self, login: Login, *, readonly: bool = True, seconds: float | None = None
-    ) -> t.ContextManager[psycopg2.extensions.connection]: ...
+    ) -> t.ContextManager[psycopg2.extensions.connection]:
+        """Return what opens a connection, and closes it in the end."""
 
 
 @dataclass(frozen=True)
