@@ -117,6 +117,9 @@ class Decision:
     last_good: dict[Group, Entry] = field(default_factory=dict)
     newest_suspect: dict[Group, Entry] = field(default_factory=dict)
 
+    def rulings(self) -> list[Ruling]:
+        return [*self.kept, *self.deleted, *self.passed_over]
+
     def sort(self) -> None:
         for rulings in (self.kept, self.deleted, self.passed_over):
             rulings.sort(key=operator.attrgetter("backup.created_at", "backup.filename"))

@@ -8,12 +8,7 @@ import typing as t
 from dataclasses import dataclass
 from datetime import datetime
 
-from ansible_collections.lastgood.database.plugins.module_utils._errors import (
-    BackupError,
-    Interrupted,
-    SeveralFailed,
-    summary_of,
-)
+from ansible_collections.lastgood.database.plugins.module_utils._errors import BackupError, Interrupted, SeveralFailed, summary_of
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, Group
 from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Diff, Outcome, diff_of
 

@@ -37,7 +37,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.names 
     partial_name,
     upload_name,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._operations import prune as operations
+from ansible_collections.lastgood.database.plugins.module_utils._operations import prune_reading
 from ansible_collections.lastgood.database.plugins.module_utils._operations.named_deletion import Named
 from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Outcome
 from ansible_collections.lastgood.database.plugins.module_utils._operations.prune import PruneRequest, prune
@@ -582,7 +582,7 @@ def test_a_newest_that_can_not_be_read_spares_the_others(tmp_path: Path, monkeyp
 
 def test_one_that_comes_in_while_the_newest_is_read_is_read_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = [put_backup(tmp_path, ago(days=day)) for day in (2, 3)]
-    real, late = operations.is_sound, []
+    real, late = prune_reading.is_sound, []
 
     def read_slowly(store: Store, backup: Backup) -> bool:
         if not late:
@@ -590,7 +590,7 @@ def test_one_that_comes_in_while_the_newest_is_read_is_read_as_well(tmp_path: Pa
             rot(tmp_path / late[0])
         return real(store, backup)
 
-    monkeypatch.setattr(operations, "is_sound", read_slowly)
+    monkeypatch.setattr(prune_reading, "is_sound", read_slowly)
     report = run(tmp_path)
     assert values(report, "deleted") == []
     assert {path.name for path in payloads(tmp_path)} == {*names, *late}

@@ -1,0 +1,131 @@
+"""Plan a prune: which backups are deleted and which stay, with reasons, and which files dead runs left."""
+
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from ansible_collections.lastgood.database.plugins.module_utils._collector import collector_paused
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, Group
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Catalog, unread_warnings
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import MANIFEST_SUFFIX, is_archive_partial, parse
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.pending import partials
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.selection import Selection, labels_of, selector_for
+from ansible_collections.lastgood.database.plugins.module_utils._operations.named_deletion import (
+    GivenUp,
+    Named,
+    decide_by_name,
+    decide_given_up,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._retention import Decision, Entry, Rules, decide
+from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local import UNNAMED_PREFIX
+
+_LEFTOVER_STAYS = timedelta(days=1)
+
+
+class Leftover(t.NamedTuple):
+    """A file that is no backup, and will never be one."""
+
+    filename: str
+    size_bytes: int
+    reason: str
+
+
+@dataclass
+class Plan:
+    """What to delete, and what to report."""
+
+    decision: Decision
+    leftovers: list[Leftover] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def has_work(self) -> bool:
+        return bool(self.decision.deleted or self.leftovers)
+
+
+@dataclass(frozen=True)
+class Planner:
+    """Plans what to delete from a store. See ``PruneRequest`` for its fields."""
+
+    store: Store
+    choice: Rules | Named | GivenUp
+    databases: tuple[str, ...] | None
+    groups: frozenset[Group] | None
+
+    @property
+    def selection(self) -> Selection:
+        """The backups to plan for. Includes other groups with the same database name, so that the report mentions them."""
+        if self.groups is None:
+            return Selection(databases=self.databases)
+        names = (selector_for(group.kind, group.database) for group in self.groups)
+        return Selection(databases=tuple(name for name in names if name is not None))
+
+    @collector_paused()
+    def plan(self, now: datetime, sound: t.Container[str]) -> Plan:
+        """Plan from a fresh listing. ``sound`` has the names of backups that are recorded as corrupt, but proved sound."""
+        choice, catalog, selection = self.choice, Catalog(self.store), self.selection
+        files = catalog.files()
+        unread: list[Backup] = []
+        backups = _entries(catalog.select(selection, files), sound, unread)
+        if isinstance(choice, Rules):
+            decision = decide(backups, choice, now, self.groups)
+            return Plan(decision, list(_leftovers(self.store, selection, files, now)), warnings=unread_warnings(unread))
+        if isinstance(choice, GivenUp):
+            return Plan(decide_given_up(backups, self.groups or frozenset()))
+        decision = decide_by_name(backups, choice, now)
+        found = {ruling.backup.filename for ruling in decision.deleted}
+        return Plan(decision, absent=[name for name in dict.fromkeys(choice.names) if name not in found])
+
+    def warnings_of_unmatched(self, decision: Decision, groups: frozenset[Group] | None) -> list[str]:
+        """Return a warning for each database and group without a backup: it may be misspelled, and would never be pruned."""
+        location = self.store.location
+        found = {ruling.backup.group for ruling in decision.rulings()}
+        databases = {selector_for(group.kind, group.database) for group in found}
+        unmatched = [
+            f"{location} has no backup of the database {name}." for name in self.databases or () if name not in databases
+        ]
+        return unmatched + sorted(
+            f"{location} has no backup of {selector_for(group.kind, group.database)} with origin {group.origin}, "
+            f"engine {group.engine} and instance {group.instance}."
+            for group in (groups or frozenset()) - found
+        )
+
+
+def _entries(backups: t.Iterable[Backup], sound: t.Container[str], unread: list[Backup]) -> t.Iterator[Entry]:
+    """Yield the entry of each backup, and collect those whose manifest can't be read in ``unread``."""
+    for backup in backups:
+        if backup.unread is not None:
+            unread.append(backup)
+        is_sound_again = backup.name.filename in sound and backup.state == "corrupt"
+        yield Entry.of(_without_verdict(backup) if is_sound_again else backup)
+
+
+def _without_verdict(backup: Backup) -> Backup:
+    return backup._replace(manifest=backup.manifest._replace(verification=None))
+
+
+def _leftovers(store: Store, selection: Selection, files: set[str], now: datetime) -> t.Iterator[Leftover]:
+    """Yield what dead runs left and is older than a day: their partials, and manifests without a payload."""
+    labels = None if selection.databases is None else labels_of(selection.databases)
+    dead, _alive = partials(store, files)
+    found = {file: (partial, "what a dead run was writing") for file, partial in dead.items()}
+    orphans = [file for file in files if file.endswith(MANIFEST_SUFFIX) and file[: -len(MANIFEST_SUFFIX)] not in files]
+    for file in orphans:
+        payload = parse(file[: -len(MANIFEST_SUFFIX)])
+        if payload is not None and not store.taken(payload.filename):
+            found[file] = payload, "a manifest without its payload"
+    others = [file for file in files if is_archive_partial(file) or file.startswith(UNNAMED_PREFIX)]
+    candidates: list[tuple[str, str | None, str]] = []
+    candidates += [(file, payload.label, reason) for file, (payload, reason) in found.items()]
+    candidates += [(file, None, "what a dead run was writing") for file in others if not store.is_held(file)]
+    for file, label, reason in sorted(candidates, key=lambda candidate: candidate[0]):
+        facts = store.facts(file)
+        is_selected = labels is None or label in labels
+        if is_selected and facts is not None and now - facts.modified_at > _LEFTOVER_STAYS:
+            yield Leftover(file, facts.size_bytes, reason)
