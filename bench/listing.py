@@ -18,7 +18,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._codecs.encoding
 from ansible_collections.lastgood.database.plugins.module_utils._metadata import names
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import PRODUCER, Manifest
 from ansible_collections.lastgood.database.plugins.module_utils._operations.inventory import InventoryRequest, inventory
-from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local.store import LocalStore
 from ansible_collections.lastgood.database.tests.support.contexts import context_at
 from bench.measure import Case, compare
 

@@ -20,7 +20,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._codecs.inline i
 from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.dump import SqliteDumper
 from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.options import SqliteDumpOptions
 from ansible_collections.lastgood.database.plugins.module_utils._operations.dump import DumpRequest, dump
-from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local.store import LocalStore
 from ansible_collections.lastgood.database.tests.support.backups import put_backup
 from ansible_collections.lastgood.database.tests.support.contexts import context_at
 from bench.measure import Case, compare

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ansible_collections.lastgood.database.plugins.module_utils._operations.prune import PruneRequest, prune
 from ansible_collections.lastgood.database.plugins.module_utils._retention import Rules
-from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local.store import LocalStore
 from ansible_collections.lastgood.database.tests.support.contexts import context_at
 from bench.listing import COUNTS, DATABASES, fill
 from bench.measure import Case, compare

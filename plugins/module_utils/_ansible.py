@@ -37,7 +37,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._process import 
     signal_family,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._stopping import Stop, ignore_signals, stop_on_signals
-from ansible_collections.lastgood.database.plugins.module_utils._stores.local import PRIVATE, FileAttributes
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local.attributes import PRIVATE, FileAttributes
 from ansible_collections.lastgood.database.plugins.module_utils._text import escaped, lines, one_line, unescaped
 
 _LARGEST_ID = 2**32 - 2  # chown takes the next one for "leave it as it is"

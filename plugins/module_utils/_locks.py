@@ -6,8 +6,12 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
+import typing as t
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import LocksUnavailable
+
+_POLL_SECONDS = 0.1
 
 
 def try_lock(descriptor: int) -> bool:
@@ -22,4 +26,14 @@ def try_lock(descriptor: int) -> bool:
             "Locks tell a run that is alive from a dead one: mount NFS with locks (not nolock; rpc.statd on both sides), FUSE "
             "with flock, or use a local directory and copy with backup_upload. Earlier backups are as they were.",
         ) from error
+    return True
+
+
+def wait_for_lock(descriptor: int, seconds: float, is_stopped: t.Callable[[], bool] = lambda: False) -> bool:
+    """Wait for the lock of an open file, at most ``seconds`` or until the run is stopped. Return whether it was acquired."""
+    deadline = time.monotonic() + seconds
+    while not try_lock(descriptor):
+        if time.monotonic() >= deadline or is_stopped():
+            return False
+        time.sleep(_POLL_SECONDS)
     return True

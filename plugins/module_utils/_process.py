@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import select
 import signal
@@ -27,21 +26,15 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     ProgramFailed,
     ProgramMissing,
     ProgramTimeout,
-    store_errors,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._io import PIPE_PAUSE_SECONDS, pipe, read_full, write_all
 from ansible_collections.lastgood.database.plugins.module_utils._text import bounded
 
-CHUNK_BYTES = 1024 * 1024
 _EXHAUSTED = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
-# pg_dump writes 4 KiB at a time: letting the pipe fill up costs both sides less than waking up for each write.
-PIPE_PAUSE_SECONDS = 0.001
 KILL_AFTER_SECONDS = 5.0  # a program that was asked to end has this long
 _POLL_SECONDS = 0.02
 _WORDS_BYTES = 64 * 1024  # of what a program says, kept from the beginning, and again from the end
 _QUIET_MILLISECONDS = 1000  # until the words of a program that has ended are over, where another has its standard error too
-
-_F_SETPIPE_SZ = 1031  # Linux; fcntl names it from Python 3.10 on
-_SHORT_READ_BYTES = CHUNK_BYTES // 8
 
 
 class Process(t.Protocol):
@@ -473,44 +466,6 @@ def consuming(runner: Runner, command_for: t.Callable[[str, int], Command]) -> t
         finally:
             running.stop()
             consumer.close()
-
-
-def pipe() -> tuple[int, int]:
-    """Make a pipe, as large as the system lets us: fewer, larger reads."""
-    reading, writing = os.pipe()
-    with contextlib.suppress(OSError):
-        fcntl.fcntl(writing, _F_SETPIPE_SZ, CHUNK_BYTES)
-    return reading, writing
-
-
-def read_full(descriptor: int, buffer: memoryview, pause: float = 0.0) -> int:
-    """Read until the buffer is full or the stream ends, and return how many bytes that were.
-
-    ``pause`` is how long to leave a pipe alone, in seconds, after a read that brought little.
-    """
-    filled = 0
-    while count := os.readv(descriptor, [buffer[filled:]]):
-        filled += count
-        if filled == len(buffer):
-            break
-        if pause and count < _SHORT_READ_BYTES:
-            time.sleep(pause)
-    return filled
-
-
-def write_all(descriptor: int, data: bytes | memoryview) -> None:
-    """Write every byte, however many calls that takes."""
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
-
-
-def temporary_directory() -> str:
-    """Return the directory for temporary files."""
-    import tempfile
-
-    with store_errors("Looking for a directory for temporary files (TMPDIR)"):
-        return tempfile.gettempdir()
 
 
 def failure(command: Command, completed: Completed) -> ProgramFailed:

@@ -36,13 +36,8 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     store_errors,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._locks import try_lock
-from ansible_collections.lastgood.database.plugins.module_utils._process import (
-    Command,
-    Runner,
-    RunningProgram,
-    run,
-    temporary_directory,
-)
+from ansible_collections.lastgood.database.plugins.module_utils._process import Command, Runner, RunningProgram, run
+from ansible_collections.lastgood.database.plugins.module_utils._scratch import temporary_directory
 from ansible_collections.lastgood.database.plugins.module_utils._syscalls import forbid_calls
 
 FILES = "/drill"  # what the writable folder is called inside

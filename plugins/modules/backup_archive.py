@@ -189,7 +189,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._arguments.commo
 from ansible_collections.lastgood.database.plugins.module_utils._operations.archive import ArchiveRequest, archive
 from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Context
 from ansible_collections.lastgood.database.plugins.module_utils._parameters import Params
-from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local.store import LocalStore
 
 
 @contextlib.contextmanager

@@ -197,7 +197,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._arguments.store
 from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Context
 from ansible_collections.lastgood.database.plugins.module_utils._operations.upload import UploadRequest, upload
 from ansible_collections.lastgood.database.plugins.module_utils._parameters import Params, at_least
-from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local.store import LocalStore
 
 
 @contextlib.contextmanager

@@ -385,7 +385,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._parameters impo
     duration_from,
     lock_timeout_from,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local.store import LocalStore
 
 
 @contextlib.contextmanager

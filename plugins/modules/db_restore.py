@@ -322,8 +322,8 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.registr
 from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Context
 from ansible_collections.lastgood.database.plugins.module_utils._operations.restore import LATEST, RestoreRequest, restore
 from ansible_collections.lastgood.database.plugins.module_utils._parameters import Params
-from ansible_collections.lastgood.database.plugins.module_utils._process import temporary_directory
-from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
+from ansible_collections.lastgood.database.plugins.module_utils._scratch import temporary_directory
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local.store import LocalStore
 
 
 @contextlib.contextmanager

@@ -11,8 +11,8 @@ import typing as t
 
 from ansible_collections.lastgood.database.plugins.module_utils._archives.base import Chunk
 from ansible_collections.lastgood.database.plugins.module_utils._errors import StoreFailed, store_errors
+from ansible_collections.lastgood.database.plugins.module_utils._io import CHUNK_BYTES, write_all
 from ansible_collections.lastgood.database.plugins.module_utils._lane import Lane, lane
-from ansible_collections.lastgood.database.plugins.module_utils._process import CHUNK_BYTES, write_all
 
 # As much as is worth a flush of its own: of many small files, one each would take longer than all at the end.
 _WORTH_A_FLUSH_BYTES = 32 * 1024 * 1024

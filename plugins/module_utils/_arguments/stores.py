@@ -17,7 +17,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import A
 from ansible_collections.lastgood.database.plugins.module_utils._parameters import Params
 from ansible_collections.lastgood.database.plugins.module_utils._process import Runner
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
-from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local.store import LocalStore
 
 Connect = t.Callable[[], Store]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Decoder, Encoder, Write
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ContentInvalid
-from ansible_collections.lastgood.database.plugins.module_utils._process import CHUNK_BYTES
+from ansible_collections.lastgood.database.plugins.module_utils._io import CHUNK_BYTES
 
 # How much comes out at a time: little enough to stay in a processor's cache until it is digested and written.
 PIECE_BYTES = CHUNK_BYTES // 2

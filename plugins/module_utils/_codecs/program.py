@@ -12,16 +12,14 @@ from dataclasses import dataclass
 
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Decoder, Encoder, Write
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ContentInvalid, ProgramFailed
-from ansible_collections.lastgood.database.plugins.module_utils._process import (
+from ansible_collections.lastgood.database.plugins.module_utils._io import (
     CHUNK_BYTES,
     PIPE_PAUSE_SECONDS,
-    Command,
-    Runner,
-    RunningProgram,
     pipe,
     read_full,
     write_all,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._process import Command, Runner, RunningProgram
 
 
 class ProgramEncoder:

@@ -10,7 +10,7 @@ import threading
 import typing as t
 
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Encoder
-from ansible_collections.lastgood.database.plugins.module_utils._process import CHUNK_BYTES
+from ansible_collections.lastgood.database.plugins.module_utils._io import CHUNK_BYTES
 
 # What a compressor makes of so much fits into memory that the allocator keeps; of more, into pages that come and go each time.
 _BUFFER_BYTES = CHUNK_BYTES // 4

@@ -20,7 +20,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.names 
     parse_partial,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import LOCK_SECONDS
-from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local.store import LocalStore
 
 _EXPIRES_SECONDS = 10.0  # so that files are seen that other programs, such as cp, put in place without the lock
 

@@ -25,14 +25,15 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     StoreFailed,
     store_errors,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._io import close_quietly, write_all
+from ansible_collections.lastgood.database.plugins.module_utils._locks import wait_for_lock
 from ansible_collections.lastgood.database.plugins.module_utils._metadata import names
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Clock, Group
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Catalog, Newest
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.listing import Listing
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
-from ansible_collections.lastgood.database.plugins.module_utils._process import write_all
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
-from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore, close_quietly, wait_for_lock
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local.store import LocalStore
 
 _POLL_SECONDS = 0.2
 _BURST = timedelta(seconds=5)  # several backups in one second get one second each, and are so far ahead of the clock

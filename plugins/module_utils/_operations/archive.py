@@ -29,6 +29,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     PayloadCorrupt,
     StoreFailed,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._io import close_quietly
 from ansible_collections.lastgood.database.plugins.module_utils._lane import lane
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, display_time
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Catalog, unread_warnings
@@ -49,7 +50,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.select
 from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Context, Diff, Outcome, diff_of
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import ReadableStore
 from ansible_collections.lastgood.database.plugins.module_utils._stores.digests import sha256_of
-from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore, close_quietly
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local.store import LocalStore
 
 INDEX_NAME = "index.json"
 INDEX_VERSION = 1

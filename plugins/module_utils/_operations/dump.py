@@ -51,7 +51,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.soundn
 from ansible_collections.lastgood.database.plugins.module_utils._operations.dump_results import Result, outcome_of
 from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Context, Outcome
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import FileFacts
-from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local.store import LocalStore
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._operations.name
 )
 from ansible_collections.lastgood.database.plugins.module_utils._retention import Decision, Entry, Rules, decide
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
-from ansible_collections.lastgood.database.plugins.module_utils._stores.local import UNNAMED_PREFIX
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local.store import UNNAMED_PREFIX
 
 _LEFTOVER_STAYS = timedelta(days=1)
 

@@ -37,9 +37,10 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.restori
     TargetState,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ContentInvalid, SourceInvalid, store_errors
+from ansible_collections.lastgood.database.plugins.module_utils._io import read_full, write_all
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Clock
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
-from ansible_collections.lastgood.database.plugins.module_utils._process import Runner, read_full, write_all
+from ansible_collections.lastgood.database.plugins.module_utils._process import Runner
 
 _BEGINNING = b"EXAMPLE"
 

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Capabilities
-from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local.store import LocalStore
 
 
 class ExampleStore(LocalStore):

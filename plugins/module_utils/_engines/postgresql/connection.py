@@ -35,7 +35,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     LibraryMissing,
     QueryFailed,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._process import write_all
+from ansible_collections.lastgood.database.plugins.module_utils._io import write_all
 
 if t.TYPE_CHECKING:
     import psycopg2.extensions

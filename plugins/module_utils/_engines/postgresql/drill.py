@@ -45,7 +45,8 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     store_errors,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
-from ansible_collections.lastgood.database.plugins.module_utils._process import Runner, temporary_directory
+from ansible_collections.lastgood.database.plugins.module_utils._process import Runner
+from ansible_collections.lastgood.database.plugins.module_utils._scratch import temporary_directory
 
 if t.TYPE_CHECKING:
     import psycopg2.extensions

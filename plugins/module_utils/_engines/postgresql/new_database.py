@@ -63,15 +63,9 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     RolesMissing,
     store_errors,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._io import CHUNK_BYTES, write_all
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
-from ansible_collections.lastgood.database.plugins.module_utils._process import (
-    CHUNK_BYTES,
-    Command,
-    Runner,
-    producing,
-    run,
-    write_all,
-)
+from ansible_collections.lastgood.database.plugins.module_utils._process import Command, Runner, producing, run
 
 if t.TYPE_CHECKING:
     import psycopg2.extensions

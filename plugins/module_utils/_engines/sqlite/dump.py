@@ -45,7 +45,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     StoreFailed,
     store_errors,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._process import read_full
+from ansible_collections.lastgood.database.plugins.module_utils._io import read_full
 
 _STEP_PAGES = 4096  # 16 MiB of pages of the usual size, between two checks whether the run was stopped
 _ATTEMPT_SECONDS = 0.25

@@ -18,10 +18,10 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.examini
 )
 from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.inspection import inspecting
 from ansible_collections.lastgood.database.plugins.module_utils._errors import Inconclusive, LocksUnavailable, store_errors
+from ansible_collections.lastgood.database.plugins.module_utils._io import close_quietly, write_all
 from ansible_collections.lastgood.database.plugins.module_utils._locks import try_lock
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
-from ansible_collections.lastgood.database.plugins.module_utils._process import temporary_directory, write_all
-from ansible_collections.lastgood.database.plugins.module_utils._stores.local import close_quietly
+from ansible_collections.lastgood.database.plugins.module_utils._scratch import temporary_directory
 
 _PREFIX = "lastgood-look-"
 _COPY = "copy.db"

@@ -18,8 +18,8 @@ from datetime import datetime
 from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.opening import JOURNALS
 from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.paths import walking
 from ansible_collections.lastgood.database.plugins.module_utils._errors import SourceInvalid, store_errors
+from ansible_collections.lastgood.database.plugins.module_utils._io import close_quietly
 from ansible_collections.lastgood.database.plugins.module_utils._locks import try_lock
-from ansible_collections.lastgood.database.plugins.module_utils._stores.local import close_quietly
 
 _STAMP = "%Y%m%dT%H%M%SZ"
 _STAMP_PATTERN = r"([0-9]{8}T[0-9]{6}Z)"

@@ -41,10 +41,9 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     StoreFailed,
     store_errors,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._io import close_quietly, write_all
 from ansible_collections.lastgood.database.plugins.module_utils._locks import try_lock
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
-from ansible_collections.lastgood.database.plugins.module_utils._process import write_all
-from ansible_collections.lastgood.database.plugins.module_utils._stores.local import close_quietly
 
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)  # errors of file systems without them, such as vfat
 

@@ -21,7 +21,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     HostKeyUnknown,
     store_errors,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._process import write_all
+from ansible_collections.lastgood.database.plugins.module_utils._io import write_all
 
 SYSTEM_FILE = "/etc/ssh/ssh_known_hosts"
 USER_FILE = "~/.ssh/known_hosts"

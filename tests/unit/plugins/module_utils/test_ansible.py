@@ -29,7 +29,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._ansible import 
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import FILE_SPEC
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid, ProgramFailed
 from ansible_collections.lastgood.database.plugins.module_utils._process import Command, run
-from ansible_collections.lastgood.database.plugins.module_utils._stores.local import FileAttributes
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local.attributes import FileAttributes
 from tests.support.arguments import patch_module_args
 
 HANGS_AFTER_SECONDS = 120

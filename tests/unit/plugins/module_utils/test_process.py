@@ -29,19 +29,16 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     ProgramMissing,
     ProgramTimeout,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._io import CHUNK_BYTES, pipe, read_full, write_all
 from ansible_collections.lastgood.database.plugins.module_utils._process import (
-    CHUNK_BYTES,
     Command,
     Completed,
     Process,
     Producer,
     RunningProgram,
     consuming,
-    pipe,
     producing,
-    read_full,
     run,
-    write_all,
 )
 from ansible_collections.lastgood.database.tests.support.observe import runs, wait_until
 

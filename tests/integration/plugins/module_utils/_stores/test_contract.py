@@ -25,7 +25,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     PayloadCorrupt,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import NewPayload, Sidecar, Store, Written
-from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local.store import LocalStore
 from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp.settings import SftpSettings
 from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp.store import SftpStore
 from ansible_collections.lastgood.database.tests.support.memory_store import MemoryStore

@@ -16,7 +16,7 @@ import pytest
 from ansible_collections.lastgood.database.plugins.module_utils._archives import output as under_test
 from ansible_collections.lastgood.database.plugins.module_utils._archives.output import file_output
 from ansible_collections.lastgood.database.plugins.module_utils._errors import NoSpace, StoreFailed
-from ansible_collections.lastgood.database.plugins.module_utils._process import CHUNK_BYTES
+from ansible_collections.lastgood.database.plugins.module_utils._io import CHUNK_BYTES
 from ansible_collections.lastgood.database.tests.support.processes import HANGS_AFTER_SECONDS as LONG
 
 DOING = "Writing an archive"

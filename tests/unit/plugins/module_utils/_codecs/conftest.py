@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Codec
-from ansible_collections.lastgood.database.plugins.module_utils._process import CHUNK_BYTES
+from ansible_collections.lastgood.database.plugins.module_utils._io import CHUNK_BYTES
 
 
 def make_text(chance: random.Random) -> bytes:

@@ -19,7 +19,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     ContentInvalid,
     NoSpace,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._process import CHUNK_BYTES
+from ansible_collections.lastgood.database.plugins.module_utils._io import CHUNK_BYTES
 
 Encode = Callable[[Codec, bytes], bytes]
 Bounded = Callable[[Callable[[], Any]], Any]

@@ -14,7 +14,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._codecs.inline i
     PlainCodec,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._errors import NoSpace
-from ansible_collections.lastgood.database.plugins.module_utils._process import CHUNK_BYTES
+from ansible_collections.lastgood.database.plugins.module_utils._io import CHUNK_BYTES
 
 CODECS = [PlainCodec(), InlineCodec("zlib", lambda: zlib.compressobj(1))]
 each_codec = pytest.mark.parametrize("codec", CODECS, ids=["plain", "zlib"])

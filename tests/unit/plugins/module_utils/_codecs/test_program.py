@@ -25,7 +25,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     ProgramFailed,
     ProgramMissing,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._process import CHUNK_BYTES
+from ansible_collections.lastgood.database.plugins.module_utils._io import CHUNK_BYTES
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 

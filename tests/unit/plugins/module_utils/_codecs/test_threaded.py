@@ -10,7 +10,7 @@ import pytest
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.inline import InlineCodec, PlainCodec
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.threaded import ThreadedEncoder, threaded
 from ansible_collections.lastgood.database.plugins.module_utils._errors import NoSpace
-from ansible_collections.lastgood.database.plugins.module_utils._process import CHUNK_BYTES
+from ansible_collections.lastgood.database.plugins.module_utils._io import CHUNK_BYTES
 
 
 def feed(encoding: ThreadedEncoder, content: bytes) -> None:

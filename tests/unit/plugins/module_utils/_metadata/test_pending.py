@@ -40,12 +40,9 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.names 
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.pending import Pending, pending
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.selection import EVERYTHING
-from ansible_collections.lastgood.database.plugins.module_utils._stores.local import (
-    LOCK_NAME,
-    PRIVATE,
-    FileAttributes,
-    LocalStore,
-)
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local.attributes import PRIVATE, FileAttributes
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local.lock_file import LOCK_NAME
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local.store import LocalStore
 from ansible_collections.lastgood.database.tests.support.backups import (
     NOW,
     PAYLOAD,

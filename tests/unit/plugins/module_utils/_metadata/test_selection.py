@@ -19,7 +19,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalo
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import compose, parse
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.selection import EVERYTHING, newest_of_each
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import FileFacts
-from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local.store import LocalStore
 from ansible_collections.lastgood.database.tests.support.backups import (
     NOW,
     ago,

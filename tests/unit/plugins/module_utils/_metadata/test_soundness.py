@@ -15,11 +15,11 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     StoreFailed,
     store_errors,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._io import CHUNK_BYTES
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Catalog
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.soundness import is_sound
-from ansible_collections.lastgood.database.plugins.module_utils._process import CHUNK_BYTES
-from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local.store import LocalStore
 from ansible_collections.lastgood.database.tests.support.backups import (
     PAYLOAD,
     ago,

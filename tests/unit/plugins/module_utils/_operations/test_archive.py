@@ -33,7 +33,8 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.names 
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.selection import EVERYTHING, Selection
 from ansible_collections.lastgood.database.plugins.module_utils._operations.archive import ArchiveRequest, archive
 from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Outcome
-from ansible_collections.lastgood.database.plugins.module_utils._stores.local import FileAttributes, LocalStore
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local.attributes import FileAttributes
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local.store import LocalStore
 from ansible_collections.lastgood.database.tests.support.backups import NOW, PAYLOAD, ago, put_backup, put_payload
 from ansible_collections.lastgood.database.tests.support.contexts import context_at, diff_in
 from ansible_collections.lastgood.database.tests.support.observe import state_of

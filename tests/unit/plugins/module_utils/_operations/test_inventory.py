@@ -23,7 +23,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._operations.inve
     inventory,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Outcome
-from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local.store import LocalStore
 from ansible_collections.lastgood.database.tests.support.backups import (
     NOW,
     PAYLOAD,

@@ -43,7 +43,8 @@ from ansible_collections.lastgood.database.plugins.module_utils._operations.oper
 from ansible_collections.lastgood.database.plugins.module_utils._operations.prune import PruneRequest, prune
 from ansible_collections.lastgood.database.plugins.module_utils._retention import Rules
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import LOCK_SECONDS, Store
-from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LOCK_NAME, UNNAMED_PREFIX, LocalStore
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local.lock_file import LOCK_NAME
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local.store import UNNAMED_PREFIX, LocalStore
 from ansible_collections.lastgood.database.tests.support.backups import NOW, PAYLOAD, ago, put_backup, put_payload
 from ansible_collections.lastgood.database.tests.support.contexts import context_at, diff_in
 from ansible_collections.lastgood.database.tests.support.observe import (

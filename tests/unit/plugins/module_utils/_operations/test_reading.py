@@ -21,6 +21,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._codecs.encoding
 from ansible_collections.lastgood.database.plugins.module_utils._digests import Digest
 from ansible_collections.lastgood.database.plugins.module_utils._engines.registry import content_digest_for
 from ansible_collections.lastgood.database.plugins.module_utils._errors import Interrupted, NoSpace, PayloadCorrupt, StoreFailed
+from ansible_collections.lastgood.database.plugins.module_utils._io import CHUNK_BYTES
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
 from ansible_collections.lastgood.database.plugins.module_utils._operations import reading
 from ansible_collections.lastgood.database.plugins.module_utils._operations.reading import (
@@ -28,8 +29,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._operations.read
     read_payload,
     read_payload_alone,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._process import CHUNK_BYTES
-from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local.store import LocalStore
 from ansible_collections.lastgood.database.tests.support.backups import manifest_of
 
 NAME = "backup_app_2026-01-31_01-00-00.dump.gz"

@@ -22,7 +22,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.select
 from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Context, Outcome
 from ansible_collections.lastgood.database.plugins.module_utils._operations.upload import UploadRequest, upload
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import NewPayload, Store, Written
-from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local.store import LocalStore
 from ansible_collections.lastgood.database.tests.support.backups import NOW, ago, manifest_of, put_backup
 from ansible_collections.lastgood.database.tests.support.contexts import context_at
 from ansible_collections.lastgood.database.tests.support.memory_store import MemoryStore

@@ -29,7 +29,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.select
 from ansible_collections.lastgood.database.plugins.module_utils._operations import verify as verify_module
 from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Context
 from ansible_collections.lastgood.database.plugins.module_utils._operations.verify import VerifyRequest, verify
-from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local.store import LocalStore
 from ansible_collections.lastgood.database.tests.support.backups import NOW, PAYLOAD, ago, put_backup, put_payload
 from ansible_collections.lastgood.database.tests.support.observe import manifest_path, payloads
 from ansible_collections.lastgood.database.tests.support.places import refuse_to_read

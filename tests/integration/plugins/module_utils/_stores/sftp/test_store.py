@@ -20,7 +20,7 @@ from ansible_collections.lastgood.database.plugins.module_utils import _errors a
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Catalog
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.selection import EVERYTHING
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
-from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local.store import LocalStore
 from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp.packets import Reply, Request
 from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp.settings import SftpSettings
 from ansible_collections.lastgood.database.plugins.module_utils._stores.sftp.store import SftpStore

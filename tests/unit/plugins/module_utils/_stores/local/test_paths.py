@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import DirectoryUnusable
-from ansible_collections.lastgood.database.plugins.module_utils._stores.local import LocalStore
-from ansible_collections.lastgood.database.plugins.module_utils._stores.paths import LinkRefused, open_directory
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local.paths import LinkRefused, open_directory
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local.store import LocalStore
 from ansible_collections.lastgood.database.tests.support.places import common_directory, only_root
 from ansible_collections.lastgood.database.tests.support.processes import UNPRIVILEGED
 

@@ -14,20 +14,17 @@ import os
 import stat
 import time
 import typing as t
-from dataclasses import dataclass
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     DirectoryMissing,
     DirectoryNotWritable,
-    DirectoryUnusable,
     Interrupted,
     Locked,
-    NotADirectory,
     StoreFailed,
     store_errors,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._locks import try_lock
-from ansible_collections.lastgood.database.plugins.module_utils._process import CHUNK_BYTES, read_full, write_all
+from ansible_collections.lastgood.database.plugins.module_utils._io import CHUNK_BYTES, close_quietly, read_full, write_all
+from ansible_collections.lastgood.database.plugins.module_utils._locks import wait_for_lock
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import (
     LOCK_SECONDS,
     Capabilities,
@@ -35,38 +32,28 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores.base imp
     NewPayload,
     Written,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local.attributes import (
+    PRIVATE,
+    FileAttributes,
+    apply_owner,
+    attributes_of,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local.location import open_location
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local.lock_file import (
+    LOCK_NAME,
+    LockMarks,
+    leave_mark,
+    open_lock,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._stores.partials import put_by_partial
-from ansible_collections.lastgood.database.plugins.module_utils._stores.paths import LinkRefused, Make, open_directory
 
-LOCK_NAME = ".lastgood.lock"
 UNNAMED_PREFIX = ".lastgood.unnamed."  # of a file that loses its name at once, where the file system needs one
 
-_DIRECTORY_MODE = 0o700
-_POLL_SECONDS = 0.1
 _DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CREATE_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _NO_SUCH_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
 _NO_REGULAR_FILE = (*_NO_SUCH_FILE, errno.ELOOP, errno.ENXIO, errno.EINVAL)  # a link, a socket, a directory or the like
-
-
-@dataclass(frozen=True)
-class FileAttributes:
-    """Who owns the files that are written, and their mode; None leaves the owner or the group as it comes."""
-
-    uid: int | None = None
-    gid: int | None = None
-    mode: int = 0o600
-
-
-PRIVATE = FileAttributes()
-
-
-class LockMarks(t.NamedTuple):
-    """Marks that show whether another run has held a lock: each run leaves a new one. None if no mark can be left."""
-
-    found: int
-    left: int | None
 
 
 class LocalStore:
@@ -103,7 +90,7 @@ class LocalStore:
     def ensure(self) -> None:
         """Make the directory, and those above it, where they are missing: for their owner alone."""
         if self._descriptor is None:
-            self._descriptor = self._open_directory(self._make_directory)
+            self._descriptor = open_location(self.location, self._attributes)
         self.check()
 
     def check(self) -> None:
@@ -197,7 +184,7 @@ class LocalStore:
     @contextlib.contextmanager
     def lock(self, seconds: float = LOCK_SECONDS) -> t.Iterator[LockMarks]:
         with store_errors(f"Opening {self.path(LOCK_NAME)}"):
-            descriptor = self._open_lock()
+            descriptor = open_lock(self._directory(), self.path(LOCK_NAME), self._attributes)
         try:
             if not wait_for_lock(descriptor, seconds, self._is_stopped):
                 if self._is_stopped():
@@ -207,42 +194,10 @@ class LocalStore:
                     "Wait for it, or see what it hangs on, and run again.",
                 )
             with store_errors(f"Marking {self.path(LOCK_NAME)}"):
-                marks = _leave_mark(descriptor)
+                marks = leave_mark(descriptor)
             yield marks
         finally:
             close_quietly(descriptor)
-
-    def _open_lock(self) -> int:
-        """Open the lock's file, and make it where there is none, for whoever owns the backups: they must be able to take it."""
-        while True:
-            try:
-                descriptor = os.open(LOCK_NAME, _CREATE_FLAGS, 0o600, dir_fd=self._directory())
-            except FileExistsError:
-                with contextlib.suppress(FileNotFoundError):
-                    return self._open_lock_that_is_there()
-            else:
-                self._give_lock_away(descriptor)
-                return descriptor
-
-    def _open_lock_that_is_there(self) -> int:
-        descriptor = os.open(LOCK_NAME, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._directory())
-        found = os.fstat(descriptor)
-        if stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
-            if found.st_uid == os.geteuid() and not found.st_size:  # an empty file discloses nothing
-                self._give_lock_away(descriptor)
-            return descriptor
-        close_quietly(descriptor)
-        raise StoreFailed(
-            f"{self.path(LOCK_NAME)} is no lock file of ours: it is no regular file, or has another name as well.",
-            "See who put it there, and remove it.",
-        )
-
-    def _give_lock_away(self, descriptor: int) -> None:
-        """Change the owner of a file to the directory's owner, if we are root, or to the one in the options."""
-        directory = os.fstat(self._directory())
-        if os.geteuid() == 0 and directory.st_uid != 0:
-            os.fchown(descriptor, directory.st_uid, directory.st_gid)
-        _apply_owner(descriptor, self._attributes)
 
     def replace(self, name: str, data: bytes, like: str | None = None) -> None:
         partial = f".{name}.partial"
@@ -340,7 +295,7 @@ class LocalStore:
         attributes = attributes or self._attributes
         with store_errors(f"Finishing a file in {self.location}"):
             os.fchmod(descriptor, attributes.mode)
-            _apply_owner(descriptor, attributes)
+            apply_owner(descriptor, attributes)
             os.fsync(descriptor)
 
     def rename(self, name: str, new_name: str) -> None:
@@ -426,79 +381,8 @@ class LocalStore:
 
     def _directory(self) -> int:
         if self._descriptor is None:
-            self._descriptor = self._open_directory()
+            self._descriptor = open_location(self.location)
         return self._descriptor
 
-    def _open_directory(self, make: Make | None = None) -> int:
-        try:
-            return open_directory(self.location, make)
-        except LinkRefused as error:
-            raise DirectoryUnusable(
-                f"{error.filename} is a link that another user can change, and {self.location} is behind it.",
-                "Name the directory that it leads to, or have root own the link and the folder that it is in.",
-            ) from error
-        except FileNotFoundError as error:
-            raise DirectoryMissing(f"The directory {self.location} does not exist.", "Make it, or name another.") from error
-        except OSError as error:
-            if error.errno in (errno.ELOOP, errno.ENOTDIR) and os.path.islink(self.location):
-                raise DirectoryUnusable(
-                    f"{self.location} is a link, and backups don't follow links.",
-                    f"Name the directory that it leads to: {os.path.realpath(self.location)}",
-                ) from error
-            if error.errno == errno.ENOTDIR:
-                raise NotADirectory(f"{self.location} is not a directory.", "Name a directory.") from error
-            raise DirectoryUnusable(
-                f"The directory {self.location} can't be opened: {error.strerror}.",
-                "Run as a user who may (become_user), or change its owner or mode.",
-            ) from error
-
-    def _make_directory(self, folder: int, name: str, path: str) -> None:
-        with store_errors(f"Making the directory {path}"):
-            try:
-                os.mkdir(name, _DIRECTORY_MODE, dir_fd=folder)
-            except FileExistsError:
-                return  # somebody else was quicker
-            descriptor = os.open(name, _DIRECTORY_FLAGS, dir_fd=folder)
-            try:
-                _apply_owner(descriptor, self._attributes)
-            finally:
-                close_quietly(descriptor)
-
     def _attributes_of(self, name: str) -> FileAttributes:
-        found = os.stat(name, dir_fd=self._directory(), follow_symlinks=False)
-        return FileAttributes(found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode))
-
-
-def _leave_mark(lock: int) -> LockMarks:
-    """Set a new time on the lock's file, and return the previous and the new time, None if it can't be set."""
-    found = os.fstat(lock).st_mtime_ns
-    try:
-        os.utime(lock, ns=(found, max(time.time_ns(), found + 1)))
-    except OSError:  # it is another user's: the time can still be set to now, so that its owner sees that we were here
-        with contextlib.suppress(OSError):
-            os.utime(lock)
-        return LockMarks(found, None)
-    left = os.fstat(lock).st_mtime_ns
-    return LockMarks(found, left if left > found else None)  # some file systems know seconds alone
-
-
-def _apply_owner(descriptor: int, attributes: FileAttributes) -> None:
-    uid, gid = attributes.uid, attributes.gid
-    if uid is not None or gid is not None:
-        os.fchown(descriptor, -1 if uid is None else uid, -1 if gid is None else gid)
-
-
-def close_quietly(descriptor: int) -> None:
-    """Close a descriptor, and ignore errors: its data is on the disk already, or was discarded."""
-    with contextlib.suppress(OSError):
-        os.close(descriptor)
-
-
-def wait_for_lock(descriptor: int, seconds: float, is_stopped: t.Callable[[], bool] = lambda: False) -> bool:
-    """Wait for the lock of an open file, at most ``seconds`` or until the run is stopped. Return whether it was acquired."""
-    deadline = time.monotonic() + seconds
-    while not try_lock(descriptor):
-        if time.monotonic() >= deadline or is_stopped():
-            return False
-        time.sleep(_POLL_SECONDS)
-    return True
+        return attributes_of(os.stat(name, dir_fd=self._directory(), follow_symlinks=False))

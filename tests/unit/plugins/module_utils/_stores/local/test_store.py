@@ -37,14 +37,12 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     NotADirectory,
     StoreFailed,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._process import CHUNK_BYTES, write_all
+from ansible_collections.lastgood.database.plugins.module_utils._io import CHUNK_BYTES, write_all
+from ansible_collections.lastgood.database.plugins.module_utils._locks import wait_for_lock
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
-from ansible_collections.lastgood.database.plugins.module_utils._stores.local import (
-    LOCK_NAME,
-    FileAttributes,
-    LocalStore,
-    wait_for_lock,
-)
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local.attributes import FileAttributes
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local.lock_file import LOCK_NAME
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local.store import LocalStore
 from ansible_collections.lastgood.database.tests.support.observe import state_of
 from ansible_collections.lastgood.database.tests.support.places import (
     AS_ROOT,
