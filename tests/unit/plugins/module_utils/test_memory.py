@@ -23,7 +23,8 @@ from ansible.module_utils.basic import AnsibleModule
 from tests.support.arguments import patch_module_args
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleRunner
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.registry import COMPRESSIONS
-from ansible_collections.lastgood.database.plugins.module_utils._process import CHUNK_BYTES, Command, producing
+from ansible_collections.lastgood.database.plugins.module_utils._io import CHUNK_BYTES
+from ansible_collections.lastgood.database.plugins.module_utils._process import Command, producing
 
 if compressor == "zlib":
     os.environ["PATH"] = "/nonexistent"
