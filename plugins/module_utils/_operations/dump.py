@@ -28,7 +28,6 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import (
     Backup,
-    Group,
     display_time,
     is_future,
 )
@@ -46,8 +45,9 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.names 
     label_for,
     parse,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.pending import Pending, pending, seconds_behind
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.pending import Pending, pending
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.soundness import is_sound
+from ansible_collections.lastgood.database.plugins.module_utils._operations.dump_plan import Step, make_plan, warnings_of_a_clock
 from ansible_collections.lastgood.database.plugins.module_utils._operations.dump_results import Result, outcome_of
 from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Context, Outcome
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import FileFacts
@@ -66,18 +66,6 @@ class DumpRequest:
     skip_unchanged: bool = True
     parallel_databases: int = 1
     lock_timeout: float = 60.0
-
-
-@dataclass(frozen=True)
-class Step:
-    """The plan for one database: dump it, unless its backup is ``fresh``."""
-
-    target: Target
-    group: Group
-    newest: Backup | None
-    fresh: bool
-    reason: str
-    clock_behind: int = 0  # seconds
 
 
 @dataclass(frozen=True)
@@ -100,13 +88,13 @@ def dump(request: DumpRequest, context: Context) -> Outcome:
     else:
         request.store.ensure()
     now, files = context.clock(), Catalog(request.store).files()
-    steps = _plan(request, survey.targets, now, files)
+    steps = make_plan(survey.targets, Catalog(request.store), request.origin, request.interval, now, files)
     lost = [
         Result("failed", {**_facts(request, None), "database": item.database}, error=item.error) for item in survey.unavailable
     ]
     results = [_predict(request, step) for step in steps] if context.check_mode else _apply_all(request, context, steps)
     nothing = () if survey.targets or survey.unavailable else ("There is nothing to back up: no database is left.",)
-    ahead = _warnings_of_a_clock(request.store, survey.targets, now, files)
+    ahead = warnings_of_a_clock(request.store, survey.targets, now, files)
     of_results = (warning for result in results for warning in result.warnings)
     warnings = [*survey.warnings, *nothing, *ahead, *of_results, *request.store.warnings]
     return outcome_of([*results, *lost], request.store.location, context.clock(), warnings)
@@ -121,48 +109,6 @@ def _apply_all(request: DumpRequest, context: Context, steps: list[Step]) -> lis
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-
-
-def _plan(request: DumpRequest, targets: t.Iterable[Target], now: datetime, files: set[str]) -> list[Step]:
-    groups = {_group(request, target): target for target in targets}
-    newest = Catalog(request.store).newest_good(groups, now, files)
-    return [_step(request, target, group, newest.get(group), now) for group, target in groups.items()]
-
-
-def _group(request: DumpRequest, target: Target) -> Group:
-    return Group(request.origin, target.engine, target.instance, target.kind, target.database, target.partial)
-
-
-def _warnings_of_a_clock(store: LocalStore, targets: t.Iterable[Target], now: datetime, files: set[str]) -> list[str]:
-    """Warn of backups with a time in the future: once that time has come, each counts as the newest."""
-    labels = {label_for(target.kind, target.database) for target in targets}
-    ahead = (name for name in map(parse, files) if name is not None and name.label in labels)
-    return sorted(
-        f"{store.path(name.filename)} is of a time that has not come. When it has, it will be taken for the newest, and is not: "
-        "see that the clock is right, and delete it by its name (backup_prune)."
-        for name in ahead
-        if is_future(name.stamp, now)
-    )
-
-
-def _step(request: DumpRequest, target: Target, group: Group, newest: Backup | None, now: datetime) -> Step:
-    if newest is None:
-        return Step(target, group, None, False, "there is no good backup of it yet")
-    age = timedelta(seconds=newest.age_seconds(now))
-    if request.interval is not None and age < request.interval:
-        reason = f"the last one is {_span(age)} old, and the interval is {_span(request.interval)}"
-        return Step(target, group, newest, True, reason)
-    behind = seconds_behind(newest.created_at, now)
-    return Step(target, group, newest, False, f"the last one is {_span(age)} old", behind)
-
-
-def _span(duration: timedelta) -> str:
-    """Return a duration as users write it, in its two largest units."""
-    minutes, seconds = divmod(int(duration.total_seconds()), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    parts = [f"{count}{unit}" for count, unit in ((days, "d"), (hours, "h"), (minutes, "m"), (seconds, "s")) if count]
-    return " ".join(parts[:2]) or "0s"
 
 
 def _leave(request: DumpRequest, step: Step) -> Result:

@@ -1,0 +1,73 @@
+"""Plan a dump: which databases need a new backup, and which have a fresh one."""
+
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from ansible_collections.lastgood.database.plugins.module_utils._engines.dumping import Target
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, Group, is_future
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Catalog
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import label_for, parse
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.pending import seconds_behind
+from ansible_collections.lastgood.database.plugins.module_utils._stores.base import ReadableStore
+
+
+@dataclass(frozen=True)
+class Step:
+    """The plan for one database: dump it, unless its backup is ``fresh``."""
+
+    target: Target
+    group: Group
+    newest: Backup | None
+    fresh: bool
+    reason: str
+    clock_behind: int = 0  # seconds
+
+
+def make_plan(
+    targets: t.Iterable[Target], catalog: Catalog, origin: str, interval: timedelta | None, now: datetime, files: set[str]
+) -> list[Step]:
+    """Return the step for each database. ``files`` are those of the store, as they were listed for this run."""
+    groups = {_group(origin, target): target for target in targets}
+    newest = catalog.newest_good(groups, now, files)
+    return [_step(target, group, newest.get(group), interval, now) for group, target in groups.items()]
+
+
+def _group(origin: str, target: Target) -> Group:
+    return Group(origin, target.engine, target.instance, target.kind, target.database, target.partial)
+
+
+def _step(target: Target, group: Group, newest: Backup | None, interval: timedelta | None, now: datetime) -> Step:
+    if newest is None:
+        return Step(target, group, None, False, "there is no good backup of it yet")
+    age = timedelta(seconds=newest.age_seconds(now))
+    if interval is not None and age < interval:
+        reason = f"the last one is {_span(age)} old, and the interval is {_span(interval)}"
+        return Step(target, group, newest, True, reason)
+    behind = seconds_behind(newest.created_at, now)
+    return Step(target, group, newest, False, f"the last one is {_span(age)} old", behind)
+
+
+def _span(duration: timedelta) -> str:
+    """Return a duration as users write it, in its two largest units."""
+    minutes, seconds = divmod(int(duration.total_seconds()), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    parts = [f"{count}{unit}" for count, unit in ((days, "d"), (hours, "h"), (minutes, "m"), (seconds, "s")) if count]
+    return " ".join(parts[:2]) or "0s"
+
+
+def warnings_of_a_clock(store: ReadableStore, targets: t.Iterable[Target], now: datetime, files: set[str]) -> list[str]:
+    """Warn of backups with a time in the future: once that time has come, each counts as the newest."""
+    labels = {label_for(target.kind, target.database) for target in targets}
+    ahead = (name for name in map(parse, files) if name is not None and name.label in labels)
+    return sorted(
+        f"{store.path(name.filename)} is of a time that has not come. When it has, it will be taken for the newest, and is not: "
+        "see that the clock is right, and delete it by its name (backup_prune)."
+        for name in ahead
+        if is_future(name.stamp, now)
+    )
