@@ -317,7 +317,6 @@ from ansible_collections.lastgood.database.plugins.module_utils._arguments.engin
 )
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.login import LOGIN_SPEC
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.stores import ONE_STORE, STORE_SPEC, store_from
-from ansible_collections.lastgood.database.plugins.module_utils._codecs.encoding import decoder_for
 from ansible_collections.lastgood.database.plugins.module_utils._engines.registry import engine_named
 from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Context
 from ansible_collections.lastgood.database.plugins.module_utils._operations.restore import LATEST, RestoreRequest, restore
@@ -337,7 +336,6 @@ def request_from(params: Params, context: Context) -> t.Iterator[RestoreRequest]
             engine=engine_named(params["engine"]).restorer(options, runner),
             store=store,
             staging=store.staging() or LocalStore(os.path.realpath(temporary_directory())),
-            decoding_for=lambda encoding: decoder_for(encoding, runner),
             backup=params["backup"],
             source_database=params["source_database"] or (name_in_backups(params) if latest else None),
             origin=params["origin"],

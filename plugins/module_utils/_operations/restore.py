@@ -13,8 +13,8 @@ import typing as t
 from dataclasses import dataclass
 from datetime import datetime
 
-from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Decoding, Write
-from ansible_collections.lastgood.database.plugins.module_utils._codecs.encoding import Encoding
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Write
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.encoding import decoder_for
 from ansible_collections.lastgood.database.plugins.module_utils._engines.registry import content_digest_for
 from ansible_collections.lastgood.database.plugins.module_utils._engines.restoring import Restorer, Swapped, TargetState
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
@@ -55,7 +55,6 @@ class RestoreRequest:
     engine: Restorer
     store: ReadableStore
     staging: Staging
-    decoding_for: t.Callable[[Encoding], Decoding]
     backup: str = LATEST
     source_database: str | None = None
     origin: str | None = None
@@ -296,7 +295,7 @@ def _read(request: RestoreRequest, context: Context, backup: Backup, sink: Write
             f"{backup.path} is of {manifest.engine} in the format {manifest.format}, which is not known here.",
             "Use a newer version of this collection.",
         )
-    decoding = request.decoding_for(backup.name.encoding)
+    decoding = decoder_for(backup.name.encoding, context.runner)
     reading = read_payload(request.store, backup.name.filename, decoding, digest, sink, context.is_stopped, manifest)
     if not reading.payload_is(manifest):
         why = f"its SHA-256 is {reading.payload_sha256}, and its manifest says {manifest.payload_sha256}"

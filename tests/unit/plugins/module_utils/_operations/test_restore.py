@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.lastgood.database.plugins.module_utils._codecs.inline import PlainCodec
 from ansible_collections.lastgood.database.plugins.module_utils._engines.restoring import TargetState
 from ansible_collections.lastgood.database.plugins.module_utils._errors import BackupMissing, StoreFailed
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest, Verification
@@ -39,7 +38,7 @@ class Engine:
 def plan(folder: Path, backup: str = "latest", database: str = "app") -> Outcome:
     store = LocalStore(str(folder))
     engine: Any = Engine()
-    request = RestoreRequest(engine, store, store, lambda encoding: PlainCodec(), backup, source_database=database)
+    request = RestoreRequest(engine, store, store, backup, source_database=database)
     try:
         return restore(request, context_at(NOW, check=True))
     finally:
