@@ -62,7 +62,9 @@ def back_up(folder: Path) -> set[str]:
     paths = tuple(str(path.resolve()) for path in sorted((folder / "databases").iterdir()))
     store = LocalStore(str(folder / "backups"))
     with contextlib.closing(store):
-        request = DumpRequest(SqliteDumper(SqliteDumpOptions(paths)), store, ORIGIN, PayloadCodec(Encoding("none"), PlainCodec()))
+        request = DumpRequest(
+            SqliteDumper(SqliteDumpOptions(paths), lambda: False), store, ORIGIN, PayloadCodec(Encoding("none"), PlainCodec())
+        )
         report = dump(request, context_at(lambda: datetime.now(timezone.utc)))
     return {result["outcome"] for result in report.values["backups"]}
 

@@ -29,7 +29,7 @@ def try_lock(descriptor: int) -> bool:
     return True
 
 
-def wait_for_lock(descriptor: int, seconds: float, is_stopped: t.Callable[[], bool] = lambda: False) -> bool:
+def wait_for_lock(descriptor: int, seconds: float, is_stopped: t.Callable[[], bool]) -> bool:
     """Wait for the lock of an open file, at most ``seconds`` or until the run is stopped. Return whether it was acquired."""
     deadline = time.monotonic() + seconds
     while not try_lock(descriptor):

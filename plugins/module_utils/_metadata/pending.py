@@ -26,7 +26,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     store_errors,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._io import close_quietly, write_all
-from ansible_collections.lastgood.database.plugins.module_utils._locks import wait_for_lock
+from ansible_collections.lastgood.database.plugins.module_utils._locks import try_lock
 from ansible_collections.lastgood.database.plugins.module_utils._metadata import names
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Clock, Group
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Catalog, Newest
@@ -91,7 +91,7 @@ class Pending:
     def make_copy_file(self) -> str:
         """Make an empty file for an engine that must copy before it reads, and return its path. ``release`` deletes it."""
         self._copy_descriptor = self._store.create(self._copy)
-        wait_for_lock(self._copy_descriptor, 0)
+        try_lock(self._copy_descriptor)
         return self._store.path(self._copy)
 
     def commit(self, manifest: Manifest) -> None:
@@ -168,7 +168,7 @@ def pending(
     encoding: Encoding,
     clock: Clock,
     lock_timeout: float,
-    is_stopped: t.Callable[[], bool] = lambda: False,
+    is_stopped: t.Callable[[], bool],
     writing: set[str] | None = None,
     group: Group | None = None,
     listing: Listing | None = None,
@@ -227,7 +227,7 @@ def _claim(
         filename = _free_name(store, listing, label, created_at, encoding)
         partial = names.partial_name(filename)
         descriptor = store.create(partial)
-        wait_for_lock(descriptor, 0)
+        try_lock(descriptor)
         listing.add(partial)
         writing.add(filename)
         return Pending(store, listing, filename, created_at, now, descriptor, newest, swept)

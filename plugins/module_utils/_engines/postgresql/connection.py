@@ -239,9 +239,7 @@ def _interrupted() -> Interrupted:
     return Interrupted("The run was ended while it waited for the server.", "Run it again.")
 
 
-def _wait_for_answer(
-    connection: psycopg2.extensions.connection, seconds: float, is_stopped: t.Callable[[], bool] = lambda: False
-) -> None:
+def _wait_for_answer(connection: psycopg2.extensions.connection, seconds: float, is_stopped: t.Callable[[], bool]) -> None:
     """Wait as psycopg2 does, but with a time limit. https://www.psycopg.org/docs/advanced.html#green-support"""
     from psycopg2.extensions import POLL_OK, POLL_READ
 

@@ -58,7 +58,7 @@ class SqliteDumper:
     name: t.ClassVar[str] = "sqlite"
 
     options: SqliteDumpOptions
-    is_stopped: t.Callable[[], bool] = lambda: False
+    is_stopped: t.Callable[[], bool]
 
     def survey(self) -> Survey:
         targets, unavailable = [], []

@@ -32,7 +32,7 @@ _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 class SqliteExaminer:
     """Examines the backups of one run."""
 
-    is_stopped: t.Callable[[], bool] = lambda: False
+    is_stopped: t.Callable[[], bool]
 
     def examination(self, manifest: Manifest) -> Examination:
         return SqliteExamination(self.is_stopped)
@@ -42,7 +42,7 @@ class SqliteExaminer:
 class SqliteExamination:
     """The content of one backup."""
 
-    is_stopped: t.Callable[[], bool] = lambda: False
+    is_stopped: t.Callable[[], bool]
 
     def reading_structure(self) -> t.ContextManager[ContentExamination]:
         return self._examining(counts=False)

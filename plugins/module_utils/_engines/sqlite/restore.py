@@ -57,7 +57,7 @@ class SqliteRestorer:
     in_use_remedy: t.ClassVar[str] = "Stop the application; the database is as it was."
 
     options: SqliteRestoreOptions
-    is_stopped: t.Callable[[], bool] = lambda: False
+    is_stopped: t.Callable[[], bool]
 
     @property
     def database(self) -> str:

@@ -24,7 +24,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     store_errors,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._io import CHUNK_BYTES, close_quietly, read_full, write_all
-from ansible_collections.lastgood.database.plugins.module_utils._locks import wait_for_lock
+from ansible_collections.lastgood.database.plugins.module_utils._locks import try_lock, wait_for_lock
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import (
     LOCK_SECONDS,
     Capabilities,
@@ -272,7 +272,7 @@ class LocalStore:
             except FileExistsError:
                 return None  # somebody else was quicker
             # Between the two somebody may have taken it for a dead run's.
-            if wait_for_lock(descriptor, 0) and os.fstat(descriptor).st_nlink:
+            if try_lock(descriptor) and os.fstat(descriptor).st_nlink:
                 return descriptor
             close_quietly(descriptor)
             return None
@@ -340,7 +340,7 @@ class LocalStore:
         except OSError:
             return True  # not ours to judge
         try:
-            return not wait_for_lock(descriptor, 0)
+            return not try_lock(descriptor)
         finally:
             close_quietly(descriptor)
 
@@ -358,7 +358,7 @@ class LocalStore:
             return True
         try:
             # Nobody renames or deletes a file without its lock: the name stays this file's until we release the lock.
-            if not wait_for_lock(descriptor, 0) or not self._is(name, descriptor):
+            if not try_lock(descriptor) or not self._is(name, descriptor):
                 return False
             os.unlink(name, dir_fd=self._directory())
             return True

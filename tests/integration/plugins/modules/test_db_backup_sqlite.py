@@ -684,7 +684,7 @@ def test_a_link_to_a_database_is_followed_once(tmp_path: Path, monkeypatch: pyte
         link.symlink_to(other.path)
         return file
 
-    engine = sqlite.SqliteDumper(SqliteDumpOptions((str(link),)))
+    engine = sqlite.SqliteDumper(SqliteDumpOptions((str(link),)), lambda: False)
     [target] = engine.survey().targets
     monkeypatch.setattr(sqlite, "find_file", find_and_swap)
     copy = tmp_path / "copy"
@@ -769,7 +769,7 @@ def test_a_copy_that_is_swapped_for_a_link_is_not_written(tmp_path: Path, monkey
         return identity
 
     monkeypatch.setattr(sqlite, "_identity", look_and_swap)
-    engine = sqlite.SqliteDumper(SqliteDumpOptions((str(source),)))
+    engine = sqlite.SqliteDumper(SqliteDumpOptions((str(source),)), lambda: False)
     [target] = engine.survey().targets
     with pytest.raises(StoreFailed, match="replaced by somebody else"):
         make_copy(engine, target, copy)

@@ -235,7 +235,7 @@ def swapping(notes: Notes, folder: Path, *, keep_old: bool = False) -> Iterator[
     """A restore in this process that is about to put another database in place."""
     with contextlib.closing(sqlite3.connect(folder / "restored.db")) as connection:
         connection.executescript("create table note (text text); insert into note values ('restored')")
-    engine = SqliteRestorer(SqliteRestoreOptions(str(notes.path), keep_old))
+    engine = SqliteRestorer(SqliteRestoreOptions(str(notes.path), keep_old), lambda: False)
     with engine.restoring(Manifest(), datetime.now(timezone.utc), lambda: -1) as restoration:
         restoration.write((folder / "restored.db").read_bytes())
         yield restoration

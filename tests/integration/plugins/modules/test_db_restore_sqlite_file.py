@@ -187,7 +187,7 @@ def test_a_read_only_database_that_is_written_to_while_it_is_read_is_an_error(
 ) -> None:
     notes.sql("pragma journal_mode=wal")
     notes.path.chmod(0o444)
-    engine = sqlite.SqliteDumper(SqliteDumpOptions((str(notes.path),)))
+    engine = sqlite.SqliteDumper(SqliteDumpOptions((str(notes.path),)), lambda: False)
     [target] = engine.survey().targets
 
     real = sqlite.SqliteDumper._begin

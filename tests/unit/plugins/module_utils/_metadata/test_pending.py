@@ -95,7 +95,7 @@ def claim(
     now: datetime = NOW,
     timeout: float = 0,
 ) -> AbstractContextManager[Pending]:
-    return pending(store, label, Encoding(compression), lambda: now, timeout)
+    return pending(store, label, Encoding(compression), lambda: now, timeout, lambda: False)
 
 
 def make(store: LocalStore, label: str = "app", data: bytes = PAYLOAD) -> str:
@@ -129,7 +129,9 @@ class TestTheOrder:
     GROUP = Group("db1", "postgresql", "7300000000000000001", "database", "app")
 
     def claimed(self, store: LocalStore, **over: Any) -> tuple[datetime, int, str]:
-        with pending(store, "app", Encoding("gzip"), lambda: NOW, 0, group=over.get("group", self.GROUP)) as payload:
+        with pending(
+            store, "app", Encoding("gzip"), lambda: NOW, 0, lambda: False, group=over.get("group", self.GROUP)
+        ) as payload:
             return payload.created_at, payload.clock_behind, payload.filename
 
     def test_it_is_a_second_newer_than_one_that_is_ahead_of_the_clock(self, store: LocalStore, tmp_path: Path) -> None:
@@ -169,7 +171,7 @@ class TestTheListing:
         return found
 
     def run(self, store: LocalStore, listing: Listing, label: str, commit: bool = True) -> Pending:
-        with pending(store, label, Encoding("gzip"), lambda: NOW, 0, listing=listing) as payload:
+        with pending(store, label, Encoding("gzip"), lambda: NOW, 0, lambda: False, listing=listing) as payload:
             payload.make_copy_file()
             payload.write(PAYLOAD)
             if commit:
@@ -327,8 +329,8 @@ class TestClaiming:
 
     def test_in_one_run_databases_of_one_name_go_on_side_by_side(self, store: LocalStore, tmp_path: Path) -> None:
         writing: set[str] = set()
-        with pending(store, "app", Encoding("gzip"), lambda: NOW, 0, writing=writing) as first:
-            with pending(store, "app", Encoding("gzip"), lambda: NOW, 0, writing=writing) as second:
+        with pending(store, "app", Encoding("gzip"), lambda: NOW, 0, lambda: False, writing=writing) as first:
+            with pending(store, "app", Encoding("gzip"), lambda: NOW, 0, lambda: False, writing=writing) as second:
                 assert writing == {NAME, "backup_app_2026-03-01_12-00-01.dump.gz"} == {first.filename, second.filename}
                 second.commit(told_by(second))
             with pytest.raises(Locked), claim(store):  # of another run

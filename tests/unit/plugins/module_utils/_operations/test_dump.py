@@ -54,7 +54,7 @@ def test_a_host_that_gives_out_at_one_database_loses_no_other_s_result(tmp_path:
         with contextlib.closing(sqlite3.connect(path)) as connection:
             connection.execute("create table t (n int)")
         paths.append(str(path))
-    engine, store = SqliteDumper(SqliteDumpOptions(tuple(paths))), LocalStore(str(tmp_path / "backups"))
+    engine, store = SqliteDumper(SqliteDumpOptions(tuple(paths)), lambda: False), LocalStore(str(tmp_path / "backups"))
     report = dump(DumpRequest(engine, store, "here", PayloadCodec(Encoding("none"), Greedy())), context_at(NOW))
     assert [result["outcome"] for result in report.values["backups"]] == ["failed", "created", "created"]
     assert isinstance(report.failure, SeveralFailed)
@@ -93,7 +93,7 @@ def database(folder: Path) -> Iterator[Callable[..., Result]]:
                 connection.execute("insert into t values (?)", (now.isoformat(),))
                 connection.commit()
         codec = PayloadCodec(Encoding("none"), PlainCodec())
-        request = DumpRequest(SqliteDumper(SqliteDumpOptions((str(path),))), store, "here", codec)
+        request = DumpRequest(SqliteDumper(SqliteDumpOptions((str(path),)), lambda: False), store, "here", codec)
         store.warnings.clear()
         report = dump(request, context_at(now, check=check))
         [record] = report.values["backups"]

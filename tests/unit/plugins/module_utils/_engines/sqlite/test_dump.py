@@ -24,7 +24,7 @@ def database(tmp_path: Path) -> Path:
 
 def survey(*paths: str, exclude: tuple[str, ...] = ()) -> tuple[list[str | None], dict[str, str]]:
     """Return the names of the targets, and the codes of what is unavailable."""
-    found = SqliteDumper(SqliteDumpOptions(paths, exclude)).survey()
+    found = SqliteDumper(SqliteDumpOptions(paths, exclude), lambda: False).survey()
     return [target.database for target in found.targets], {one.database: one.error.code for one in found.unavailable}
 
 
@@ -39,12 +39,12 @@ def test_a_path_that_is_given_twice_is_one_database(database: Path) -> None:
 def test_a_link_is_the_database_that_it_leads_to(database: Path) -> None:
     link = database.with_name("link.db")
     link.symlink_to(database)
-    [target] = SqliteDumper(SqliteDumpOptions((str(link),))).survey().targets
+    [target] = SqliteDumper(SqliteDumpOptions((str(link),)), lambda: False).survey().targets
     assert (target.database, target.instance, target.source) == ("link.db", str(database.resolve()), str(link))
 
 
 def test_the_copy_has_the_size_of_the_file(database: Path) -> None:
-    [target] = SqliteDumper(SqliteDumpOptions((str(database),))).survey().targets
+    [target] = SqliteDumper(SqliteDumpOptions((str(database),)), lambda: False).survey().targets
     assert target.copy_bytes == database.stat().st_size
 
 

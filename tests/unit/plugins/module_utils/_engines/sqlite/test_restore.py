@@ -19,7 +19,7 @@ SMALL = Manifest(content_bytes=4096)
 
 
 def examine(path: Path | str, manifest: Manifest = SMALL) -> TargetState:
-    return SqliteRestorer(SqliteRestoreOptions(str(path))).examine_target(manifest)
+    return SqliteRestorer(SqliteRestoreOptions(str(path)), lambda: False).examine_target(manifest)
 
 
 def make_database(path: Path) -> Path:
