@@ -41,6 +41,12 @@ class ArgumentInvalid(BackupError):
     code = "argument_invalid"
 
 
+class EndedWithoutAWord(BackupError):
+    """A run was killed, or its host went down. The run could not report that; backup_facts does."""
+
+    code = "ended_without_a_word"
+
+
 class HostExhausted(BackupError):
     """The host has no memory, thread, process or file descriptor to give."""
 

@@ -16,8 +16,17 @@ _POLL_SECONDS = 0.1
 
 def try_lock(descriptor: int) -> bool:
     """Take the lock of an open file, and return False if another process holds it. Raises LocksUnavailable."""
+    return _try(descriptor, fcntl.LOCK_EX)
+
+
+def try_shared_lock(descriptor: int) -> bool:
+    """The same for a lock that many may hold at a time, as long as nobody holds it alone."""
+    return _try(descriptor, fcntl.LOCK_SH)
+
+
+def _try(descriptor: int, kind: int) -> bool:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError as error:  # ENOLCK of NFS without its lock service; EOPNOTSUPP, ENOSYS or EINVAL of a FUSE file system

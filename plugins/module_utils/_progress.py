@@ -84,6 +84,17 @@ class Progress:
             with self._guard:
                 self._tasks.remove(task)
 
+    @contextlib.contextmanager
+    def reporting_to(self, sink: Sink) -> t.Iterator[None]:
+        """Call one more sink, from now until this is left."""
+        with self._guard:
+            self._sinks = (*self._sinks, sink)
+        try:
+            yield
+        finally:
+            with self._guard:
+                self._sinks = tuple(one for one in self._sinks if one is not sink)
+
     def report(self) -> None:
         """Call the sinks, unless they were called within the last second or are being called."""
         if not self._sinks or self._monotonic() < self._next or not self._guard.acquire(blocking=False):

@@ -259,8 +259,21 @@ ansible_facts:
             problem:
               description: Why the manifest could not be read. Null where it could be, and where there is none.
               type: str
+            uploaded_at:
+              description:
+                - When M(lastgood.database.backup_upload) sent it from this directory, or first found it on the server, in UTC.
+                - Null where that is not known, as on an SFTP server.
+              type: str
+              sample: '2026-01-31 01:05:00'
+            uploaded_at_epoch:
+              description: The same in seconds since 1970.
+              type: int
         databases:
-          description: The backups that were asked for, summed up for each database.
+          description:
+            - The backups that were asked for, summed up for each database.
+            - Without O(names) and O(state), databases without a backup are listed as well if M(lastgood.database.db_backup) tried
+              to back them up. One whose server was never reached has no instance; a server of which no database is known has no
+              database either.
           type: list
           elements: dict
           contains:
@@ -302,6 +315,170 @@ ansible_facts:
               type: int
             bytes:
               description: Size of all of its payloads in bytes.
+              type: int
+            newest_good_bytes:
+              description: Size of the last good one's content before compression in bytes. Null when there is none.
+              type: int
+            sizes:
+              description:
+                - The same of its last 30 good backups that are in the list, the oldest first.
+                - It is the payload's size where no manifest has that of the content.
+              type: list
+              elements: int
+            last_run:
+              description:
+                - How the last run of M(lastgood.database.db_backup) went for it. Null when no run is known, as on an SFTP server.
+              type: dict
+              contains:
+                outcome:
+                  description:
+                    - V(created), V(unchanged), V(fresh) or V(failed), as in
+                      RV(lastgood.database.db_backup#module:backups[].outcome).
+                    - V(interrupted) was ended by a signal. V(running) has not ended yet. V(died) was killed, or its host went
+                      down.
+                  type: str
+                  sample: created
+                began_at:
+                  description: When it began, in UTC.
+                  type: str
+                  sample: '2026-01-31 01:00:00'
+                began_at_epoch:
+                  description: The same in seconds since 1970.
+                  type: int
+                ended_at:
+                  description: When it ended, in UTC. Null where it runs, or died.
+                  type: str
+                ended_at_epoch:
+                  description: The same in seconds since 1970.
+                  type: int
+                seconds:
+                  description: How long it took. Null where that is not known.
+                  type: float
+                content_bytes:
+                  description: Size of the backup's content before compression in bytes. Null without a backup.
+                  type: int
+                payload_bytes:
+                  description: Size of the backup's payload in bytes. Null without a backup.
+                  type: int
+                code:
+                  description: The code of the error. Null where it did not fail.
+                  type: str
+                msg:
+                  description: What went wrong, why, and what to do next. Null where it did not fail.
+                  type: str
+            last_failure:
+              description: The last failure since the last success. Null when there was none.
+              type: dict
+              contains:
+                at:
+                  description: The time of the failure, in UTC. For a run that died, when it last wrote how far it was.
+                  type: str
+                at_epoch:
+                  description: The same in seconds since 1970.
+                  type: int
+                code:
+                  description: The code of the error.
+                  type: str
+                msg:
+                  description: What went wrong, why, and what to do next.
+                  type: str
+            uploaded_at:
+              description:
+                - When M(lastgood.database.backup_upload) last sent its newest good backup, or found it on the server, in UTC.
+                  Null where it never did.
+              type: str
+            uploaded_at_epoch:
+              description: The same in seconds since 1970.
+              type: int
+            verified_at:
+              description: When a backup of it last passed a verification of any level, in UTC. Null where none did.
+              type: str
+            verified_at_epoch:
+              description: The same in seconds since 1970.
+              type: int
+            drilled_at:
+              description: When a backup of it was last restored by a verification, in UTC. Null where none was.
+              type: str
+            drilled_at_epoch:
+              description: The same in seconds since 1970.
+              type: int
+        last_run:
+          description:
+            - How the last run of M(lastgood.database.db_backup) went in the directory. Null when no run is known, as on an SFTP
+              server.
+          type: dict
+          contains:
+            outcome:
+              description:
+                - V(succeeded) had a backup of each database at its end, V(failed) did not.
+                - V(running), V(interrupted) and V(died) are as in
+                  RV(ansible_facts.database_backups.databases[].last_run.outcome).
+              type: str
+            failed:
+              description: Of how many databases there is no backup from it.
+              type: int
+            began_at:
+              description: When it began, in UTC.
+              type: str
+            began_at_epoch:
+              description: The same in seconds since 1970.
+              type: int
+            ended_at:
+              description: When it ended, in UTC. Null where it runs, or died.
+              type: str
+            ended_at_epoch:
+              description: The same in seconds since 1970.
+              type: int
+            seconds:
+              description: How long it took. Null where it runs, or died.
+              type: int
+        running:
+          description: The dumps under way.
+          type: list
+          elements: dict
+          contains:
+            origin:
+              description: The host of the database.
+              type: str
+            engine:
+              description: The kind of database.
+              type: str
+            instance:
+              description: PostgreSQL's system identifier, or the real path of an SQLite file.
+              type: str
+            source:
+              description: Where the instance was reached.
+              type: str
+            kind:
+              description: V(database) or V(globals).
+              type: str
+            database:
+              description: Name of the database. Null for globals.
+              type: str
+            partial:
+              description: Whether arguments of C(pg_dump) leave a part of the database out.
+              type: bool
+            partial_arguments:
+              description: The arguments that leave it out. Empty for a whole backup.
+              type: list
+              elements: str
+            began_at:
+              description: When the dump began, in UTC.
+              type: str
+            began_at_epoch:
+              description: The same in seconds since 1970.
+              type: int
+            updated_at:
+              description: When the run last wrote how far it is, in UTC.
+              type: str
+            updated_at_epoch:
+              description: The same in seconds since 1970.
+              type: int
+            read_bytes:
+              description: How many bytes were read by then, before compression.
+              type: int
+            expected_bytes:
+              description: How many the last good backup has. Null when there is none.
               type: int
 error:
   description: What went wrong, for programs. Beside the code it has what the problem calls for.

@@ -57,6 +57,9 @@ class MemoryStore:
     def staging(self) -> None:
         return None
 
+    def bookkeeping(self) -> None:
+        return None
+
     def names(self) -> list[str]:
         return list(self._there())
 

@@ -17,6 +17,8 @@ _GIVE_UP_SECONDS = 60
 _POLL_SECONDS = 0.01
 
 LOCK = ".lastgood.lock"
+STATUS = ".lastgood.status.json"
+BOOKKEEPING = (LOCK, STATUS)
 MANIFEST = ".manifest.json"
 
 
@@ -37,11 +39,11 @@ def runs(pid: int) -> bool:
 
 
 def contents(folder: Path) -> dict[str, str]:
-    """The digest of every file in a folder, by name, the lock file left out."""
+    """The digest of every file in a folder, by name, without the files that say only how runs went and exclude each other."""
     return {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest()
         for path in folder.iterdir()
-        if path.is_file() and path.name != LOCK
+        if path.is_file() and path.name not in BOOKKEEPING
     }
 
 
@@ -87,7 +89,7 @@ def rewrite_manifest(of: Path, **values: Any) -> None:
 
 def leftovers(folder: Path) -> list[str]:
     """The names of all that a run in progress has, and a run that ended has not."""
-    return sorted(path.name for path in folder.iterdir() if path.name.startswith(".") and path.name != LOCK)
+    return sorted(path.name for path in folder.iterdir() if path.name.startswith(".") and path.name not in BOOKKEEPING)
 
 
 def assert_whole(folder: Path) -> None:

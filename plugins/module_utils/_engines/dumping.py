@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import typing as t
 from dataclasses import dataclass, field
 
@@ -41,10 +42,39 @@ class Target:
 
 @dataclass(frozen=True)
 class Unavailable:
-    """A database that was selected and can't be backed up, and why."""
+    """A database that was selected and can't be backed up, and why. ``source`` is known where each database has its own."""
 
     database: str
     error: BackupError
+    source: str | None = None
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What the options say before a server is asked: how it is reached, and which databases they select.
+
+    ``databases`` of None selects all that match no pattern of ``exclude``. ``partial`` is as in ``Target``.
+    """
+
+    address: str
+    databases: tuple[str, ...] | None
+    exclude: tuple[str, ...] = ()
+    partial: tuple[str, ...] = ()
+    with_globals: bool = False
+
+    def named(self) -> list[str]:
+        """Return the databases that are selected by their names."""
+        return [name for name in self.databases or () if not self._is_excluded(name)]
+
+    def covers(self, kind: str, database: str | None, partial: tuple[str, ...]) -> bool:
+        """Return whether a database, or the globals, are selected."""
+        if kind == "globals" or database is None:
+            return kind == "globals" and self.with_globals
+        is_selected = self.databases is None or database in self.databases
+        return is_selected and partial == self.partial and not self._is_excluded(database)
+
+    def _is_excluded(self, database: str) -> bool:
+        return any(fnmatch.fnmatchcase(database, pattern) for pattern in self.exclude)
 
 
 @dataclass(frozen=True)
@@ -70,6 +100,9 @@ class Dumper(t.Protocol):
     """Dumps the databases of one engine that the options select."""
 
     name: t.ClassVar[str]
+
+    def scope(self) -> Scope:
+        """Return what is known before the server is asked."""
 
     def survey(self) -> Survey:
         """Return the databases to dump. Raises an error if the server can't be asked."""

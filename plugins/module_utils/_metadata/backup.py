@@ -151,9 +151,9 @@ class Backup(t.NamedTuple):
             "compression": self.name.compression,
             "encrypted": self.name.encrypted,
             "state": self.state,
-            **_times("created_at", self.created_at),
-            **_times("modified_at", self.modified_at),
-            **_times("confirmed_at", self.confirmed_at),
+            **time_facts("created_at", self.created_at),
+            **time_facts("modified_at", self.modified_at),
+            **time_facts("confirmed_at", self.confirmed_at),
             "size_kb": f"{self.size_bytes / 1024:.1f}",
             "size_bytes": self.size_bytes,
             "age_seconds": self.age_seconds(now),
@@ -168,8 +168,10 @@ def is_future(time: datetime, now: datetime) -> bool:
     return time > now + _FUTURE_TOLERANCE
 
 
-def _times(key: str, time: datetime) -> dict[str, t.Any]:
-    """Return a time as text in UTC, and as seconds since 1970."""
+def time_facts(key: str, time: datetime | None) -> dict[str, t.Any]:
+    """Return a time as modules report it: as text in UTC, and as seconds since 1970."""
+    if time is None:
+        return {key: None, f"{key}_epoch": None}
     return {key: display_time(time), f"{key}_epoch": int(time.timestamp())}
 
 

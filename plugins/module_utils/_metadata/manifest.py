@@ -139,7 +139,7 @@ def _to_json(value: t.Any) -> t.Any:
 
 
 @functools.lru_cache(maxsize=16)  # created, finished and confirmed are often one and the same
-def _time(text: str) -> datetime | None:
+def parse_time(text: str) -> datetime | None:
     """Return the time that a text of the form 2026-01-31T01:00:00Z is, None for anything else."""
     if _TIME.fullmatch(text) is None:
         return None
@@ -162,7 +162,7 @@ def _verification(value: dict[str, t.Any]) -> Verification | None:
     verdict: t.Any = value.get("verdict")
     verified_at: t.Any = value.get("verified_at")
     detail: t.Any = value.get("detail")
-    time = _time(verified_at) if isinstance(verified_at, str) else None
+    time = parse_time(verified_at) if isinstance(verified_at, str) else None
     if level not in LEVELS or verdict not in t.get_args(Verdict) or time is None:
         return None
     return Verification(level, verdict, time, detail if isinstance(detail, str) else "")
@@ -182,9 +182,9 @@ _TYPES = tuple((name, _OTHERS.get(name, str)) for name in Manifest._fields)
 _READERS: tuple[tuple[int, t.Callable[[t.Any], t.Any]], ...] = tuple(
     (Manifest._fields.index(name), read)
     for name, read in (
-        ("created_at", _time),
-        ("finished_at", _time),
-        ("confirmed_at", _time),
+        ("created_at", parse_time),
+        ("finished_at", parse_time),
+        ("confirmed_at", parse_time),
         ("payload_sha256", _digest),
         ("content_sha256", _digest),
         ("content_blake3", _digest),

@@ -44,12 +44,15 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.manife
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import (
     label_for,
     parse,
+    partial_name,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.pending import Pending, pending
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.soundness import is_sound
 from ansible_collections.lastgood.database.plugins.module_utils._operations.dump_plan import Step, make_plan, warnings_of_a_clock
 from ansible_collections.lastgood.database.plugins.module_utils._operations.dump_results import Result, outcome_of
 from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Context, Outcome
+from ansible_collections.lastgood.database.plugins.module_utils._operations.run_record import RunRecord, Source
+from ansible_collections.lastgood.database.plugins.module_utils._progress import Task
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import FileFacts
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local.store import LocalStore
 
@@ -75,11 +78,25 @@ class _Run:
     request: DumpRequest
     context: Context
     listing: Listing
+    record: RunRecord
     writing: set[str] = field(default_factory=set)
 
 
 def dump(request: DumpRequest, context: Context) -> Outcome:
     """Back up the databases that need it. Check mode writes nothing, and assumes that every dump would find a change."""
+    source = Source(request.origin, request.engine.name, request.engine.scope())
+    record = RunRecord(request.store, source, context)
+    try:
+        with context.progress.reporting_to(record.progressed):
+            outcome = _dump(request, context, record)
+    except BaseException as error:
+        record.end(error)
+        raise
+    record.end(outcome.failure)
+    return replace(outcome, warnings=[*outcome.warnings, *record.warnings])
+
+
+def _dump(request: DumpRequest, context: Context, record: RunRecord) -> Outcome:
     survey = request.engine.survey()
     if context.is_stopped():  # an incomplete survey says nothing of missing databases
         raise Interrupted("The run was ended before a dump.", "Run it again.")
@@ -92,7 +109,9 @@ def dump(request: DumpRequest, context: Context) -> Outcome:
     lost = [
         Result("failed", {**_facts(request, None), "database": item.database}, error=item.error) for item in survey.unavailable
     ]
-    results = [_predict(request, step) for step in steps] if context.check_mode else _apply_all(request, context, steps)
+    targets = {step.group: step.target for step in steps}
+    record.begin(targets, [step.group for step in steps if not step.fresh], survey.unavailable)
+    results = [_predict(request, step) for step in steps] if context.check_mode else _apply_all(request, context, steps, record)
     nothing = () if survey.targets or survey.unavailable else ("There is nothing to back up: no database is left.",)
     ahead = warnings_of_a_clock(request.store, survey.targets, now, files)
     of_results = (warning for result in results for warning in result.warnings)
@@ -100,10 +119,10 @@ def dump(request: DumpRequest, context: Context) -> Outcome:
     return outcome_of([*results, *lost], request.store.location, context.clock(), warnings)
 
 
-def _apply_all(request: DumpRequest, context: Context, steps: list[Step]) -> list[Result]:
-    run = _Run(request, context, Listing(request.store))
+def _apply_all(request: DumpRequest, context: Context, steps: list[Step], record: RunRecord) -> list[Result]:
+    run = _Run(request, context, Listing(request.store), record)
     with concurrent.futures.ThreadPoolExecutor(request.parallel_databases) as pool:
-        futures = [pool.submit(_apply, run, step) for step in steps]
+        futures = [pool.submit(_apply_and_note, run, step) for step in steps]
         try:
             return [future.result() for future in futures]
         except BaseException:
@@ -119,6 +138,13 @@ def _predict(request: DumpRequest, step: Step) -> Result:
     if step.fresh:
         return _leave(request, step)
     return Result("created", _facts(request, step.target), reason=step.reason, clock_behind=step.clock_behind)
+
+
+def _apply_and_note(run: _Run, step: Step) -> Result:
+    began = run.record.began(step.group)
+    result = _apply(run, step)
+    run.record.ended(step.group, began, result.outcome, result.backup, result.error)
+    return result
 
 
 def _apply(run: _Run, step: Step) -> Result:
@@ -159,7 +185,10 @@ def _back_up(run: _Run, step: Step, warnings: list[str]) -> Result:
         warnings += unread_warnings(payload.newest.unread)
         newest = payload.newest.good  # another run may have committed since the plan was made
         _check_room(store, target, newest)
-        content_bytes, content_digest = _fill(run, target, payload, newest)
+        expected = None if newest is None else newest.manifest.content_bytes
+        run.record.claimed(step.group, partial_name(payload.filename), expected)
+        with run.context.progress.task(str(target.database or target.kind), expected, facts) as task:
+            content_bytes, content_digest = _fill(run, target, payload, newest, task)
         same = newest if newest is not None and newest.manifest.content_digest == content_digest else None
         rotten: Backup | None = None
         if request.skip_unchanged and same is not None:
@@ -228,7 +257,7 @@ def _check_room(store: LocalStore, target: Target, newest: Backup | None) -> Non
         )
 
 
-def _fill(run: _Run, target: Target, payload: Pending, newest: Backup | None) -> tuple[int, Digest]:
+def _fill(run: _Run, target: Target, payload: Pending, newest: Backup | None, task: Task) -> tuple[int, Digest]:
     """Dump into the payload. Return the content's size in bytes and its digest, if possible as the newest backup has it."""
     request = run.request
     algorithm = new_hash(None if newest is None else newest.manifest.content_digest)
@@ -243,6 +272,7 @@ def _fill(run: _Run, target: Target, payload: Pending, newest: Backup | None) ->
                 digest.update(chunk)
                 encoding.write(chunk)
                 content_bytes += count
+                task.advance(count)
             content.finish()
         content_digest = digest.finish()
         encoding.finish()

@@ -6,21 +6,28 @@ from __future__ import annotations
 
 import collections
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from ansible_collections.lastgood.database.plugins.module_utils._collector import collector_paused
 from ansible_collections.lastgood.database.plugins.module_utils._errors import StoreFailed
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, Group, is_future
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, Group, is_future, time_facts
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Catalog, unread_warnings
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.last_good import (
     age_order,
     newer_candidate,
     why_not_candidate,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.selection import EVERYTHING, Selection, newest_of_each
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.selection import (
+    EVERYTHING,
+    Selection,
+    newest_of_each,
+    selector_for,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.soundness import is_sound
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.status import GroupStatus, Status
 from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Context, Outcome
+from ansible_collections.lastgood.database.plugins.module_utils._operations.run_facts import GroupFacts, run_facts, status_of
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import ReadableStore
 
 SortBy = t.Literal["filename", "created_at", "modified_at", "size"]
@@ -53,6 +60,17 @@ class InventoryRequest:
             return False
         return summary.newest_good is not None or (self.selection.newest is None and self.states is None)
 
+    def without_backups(self, status: Status, listed: t.Container[Group]) -> list[Group]:
+        """Return the selected groups of which only a run is known: each group that has a backup is ``listed``."""
+        if self.selection.names is not None or self.states is not None:
+            return []
+        wanted = self.selection.databases
+        return [
+            group
+            for group in status.groups
+            if group not in listed and (wanted is None or selector_for(group.kind, group.database) in wanted)
+        ]
+
 
 class _Line(t.NamedTuple):
     """What stays in memory of each backup until it is known which ones are on the page."""
@@ -70,6 +88,7 @@ class _Summary:
     bytes: int = 0
     newest_good: Backup | None = None
     newest: Backup | None = None
+    history: GroupFacts = field(default_factory=GroupFacts)
 
     def add(self, backup: Backup, now: datetime) -> None:
         self.count += 1
@@ -77,17 +96,21 @@ class _Summary:
         if self.newest is None or age_order(backup) > age_order(self.newest):
             self.newest = backup
         self.newest_good = newer_candidate(self.newest_good, backup, now)
+        if not is_future(backup.created_at, now):
+            self.history.add(backup)
 
-    def record(self, group: Group, now: datetime) -> dict[str, t.Any]:
+    def record(self, group: Group, status: Status, now: datetime) -> dict[str, t.Any]:
         newest = self.newest_good
         described = newest or self.newest
+        known = status.groups.get(group, GroupStatus())
         return {
             **group.facts(),
-            "source": None if described is None else described.manifest.source,
+            "source": known.source if described is None else described.manifest.source,
             "count": self.count,
             "newest_good": None if newest is None else newest.name.filename,
             "age_seconds": None if newest is None else newest.age_seconds(now),
             "bytes": self.bytes,
+            **self.history.record(known, status.runs, newest),
         }
 
 
@@ -98,13 +121,14 @@ def inventory(request: InventoryRequest, context: Context) -> Outcome:
     Holds only the backups on the page in memory, since there may be a hundred thousand: counts the others and drops them.
     """
     store, now, catalog = request.store, context.clock(), Catalog(request.store)
+    warnings: list[str] = []
+    status = status_of(store, warnings)  # before the backups are listed: what a run stores meanwhile disproves that it failed
     files = catalog.files()
     key_of = _SORT_KEYS[request.sort_by]
     lines: list[_Line] = []
     groups: dict[Group, _Summary] = collections.defaultdict(_Summary)
     unread: list[Backup] = []
     future: list[Backup] = []
-    warnings: list[str] = []
     selected = _watched(catalog.select(request.selection, files), now, unread, future)
     for backup in _matching(request, selected, now, warnings):
         lines.append(_Line(key_of(backup), backup.name.filename, backup.corrupt))
@@ -113,6 +137,8 @@ def inventory(request: InventoryRequest, context: Context) -> Outcome:
     if request.selection.newest is not None:
         newer = [backup for backup in future if backup.group in groups]
         warnings += [f"Newer, and passed over: {one.name.filename} ({why_not_candidate(one, now)})." for one in newer]
+    for group in request.without_backups(status, groups):
+        groups[group] = _Summary()
     lines.sort(reverse=request.descending)
     if unsettled := [group for group, summary in groups.items() if not request.settles(summary)]:
         # Backups that are not listed count as well, except those whose payload was read and is corrupt.
@@ -125,8 +151,9 @@ def inventory(request: InventoryRequest, context: Context) -> Outcome:
         "count": len(lines),
         "total_bytes": sum(summary.bytes for summary in groups.values()),
         "pages": _pages(len(lines), request.page_size),
-        "files": _records(_page(lines, request), catalog, now),
-        "databases": [groups[group].record(group, now) for group in sorted(groups, key=_group_order)],
+        "files": _records(_page(lines, request), catalog, status, now),
+        "databases": [groups[group].record(group, status, now) for group in sorted(groups, key=_group_order)],
+        **run_facts(status),
     }
     return Outcome({"ansible_facts": {"database_backups": facts}}, [*store.warnings, *warnings])
 
@@ -169,9 +196,15 @@ def _as_read(store: ReadableStore, backup: Backup, warnings: list[str]) -> Backu
         return backup
 
 
-def _records(lines: t.Iterable[_Line], catalog: Catalog, now: datetime) -> list[dict[str, t.Any]]:
+def _records(lines: t.Iterable[_Line], catalog: Catalog, status: Status, now: datetime) -> list[dict[str, t.Any]]:
     corrupt = {line.filename: line.corrupt for line in lines}
-    return [backup._replace(corrupt=corrupt[backup.name.filename]).record(now) for backup in catalog.find_all(list(corrupt))]
+    return [
+        {
+            **backup._replace(corrupt=corrupt[backup.filename]).record(now),
+            **time_facts("uploaded_at", status.uploads.get(backup.filename)),
+        }
+        for backup in catalog.find_all(list(corrupt))
+    ]
 
 
 def _pages(count: int, page_size: int) -> int:

@@ -13,17 +13,22 @@ from dataclasses import dataclass, field
 from ansible_collections.lastgood.database.plugins.module_utils._errors import BackupError
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Clock
 from ansible_collections.lastgood.database.plugins.module_utils._process import Runner
+from ansible_collections.lastgood.database.plugins.module_utils._progress import Progress
 
 Diff = t.Mapping[str, str]  # as Ansible shows it
 
 
 @dataclass(frozen=True)
 class Context:
-    """How an operation starts programs, what time it is, and whether it ends after its plan (``check_mode``)."""
+    """How an operation starts programs, what time it is, and whether it ends after its plan (``check_mode``).
+
+    It counts what it processes in ``progress``.
+    """
 
     runner: Runner
     clock: Clock
     check_mode: bool = False
+    progress: Progress = field(default_factory=Progress)
 
     def is_stopped(self) -> bool:
         """Return whether the run was stopped: work raises Interrupted at its next step then."""

@@ -32,6 +32,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.manife
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import manifest_name, upload_name
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.selection import Selection
 from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Context, Diff, Outcome, diff_of
+from ansible_collections.lastgood.database.plugins.module_utils._operations.status_notes import note_uploads
 from ansible_collections.lastgood.database.plugins.module_utils._operations.upload_dispatch import (
     Dispatch,
     Sent,
@@ -154,6 +155,8 @@ def upload(request: UploadRequest, context: Context) -> Outcome:
                 _send(request, context, remote, report)
             except BackupError as error:
                 report.ended_by = error if not context.is_stopped() else interrupted()
+            present = [] if by_name else plan.up_to_date
+            report.warnings += note_uploads(request.source, chosen, report.sent.uploaded, present, clock())
         report.warnings += [*request.source.warnings, *remote.warnings]
     report.seconds = time.monotonic() - began
     return report.outcome()

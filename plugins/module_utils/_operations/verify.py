@@ -65,6 +65,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._operations.read
     read_payload,
     read_payload_alone,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._operations.status_notes import note_verifications
 from ansible_collections.lastgood.database.plugins.module_utils._operations.verdicts import Finding, Judged, Report
 from ansible_collections.lastgood.database.plugins.module_utils._process import Runner
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
@@ -90,6 +91,9 @@ def verify(request: VerifyRequest, context: Context) -> Outcome:
     """Verify each backup, the oldest first, and record the verdicts. Check mode records nothing."""
     report = Report()
     _verify_all(request, context, report)
+    if not context.check_mode:
+        passed = [judged.after for judged in report.judged if judged.finding.verdict == "passed"]
+        report.notes += note_verifications(request.store, passed, context.clock(), is_drill=request.level == "restore")
     return report.outcome(request.store)
 
 

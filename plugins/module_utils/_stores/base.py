@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import StoreFailed
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local.bookkeeping import Bookkeeping
 
 # How long to wait for a store's lock. It is held for moments, or for as long as a slow disk takes to delete much: whoever is
 # kept for longer has met a run that hangs.
@@ -114,6 +115,9 @@ class ReadableStore(t.Protocol):
 
     def staging(self) -> Staging | None:
         """Return where to unpack a backup beside the others, None where the store is not on this host."""
+
+    def bookkeeping(self) -> Bookkeeping | None:
+        """Return what keeps the status of runs beside the backups, None where the store is not on this host."""
 
     def names(self) -> list[str]:
         """Return the names of all files, in no order."""

@@ -19,6 +19,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.content
 from ansible_collections.lastgood.database.plugins.module_utils._engines.dumping import (
     Content,
     Dumper,
+    Scope,
     Survey,
     Target,
     Unavailable,
@@ -87,6 +88,9 @@ class _Dumper:
     name: t.ClassVar[str] = ExampleEngine.name
 
     options: ExampleDumpOptions
+
+    def scope(self) -> Scope:
+        return Scope("files", tuple(os.path.basename(path) for path in self.options.paths))
 
     def survey(self) -> Survey:
         targets, unavailable = [], []

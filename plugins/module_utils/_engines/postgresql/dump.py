@@ -15,6 +15,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._digests import 
 from ansible_collections.lastgood.database.plugins.module_utils._engines.content import ContentDigest
 from ansible_collections.lastgood.database.plugins.module_utils._engines.dumping import (
     Content,
+    Scope,
     Survey,
     Target,
     Unavailable,
@@ -63,6 +64,17 @@ class PostgresqlDumper:
         self._connecting = functools.partial(connecting, is_stopped=runner.is_stopped)
         self._programs: dict[str, Program] = {}
         self._reads_passwords = True
+
+    def scope(self) -> Scope:
+        options, login = self._options, self._options.login
+        port = "" if login.port is None else f":{login.port}"
+        return Scope(
+            address=f"{login.unix_socket or login.host or 'default'}{port}",
+            databases=options.databases,
+            exclude=options.exclude_databases,
+            partial=partial_arguments(options.extra_args),
+            with_globals=self._with_globals(),
+        )
 
     def survey(self) -> Survey:
         with self._connecting(self._options.login) as connection:

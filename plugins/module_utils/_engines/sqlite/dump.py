@@ -22,6 +22,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._digests import 
 from ansible_collections.lastgood.database.plugins.module_utils._engines.content import ContentDigest
 from ansible_collections.lastgood.database.plugins.module_utils._engines.dumping import (
     Content,
+    Scope,
     Survey,
     Target,
     Unavailable,
@@ -60,16 +61,22 @@ class SqliteDumper:
     options: SqliteDumpOptions
     is_stopped: t.Callable[[], bool]
 
+    def scope(self) -> Scope:
+        return Scope("files", tuple(_name_of(path) for path in self._paths()))
+
     def survey(self) -> Survey:
         targets, unavailable = [], []
-        for path in dict.fromkeys(self.options.paths):
-            if any(fnmatch.fnmatchcase(path, pattern) for pattern in self.options.exclude):
-                continue
+        for path in self._paths():
             try:
                 targets.append(_target(path))
             except BackupError as error:
-                unavailable.append(Unavailable(os.path.basename(path) or path, error))
+                unavailable.append(Unavailable(_name_of(path), error, path))
         return Survey(tuple(targets), tuple(unavailable))
+
+    def _paths(self) -> list[str]:
+        options = self.options
+        excluded = {path for path in options.paths if any(fnmatch.fnmatchcase(path, pattern) for pattern in options.exclude)}
+        return [path for path in dict.fromkeys(options.paths) if path not in excluded]
 
     @contextlib.contextmanager
     def dumping(self, target: Target, make_copy_file: t.Callable[[], str]) -> t.Iterator[Content]:
@@ -152,6 +159,10 @@ class _Copy:
 
     def finish(self) -> None:
         pass
+
+
+def _name_of(path: str) -> str:
+    return os.path.basename(path) or path
 
 
 def _target(path: str) -> Target:

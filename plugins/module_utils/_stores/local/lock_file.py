@@ -39,7 +39,7 @@ def open_lock(directory: int, path: str, attributes: FileAttributes) -> int:
             with contextlib.suppress(FileNotFoundError):
                 return _open_existing(directory, path, attributes)
         else:
-            _give_away(descriptor, directory, attributes)
+            give_away(descriptor, directory, attributes)
             return descriptor
 
 
@@ -48,7 +48,7 @@ def _open_existing(directory: int, path: str, attributes: FileAttributes) -> int
     found = os.fstat(descriptor)
     if stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
         if found.st_uid == os.geteuid() and not found.st_size:  # an empty file discloses nothing
-            _give_away(descriptor, directory, attributes)
+            give_away(descriptor, directory, attributes)
         return descriptor
     close_quietly(descriptor)
     raise StoreFailed(
@@ -57,7 +57,7 @@ def _open_existing(directory: int, path: str, attributes: FileAttributes) -> int
     )
 
 
-def _give_away(descriptor: int, directory: int, attributes: FileAttributes) -> None:
+def give_away(descriptor: int, directory: int, attributes: FileAttributes) -> None:
     """Change the owner of a file to the directory's owner, if we are root, or to the one in the options."""
     facts = os.fstat(directory)
     if os.geteuid() == 0 and facts.st_uid != 0:

@@ -38,6 +38,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores.local.at
     apply_owner,
     attributes_of,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._stores.local.bookkeeping import Bookkeeping
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local.location import open_location
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local.lock_file import (
     LOCK_NAME,
@@ -106,6 +107,9 @@ class LocalStore:
 
     def staging(self) -> LocalStore:
         return self
+
+    def bookkeeping(self) -> Bookkeeping:
+        return Bookkeeping(self.location, self._directory, self._attributes)
 
     def names(self) -> list[str]:
         with store_errors(f"Listing {self.location}"):

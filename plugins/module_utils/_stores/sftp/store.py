@@ -143,6 +143,9 @@ class SftpStore:
     def staging(self) -> None:
         return None
 
+    def bookkeeping(self) -> None:
+        return None
+
     def names(self) -> list[str]:
         try:
             seconds = _LISTING_TIMES * self._settings.timeout

@@ -24,7 +24,7 @@ from ansible_collections.lastgood.database.tests.support.sftp import PASSPHRASE,
 
 AS_ROOT = os.geteuid() == 0
 
-KEYS = {"directory", "exists", "count", "total_bytes", "pages", "files", "databases"}
+KEYS = {"directory", "exists", "count", "total_bytes", "pages", "files", "databases", "last_run", "running"}
 RECORD = {
     "filename",
     "path",
@@ -53,8 +53,20 @@ RECORD = {
     "problem",
     "partial",
     "partial_arguments",
+    "uploaded_at",
+    "uploaded_at_epoch",
 }
 GROUP = {
+    "last_run",
+    "last_failure",
+    "uploaded_at",
+    "uploaded_at_epoch",
+    "verified_at",
+    "verified_at_epoch",
+    "drilled_at",
+    "drilled_at_epoch",
+    "newest_good_bytes",
+    "sizes",
     "partial",
     "partial_arguments",
     "origin",
@@ -242,6 +254,8 @@ def test_a_directory_that_is_not_there_has_no_backups(tmp_path: Path) -> None:
         "pages": 0,
         "files": [],
         "databases": [],
+        "last_run": None,
+        "running": [],
     }
     assert not (tmp_path / "missing").exists()
 
@@ -292,9 +306,9 @@ def test_a_directory_on_an_sftp_server_is_told_of_as_one_here(sftp: SftpServer, 
     assert outcome.stderr == ""
     there = outcome.result["ansible_facts"]["database_backups"]
     assert there["directory"] == f"sftp://{sftp.options('')['user']}@127.0.0.1:{sftp.port}{directory}"
-    moving = {"age_seconds", "path"}
+    moving = {"age_seconds", "path", "last_run"}  # the last is known on the host alone
     for facts in (here, there):
-        del facts["directory"]
+        del facts["directory"], facts["last_run"]
         for record in [*facts["files"], *facts["databases"]]:
             for key in moving & set(record):
                 del record[key]

@@ -79,6 +79,8 @@ class TestAll:
             "pages": 0,
             "files": [],
             "databases": [],
+            "last_run": None,
+            "running": [],
         }
         assert list(tmp_path.iterdir()) == []
 
@@ -118,6 +120,12 @@ class TestAll:
                 "newest_good": newer,
                 "age_seconds": 60,
                 "bytes": 3000,
+                "newest_good_bytes": 1000,
+                "sizes": [2000, 1000],
+                "last_run": None,
+                "last_failure": None,
+                **dict.fromkeys(("uploaded_at", "verified_at", "drilled_at")),
+                **dict.fromkeys(("uploaded_at_epoch", "verified_at_epoch", "drilled_at_epoch")),
             }
         ]
         assert names_of(facts) == [older, newer]
@@ -150,6 +158,8 @@ class TestAll:
             "payload_sha256",
             "verification",
             "problem",
+            "uploaded_at",
+            "uploaded_at_epoch",
         }
         assert (first["path"], first["state"], first["size_bytes"]) == (f"{tmp_path}/{older}", "good", 2000)
         assert (first["size_kb"], first["created_at"]) == ("2.0", "2026-02-27 12:00:00")
