@@ -1,4 +1,3 @@
-# SPDX-License-Identifier: GPL-3.0-or-later
 """A real PostgreSQL server, thrown away after use: for the tests, the benchmark and the demonstration.
 
     from tools.throwaway_postgresql import Server, installation
@@ -9,21 +8,23 @@
         server.run("pg_dump", "--format=custom", "--file=/somewhere/app.dump", "app")
 
 Inside the `with` it listens on a Unix socket in `server.socket_directory`. After it, whatever happened, its processes and its
-folder no longer exist. Works as any user; PostgreSQL refuses to run as root, so root's servers run as `nobody`. Linux only,
-standard library only.
+folder no longer exist. Works as any user; PostgreSQL refuses to run as root, so root's servers run as `nobody`. Linux only.
 
-How nothing stays behind: each folder made here has a guard, a small process (this same file) that reads a pipe which only we
-hold open. When we end, even by SIGKILL, the pipe ends. The guard then kills what was started in the folder, and removes it.
+The servers of drills (`_engines/postgresql/throwaway_server.py`) are made alike, but each runs in a sandbox, for one login.
+Those of this file can be killed, restarted and reached by every program.
+
+How nothing stays behind: each folder is made by a guard (`folder_guard.py`), a small process that reads a pipe which only we hold
+open. When we end, even by SIGKILL, the pipe ends. The guard then kills what runs in the folder, and removes it.
 """
+
+# SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
 
 import atexit
 import contextlib
-import ctypes
 import functools
 import importlib.util
-import itertools
 import os
 import pwd
 import re
@@ -34,23 +35,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.throwaway_server import (
+    THROWAWAY_SETTINGS,
+    initdb_options,
+)
+from tools import folder_guard
+
 __all__ = ["Installation", "PostgresqlError", "Server", "find_installations", "installation"]
 
-FAST_SETTINGS = {
-    # Nobody misses this data after a power cut.
-    "fsync": "off",
-    "full_page_writes": "off",
-    "synchronous_commit": "off",
-    "max_connections": "50",
-    "shared_buffers": "32MB",
-    # Inside the data folder, so that it is removed with it, and not in /dev/shm.
-    "dynamic_shared_memory_type": "mmap",
-}
+FAST_SETTINGS = {**THROWAWAY_SETTINGS, "max_connections": "50", "shared_buffers": "32MB"}
 
 LOOPBACK = "127.0.0.1"
 SOCKET_PATH_LIMIT = 107  # bytes
@@ -167,39 +165,38 @@ def _open_to_all(top: Path) -> None:
 
 
 class _Folder:
-    """A private temporary folder (0700). When we end it is removed, and the processes started in it are killed."""
+    """A private temporary folder (0700). When we end it is removed, and the processes that work in it are killed."""
 
     def __init__(self, parent: Path) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix="pg-", dir=parent))
         self._owner = os.getpid()
-        self._launched: list[int] = []
-        try:
-            self._guard = subprocess.Popen(
-                (sys.executable, "-I", "-S", Path(__file__).resolve(), "--guard", self.path),
-                bufsize=0,
-                cwd="/",
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-        except BaseException:
-            self.path.rmdir()
-            raise
+        self._guard = subprocess.Popen(
+            (sys.executable, "-I", "-S", Path(folder_guard.__file__).resolve(), parent),
+            bufsize=0,
+            cwd="/",
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        assert self._guard.stdout is not None
+        with self._guard.stdout as answer:
+            self.path = Path(os.fsdecode(answer.read()))
+        if not self.path.is_absolute():
+            raise OSError(f"no folder could be made in {parent}")
         atexit.register(self.close)
 
-    def launch(self, command: Sequence[str | Path], stderr: int | IO[bytes]) -> subprocess.Popen[bytes]:
+    def launch(self, command: Sequence[str | Path], output: int | IO[bytes]) -> subprocess.Popen[bytes]:
         """Start a program in the folder as the server's user, in a session of its own, so that Ctrl-C reaches only us.
 
-        The shell reports its process id to the guard before it becomes the program: at no moment could we die and leave the
-        program behind.
+        The new process enters the folder before it closes its copy of the guard's pipe: at no moment could we die and leave it
+        behind.
         """
         user = _server_user()
-        process = subprocess.Popen(
-            ("/bin/sh", "-c", 'echo $$ && exec "$@" >&2', "sh", *command),
+        return subprocess.Popen(
+            command,
             stdin=subprocess.DEVNULL,
-            stdout=self._guard.stdin,
-            stderr=stderr,
+            stdout=output,
+            stderr=subprocess.STDOUT,
             cwd=self.path,
             env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"},
             start_new_session=True,
@@ -208,12 +205,10 @@ class _Folder:
             group=user.pw_gid if user else None,
             extra_groups=[] if user else None,
         )
-        self._launched.append(process.pid)
-        return process
 
     def kill(self) -> None:
         """Kill what runs in the folder."""
-        _kill(self._launched, self.path)
+        folder_guard.kill(self.path)
 
     def close(self) -> None:
         """Kill what still runs in the folder, and remove it. A second call does nothing."""
@@ -221,83 +216,12 @@ class _Folder:
         if is_closed or self._owner != os.getpid():  # a fork of us, at its exit
             return
         atexit.unregister(self.close)
-        self._guard.communicate(b"end\n")  # since a fork of us may hold the pipe open
+        assert self._guard.stdin is not None
+        with self._guard.stdin as pipe, contextlib.suppress(BrokenPipeError):
+            pipe.write(b"end\n")  # since a fork of us may hold the pipe open
+        self._guard.wait()
         if self.path.exists():  # somebody killed the guard
-            _clear(self._launched, self.path)
-
-
-def _guard(folder: Path) -> None:
-    """Wait until our parent says "end", or ends. Then clear the folder. Until then read which processes were launched."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    lines = iter(sys.stdin.readline, "")
-    launched = [int(line) for line in itertools.takewhile("end\n".__ne__, lines)]
-    _clear(launched, folder)
-
-
-def _clear(launched: Iterable[int], folder: Path) -> None:
-    _kill(launched, folder)
-    _remove_shared_memory(folder / "data")
-    shutil.rmtree(folder)
-
-
-def _kill(launched: Iterable[int], folder: Path) -> None:
-    """SIGKILL those of the launched processes that still run, and all below them, and wait until none of them runs.
-
-    A process group would not do, since each PostgreSQL process makes its own. A process is stopped before its children are
-    listed, so that it starts no other.
-    """
-    family = [pid for pid in launched if _is_of(pid, folder)]
-    for pid in family:  # which grows
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGSTOP)
-            family += _children(pid)
-    for pid in family:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    deadline = time.monotonic() + STOP_SECONDS
-    while any(map(_runs, family)) and time.monotonic() < deadline:
-        time.sleep(POLL_SECONDS)
-
-
-def _is_of(pid: int, folder: Path) -> bool:
-    """Whether a process was launched in a folder: the number of one that has ended may be another's by now."""
-    try:
-        return os.fsencode(folder) in Path(f"/proc/{pid}/cmdline").read_bytes()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-def _runs(pid: int) -> bool:
-    return _state_and_parent(pid)[0] not in "XZ"
-
-
-def _children(pid: int) -> list[int]:
-    every = [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
-    return [one for one in every if _state_and_parent(one)[1] == pid]
-
-
-def _state_and_parent(pid: int) -> tuple[str, int]:
-    """A process's state letter (Z: ended, not waited for; X: no such process) and its parent."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-    except (FileNotFoundError, ProcessLookupError):
-        return "X", 0
-    state, parent = stat.rpartition(")")[2].split()[:2]
-    return state, int(parent)
-
-
-def _remove_shared_memory(data_directory: Path) -> None:
-    """A server that was killed leaves its System V segment behind, named in its postmaster.pid."""
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        _key, segment = _postmaster_lines(data_directory)[6].split()
-        remove = 0  # IPC_RMID
-        ctypes.CDLL(None).shmctl(int(segment), remove, None)
-
-
-def _postmaster_lines(data_directory: Path) -> list[str]:
-    """The server's own lock file: pid, ..., line 7 its shared memory, line 8 its status."""
-    return (data_directory / "postmaster.pid").read_text(errors="replace").splitlines()
+            folder_guard.clear(self.path)
 
 
 def _parent_for_folders(base: Path | None = None) -> Path:
@@ -493,11 +417,7 @@ class Server:
             os.chown(self._folder.path, user.pw_uid, user.pw_gid)
         initdb: list[str | Path] = [
             self.bin_directory / "initdb",
-            f"--pgdata={self.data_directory}",
-            f"--username={self.user}",
-            "--encoding=UTF8",
-            "--locale=C",
-            "--no-sync",
+            *initdb_options(str(self.data_directory), self.user),
         ]
         password_file = self._folder.path / "password"  # nobody else can enter the folder
         if self._password is None:
@@ -507,7 +427,7 @@ class Server:
             password_file.write_text(self._password + "\n", encoding="utf-8")
         process = self._folder.launch(initdb, subprocess.PIPE)
         try:
-            said = process.communicate(timeout=INITDB_SECONDS)[1]
+            said = process.communicate(timeout=INITDB_SECONDS)[0]
         except subprocess.TimeoutExpired as error:
             raise PostgresqlError(f"initdb took more than {INITDB_SECONDS} s") from error
         finally:
@@ -564,13 +484,7 @@ class Server:
         Unlike attempts to connect, this costs no process and leaves no errors in the log.
         """
         try:
-            lines = _postmaster_lines(self.data_directory)
+            lines = folder_guard.postmaster_lines(self.data_directory)
         except FileNotFoundError:
             return False
         return len(lines) >= 8 and lines[0] == str(self.pid) and lines[7].strip() == "ready"
-
-
-if __name__ == "__main__":
-    if sys.argv[1:2] != ["--guard"]:
-        sys.exit(f"{sys.argv[0]} is a library: from tools.throwaway_postgresql import Server")
-    _guard(Path(sys.argv[2]))

@@ -1,5 +1,6 @@
-# SPDX-License-Identifier: GPL-3.0-or-later
 """Real servers of every installation found, and that nothing of them stays."""
+
+# SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
 
@@ -18,13 +19,13 @@ from pathlib import Path
 
 import pytest
 
-from tools import throwaway_postgresql
+from ansible_collections.lastgood.database.tests.support.specifications import collection_folder
+from tools import folder_guard, throwaway_postgresql
 from tools.throwaway_postgresql import (
     Installation,
     PostgresqlError,
     Server,
     _is_open_to_all,
-    _runs,
     find_installations,
     installation,
 )
@@ -52,7 +53,7 @@ print("starting", flush=True)
 with tool.Server.start(one, base=Path(sys.argv[4])) as server:
     print(json.dumps({
         "folder": str(server.socket_directory),
-        "processes": [server.pid, *tool._children(server.pid)],
+        "processes": [server.pid, *tool.folder_guard.processes_in(server.socket_directory)],
         "owner": Path(f"/proc/{server.pid}").stat().st_uid,
         "answer": server.psql("select 6 * 7"),
     }), flush=True)
@@ -71,7 +72,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 20) -> bool:
 
 def segment_of(data_directory: Path) -> str:
     """The id of the server's System V shared memory."""
-    return throwaway_postgresql._postmaster_lines(data_directory)[6].split()[1]
+    return folder_guard.postmaster_lines(data_directory)[6].split()[1]
 
 
 def segments() -> set[str]:
@@ -81,7 +82,27 @@ def segments() -> set[str]:
 
 
 def processes_of(server: Server) -> list[int]:
-    return [server.pid, *throwaway_postgresql._children(server.pid)]
+    """The server and its children, itself first."""
+    return [server.pid, *_children(server.pid)]
+
+
+def _runs(pid: int) -> bool:
+    return _state_and_parent(pid)[0] not in "XZ"
+
+
+def _children(pid: int) -> list[int]:
+    every = [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
+    return [one for one in every if _state_and_parent(one)[1] == pid]
+
+
+def _state_and_parent(pid: int) -> tuple[str, int]:
+    """A process's state letter (Z: ended, not waited for; X: no such process) and its parent."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return "X", 0
+    state, parent = stat.rpartition(")")[2].split()[:2]
+    return state, int(parent)
 
 
 def assert_nothing_stays(server: Server, processes: list[int]) -> None:
@@ -89,8 +110,8 @@ def assert_nothing_stays(server: Server, processes: list[int]) -> None:
     assert not server.running
     assert not any(_runs(pid) for pid in processes)
     # Not even as a zombie of ours.
-    assert throwaway_postgresql._state_and_parent(processes[0])[0] == "X"
-    mine = throwaway_postgresql._children(os.getpid())
+    assert _state_and_parent(processes[0])[0] == "X"
+    mine = _children(os.getpid())
     assert not set(mine) & set(processes)
 
 
@@ -334,10 +355,13 @@ def test_close_does_the_work_of_a_guard_that_was_killed() -> None:
 
 
 def start_script(programs: Installation, base: Path, then: str, **options: object) -> subprocess.Popen[str]:
-    """SCRIPT in a process of its own, with a private copy of the tool that every user can read."""
+    """SCRIPT in a process of its own, with private copies of the tool and what it imports, that every user can read."""
     tools = base / "code" / "tools"
     tools.mkdir(parents=True)
-    shutil.copy(str(throwaway_postgresql.__file__), tools)
+    for module in (throwaway_postgresql, folder_guard):
+        shutil.copy(str(module.__file__), tools)
+    within = Path("ansible_collections/lastgood/database/plugins/module_utils")
+    shutil.copytree(collection_folder() / "plugins" / "module_utils", tools.parent / within)
     python = str(options.pop("python", sys.executable))
     servers = base / "servers"
     servers.mkdir()

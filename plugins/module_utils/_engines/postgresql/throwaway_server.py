@@ -43,20 +43,23 @@ _LIBRARY_FOLDER = re.compile(r"lib(?:32|64)?|.*\.libs")
 _LIBRARY = re.compile(rb"=> (/\S+) \(0x")
 
 # https://www.postgresql.org/docs/current/runtime-config.html
-_SETTINGS = {
-    "listen_addresses": "",
-    "unix_socket_directories": FILES,
-    "port": str(_PORT),
-    # The data need not survive a power failure.
+# The data need not survive a power failure.
+THROWAWAY_SETTINGS = {
     "fsync": "off",
     "full_page_writes": "off",
     "synchronous_commit": "off",
+    "dynamic_shared_memory_type": "mmap",  # in the server's folder, and removed with it, not in /dev/shm
+}
+_SETTINGS = {
+    **THROWAWAY_SETTINGS,
+    "listen_addresses": "",
+    "unix_socket_directories": FILES,
+    "port": str(_PORT),
     "autovacuum": "off",
     "wal_level": "minimal",
     "max_wal_senders": "0",
     "max_connections": "20",
     "shared_buffers": "64MB",
-    "dynamic_shared_memory_type": "mmap",  # in the folder, and removed with it
     "log_min_messages": "fatal",
     "log_min_error_statement": "panic",
     "log_checkpoints": "off",
@@ -129,15 +132,16 @@ def _libraries(runner: Runner, *programs: str) -> list[str]:
     return [os.path.normpath(os.fsdecode(path)) for path in _LIBRARY.findall(said)]
 
 
+def initdb_options(data_directory: str, superuser: str) -> tuple[str, ...]:
+    """Return the options of initdb for a cluster that depends on no locale and need not survive a power failure."""
+    return (f"--pgdata={data_directory}", f"--username={superuser}", "--encoding=UTF8", "--locale=C", "--no-sync")
+
+
 def _make_cluster(runner: Runner, room: Room, installation: _Installation) -> None:
     arguments = installation.arguments(
         "initdb",
-        f"--pgdata={FILES}/data",
-        f"--username={_USER}",
+        *initdb_options(f"{FILES}/data", _USER),
         "--auth=trust",  # who comes this far may come in
-        "--encoding=UTF8",
-        "--locale=C",
-        "--no-sync",
     )
     run(runner, room.command(arguments, installation.readable, seconds=_INITDB_SECONDS))
 
