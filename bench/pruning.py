@@ -1,4 +1,5 @@
-"""Planning a prune of many backups, and pruning them, beside listing the same directory.
+"""Planning a prune of many backups, and pruning them, beside listing the same directory, and a bare loop that reads the same:
+planning may take twice as long as that.
 
 Run with ``plan`` or ``prune`` and a directory as its arguments, it is the process that is measured.
 """
@@ -18,7 +19,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._operations.prun
 from ansible_collections.lastgood.database.plugins.module_utils._retention import Rules
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local.store import LocalStore
 from ansible_collections.lastgood.database.tests.support.contexts import context_at
-from bench.listing import COUNTS, DATABASES, fill
+from bench.listing import COUNTS, DATABASES, LOOP, fill
 from bench.measure import Case, compare
 
 RULES = Rules(hourly=24, daily=7, weekly=5, monthly=12)
@@ -39,6 +40,7 @@ def pruning() -> None:
                     "backup_prune in check mode": Case([sys.executable, "-m", "bench.pruning", "plan", str(directory)]),
                     "its imports alone": Case([sys.executable, "-c", NOTHING]),
                     "backup_facts": Case([sys.executable, "-m", "bench.listing", str(directory)]),
+                    "bare scandir, stat, read, json.loads": Case([sys.executable, "-c", LOOP, str(directory)]),
                 },
             )
 

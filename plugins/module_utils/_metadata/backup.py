@@ -114,7 +114,8 @@ class Backup(t.NamedTuple):
     @property
     def confirmed_at(self) -> datetime:
         """When the content was last seen to be the database's. The backup's age counts from this time."""
-        return max(self.manifest.confirmed_at or self.created_at, self.created_at)
+        created_at = self.created_at
+        return max(self.manifest.confirmed_at or created_at, created_at)
 
     @property
     def _manifest_fits(self) -> bool:

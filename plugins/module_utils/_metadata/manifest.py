@@ -118,7 +118,8 @@ def from_bytes(data: bytes) -> Manifest:
     if not isinstance(values, dict):
         return NO_MANIFEST
     # Once for each of many thousand manifests, so that the loop checks types itself, and calls a function only for a few fields.
-    found = [value if (value := values.get(name)).__class__ is kind else None for name, kind in _TYPES]
+    get = values.get
+    found = [value if (value := get(name)).__class__ is kind else None for name, kind in _TYPES]
     for position, read in _READERS:
         if (value := found[position]) is not None:
             found[position] = read(value)

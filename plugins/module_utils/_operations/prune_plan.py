@@ -113,14 +113,15 @@ def _without_verdict(backup: Backup) -> Backup:
 def _leftovers(store: Store, selection: Selection, files: set[str], now: datetime) -> t.Iterator[Leftover]:
     """Yield what dead runs left and is older than a day: their partials, and manifests without a payload."""
     labels = None if selection.databases is None else labels_of(selection.databases)
-    dead, _alive = partials(store, files)
+    hidden = [file for file in files if file.startswith(".")]  # as all partials are
+    dead, _alive = partials(store, hidden)
     found = {file: (partial, "what a dead run was writing") for file, partial in dead.items()}
     orphans = [file for file in files if file.endswith(MANIFEST_SUFFIX) and file[: -len(MANIFEST_SUFFIX)] not in files]
     for file in orphans:
         payload = parse(file[: -len(MANIFEST_SUFFIX)])
         if payload is not None and not store.taken(payload.filename):
             found[file] = payload, "a manifest without its payload"
-    others = [file for file in files if is_archive_partial(file) or file.startswith(UNNAMED_PREFIX)]
+    others = [file for file in hidden if is_archive_partial(file) or file.startswith(UNNAMED_PREFIX)]
     candidates: list[tuple[str, str | None, str]] = []
     candidates += [(file, payload.label, reason) for file, (payload, reason) in found.items()]
     candidates += [(file, None, "what a dead run was writing") for file in others if not store.is_held(file)]

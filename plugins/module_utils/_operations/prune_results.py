@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from ansible_collections.lastgood.database.plugins.module_utils._collector import collector_paused
 from ansible_collections.lastgood.database.plugins.module_utils._errors import BackupError, DeleteFailed
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import display_time
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Group, display_time
 from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Diff, Outcome, diff_of
 from ansible_collections.lastgood.database.plugins.module_utils._operations.prune_plan import Leftover, Plan
 from ansible_collections.lastgood.database.plugins.module_utils._retention import Ruling
@@ -56,9 +56,9 @@ class Report:
         decision = self.plan.decision
         return {
             "changed": bool(self.deleted or self.swept),
-            "deleted": [_record(ruling) for ruling in self.deleted],
-            "kept": [_record(ruling) for ruling in decision.kept],
-            "passed_over": [_record(ruling) for ruling in decision.passed_over],
+            "deleted": _records(self.deleted),
+            "kept": _records(decision.kept),
+            "passed_over": _records(decision.passed_over),
             "absent": self.plan.absent,
             "swept": [leftover.filename for leftover in self.swept],
             "not_deleted": [{"filename": name, "msg": msg} for name, msg in self.failures.items()],
@@ -76,13 +76,21 @@ class Report:
         return diff_of(directory, [line for _name, line in lines], [line for name, line in lines if name not in deleted])
 
 
-def _record(ruling: Ruling) -> dict[str, t.Any]:
-    backup = ruling.backup
-    return {
-        "filename": backup.filename,
-        **backup.group.facts(),
-        "state": backup.state,
-        "created_at": display_time(backup.created_at),
-        "size_bytes": backup.size_bytes,
-        "reasons": list(ruling.reasons),
-    }
+def _records(rulings: t.Iterable[Ruling]) -> list[dict[str, t.Any]]:
+    groups: dict[Group, dict[str, t.Any]] = {}  # few groups have many thousand backups
+    records = []
+    for backup, reasons in rulings:
+        facts = groups.get(backup.group)
+        if facts is None:
+            facts = groups[backup.group] = backup.group.facts()
+        records.append(
+            {
+                "filename": backup.filename,
+                **facts,
+                "state": backup.state,
+                "created_at": display_time(backup.created_at),
+                "size_bytes": backup.size_bytes,
+                "reasons": list(reasons),
+            }
+        )
+    return records
