@@ -14,16 +14,10 @@ a free lock; the next run removes it.
 from __future__ import annotations
 
 import contextlib
-import glob
-import itertools
 import os
 import pwd
 import random
 import re
-import secrets
-import shutil
-import stat
-import tempfile
 import threading
 import typing as t
 from dataclasses import dataclass
@@ -35,9 +29,13 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     ProgramFailed,
     store_errors,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._locks import try_lock
 from ansible_collections.lastgood.database.plugins.module_utils._process import Command, Runner, RunningProgram, run
-from ansible_collections.lastgood.database.plugins.module_utils._scratch import temporary_directory
+from ansible_collections.lastgood.database.plugins.module_utils._scratch import (
+    scratch_folder,
+    sweep_scratch_folders,
+    temporary_directory,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._space import check_space, free_bytes
 from ansible_collections.lastgood.database.plugins.module_utils._syscalls import forbid_calls
 
 FILES = "/drill"  # what the writable folder is called inside
@@ -53,8 +51,6 @@ _LARGEST_RESERVE = 1024**3
 _SHARE_IN_RESERVE = 20  # a twentieth of the file system
 _WATCH_SECONDS = 0.2
 _LONGEST_FOLDER = 107 - len("/.s.PGSQL.5432")  # bytes: the path of a socket in it has to fit, see unix(7)
-_ENTRIES_AT_ONCE = 1000
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 # Ids that no distribution gives to users, containers or services, and that directories such as SSSD's do not map either;
 # then, where a container has few ids, those of systemd's dynamic users. https://systemd.io/UIDS-GIDS/
@@ -144,10 +140,14 @@ class Sandbox:
     def room(self, needed_bytes: int = 0) -> t.Iterator[Room]:
         """Make a folder for one program and what it writes, and remove it with all that is in it."""
         parent = _parent()
-        _check_space(parent, needed_bytes)
-        with store_errors(f"Making a folder in {parent}"):
-            folder, lock = _claim(parent)
-        try:
+        check_space(
+            parent,
+            free_bytes(parent, parent),
+            needed_bytes,
+            "a server to restore into, before anything is in it,",
+            "Make room there, or set TMPDIR for the task to a directory with more, whose path is short.",
+        )
+        with scratch_folder(parent, _PREFIX) as folder:
             with store_errors(f"Making a folder in {folder}"):
                 room = Room(self, folder)
                 os.mkdir(room.root, 0o700)
@@ -155,25 +155,10 @@ class Sandbox:
                     os.mkdir(path, 0o700)
                     os.chown(path, self.uid, self.gid)
             yield room
-        finally:
-            try:
-                _remove(folder)
-            finally:
-                os.close(lock)
 
     def sweep(self) -> None:
         """Remove the folders of dead runs; their programs ended with them."""
-        for folder in glob.glob(os.path.join(glob.escape(_parent()), f"{_PREFIX}*")):
-            try:
-                lock = os.open(folder, _FOLDER)
-            except OSError:
-                continue  # another user's, or no longer there
-            try:
-                found = os.fstat(lock)
-                if found.st_uid == os.geteuid() and stat.S_IMODE(found.st_mode) == 0o700 and try_lock(lock):
-                    _remove(folder)
-            finally:
-                os.close(lock)
+        sweep_scratch_folders(_parent(), _PREFIX)
 
 
 @dataclass(frozen=True)
@@ -416,66 +401,3 @@ def _parent() -> str:
     wanted = os.path.realpath(temporary_directory())
     long = len(os.fsencode(os.path.join(wanted, f"{_PREFIX}12345678"))) > _LONGEST_FOLDER
     return "/tmp" if long else wanted
-
-
-def _check_space(parent: str, needed: int) -> None:
-    if (free := shutil.disk_usage(parent).free) < needed:
-        raise NoSpace(
-            f"{parent} has {free} bytes free, and a server to restore into needs {needed} before anything is in it.",
-            "Make room there, or set TMPDIR for the task to a directory with more, whose path is short.",
-        )
-
-
-def _claim(parent: str) -> tuple[str, int]:
-    """Make a folder, and lock it. One that a sweep took for a dead run's in between is made anew."""
-    while True:
-        folder = tempfile.mkdtemp(prefix=_PREFIX, dir=parent)
-        lock = os.open(folder, _FOLDER)
-        if try_lock(lock) and _is_there(folder, lock):
-            return folder, lock
-        os.close(lock)
-
-
-def _is_there(folder: str, descriptor: int) -> bool:
-    try:
-        return os.path.samestat(os.lstat(folder), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
-
-
-def _remove(folder: str) -> None:
-    """Remove a folder, however deep it is, and whatever modes are in it. Nothing may run in it any more."""
-    with store_errors(f"Removing {folder}"):
-        top = os.open(folder, _FOLDER)
-        try:
-            while entries := _some_entries(top):
-                for entry in entries:
-                    _remove_entry(top, entry)
-        finally:
-            os.close(top)
-        os.rmdir(folder)
-
-
-def _remove_entry(top: int, entry: os.DirEntry[str]) -> None:
-    """Remove what is right below the top. A folder's folders are moved there first, so that none is ever deep."""
-    if not entry.is_dir(follow_symlinks=False):
-        os.unlink(entry.name, dir_fd=top)
-        return
-    os.chmod(entry.name, 0o700, dir_fd=top)
-    inner = os.open(entry.name, _FOLDER, dir_fd=top)
-    try:
-        while entries := _some_entries(inner):
-            for below in entries:
-                if below.is_dir(follow_symlinks=False):
-                    os.chmod(below.name, 0o700, dir_fd=inner)
-                    os.rename(below.name, secrets.token_hex(), src_dir_fd=inner, dst_dir_fd=top)
-                else:
-                    os.unlink(below.name, dir_fd=inner)
-    finally:
-        os.close(inner)
-    os.rmdir(entry.name, dir_fd=top)
-
-
-def _some_entries(descriptor: int) -> list[os.DirEntry[str]]:
-    with os.scandir(descriptor) as entries:
-        return list(itertools.islice(entries, _ENTRIES_AT_ONCE))

@@ -25,7 +25,7 @@ FLOORS = (
     ("module_utils._engines", "module_utils._archives", "module_utils._retention"),
     ("module_utils._metadata", "module_utils._sandbox"),
     ("module_utils._stores", "module_utils._codecs", "module_utils._scratch", "module_utils._stopping", "module_utils._progress"),
-    ("module_utils._process", "module_utils._syscalls", "module_utils._locks", "module_utils._parameters"),
+    ("module_utils._process", "module_utils._syscalls", "module_utils._locks", "module_utils._space", "module_utils._parameters"),
     ("module_utils._errors", "module_utils._io", "module_utils._lane", "module_utils._collector", "module_utils._digests"),
     ("module_utils._text",),
 )

@@ -24,7 +24,6 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     DestinationUnusable,
     FileMissing,
     Locked,
-    NoSpace,
     NothingFound,
     PayloadCorrupt,
     StoreFailed,
@@ -48,6 +47,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.select
     passed_over,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Context, Diff, Outcome, diff_of
+from ansible_collections.lastgood.database.plugins.module_utils._space import check_space
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import ReadableStore
 from ansible_collections.lastgood.database.plugins.module_utils._stores.digests import sha256_of
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local.store import LocalStore
@@ -173,12 +173,8 @@ def _check_destination(request: ArchiveRequest) -> None:
 
 
 def _check_room(request: ArchiveRequest, size: int) -> None:
-    free = request.folder.free_bytes()
-    if free < size:
-        raise NoSpace(
-            f"{request.folder.location} has {free} bytes free, and the archive needs {size}.",
-            f"Make room, or choose fewer backups. {_AS_BEFORE}",
-        )
+    folder, remedy = request.folder, f"Make room, or choose fewer backups. {_AS_BEFORE}"
+    check_space(folder.location, folder.free_bytes(), size, "the archive", remedy)
 
 
 # --- The plan --------------------------------------------------------------------------------------

@@ -21,7 +21,6 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.dumping
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     BackupError,
     Interrupted,
-    NoSpace,
     StoreError,
     StoreFailed,
     host_errors,
@@ -53,6 +52,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._operations.dump
 from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Context, Outcome
 from ansible_collections.lastgood.database.plugins.module_utils._operations.run_record import RunRecord, Source
 from ansible_collections.lastgood.database.plugins.module_utils._progress import Task
+from ansible_collections.lastgood.database.plugins.module_utils._space import check_space
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import FileFacts
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local.store import LocalStore
 
@@ -249,12 +249,8 @@ def _warning_of_clock(target: Target, payload: Pending) -> str:
 def _check_room(store: LocalStore, target: Target, newest: Backup | None) -> None:
     """Raise NoSpace if the disk has no room for a payload as large as the last one and the engine's own copy."""
     needed = (newest.size_bytes if newest is not None else 0) + target.copy_bytes
-    free = store.free_bytes()
-    if free < needed:
-        raise NoSpace(
-            f"{store.location} has {free} bytes free, and a backup of {target.title} needs about {needed}.",
-            "Make room, or back up to another directory; earlier backups are as they were.",
-        )
+    remedy = "Make room, or back up to another directory; earlier backups are as they were."
+    check_space(store.location, store.free_bytes(), needed, f"a backup of {target.title}", remedy)
 
 
 def _fill(run: _Run, target: Target, payload: Pending, newest: Backup | None, task: Task) -> tuple[int, Digest]:

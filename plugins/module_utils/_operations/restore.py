@@ -23,7 +23,6 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     BackupMissing,
     DatabaseExists,
     DatabaseInUse,
-    NoSpace,
     PayloadCorrupt,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, Group, display_time
@@ -36,6 +35,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.last_g
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.selection import Selection, passed_over
 from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Context, Outcome, diff_of
 from ansible_collections.lastgood.database.plugins.module_utils._operations.reading import read_payload
+from ansible_collections.lastgood.database.plugins.module_utils._space import check_space
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import ReadableStore, Staging
 
 LATEST = "latest"
@@ -277,13 +277,14 @@ def _check_room(request: RestoreRequest, backup: Backup) -> None:
     if not request.engine.unpacks:
         return
     staging = request.staging
-    needed, free = backup.manifest.content_bytes or 0, staging.free_bytes()
-    if free < needed:
-        raise NoSpace(
-            f"{staging.location} has {free} bytes free, and the unpacked backup needs {needed}.",
-            "Make room there, or have it unpacked on a larger disk: copy the backup and its manifest there and name that "
-            "directory, or with sftp set TMPDIR for the task.",
-        )
+    check_space(
+        staging.location,
+        staging.free_bytes(),
+        backup.manifest.content_bytes or 0,
+        "the unpacked backup",
+        "Make room there, or have it unpacked on a larger disk: copy the backup and its manifest there and name that "
+        "directory, or with sftp set TMPDIR for the task.",
+    )
 
 
 def _read(request: RestoreRequest, context: Context, backup: Backup, sink: Write) -> None:

@@ -36,6 +36,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.postgre
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.globals import Globals
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.inside import role_names
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.pooler import check_pooling
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.program_words import remedy_for, tellable_of
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.programs import (
     Program,
     choose_program,
@@ -71,14 +72,6 @@ if t.TYPE_CHECKING:
     import psycopg2.extensions
 
 _LACKS_PROPERTIES = "A plain dump does not say what belongs to the database itself, such as its settings and grants on it"
-# The lines with which a program reports an error. The lines after them repeat SQL and rows, and can hold passwords of
-# subscriptions, foreign servers and users.
-_TELLABLE = re.compile(
-    r"^(?:(?:psql|pg_restore)[:\[]|(?:HINT|ERROR|FATAL|error): |invalid command |out of memory$).*", re.MULTILINE
-)
-# Where it was, without the row: the functions that were called, and the line of a table.
-_PLACE = re.compile(r"^(?:CONTEXT:  )?((?:PL/pgSQL|SQL) function .*|COPY [^\n:]*, line \d+)", re.MULTILINE)
-_NOT_FOUND = re.compile(r"ERROR:  (?:relation|function|type|operator|collation|text search \w+) .* does not exist")
 _REFUSED_COMMAND = re.compile(r"error: (?:backslash commands are restricted|\\unrestrict: wrong key)")
 _CLOSED = "ALLOW_CONNECTIONS = false"  # until it bears its mark: what is killed in between is known by it
 
@@ -455,11 +448,11 @@ class NewDatabase:
                 descriptors = (file, *descriptors, *passwords)
                 run(self._runner, Command(arguments, environment=environment, descriptors=descriptors, tellable=self._tellable))
             except ProgramFailed as error:
-                raise ProgramFailed(error.problem, _remedy(error.problem), **error.details) from error
+                raise ProgramFailed(error.problem, remedy_for(error.problem), **error.details) from error
 
     def _tellable(self, words: str) -> str:
         self._said = words
-        return "\n".join([*_TELLABLE.findall(words), *_PLACE.findall(words)])
+        return tellable_of(words)
 
     def _program(self, name: str) -> Program:
         version = str(self._control.info.parameter_status("server_version")).split()[0]
@@ -483,13 +476,3 @@ class NewDatabase:
                 yield {}, ()
             else:
                 yield {"PGPASSFILE": f"/dev/fd/{password}", "PGPASSWORD": ""}, (password,)
-
-
-def _remedy(words: str) -> str:
-    if _NOT_FOUND.search(words) is None or _PLACE.search(words) is None:
-        return "Mend what it says, and run again; the database is as it was."
-    return (
-        "That function finds what it names only by a search_path, and a restore has none. Give it one of its own in the source "
-        "(ALTER FUNCTION ... SET search_path = ...) and take another backup. This one can be restored by hand: have pg_restore "
-        "write it as SQL, and correct the function there. The database is as it was."
-    )

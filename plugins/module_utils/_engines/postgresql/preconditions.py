@@ -4,18 +4,17 @@
 
 from __future__ import annotations
 
-import os
 import re
 import typing as t
 
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.connection import query
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     BackupError,
-    NoSpace,
     ServerReadOnly,
     ServerTooOld,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
+from ansible_collections.lastgood.database.plugins.module_utils._space import check_space, free_bytes
 
 if t.TYPE_CHECKING:
     import psycopg2.extensions
@@ -51,12 +50,8 @@ def check_room(connection: psycopg2.extensions.connection, manifest: Manifest) -
         return
     try:
         [(directory,)] = query(connection, "SHOW data_directory")
-        space = os.statvfs(directory)
-    except (BackupError, OSError):
+        free = free_bytes(directory, directory)
+    except BackupError:
         return
-    free = space.f_bavail * space.f_frsize
-    if free < manifest.content_bytes:
-        raise NoSpace(
-            f"The server's {directory} has {free} bytes free, and the new database needs about {manifest.content_bytes}.",
-            "Make room; the database is as it was.",
-        )
+    remedy = "Make room; the database is as it was."
+    check_space(f"The server's {directory}", free, manifest.content_bytes, "the new database", remedy)

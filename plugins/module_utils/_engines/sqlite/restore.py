@@ -36,7 +36,6 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     DatabaseExists,
     Inconclusive,
     Interrupted,
-    NoSpace,
     SourceInvalid,
     StoreFailed,
     store_errors,
@@ -44,6 +43,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
 from ansible_collections.lastgood.database.plugins.module_utils._io import close_quietly, write_all
 from ansible_collections.lastgood.database.plugins.module_utils._locks import try_lock
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
+from ansible_collections.lastgood.database.plugins.module_utils._space import check_space, free_bytes
 
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)  # errors of file systems without them, such as vfat
 
@@ -284,11 +284,5 @@ def _check_old(path: str, folder: Folder, facts: os.stat_result) -> None:
 
 
 def _check_room(folder: Folder, manifest: Manifest) -> None:
-    with store_errors(f"Asking for the free space of {folder.path}"):
-        space = os.fstatvfs(folder.descriptor)
-    free, needed = space.f_bavail * space.f_frsize, manifest.content_bytes or 0
-    if free < needed:
-        raise NoSpace(
-            f"{folder.path} has {free} bytes free, and the restored database needs {needed} beside the old one.",
-            "Make room; the database is as it was.",
-        )
+    free, purpose = free_bytes(folder.descriptor, folder.path), "the restored database, beside the old one,"
+    check_space(folder.path, free, manifest.content_bytes or 0, purpose, "Make room; the database is as it was.")

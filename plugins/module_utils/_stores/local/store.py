@@ -25,6 +25,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
 )
 from ansible_collections.lastgood.database.plugins.module_utils._io import CHUNK_BYTES, close_quietly, read_full, write_all
 from ansible_collections.lastgood.database.plugins.module_utils._locks import try_lock, wait_for_lock
+from ansible_collections.lastgood.database.plugins.module_utils._space import free_bytes
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import (
     LOCK_SECONDS,
     Capabilities,
@@ -146,8 +147,9 @@ class LocalStore:
                     return None
                 raise
             try:
-                found = os.read(descriptor, limit)
-                while 0 < len(found) < limit and (more := os.read(descriptor, limit - len(found))):
+                size = min(limit, os.fstat(descriptor).st_size)  # a buffer of the limit's size costs more than the question
+                found = os.read(descriptor, size)
+                while len(found) < size and (more := os.read(descriptor, size - len(found))):
                     found += more
                 return found
             finally:
@@ -350,9 +352,7 @@ class LocalStore:
 
     def free_bytes(self) -> int:
         """Return the free space for our user."""
-        with store_errors(f"Asking for the free space of {self.location}"):
-            space = os.fstatvfs(self._directory())
-        return space.f_bavail * space.f_frsize
+        return free_bytes(self._directory(), self.location)
 
     def sweep(self, name: str) -> bool:
         """Delete a file unless a living run holds it, and return whether the name is free."""

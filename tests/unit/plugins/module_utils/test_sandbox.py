@@ -17,27 +17,6 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import I
 from ansible_collections.lastgood.database.plugins.module_utils._process import Command, RunningProgram
 
 
-def test_a_folder_is_removed_however_deep_it_is_and_whatever_modes_are_in_it(tmp_path: Path) -> None:
-    top, other = tmp_path / "top", tmp_path / "other"
-    (top / "closed" / "inner").mkdir(parents=True)
-    other.mkdir()
-    (other / "file").touch()
-    (top / "link").symlink_to(other)
-    (top / "closed" / "inner" / "link").symlink_to(other)
-    (top / "closed" / "inner").chmod(0)
-    (top / "closed").chmod(0)
-    descriptor = os.open(top, os.O_RDONLY)
-    for _level in range(2000):
-        os.mkdir("deeper", dir_fd=descriptor)
-        below = os.open("deeper", os.O_RDONLY, dir_fd=descriptor)
-        os.close(descriptor)
-        descriptor = below
-    os.close(descriptor)
-    _sandbox._remove(str(top))
-    assert not top.exists()
-    assert (other / "file").exists()
-
-
 def test_the_id_of_a_drill_is_nobody_s() -> None:
     number = _sandbox._free_id()
     with pytest.raises(KeyError):
