@@ -42,7 +42,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._text import esc
 
 _LARGEST_ID = 2**32 - 2  # chown takes the next one for "leave it as it is"
 # Keys in a result whose values are texts for people: those of one line, and those of several.
-_ONE_LINE = {"msg", "detail", "reason", "warnings"}
+_ONE_LINE = {"msg", "detail", "reason", "warnings", "problem", "remedy"}
 _LINES = {"before", "after", "stderr", "exception"}
 # Options that may be set to names from another module's result.
 _NAMES = {"databases", "exclude_databases", "database", "source_database", "origin", "instance", "groups"}

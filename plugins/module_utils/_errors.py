@@ -41,6 +41,12 @@ class ArgumentInvalid(BackupError):
     code = "argument_invalid"
 
 
+class ClockWrong(BackupError):
+    """The clocks of the host and of the controller differ."""
+
+    code = "clock_wrong"
+
+
 class EndedWithoutAWord(BackupError):
     """A run was killed, or its host went down. The run could not report that; backup_facts does."""
 
@@ -82,6 +88,12 @@ class ProgramFailed(BackupError):
     """A program did not start, or ended with a status other than 0."""
 
     code = "program_failed"
+
+
+class ProgramMismatch(BackupError):
+    """The only program for the server is of another major version."""
+
+    code = "program_mismatch"
 
 
 class ProgramMissing(BackupError):
@@ -155,6 +167,12 @@ class ExtensionUnavailable(BackupError):
     """The server does not allow an extension of the dump in the new database."""
 
     code = "extension_unavailable"
+
+
+class GrantMissing(BackupError):
+    """The user may not read all that a backup has."""
+
+    code = "grant_missing"
 
 
 class NameRefused(BackupError):
@@ -380,6 +398,12 @@ class DirectoryUnusable(StoreError):
     code = "directory_unusable"
 
 
+class DirectoryExposed(StoreError):
+    """Others may read backups, or put something in their place."""
+
+    code = "directory_exposed"
+
+
 class DirectoryMissing(DirectoryUnusable):
     """The directory of backups does not exist."""
 
@@ -414,6 +438,12 @@ class ReadBackDiffers(BackupError):
     """The server returned other bytes than it was sent."""
 
     code = "read_back_differs"
+
+
+class SpaceLow(StoreError):
+    """The next backups may not fit."""
+
+    code = "space_low"
 
 
 class StoreFailed(StoreError):

@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import posixpath
 import typing as t
 
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import Spec, together_or_single
@@ -48,6 +51,23 @@ def sftp_connector(params: Params, *, check_mode: bool, runner: Runner) -> t.Cal
     """Return what makes a store of these options. The runner ends waits in it when the run is stopped."""
     settings = sftp_from(params, check_mode=check_mode)
     return lambda: _store(settings, runner)
+
+
+def sftp_trials(params: Params, runner: Runner) -> list[t.Callable[[], SftpStore]]:
+    """Return what makes stores to try a server with: of the directory, then of those above it, if it may be made."""
+    settings = dataclasses.replace(sftp_from(params, check_mode=True), create_directory=False)
+    return [
+        functools.partial(_store, dataclasses.replace(settings, remote_directory=directory), runner)
+        for directory in trial_directories(settings.remote_directory, params["create_directory"])
+    ]
+
+
+def trial_directories(directory: str, may_be_made: bool) -> list[str]:
+    """Return a directory, and if it may be made those above it, the nearest first."""
+    directories = [directory]
+    while may_be_made and directories[-1] not in ("/", "."):
+        directories.append(posixpath.dirname(directories[-1].rstrip("/")) or ".")
+    return directories
 
 
 def server_or_sftp_store(params: Params, *, check_mode: bool, runner: Runner) -> SftpStore:

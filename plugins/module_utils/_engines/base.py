@@ -11,6 +11,7 @@ import typing as t
 
 from ansible_collections.lastgood.database.plugins.module_utils._digests import Hash
 from ansible_collections.lastgood.database.plugins.module_utils._engines.arguments import EngineArguments
+from ansible_collections.lastgood.database.plugins.module_utils._engines.checking import Checker
 from ansible_collections.lastgood.database.plugins.module_utils._engines.content import ContentDigest, Format
 from ansible_collections.lastgood.database.plugins.module_utils._engines.dumping import Dumper
 from ansible_collections.lastgood.database.plugins.module_utils._engines.examining import Examiner
@@ -37,6 +38,9 @@ class Engine(t.Protocol[DumpOptions_contra, RestoreOptions_contra, ExaminationOp
 
     def dumper(self, options: DumpOptions_contra, runner: Runner) -> Dumper:
         """Return what surveys and dumps the databases."""
+
+    def checker(self, options: DumpOptions_contra, runner: Runner) -> Checker:
+        """Return what checks whether the databases can be dumped."""
 
     def restorer(self, options: RestoreOptions_contra, runner: Runner) -> Restorer:
         """Return what restores one database."""

@@ -90,6 +90,11 @@ def parse(filename: str) -> BackupName | None:
     return BackupName(filename, label, stamp, encoding)
 
 
+def is_backup_file(filename: str) -> bool:
+    """Return whether a file is a payload or a manifest, by its name."""
+    return parse(filename.removesuffix(MANIFEST_SUFFIX)) is not None
+
+
 def compose(label: str, stamp: datetime, encoding: Encoding) -> str:
     """Return the file name of a payload."""
     return f"backup_{label}_{stamp.strftime(_STAMP_FORMAT)}.dump{encoding.suffix}"

@@ -15,6 +15,7 @@ from datetime import datetime
 
 from ansible_collections.lastgood.database.plugins.module_utils._digests import Digest, Hash, finished
 from ansible_collections.lastgood.database.plugins.module_utils._engines.arguments import EngineArguments
+from ansible_collections.lastgood.database.plugins.module_utils._engines.checking import Checker, SurveyChecker
 from ansible_collections.lastgood.database.plugins.module_utils._engines.content import ContentDigest, Format
 from ansible_collections.lastgood.database.plugins.module_utils._engines.dumping import (
     Content,
@@ -69,6 +70,9 @@ class ExampleEngine:
 
     def dumper(self, options: ExampleDumpOptions, runner: Runner) -> Dumper:
         return _Dumper(options)
+
+    def checker(self, options: ExampleDumpOptions, runner: Runner) -> Checker:
+        return SurveyChecker(_Dumper(options))
 
     def restorer(self, options: ExampleRestoreOptions, runner: Runner) -> Restorer:
         return _Restorer(options.path)

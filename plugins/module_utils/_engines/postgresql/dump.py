@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fnmatch
 import functools
 import time
 import typing as t
@@ -38,6 +37,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.postgre
     ask,
     check_dumpable,
     check_program,
+    wanted_databases,
     warnings_of_standby,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
@@ -46,9 +46,6 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     ProgramFailed,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._process import Command, Runner, producing
-
-# What those who run servers for others keep on them, and let nobody into.
-_PROVIDERS_OWN = ("azure_maintenance", "azure_sys", "cloudsqladmin", "rdsadmin")
 
 
 class PostgresqlDumper:
@@ -73,7 +70,7 @@ class PostgresqlDumper:
             databases=options.databases,
             exclude=options.exclude_databases,
             partial=partial_arguments(options.extra_args),
-            with_globals=self._with_globals(),
+            with_globals=self._options.with_globals,
         )
 
     def survey(self) -> Survey:
@@ -82,10 +79,10 @@ class PostgresqlDumper:
             server, direct = ask(connection), is_direct(connection)
         if not direct:
             check_sessions(self._login, self._login.database, self._connecting)
-        warnings: list[str] = []
+        names, warnings = wanted_databases(server, self._options.databases, self._options.exclude_databases)
         targets: list[Target] = []
         unavailable: list[Unavailable] = []
-        for name in self._wanted(server, warnings):
+        for name in names:
             try:
                 check_dumpable(name, server)
             except BackupError as error:
@@ -105,7 +102,7 @@ class PostgresqlDumper:
                 unavailable.append(Unavailable(name, error))
             else:
                 targets.append(self._target("database", name, server))
-        if self._with_globals():
+        if self._options.with_globals:
             targets.append(self._target("globals", None, server))
             self._reads_passwords = server.reads_passwords
             if not server.reads_passwords:
@@ -151,25 +148,6 @@ class PostgresqlDumper:
 
     def content_digest(self, target: Target, algorithm: Hash) -> ContentDigest:
         return CustomDigest(algorithm) if target.format == "custom" else PlainDigest(algorithm)
-
-    def _wanted(self, server: Server, warnings: list[str]) -> list[str]:
-        """Return the names of the databases to dump, including those that do not exist."""
-        options = self._options
-        if options.databases is not None:
-            names = list(dict.fromkeys(options.databases))
-        else:
-            found = [one for one in server.databases.values() if one.name not in _PROVIDERS_OWN]
-            names = [one.name for one in found if one.allows_connections and not one.is_template]
-            warnings += [f"The database {one.name} is a template, and was left out." for one in found if one.is_template]
-            closed = [one.name for one in found if not one.allows_connections and not one.is_template]
-            warnings += [f"The database {name} allows no connections, and was left out." for name in closed]
-            foreign = [name for name in _PROVIDERS_OWN if name in server.databases]
-            warnings += [f"The database {name} is the server's provider's own, and was left out." for name in foreign]
-        return [name for name in names if not any(fnmatch.fnmatchcase(name, p) for p in options.exclude_databases)]
-
-    def _with_globals(self) -> bool:
-        wanted = self._options.include_globals
-        return self._options.databases is None if wanted is None else wanted
 
     def _target(self, kind: t.Literal["database", "globals"], database: str | None, server: Server) -> Target:
         program = self._program("pg_dumpall" if kind == "globals" else "pg_dump", server)

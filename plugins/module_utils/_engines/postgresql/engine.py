@@ -8,6 +8,7 @@ import typing as t
 
 from ansible_collections.lastgood.database.plugins.module_utils._digests import Hash
 from ansible_collections.lastgood.database.plugins.module_utils._engines.arguments import EngineArguments
+from ansible_collections.lastgood.database.plugins.module_utils._engines.checking import Checker
 from ansible_collections.lastgood.database.plugins.module_utils._engines.content import ContentDigest, Format
 from ansible_collections.lastgood.database.plugins.module_utils._engines.dumping import Dumper
 from ansible_collections.lastgood.database.plugins.module_utils._engines.examining import Examiner
@@ -41,6 +42,11 @@ class PostgresqlEngine:
         from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.dump import PostgresqlDumper
 
         return PostgresqlDumper(options, runner)
+
+    def checker(self, options: PostgresqlDumpOptions, runner: Runner) -> Checker:
+        from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.check import PostgresqlChecker
+
+        return PostgresqlChecker(options, runner)
 
     def restorer(self, options: PostgresqlRestoreOptions, runner: Runner) -> Restorer:
         from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.restore import PostgresqlRestorer

@@ -28,6 +28,10 @@ class PostgresqlDumpOptions:
     timeout: float | None = None
     lock_timeout: float = 60.0
 
+    @property
+    def with_globals(self) -> bool:
+        return self.databases is None if self.include_globals is None else self.include_globals
+
 
 @dataclass(frozen=True)
 class PostgresqlRestoreOptions:

@@ -36,6 +36,7 @@ _TROUBLE_OF_THE_HOST = re.compile(
 _NAMES = re.compile(r'"(?:[^"\n]|"")*"|^.*from TOC entry.*$|(?:^|\| |CONTEXT:  )COPY [^|\n]*, line \d+', re.MULTILINE)
 _VERSION = re.compile(rb"\(PostgreSQL\) ((\d+)[^\s]*)")
 _ANSWER_SECONDS = 30
+_EXAMPLE = 17  # the major version in the example of a package
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,24 @@ def choose_program(runner: Runner, name: str, server_version: str, server_major:
     raise _none_fits(name, server_version, server_major, bin_directory, found, unusable)
 
 
+def check_installed(runner: Runner, name: str, bin_directory: str | None) -> None:
+    """Raise ProgramMissing unless a version of a program runs: for when the server can't be asked which one it needs."""
+    unusable: list[str] = []
+    for path in _candidates(runner, name, bin_directory):
+        try:
+            _ask_version(runner, path)
+        except BackupError as error:
+            unusable.append(str(error).rstrip("."))
+        else:
+            return
+    where = "" if bin_directory is None else f" in {bin_directory}"
+    raise ProgramMissing(
+        f"There is no {name}{where}{': ' + '; '.join(unusable) if unusable else ''}.",
+        f"Install the client programs of the server's major version, such as {client_packages(_EXAMPLE)}, or say in "
+        "bin_directory where they are.",
+    )
+
+
 def _candidates(runner: Runner, name: str, bin_directory: str | None) -> t.Iterator[str]:
     if bin_directory is not None:
         yield os.path.join(bin_directory, name)
@@ -111,7 +130,7 @@ def _ask_version(runner: Runner, path: str) -> Program:
 def _none_fits(
     name: str, server_version: str, major: int, bin_directory: str | None, found: list[Program], unusable: list[str]
 ) -> ProgramMissing:
-    have = [f"{program.path} is {program.version}" for program in found] + unusable
+    have = [f"{program.path} is {program.version}" for program in found] + [words.rstrip(".") for words in unusable]
     where = "" if bin_directory is None else f" in {bin_directory}"
     missing = f"there is no {name} of version {major} or newer{where}{': ' + '; '.join(have) if have else ''}."
     if name == SERVER:

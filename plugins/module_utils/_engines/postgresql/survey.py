@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import typing as t
 from dataclasses import dataclass
 
@@ -43,6 +44,8 @@ _UNLOGGED = """
 SELECT c.oid::regclass::text FROM pg_catalog.pg_class c WHERE c.relpersistence = 'u' AND c.relkind = 'r' ORDER BY 1
 """
 _NAMED = 5  # tables in a warning
+# What those who run servers for others keep on them, and let nobody into.
+_PROVIDERS_OWN = ("azure_maintenance", "azure_sys", "cloudsqladmin", "rdsadmin")
 # Some releases note on each column what no server accepts in SQL. Only a pg_dump as new as the server leaves that out.
 # pg_dump writes the options of the columns of tables and materialized views, unless an extension makes them.
 _UNKNOWN_COLUMN_OPTIONS = """
@@ -111,6 +114,22 @@ def _instance(connection: psycopg2.extensions.connection) -> str | None:
     except QueryFailed:
         return None
     return str(identifier)
+
+
+def wanted_databases(server: Server, databases: t.Sequence[str] | None, exclude: t.Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the names of the databases to dump, including those that do not exist, and warnings of what was left out."""
+    warnings: list[str] = []
+    if databases is not None:
+        names = list(dict.fromkeys(databases))
+    else:
+        found = [one for one in server.databases.values() if one.name not in _PROVIDERS_OWN]
+        names = [one.name for one in found if one.allows_connections and not one.is_template]
+        warnings += [f"The database {one.name} is a template, and was left out." for one in found if one.is_template]
+        closed = [one.name for one in found if not one.allows_connections and not one.is_template]
+        warnings += [f"The database {name} allows no connections, and was left out." for name in closed]
+        foreign = [name for name in _PROVIDERS_OWN if name in server.databases]
+        warnings += [f"The database {name} is the server's provider's own, and was left out." for name in foreign]
+    return [name for name in names if not any(fnmatch.fnmatchcase(name, pattern) for pattern in exclude)], warnings
 
 
 def check_dumpable(name: str, server: Server) -> None:

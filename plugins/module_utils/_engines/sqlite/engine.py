@@ -8,6 +8,7 @@ import typing as t
 
 from ansible_collections.lastgood.database.plugins.module_utils._digests import Hash
 from ansible_collections.lastgood.database.plugins.module_utils._engines.arguments import EngineArguments
+from ansible_collections.lastgood.database.plugins.module_utils._engines.checking import Checker, SurveyChecker
 from ansible_collections.lastgood.database.plugins.module_utils._engines.content import ContentDigest, Format
 from ansible_collections.lastgood.database.plugins.module_utils._engines.dumping import Dumper
 from ansible_collections.lastgood.database.plugins.module_utils._engines.examining import Examiner
@@ -36,6 +37,11 @@ class SqliteEngine:
         from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.dump import SqliteDumper
 
         return SqliteDumper(options, runner.is_stopped)
+
+    def checker(self, options: SqliteDumpOptions, runner: Runner) -> Checker:
+        from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.check import check_beginning
+
+        return SurveyChecker(self.dumper(options, runner), check_beginning)
 
     def restorer(self, options: SqliteRestoreOptions, runner: Runner) -> Restorer:
         from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.restore import SqliteRestorer

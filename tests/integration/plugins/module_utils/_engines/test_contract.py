@@ -17,6 +17,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleRunner
 from ansible_collections.lastgood.database.plugins.module_utils._digests import Digest, new_hash
+from ansible_collections.lastgood.database.plugins.module_utils._engines.checking import Checker
 from ansible_collections.lastgood.database.plugins.module_utils._engines.dumping import Dumper, Target
 from ansible_collections.lastgood.database.plugins.module_utils._engines.examining import Examination
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.connection import Login
@@ -48,6 +49,7 @@ class Case:
     folder: Path
     engine: AnyEngine
     dumper: Callable[..., Dumper]
+    checker: Callable[..., Checker]
     restorer: Callable[[str], Restorer]
     examination: Callable[[Manifest], Examination]
     database: str
@@ -113,6 +115,7 @@ def sqlite_case(runner: ModuleRunner, folder: Path) -> Case:
         folder,
         engine,
         lambda *paths: engine.dumper(SqliteDumpOptions(paths), runner),
+        lambda *paths: engine.checker(SqliteDumpOptions(paths), runner),
         lambda path: engine.restorer(SqliteRestoreOptions(path), runner),
         engine.examiner(None, runner, now).examination,
         str(folder / "app.db"),
@@ -130,6 +133,7 @@ def postgresql_case(runner: ModuleRunner, server: Server, folder: Path) -> Case:
         folder,
         engine,
         lambda *names: engine.dumper(PostgresqlDumpOptions(login, names, bin_directory=programs), runner),
+        lambda *names: engine.checker(PostgresqlDumpOptions(login, names, bin_directory=programs), runner),
         lambda name: engine.restorer(PostgresqlRestoreOptions(login, name, bin_directory=programs), runner),
         engine.examiner(PostgresqlExaminationOptions(programs, login), runner, now).examination,
         "contract",
@@ -184,6 +188,19 @@ def test_a_database_that_does_not_exist_leaves_the_others_selected(case: Case) -
     [missing] = survey.unavailable
     assert missing.database == os.path.basename(case.other)
     assert isinstance(missing.error, BackupError)
+
+
+def test_a_check_finds_what_a_survey_finds_and_leaves_everything_as_it_was(case: Case) -> None:
+    before = case.names()
+    checker = case.checker(case.other, case.database)
+    found = [finding for _name, find in checker.checks() for finding in find()]
+    assert [(one.severity, one.database) for one in found] == [("error", os.path.basename(case.other))]
+    target = case.target()
+    assert [(one.kind, one.database, one.instance) for one in checker.dumpable()] == [
+        ("database", target.database, target.instance)
+    ]
+    assert checker.facts()["server_version"] == target.server_version
+    assert case.names() == before
 
 
 def test_a_dump_is_recognised_by_its_own_engine_alone(case: Case) -> None:

@@ -6,7 +6,11 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.lastgood.database.plugins.module_utils._arguments.store_sftp import server_or_sftp_from, sftp_from
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.store_sftp import (
+    server_or_sftp_from,
+    sftp_from,
+    trial_directories,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
 
 SFTP: dict[str, Any] = {
@@ -84,3 +88,19 @@ def test_a_server_in_a_dict_and_a_single_option_are_refused(option: str) -> None
 def test_a_server_that_lacks_an_option_is_refused(option: str) -> None:
     with pytest.raises(ArgumentInvalid, match=f"The SFTP server lacks {option}"):
         server_or_sftp_from({**SFTP, option: None, "sftp": None}, check_mode=False)
+
+
+@pytest.mark.parametrize(
+    ("directory", "creates", "expected"),
+    [
+        ("/srv/backups/db7/", True, ["/srv/backups/db7/", "/srv/backups", "/srv", "/"]),
+        ("backups/db7", True, ["backups/db7", "backups", "."]),
+        ("db7", True, ["db7", "."]),
+        ("/", True, ["/"]),
+        ("backups/db7", False, ["backups/db7"]),
+    ],
+)
+def test_a_directory_that_may_be_made_is_tried_after_it_in_those_above(
+    directory: str, creates: bool, expected: list[str]
+) -> None:
+    assert trial_directories(directory, creates) == expected
