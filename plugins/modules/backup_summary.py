@@ -43,8 +43,9 @@ options:
       - V(backup) has a line for each database of C(backup_runs), with the outcome, the size and the age of its last good backup,
         and whether that is on the SFTP server, also where the run failed.
       - V(verify) has a line for each backup of C(backup_verified), with the verdict.
+      - V(check) has three lines for each problem of C(backup_checked) - its severity and code, what is wrong, and what to do.
     type: str
-    choices: [backup, verify]
+    choices: [backup, verify, check]
     required: true
 seealso:
   - module: lastgood.database.backup_facts
@@ -82,7 +83,8 @@ from ansible.module_utils.basic import AnsibleModule
 def main() -> t.NoReturn:
     """Fail: the action plugin of the same name does the work, so this module never has to run on a host."""
     module = AnsibleModule(
-        argument_spec={"table": {"type": "str", "choices": ["backup", "verify"], "required": True}}, supports_check_mode=True
+        argument_spec={"table": {"type": "str", "choices": ["backup", "verify", "check"], "required": True}},
+        supports_check_mode=True,
     )
     module.fail_json(
         "backup_summary runs on the controller, and was run on a host. Use it as a task of a playbook.",

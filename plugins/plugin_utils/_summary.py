@@ -33,7 +33,8 @@ class Table(t.NamedTuple):
 def lines_of(table: Table, hosts: t.Mapping[str, Values], *, check_mode: bool = False) -> list[str]:
     """Return the lines of one table for these hosts. ``hosts`` has the variables of each, in the order to show them.
 
-    A row without any of the table's columns but ``note`` is shown as the host and the note alone.
+    A row without any of the table's columns but ``note`` is shown as the host and the note alone. In other rows ``note`` and
+    ``next``, what to do, follow on lines of their own.
     """
     rows = [
         {"host": _cell("host", host), **{name: _cell(name, lines(text).replace("\n", " ")) for name, text in row.items()}}
@@ -50,7 +51,7 @@ def lines_of(table: Table, hosts: t.Mapping[str, Values], *, check_mode: bool = 
         note = row.get("note", "")
         if row.keys() - {"host", "note"}:
             shown.append(_line(row, columns, width))
-            shown += [f"{'':{width['host']}}    {note}"] if note else []
+            shown += [f"{'':{width['host']}}    {text}" for text in (note, row.get("next", "")) if text]
         else:
             shown.append(f"{row['host']:{width['host']}}  {note}")
     return shown
@@ -58,7 +59,8 @@ def lines_of(table: Table, hosts: t.Mapping[str, Values], *, check_mode: bool = 
 
 def _cell(name: str, text: str) -> str:
     """Return a text without its middle where it is too long: one host is not to widen the table of all."""
-    most = {"note": len(text), "backup": _LONGEST_FILENAME}.get(name, _LONGEST_TITLE if text.startswith("(") else _WIDEST_CELL)
+    whole = {"note": len(text), "next": len(text), "backup": _LONGEST_FILENAME}
+    most = whole.get(name, _LONGEST_TITLE if text.startswith("(") else _WIDEST_CELL)
     return text if len(text) <= most else f"{text[: most // 2]}…{text[-(most // 2) :]}"
 
 
@@ -72,8 +74,8 @@ def _rows(table: Table, variables: Values, check_mode: bool) -> list[Row]:
 
 
 def _needs_source(table: Table, rows: list[Row]) -> bool:
-    """Whether the source is shown: always after a verification, else where a host has several databases of one name."""
-    if table is VERIFIED:
+    """Whether the source is shown: always but for a run, and then where a host has several databases of one name."""
+    if table is not BACKED_UP:
         return True
     seen: dict[tuple[str, str], str] = {}
     return any(
@@ -188,6 +190,35 @@ def _verdict_row(one: Values) -> Row:
     return row if one["verdict"] == "passed" else {**row, "note": _note(one["detail"])}
 
 
+# --- The check before a run -------------------------------------------------------------------------------------
+
+
+def _checked(variables: Values, check_mode: bool) -> list[Row]:
+    """Return a row for each problem of a host, each once, errors first."""
+    checked = variables.get("backup_checked")
+    if checked is None:
+        return [{"note": "unreachable, or failed before"}]
+    seen: dict[tuple[str, str], Row] = {}
+    for source in checked:
+        for problem in source["problems"]:
+            row = _problem_row(problem, source["title"])
+            seen.setdefault((row["code"], row["note"]), row)
+    rows = sorted(seen.values(), key=lambda row: row["severity"] != "error")
+    return rows or [{"note": "no problems"}]
+
+
+def _problem_row(problem: Values, title: str) -> Row:
+    """Return a problem whole: a remedy is something to paste."""
+    return {
+        "severity": problem["severity"],
+        "code": problem["code"],
+        "check": problem["check"],
+        "source": title,
+        "note": " ".join(problem["problem"].split()),
+        "next": " ".join(problem["remedy"].split()),
+    }
+
+
 # --- Words ------------------------------------------------------------------------------------------------------
 
 
@@ -229,4 +260,5 @@ def _note(text: t.Any) -> str:
 
 BACKED_UP = Table("backup_runs", ("database", "source", "outcome", "size", "age", "sent"), _backed_up)
 VERIFIED = Table("backup_verified", ("database", "source", "level", "verdict", "tables", "rows", "seconds", "backup"), _verified)
-TABLES = {"backup": BACKED_UP, "verify": VERIFIED}
+CHECKED = Table("backup_checked", ("severity", "code", "check", "source"), _checked)
+TABLES = {"backup": BACKED_UP, "verify": VERIFIED, "check": CHECKED}

@@ -9,6 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE_IN_SOURCE = re.compile(r'^ +code(?:: [^=]+)? = "([a-z_]+)"$|"code": "([a-z_]+)"', re.MULTILINE)
+CODE_IN_ROLE = re.compile(r"'([a-z]+_(?:failed|invalid))'")
 ROW = re.compile(r"^\| `([a-z_]+)` \| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
 
 # The code of the base class, which nothing raises itself.
@@ -21,7 +22,9 @@ CONTROLLER = "On the controller"  # errors of an action plugin, which has no use
 
 def codes_in_source() -> set[str]:
     sources = (path.read_text(encoding="utf-8") for path in (ROOT / "plugins").rglob("*.py"))
-    return {one or other for source in sources for one, other in CODE_IN_SOURCE.findall(source)} - UNUSED
+    of_plugins = {one or other for source in sources for one, other in CODE_IN_SOURCE.findall(source)}
+    of_role = set(CODE_IN_ROLE.findall((ROOT / "roles" / "backup" / "vars" / "main.yml").read_text(encoding="utf-8")))
+    return (of_plugins | of_role) - UNUSED
 
 
 def rows() -> list[tuple[str, str, str]]:

@@ -10,6 +10,7 @@ import pytest
 
 from ansible_collections.lastgood.database.plugins.plugin_utils._summary import (
     BACKED_UP,
+    CHECKED,
     VERIFIED,
     age_in_words,
     lines_of,
@@ -141,3 +142,39 @@ def test_no_control_character_reaches_the_controllers_terminal() -> None:
     shown = "".join(lines_of(VERIFIED, {"db1": verified(database=evil, detail=evil, verdict="failed"), "db2": lost}))
     assert not {"\x1b", "\u202e", "\x9b"} & set(shown)
     assert shown.count("a\\x1b[2K\\u202e\\x9b") == 3
+
+
+def problem(**over: Any) -> dict[str, Any]:
+    usual = {"severity": "error", "code": "no_space", "check": "space", "database": None}
+    return {**usual, "problem": "The disk is full.", "remedy": "Make room.", **over}
+
+
+def test_each_problem_is_shown_once_and_whole_with_what_to_do_and_errors_come_first() -> None:
+    remedy = f"GRANT {'x' * 300}"
+    minor = problem(severity="warning", code="library_missing", check="compression", problem="It is slow.", remedy="Install it.")
+    checked = [
+        {"title": "sqlite in /b", "problems": [minor, problem()]},
+        {"title": "sqlite in /c", "problems": [problem(), problem(code="grant_missing", remedy=remedy, problem="a\nb")]},
+    ]
+    assert lines_of(CHECKED, {"db1": {"backup_checked": checked}, "db2": {"backup_checked": []}, "db3": {}}) == [
+        "host  severity  code             check        source",
+        "db1   error     no_space         space        sqlite in /b",
+        "        The disk is full.",
+        "        Make room.",
+        "db1   error     grant_missing    space        sqlite in /c",
+        "        a b",
+        f"        {remedy}",
+        "db1   warning   library_missing  compression  sqlite in /b",
+        "        It is slow.",
+        "        Install it.",
+        "db2   no problems",
+        "db3   unreachable, or failed before",
+    ]
+
+
+def test_a_hostile_hosts_problems_hide_no_other_hosts() -> None:
+    assert lines_of(CHECKED, {"db1": {"backup_checked": [{"title": 1, "problems": [{}]}]}, "db2": {"backup_checked": []}}) == [
+        "host  severity  code  check  source",
+        "db1   its results can't be read",
+        "db2   no problems",
+    ]
