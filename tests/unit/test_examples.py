@@ -33,7 +33,7 @@ from ansible_collections.lastgood.database.tests.support.specifications import (
 )
 
 # Those of pictures, of an SQL server and of other programs are for people.
-LANGUAGES = {"console", "json", "sql", "text", "yaml"}
+LANGUAGES = {"console", "json", "python", "sql", "text", "yaml"}
 YAML = examples("yaml")
 CONSOLE = examples("console")
 TARGET = re.compile(r"^([a-z]+):", re.MULTILINE)
@@ -70,6 +70,11 @@ def variable_problems(variables: dict[str, Any]) -> list[str]:
 def test_an_example_in_json_is_json() -> None:
     for example in examples("json"):
         json.loads(example.text)
+
+
+def test_an_example_in_python_can_be_compiled() -> None:
+    for example in examples("python"):
+        compile(example.text, str(example), "exec")
 
 
 @each_console
