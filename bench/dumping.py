@@ -56,12 +56,12 @@ class Place:
         dump = f'pg_dump --dbname "{database}"'
         target = self._folder("theirs") / "dump.sql.gz"
         return {
-            "db_backup, gzip by python-isal": self._backup(database),
-            "db_backup, gzip by python-isal, without blake3": self._backup(database, environment=self._without("blake3")),
-            "db_backup, gzip by pigz": self._backup(database, environment=no_isal),
-            "db_backup, gzip by zlib": self._backup(database, environment=no_pigz),
-            "db_backup, zstd": self._backup(database, compression="zstd"),
-            "db_backup, none": self._backup(database, compression="none"),
+            "db_backup, gzip by python-isal": self.backup(database),
+            "db_backup, gzip by python-isal, without blake3": self.backup(database, environment=self._without("blake3")),
+            "db_backup, gzip by pigz": self.backup(database, environment=no_isal),
+            "db_backup, gzip by zlib": self.backup(database, environment=no_pigz),
+            "db_backup, zstd": self.backup(database, compression="zstd"),
+            "db_backup, none": self.backup(database, compression="none"),
             "pg_dump -Fc": self._shell(f'{dump} -Fc --file "$0"'),
             "pg_dump | gzip": self._shell(f'{dump} | gzip > "$0"'),
             "pg_dump | pigz": self._shell(f'{dump} | pigz > "$0"'),
@@ -82,7 +82,7 @@ class Place:
         """Return a run that stores nothing, beside one that stores a backup."""
         kept = self._directory()
         return {
-            "db_backup, changed": self._backup(database),
+            "db_backup, changed": self.backup(database),
             "db_backup, unchanged": self._module(kept, databases=[database]),
             "floor: pg_dump -Fc -Z0 > /dev/null": self._shell(f'pg_dump --dbname "{database}" -Fc -Z0 > /dev/null'),
         }
@@ -97,7 +97,8 @@ class Place:
             "for each: pg_dump -Fc": self._shell(f'for each in {each}; do pg_dump --dbname "$each" -Fc --file "$0"; done'),
         }
 
-    def _backup(self, database: str, **options: t.Any) -> Case:
+    def backup(self, database: str, **options: t.Any) -> Case:
+        """Return a run that makes a backup every time."""
         return self._emptied(databases=[database], skip_unchanged=False, **options)
 
     def _emptied(self, **options: t.Any) -> Case:

@@ -19,6 +19,7 @@ from bench.listing import listing
 from bench.many import many
 from bench.pruning import pruning
 from bench.restoring import restoring
+from bench.status import status
 from bench.uploading import uploading
 from bench.verifying import verifying
 
@@ -27,6 +28,7 @@ ROWS: dict[str, t.Callable[[], None]] = {
     "pruning": pruning,
     "dumping": dumping,
     "many": many,
+    "status": status,
     "archiving": archiving,
     "restoring": restoring,
     "verifying": verifying,

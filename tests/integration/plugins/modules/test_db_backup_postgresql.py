@@ -22,6 +22,7 @@ from ansible_collections.lastgood.database.tests.support.impostor import HALF, H
 from ansible_collections.lastgood.database.tests.support.interpreters import UNPRIVILEGED
 from ansible_collections.lastgood.database.tests.support.modules import Host, ModuleProcess, collections_path, run_module
 from ansible_collections.lastgood.database.tests.support.observe import (
+    BOOKKEEPING,
     assert_whole,
     contents,
     leftovers,
@@ -656,7 +657,7 @@ def test_a_pg_dump_that_goes_wrong_leaves_all_as_it_was(
     assert outcome.error_code == code
     assert outcome.result.get("changed", False) is False
     after = state_of(site.directory)
-    for path in (site.directory, site.directory / ".lastgood.lock"):  # whose times have changed
+    for path in (site.directory, *(site.directory / name for name in BOOKKEEPING)):  # which say that it failed
         assert after.pop(str(path))
         assert earlier.pop(str(path))
     assert after == earlier

@@ -362,8 +362,14 @@ def test_check_mode_touches_nothing(tmp_path: Path, journal_mode: str) -> None:
     before = state_of(tmp_path)
     assert app.back_up(check=True).changed is True
     assert app.back_up(check=True, interval="1h").changed is False
-    assert app.back_up(interval="1h").outcomes == ["fresh"]
     assert state_of(tmp_path) == before
+
+
+def test_a_backup_that_is_fresh_enough_stays_as_it_is(app: Application) -> None:
+    app.back_up()
+    before = contents(app.directory)
+    fresh = app.back_up(interval="1h")
+    assert (fresh.changed, fresh.outcomes, contents(app.directory)) == (False, ["fresh"], before)
 
 
 # --- Locks ----------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.lastgood.database.tests.support.observe import manifest, payload
+from ansible_collections.lastgood.database.tests.support.observe import contents, manifest, payload
 from ansible_collections.lastgood.database.tests.support.postgresql import VERSIONS, Site, database_on, every_version, restore
 from tools.throwaway_postgresql import Server, installation
 
@@ -37,7 +37,7 @@ def test_a_program_is_taken_unless_it_is_older_than_the_server(
     if newer and notes_versions_of_columns(site):
         assert outcome.error_code == "program_missing"
         assert f"postgresql-client-{site.server.major}" in outcome.msg
-        assert not list(site.directory.iterdir())
+        assert contents(site.directory) == {}
         return
 
     one = payload(site.directory)
