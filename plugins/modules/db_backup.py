@@ -204,7 +204,7 @@ backups:
   description:
     - What became of each database.
     - Of a backup that was made, or that still stands for its database, this is all that RV(ignore:database_backups.files)
-      of M(lastgood.database.backup_facts) says of it.
+      of M(lastgood.database.backup_facts) says of it, except when it was sent.
     - Where the task fails, and without C(-v), only those that failed are whole, since Ansible prints all that a failed task
       returns. The others have what their group is, their source, file name, size in bytes, age and outcome.
     - Of one that failed, or that check mode predicts, RV(backups[].filename) and RV(backups[].path) are null, and state, times,
