@@ -6,10 +6,8 @@ import typing as t
 
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.lastgood.database.plugins.plugin_utils._play import is_in_lockstep
 from ansible_collections.lastgood.database.plugins.plugin_utils._summary import TABLES, lines_of
-
-# With these, every host of the play finishes a task before any host begins the next.
-_LOCKSTEP = ("linear", "debug")
 
 
 class ActionModule(ActionBase):
@@ -34,7 +32,7 @@ class ActionModule(ActionBase):
 
         If each host runs through the play separately, return only this host: the others may not have finished.
         """
-        if self._task.get_play().strategy.rpartition(".")[2] not in _LOCKSTEP:
+        if not is_in_lockstep(self._task):
             return [variables["inventory_hostname"]]
         remaining = set(variables["ansible_play_hosts"])
         hosts: list[str] = variables["ansible_play_hosts_all"]

@@ -1,0 +1,16 @@
+"""How Ansible runs the play that a task is in."""
+
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from ansible.playbook.task import Task
+
+# With these, every host of the play finishes a task before any host begins the next.
+_LOCKSTEP = ("linear", "debug")
+
+
+def is_in_lockstep(task: Task) -> bool:
+    """Whether all hosts have finished the tasks before this one."""
+    strategy: str = task.get_play().strategy
+    return strategy.rpartition(".")[2] in _LOCKSTEP

@@ -1,0 +1,380 @@
+"""What the report shows, from the facts that each host returned: hosts, their databases, and all backups.
+
+Pure: takes the registered results and a time, returns frozen values. A host may return anything, which must not hide other hosts,
+so each host is read for itself, and one that can't be read is unknown.
+"""
+
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import re
+import typing as t
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, timezone
+
+from ansible_collections.lastgood.database.plugins.module_utils._parameters import duration_of
+from ansible_collections.lastgood.database.plugins.module_utils._text import bounded, one_line
+
+Values = t.Mapping[str, t.Any]
+
+STATES = ("failing", "late", "unknown", "safe")  # of a host, the worst first
+REPLACED = "replaced"  # of a database whose backups continue in another group
+BACKUP_STATES = ("good", "unverified", "suspect", "corrupt")
+
+OLDEST_BACKUP = "26h"  # where backup_max_age does not say it: a day, and two hours for a run that begins or ends later
+_AGES = ("backup", "verified", "drilled", "uploaded")
+_FAILED = {"failed": "failed", "interrupted": "was interrupted", "died": "ended without a word"}
+_LONGEST_NAME = 300  # characters
+_LONGEST_REASON = 600  # characters: what and why, and what to do
+_MOST_SIZES = 30
+
+
+class Moment(t.NamedTuple):
+    """A time, or that it never was, or that the facts do not say."""
+
+    at: datetime | None = None
+    is_known: bool = True
+
+
+NEVER, UNKNOWN = Moment(), Moment(is_known=False)
+
+
+@dataclass(frozen=True)
+class Database:
+    """The backups of one group. Without a name it stands for all databases of a host or a directory that can't be judged."""
+
+    host: str
+    state: str
+    reason: str
+    name: str
+    engine: str
+    source: str
+    group: tuple[str, ...]
+    last_good: Moment
+    size_bytes: int | None
+    sizes: tuple[int, ...]  # of the contents, the oldest first
+    verified: Moment
+    drilled: Moment
+    uploaded: Moment
+    overdue: frozenset[str]
+    running_since: Moment
+
+
+@dataclass(frozen=True)
+class Backup:
+    """One backup."""
+
+    filename: str
+    host: str
+    database: str
+    state: str
+    created: Moment
+    size_bytes: int
+    verdict: str
+    verified: Moment
+    uploaded: Moment
+
+
+@dataclass(frozen=True)
+class Host:
+    """A host of the play, and how safe it is: as safe as the worst of its databases."""
+
+    name: str
+    state: str
+    reason: str
+    databases: int
+    last_good: Moment  # the oldest of its databases'
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that the page shows."""
+
+    made: datetime
+    hosts: list[Host]
+    databases: list[Database]
+    backups: list[Backup]
+
+    def count(self, state: str) -> int:
+        return sum(host.state == state for host in self.hosts)
+
+
+@dataclass(frozen=True)
+class _Listing:
+    """What one host returned."""
+
+    databases: list[Database]
+    backups: list[tuple[str | None, Backup]]  # with the origin
+
+
+def report_of(results: t.Mapping[str, t.Any], now: datetime) -> Report:
+    """Return the report. ``results`` has for each host of the play what it registered, None where it registered nothing."""
+    listings = {host: _listing(host, registered, now) for host, registered in results.items()}
+    databases: list[Database] = []
+    backups: list[Backup] = []
+    seen: set[tuple[str, ...]] = set()
+    # Hosts may share a directory, or have copies of another host's backups: what a host lists of its own backups counts first.
+    for own in (True, False):
+        for host, listing in listings.items():
+            for database in listing.databases:
+                owner = _owner(host, database.group[0], listings)
+                if (owner == host) is own and (own or (owner, *database.group) not in seen):
+                    databases.append(replace(database, host=owner))
+                    seen.add((owner, *database.group))
+            for origin, backup in listing.backups:
+                owner = _owner(host, origin, listings)
+                if (owner == host) is own and (own or (owner, backup.filename) not in seen):
+                    backups.append(replace(backup, host=owner))
+                    seen.add((owner, backup.filename))
+    shown = _without_replaced(databases)
+    by_host: dict[str, list[Database]] = {host: [] for host in results}
+    for database in shown:
+        by_host[database.host].append(database)
+    return Report(
+        made=now,
+        hosts=sorted((_host(host, by_host[host]) for host in results), key=_worst_first),
+        databases=sorted(shown, key=lambda one: (*_worst_first(one), one.group)),
+        backups=sorted(backups, key=lambda one: (one.filename, one.host)),
+    )
+
+
+def _owner(host: str, origin: str | None, hosts: t.Container[str]) -> str:
+    """Return the host to which a backup belongs: its origin if that is in the report, else the host that has it."""
+    return origin if origin is not None and origin in hosts else host
+
+
+def _worst_first(one: Host | Database) -> tuple[t.Any, ...]:
+    order = (*STATES, REPLACED)
+    return (order.index(one.state), *_in_numbers(one.name if isinstance(one, Host) else one.host))
+
+
+def _in_numbers(name: str) -> list[tuple[int, str]]:
+    """Return what sorts db2 before db10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"([0-9]+)", name[:_LONGEST_NAME])]
+
+
+# --- A host -----------------------------------------------------------------------------------------------------
+
+
+def _host(name: str, databases: list[Database]) -> Host:
+    counted = [one for one in databases if one.state != REPLACED]
+    if not counted:  # other hosts list them as their own
+        return Host(name, "failing", "No backup exists.", 0, NEVER)
+    worst = min(counted, key=lambda one: STATES.index(one.state))
+    reason = f"{worst.name}: {worst.reason}" if worst.name and worst.reason else worst.reason
+    times = [one.last_good for one in counted if one.last_good.at is not None]
+    return Host(name, worst.state, reason, sum(bool(one.name) for one in counted), min(times, default=NEVER))
+
+
+def _listing(host: str, registered: t.Any, now: datetime) -> _Listing:
+    try:
+        return _read(host, registered, now)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+        return _Listing([_nameless(host, "unknown", "Its results can't be read.")], [])
+
+
+def _read(host: str, registered: t.Any, now: datetime) -> _Listing:
+    """Read what a host registered: a result for each directory, or one failure for all."""
+    if registered is None:
+        return _Listing([_nameless(host, "unknown", "Not reached, or failed before its backups were listed.")], [])
+    listing = _Listing([], [])
+    results = registered.get("results") or [registered]
+    if not registered.get("results") and not _is_failure(registered):
+        return _Listing([_nameless(host, "unknown", "Its backup_sources are empty.")], [])
+    for result in results:
+        if _is_failure(result) or "ansible_facts" not in result:
+            listing.databases.append(_nameless(host, "unknown", _failure(result)))
+        else:
+            _add(listing, host, result["ansible_facts"]["database_backups"], _most(result), now)
+    return listing
+
+
+def _nameless(host: str, state: str, reason: str) -> Database:
+    return Database(
+        host=host,
+        state=state,
+        reason=reason,
+        name="",
+        engine="",
+        source="",
+        group=(host, "", "", "", "", reason),
+        last_good=UNKNOWN,
+        size_bytes=None,
+        sizes=(),
+        verified=UNKNOWN,
+        drilled=UNKNOWN,
+        uploaded=UNKNOWN,
+        overdue=frozenset(),
+        running_since=NEVER,
+    )
+
+
+def _is_failure(result: Values) -> bool:
+    return bool(result.get("failed") or result.get("unreachable"))
+
+
+def _failure(result: Values) -> str:
+    words = _text(result.get("msg") or "Its backups could not be listed.", _LONGEST_REASON)
+    return f"Not reached: {words}" if result.get("unreachable") else words
+
+
+def _most(result: Values) -> dict[str, timedelta]:
+    """Return how old each may be, as the host's own variables say."""
+    place = result.get("_backup_place")
+    wanted = (place.get("max_age") or {}) if isinstance(place, t.Mapping) else {}
+    return ages_from({"backup": OLDEST_BACKUP, **wanted})
+
+
+def ages_from(wanted: Values) -> dict[str, timedelta]:
+    """Return the ages that a user set. Raises ArgumentInvalid."""
+    return {name: duration_of(f"backup_max_age.{name}", str(wanted[name])) for name in _AGES if wanted.get(name) is not None}
+
+
+def _add(listing: _Listing, host: str, facts: Values, most: dict[str, timedelta], now: datetime) -> None:
+    """Add what backup_facts returned for one directory."""
+    last_run = facts.get("last_run")
+    outcome = last_run.get("outcome") if last_run else None
+    if outcome in _FAILED and not any(one.get("last_failure") for one in facts["databases"]):
+        listing.databases.append(_nameless(host, "failing", f"The last run to {_text(facts['directory'])} {_FAILED[outcome]}."))
+    records = {one["filename"]: one for one in facts["files"]}
+    running = {_group(one): _moment(one, "began_at") for one in facts.get("running") or []}
+    listing.databases.extend(_database(host, one, records, running, most, now) for one in facts["databases"])
+    if not facts["databases"]:
+        listing.databases.append(_nameless(host, "failing", f"No backup exists in {_text(facts['directory'])}."))
+    listing.backups.extend((one["origin"], _backup(host, one)) for one in facts["files"])
+
+
+# --- A database -------------------------------------------------------------------------------------------------
+
+
+def _database(
+    host: str,
+    one: Values,
+    records: t.Mapping[str, Values],
+    running: t.Mapping[tuple[str, ...], Moment],
+    most: dict[str, timedelta],
+    now: datetime,
+) -> Database:
+    last_good = _last_good(one, records, now)
+    times = {name: _moment(one, f"{name}_at") for name in ("verified", "drilled", "uploaded")}
+    checked = {"backup": last_good, **times}
+    overdue = frozenset(name for name, age in most.items() if _is_overdue(checked[name], age, now))
+    state, reason = _judge(one, last_good, overdue)
+    newest = records.get(one["newest_good"] or "", {})
+    sizes = tuple(int(size) for size in one.get("sizes") or [])[-_MOST_SIZES:]
+    size = newest.get("size_bytes")
+    return Database(
+        host=host,
+        state=state,
+        reason=reason,
+        name=_name(one),
+        engine=_text(one["engine"] or ""),
+        source=_text(one.get("source") or ""),
+        group=_group(one),
+        last_good=last_good,
+        size_bytes=None if size is None else int(size),
+        sizes=sizes,
+        **times,
+        overdue=overdue,
+        running_since=running.get(_group(one), NEVER),
+    )
+
+
+def _judge(one: Values, last_good: Moment, overdue: frozenset[str]) -> tuple[str, str]:
+    """Return the state of a database, and why it is not safe."""
+    failure, last_run = one.get("last_failure"), one.get("last_run")
+    if failure:
+        return "failing", _text(f"{failure['code']}: {failure['msg']}", _LONGEST_REASON)
+    if last_run and last_run["outcome"] in _FAILED:
+        return "failing", f"The last run {_FAILED[last_run['outcome']]}."
+    if last_good is NEVER:
+        return "failing", "No good backup exists."
+    if "backup" in overdue:
+        return "late", "The last good backup is too old."
+    if overdue:
+        return "late", f"Too long ago, or never: {', '.join(name for name in _AGES if name in overdue)}."
+    return "safe", ""
+
+
+def _is_overdue(moment: Moment, age: timedelta, now: datetime) -> bool:
+    if moment.at is None:
+        return moment.is_known
+    return now - moment.at > age
+
+
+def _last_good(one: Values, records: t.Mapping[str, Values], now: datetime) -> Moment:
+    """Return when the last good backup was confirmed."""
+    if one["newest_good"] is None:
+        return NEVER
+    if one["newest_good"] in records:
+        return _moment(records[one["newest_good"]], "confirmed_at")
+    return Moment(now - timedelta(seconds=int(one["age_seconds"])))
+
+
+def _without_replaced(databases: list[Database]) -> list[Database]:
+    """Mark the groups whose backups continue in another group: the host was renamed, or its server upgraded.
+
+    Their source is the same: two servers of one host that have a database of the same name differ in it.
+    """
+    newest: dict[tuple[str, ...], Database] = {}
+    for one in databases:
+        if one.last_good.at is not None and one.source:
+            newest[_continued(one)] = max(newest.get(_continued(one), one), one, key=lambda other: other.last_good)
+    return [
+        replace(one, state=REPLACED, reason="Its backups continue under another identity of the host or the server.")
+        if one.last_good.at is not None and newest.get(_continued(one), one).group != one.group
+        else one
+        for one in databases
+    ]
+
+
+def _continued(one: Database) -> tuple[str, ...]:
+    _origin, engine, _instance, *rest = one.group
+    return (one.host, one.source, engine, *rest)
+
+
+def _group(one: Values) -> tuple[str, ...]:
+    identity = tuple(_text(one.get(key) or "") for key in ("origin", "engine", "instance", "kind", "database"))
+    return (*identity, *(_text(argument) for argument in one.get("partial_arguments") or []))
+
+
+# --- A backup ---------------------------------------------------------------------------------------------------
+
+
+def _backup(host: str, one: Values) -> Backup:
+    verification = one["verification"] or {}
+    state = one["state"]
+    if state not in BACKUP_STATES:
+        raise ValueError("no such state")
+    return Backup(
+        filename=_text(one["filename"]),
+        host=host,
+        database=_name(one),
+        state=state,
+        created=_moment(one, "created_at"),
+        size_bytes=int(one["size_bytes"]),
+        verdict=_text(verification.get("verdict") or ""),
+        verified=_moment(verification, "verified_at") if verification else NEVER,
+        uploaded=_moment(one, "uploaded_at"),
+    )
+
+
+# --- Values -----------------------------------------------------------------------------------------------------
+
+
+def _moment(one: Values, key: str) -> Moment:
+    if key not in one:
+        return UNKNOWN
+    text = one[key]
+    return NEVER if text is None else Moment(datetime.fromisoformat(text).replace(tzinfo=timezone.utc))
+
+
+def _name(one: Values) -> str:
+    name = _text(one.get("database") or one.get("kind") or "?")
+    return f"{name} (partial)" if one.get("partial") else name
+
+
+def _text(text: t.Any, most: int = _LONGEST_NAME) -> str:
+    """Return words of others in one line, without control characters."""
+    return bounded(one_line(str(text)), most)
