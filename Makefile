@@ -9,7 +9,7 @@ PYTEST := $(RUN) python -m pytest -p ansible_collections.lastgood.database.tests
 SETUP := python3 -B tools/setup.py $(if $(PYTHON),--python $(PYTHON))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lint types sanity unit integration sweep molecule oldest matrix quick test bench build clean .demo .dev
+.PHONY: help setup demo lint types sanity unit integration sweep molecule oldest matrix quick test bench pictures build clean .demo .dev
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ test: quick sanity integration molecule oldest ## everything
 
 bench: .dev ## how fast it is, beside other tools
 	@$(RUN) python -m bench.run
+
+pictures: .dev ## make the pictures of the documentation anew (needs chromium, nodejs and npm)
+	@$(RUN) python -m tools.pictures
 
 build: .demo ## the artifact for Galaxy, in .cache/dist
 	@$(RUN) python tools/collection.py

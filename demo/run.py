@@ -1,6 +1,6 @@
 """The demonstration: a real PostgreSQL server and an SQLite file are backed up three times, sent away, and restored.
 
-Run by ``make demo``. All it makes is in .cache/demo and in a temporary folder, and is gone at the end.
+Run by ``make demo``. All it makes is in .cache/demo and in a temporary folder, and is gone at the end, except .cache/report.html.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -30,6 +30,7 @@ FOLDER = ROOT / ".cache" / "demo"
 BACKUPS = FOLDER / "backups"
 NOTES = FOLDER / "notes.db"
 AWAY = FOLDER / "away"
+REPORT = ROOT / ".cache" / "report.html"
 
 
 def main() -> None:
@@ -70,7 +71,10 @@ def main() -> None:
         say("5. A restore drill: each newest backup is restored to a server that is started for it and thrown away.")
         run_drill(variables)
 
-        say("6. The disk with the backups is lost, and so is the data. What was sent away brings it back.")
+        say("6. One page shows whether the whole fleet is safe. It is a file, for a browser or a mail.")
+        run_report(variables)
+
+        say("7. The disk with the backups is lost, and so is the data. What was sent away brings it back.")
         shutil.rmtree(BACKUPS)
         server.psql("TRUNCATE customer CASCADE", "shop")
         show_rows(server)
@@ -78,6 +82,7 @@ def main() -> None:
         run_module("db_restore", {"sftp": there, "database": "shop", "if_exists": "replace", **login(server)})
         show_rows(server)
     say("The servers are stopped, and all of this is gone again. Next: README.md, and make test.")
+    print(f"Only the report is still there: {REPORT}")
 
 
 @contextlib.contextmanager
@@ -152,6 +157,15 @@ def run_drill(variables: Path) -> None:
         sys.exit(f"The drill showed no table:\n{output}")
     for row in itertools.takewhile(bool, rows):
         print(f"   {row}")
+
+
+def run_report(variables: Path) -> None:
+    """Run the collection's playbook, and show what it says of the hosts."""
+    command = ["ansible-playbook", "lastgood.database.report", "--inventory", "demo,", "--extra-vars", f"@{variables}"]
+    print(f"   $ {' '.join(command[:4])} --extra-vars @variables.json --extra-vars backup_report=report.html")
+    output = run([*command, "--extra-vars", f"backup_report={REPORT}"])
+    words = next(line for line in output.splitlines() if "Hosts: " in line)
+    print(f"   {words[words.index('Hosts: ') : words.index('The report')]}".rstrip())
 
 
 def run_module(name: str, options: dict[str, t.Any]) -> None:

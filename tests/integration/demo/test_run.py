@@ -20,3 +20,5 @@ def test_it_goes_to_its_end_and_what_it_shows_is_so() -> None:
     assert re.search(r"^ +demo +shop +\S+ +restore +passed +3 +20580 ", done.stdout, re.MULTILINE)
     assert done.stdout.count("customer 500 rows, product 80 rows, purchase 20000 rows") >= 3
     assert not (ROOT / ".cache" / "demo").exists()
+    assert "Hosts: 1 safe." in done.stdout
+    assert "<h1>All backups are safe</h1>" in Path(done.stdout.split()[-1]).read_text(encoding="utf-8")
