@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import secrets
 import shutil
 import tempfile
 import typing as t
 from pathlib import Path
 
+from ansible_collections.lastgood.database.plugins.module_utils._background import VARIABLE
 from bench.measure import Case, compare
 from bench.peers import ours, theirs
 from tools.throwaway_postgresql import Server, installation
@@ -37,6 +39,7 @@ def dumping() -> None:
             server.psql(ROWS.format(count=count), title)
             compare(f"Dumping {title} of SQL", place.cases(title), rounds=3)
         compare("Dumping 1 GB that has not changed", place.unchanged("1 GB"), rounds=3)
+        compare("Dumping 1 GB in the background of a play", place.in_the_background("1 GB"))
         for number in range(DATABASES):
             server.psql(f'create database small{number} template "template0" strategy file_copy')
         compare(f"Dumping {DATABASES} small databases", place.many([f"small{number}" for number in range(DATABASES)]), rounds=3)
@@ -86,6 +89,12 @@ class Place:
             "db_backup, unchanged": self._module(kept, databases=[database]),
             "floor: pg_dump -Fc -Z0 > /dev/null": self._shell(f'pg_dump --dbname "{database}" -Fc -Z0 > /dev/null'),
         }
+
+    def in_the_background(self, database: str) -> dict[str, Case]:
+        """Return a run that reports its progress to an action plugin, beside one that does not."""
+        plain = self._backup(database)
+        reporting = dataclasses.replace(plain, environment={**plain.environment, VARIABLE: f"86400 {secrets.token_hex(16)}"})
+        return {"db_backup, reporting its progress": reporting, "db_backup": plain}
 
     def many(self, databases: list[str]) -> dict[str, Case]:
         """Return runs over many databases, one at a time and two."""

@@ -18,6 +18,7 @@ from datetime import datetime, timezone
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
+from ansible_collections.lastgood.database.plugins.module_utils._background import continue_in_background, take_request
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     ArgumentInvalid,
     BackupError,
@@ -36,6 +37,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._process import 
     family_of,
     signal_family,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._progress import Progress
 from ansible_collections.lastgood.database.plugins.module_utils._stopping import Stop, ignore_signals, stop_on_signals
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local.attributes import PRIVATE, FileAttributes
 from ansible_collections.lastgood.database.plugins.module_utils._text import escaped, lines, one_line, unescaped
@@ -140,8 +142,9 @@ class ModuleRunner:
 
 def run_operation(module: AnsibleModule, request_from: RequestFrom[Request], operation: Operation[Request]) -> t.NoReturn:
     """Run an operation with the request that the module's options make, and end the module with its outcome."""
+    progress = _progress(module)  # from here on in the background, if at all: no thread was started
     runner = ModuleRunner(module)
-    outcome = _outcome_of(module, runner, request_from, operation)
+    outcome = _outcome_of(module, runner, progress, request_from, operation)
     ignore_signals()  # the outcome is known, and no program starts after this
     for warning in outcome.warnings:
         module.warn(one_line(warning))
@@ -157,15 +160,32 @@ def run_operation(module: AnsibleModule, request_from: RequestFrom[Request], ope
     module.fail_json(**_presentable(_failure_values(failure, runner.signal)), **values)
 
 
+def _progress(module: AnsibleModule) -> Progress:
+    """Return where the run reports how far it is, and continue it in the background if the action plugin asked for that."""
+    request = take_request()
+    if request is None:
+        return Progress()
+    try:
+        return Progress(continue_in_background(request))
+    except OSError as error:
+        cause = ": ".join(filter(None, (error.filename, error.strerror)))
+        module.warn(one_line(f"No progress is shown, since the run can't be continued in the background: {cause}."))
+        return Progress()
+
+
 def _outcome_of(
-    module: AnsibleModule, runner: ModuleRunner, request_from: RequestFrom[Request], operation: Operation[Request]
+    module: AnsibleModule,
+    runner: ModuleRunner,
+    progress: Progress,
+    request_from: RequestFrom[Request],
+    operation: Operation[Request],
 ) -> Outcome:
     try:
         with host_errors():
             stop_on_signals(runner.note_signal, runner.stop_all)
             _read_names(module.params)
             _check_text(module.params)
-            context = Context(runner, now, module.check_mode)
+            context = Context(runner, now, module.check_mode, progress)
             with request_from(module.params, context) as request:
                 outcome = operation(request, context)
             return _with_diff(outcome) if module._diff else outcome

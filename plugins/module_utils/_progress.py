@@ -54,6 +54,11 @@ class Task:
             self._title = self._title if title is None else title
         self._progress.report()
 
+    def enter(self, title: str) -> None:
+        """Set the title of a step that may count no bytes, and report it at once."""
+        self._title = title
+        self._progress.report(at_once=True)
+
     def under_way(self) -> UnderWay:
         """Return how far it is."""
         return UnderWay(self._title, self._subject, self._began, self._done_bytes, self._expected_bytes)
@@ -95,9 +100,9 @@ class Progress:
             with self._guard:
                 self._sinks = tuple(one for one in self._sinks if one is not sink)
 
-    def report(self) -> None:
-        """Call the sinks, unless they were called within the last second or are being called."""
-        if not self._sinks or self._monotonic() < self._next or not self._guard.acquire(blocking=False):
+    def report(self, *, at_once: bool = False) -> None:
+        """Call the sinks, unless they are being called, or were called within the last second and it is not ``at_once``."""
+        if not self._sinks or (self._monotonic() < self._next and not at_once) or not self._guard.acquire(blocking=at_once):
             return
         try:
             self._next = self._monotonic() + _SECONDS

@@ -28,6 +28,7 @@ author:
 extends_documentation_fragment:
   - lastgood.database._attributes
   - lastgood.database._attributes.actiongroup_backup
+  - lastgood.database._progress
   - lastgood.database._retention
   - lastgood.database._selection
   - lastgood.database._sftp
@@ -184,6 +185,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import run_operation
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import (
     DIRECTORY_SPEC,
+    PROGRESS_SPEC,
     SELECTION_SPEC,
     directory_from,
     selection_from,
@@ -226,6 +228,7 @@ def main() -> t.NoReturn:
             "connections": {"type": "int", "default": 2},
             "bandwidth_limit": {"type": "str"},
             "retention": {"type": "dict", "options": RETENTION_SPEC},
+            **PROGRESS_SPEC,
         },
         supports_check_mode=True,
     )

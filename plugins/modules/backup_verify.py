@@ -29,6 +29,7 @@ extends_documentation_fragment:
   - lastgood.database._attributes
   - lastgood.database._attributes.actiongroup_backup_login
   - lastgood.database._login
+  - lastgood.database._progress
   - lastgood.database._selection
   - lastgood.database._sftp
 attributes:
@@ -215,7 +216,11 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import (
     run_operation,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import SELECTION_SPEC, selection_from
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import (
+    PROGRESS_SPEC,
+    SELECTION_SPEC,
+    selection_from,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.engines import examination_options_from
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.login import LOGIN_SPEC
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.stores import ONE_STORE, STORE_SPEC, store_from
@@ -242,6 +247,7 @@ def main() -> t.NoReturn:
             **SELECTION_SPEC,
             **LOGIN_SPEC,
             "level": {"type": "str", "choices": list(LEVELS), "default": "checksum"},
+            **PROGRESS_SPEC,
         },
         mutually_exclusive=[ONE_STORE],
         required_one_of=[ONE_STORE],

@@ -24,6 +24,7 @@ extends_documentation_fragment:
   - lastgood.database._attributes.actiongroup_backup_login
   - lastgood.database._files
   - lastgood.database._login
+  - lastgood.database._progress
 attributes:
   check_mode:
     support: full
@@ -366,7 +367,12 @@ from ansible_collections.lastgood.database.plugins.module_utils._ansible import 
     file_attributes,
     run_operation,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import DIRECTORY_SPEC, FILE_SPEC, directory_from
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import (
+    DIRECTORY_SPEC,
+    FILE_SPEC,
+    PROGRESS_SPEC,
+    directory_from,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.engines import (
     DUMP_REQUIRED_IF,
     ENGINE_SPEC,
@@ -426,6 +432,7 @@ def main() -> t.NoReturn:
             "extra_args": {"type": "list", "elements": "str", "default": []},
             "timeout": {"type": "str"},
             "lock_timeout": {"type": "str", "default": "60s"},
+            **PROGRESS_SPEC,
         },
         required_if=DUMP_REQUIRED_IF,
         supports_check_mode=True,

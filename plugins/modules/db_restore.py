@@ -23,6 +23,7 @@ extends_documentation_fragment:
   - lastgood.database._attributes
   - lastgood.database._attributes.actiongroup_backup_login
   - lastgood.database._login
+  - lastgood.database._progress
   - lastgood.database._sftp
 attributes:
   check_mode:
@@ -310,6 +311,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import (
     run_operation,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import PROGRESS_SPEC
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.engines import (
     ENGINE_SPEC,
     name_in_backups,
@@ -365,6 +367,7 @@ def main() -> t.NoReturn:
             "no_owner": {"type": "bool", "default": False},
             "jobs": {"type": "int", "default": 2},
             "analyze": {"type": "bool", "default": True},
+            **PROGRESS_SPEC,
         },
         mutually_exclusive=[ONE_STORE],
         required_one_of=[ONE_STORE],

@@ -20,6 +20,9 @@ DIRECTORY_SPEC: Spec = {"directory": {"type": "path", "required": True}}
 
 FILE_SPEC: Spec = {"owner": {"type": "str"}, "group": {"type": "str"}, "mode": {"type": "raw"}}
 
+# Read by the action plugin; the module has no use for it.
+PROGRESS_SPEC: Spec = {"progress": {"type": "int", "default": 10}}
+
 SELECTION_SPEC: Spec = {
     "names": {"type": "list", "elements": "str"},
     "databases": {"type": "list", "elements": "str"},

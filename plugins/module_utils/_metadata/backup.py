@@ -100,6 +100,11 @@ class Backup(t.NamedTuple):
         return arguments or _UNKNOWN_ARGUMENTS if self.manifest.partial else ()
 
     @property
+    def title(self) -> str:
+        """The database's name, or what else the backup is of, for people."""
+        return self.database or self.name.kind
+
+    @property
     def database(self) -> str | None:
         """The database's name; from the manifest only where the file name lacks it or has only its beginning."""
         if self.name.kind == "globals":

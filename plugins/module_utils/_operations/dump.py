@@ -185,7 +185,7 @@ def _back_up(run: _Run, step: Step, warnings: list[str]) -> Result:
         warnings += unread_warnings(payload.newest.unread)
         newest = payload.newest.good  # another run may have committed since the plan was made
         _check_room(store, target, newest)
-        expected = None if newest is None else newest.manifest.content_bytes
+        expected = (newest and newest.manifest.content_bytes) or target.copy_bytes or None
         run.record.claimed(step.group, partial_name(payload.filename), expected)
         with run.context.progress.task(str(target.database or target.kind), expected, facts) as task:
             content_bytes, content_digest = _fill(run, target, payload, newest, task)

@@ -61,8 +61,11 @@ def read_payload(
     sink: Write = lambda data: None,
     is_stopped: t.Callable[[], bool] = lambda: False,
     expected: Manifest = NO_MANIFEST,
+    advance: t.Callable[[int], object] = lambda count: None,
 ) -> Reading:
     """Read a payload, and return the result. An error of the sink ends the reading.
+
+    Calls ``advance`` with the bytes of each piece of the payload.
 
     A broken stream is read to its end all the same: whether the payload's digest is right is known only there. Reads no more of
     a payload or content than the ``expected`` manifest's size.
@@ -74,6 +77,7 @@ def read_payload(
         for chunk in chunks:
             _check_stopped(is_stopped)
             reader.feed(decoder, chunk)
+            advance(len(chunk))
             if reader.payload_bytes > most:
                 break
         is_whole = reader.finish(decoder)
@@ -81,7 +85,13 @@ def read_payload(
     return Reading(reader.payload_bytes, payload.hexdigest(), reader.content_bytes, content_digest, reader.error)
 
 
-def read_payload_alone(store: ReadableStore, filename: str, is_stopped: t.Callable[[], bool], expected: Manifest) -> Reading:
+def read_payload_alone(
+    store: ReadableStore,
+    filename: str,
+    is_stopped: t.Callable[[], bool],
+    expected: Manifest,
+    advance: t.Callable[[int], object] = lambda count: None,
+) -> Reading:
     """Read a payload without decoding it: for a host that can't. The reading has the payload's size and digest, and no content.
 
     Reads no further than the payload's ``expected`` size.
@@ -93,6 +103,7 @@ def read_payload_alone(store: ReadableStore, filename: str, is_stopped: t.Callab
             _check_stopped(is_stopped)
             payload.update(chunk)
             payload_bytes += len(chunk)
+            advance(len(chunk))
             if payload_bytes > most:
                 break
     return Reading(payload_bytes, payload.hexdigest(), 0)

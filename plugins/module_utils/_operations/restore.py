@@ -78,10 +78,13 @@ def restore(request: RestoreRequest, context: Context) -> Outcome:
     if context.check_mode:
         return _outcome(request, backup, situation, clock(), warnings)
     began = time.monotonic()
-    with request.engine.restoring(backup.manifest, clock(), request.staging.unnamed_file) as restoration:
+    title = backup.title
+    progress = context.progress.task(title, backup.size_bytes)
+    with progress as task, request.engine.restoring(backup.manifest, clock(), request.staging.unnamed_file) as restoration:
         if globals_backup is not None:
             _read(request, context, globals_backup, restoration.write_globals)
-        _read(request, context, backup, restoration.write)
+        _read(request, context, backup, restoration.write, task.advance)
+        task.enter(f"{title} (filling)")
         restoration.fill()
         swapped = restoration.swap()
     seconds = time.monotonic() - began
@@ -287,7 +290,13 @@ def _check_room(request: RestoreRequest, backup: Backup) -> None:
     )
 
 
-def _read(request: RestoreRequest, context: Context, backup: Backup, sink: Write) -> None:
+def _read(
+    request: RestoreRequest,
+    context: Context,
+    backup: Backup,
+    sink: Write,
+    advance: t.Callable[[int], object] = lambda count: None,
+) -> None:
     """Read a payload to its end. Raises PayloadCorrupt unless it matches its manifest."""
     manifest = backup.manifest
     digest = content_digest_for(manifest)
@@ -297,7 +306,8 @@ def _read(request: RestoreRequest, context: Context, backup: Backup, sink: Write
             "Use a newer version of this collection.",
         )
     decoding = decoder_for(backup.name.encoding, context.runner)
-    reading = read_payload(request.store, backup.name.filename, decoding, digest, sink, context.is_stopped, manifest)
+    filename = backup.name.filename
+    reading = read_payload(request.store, filename, decoding, digest, sink, context.is_stopped, manifest, advance)
     if not reading.payload_is(manifest):
         why = f"its SHA-256 is {reading.payload_sha256}, and its manifest says {manifest.payload_sha256}"
     elif not reading.content_is(manifest):

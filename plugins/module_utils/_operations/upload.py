@@ -185,11 +185,22 @@ def _refresh_manifests(remote: Store, report: Report) -> None:
 
 def _send(request: UploadRequest, context: Context, first: Store, report: Report) -> None:
     throttle = Throttle(request.bandwidth_limit, context.is_stopped)
+    uploads = report.plan.uploads
+    if not uploads:
+        return
+    title = f"{len(uploads)} backups" if len(uploads) > 1 else uploads[0].backup.title
+    with context.progress.task(title, sum(upload.backup.size_bytes for upload in uploads)) as task:
 
-    def send(store: Store, upload: PlannedUpload) -> Written:
-        return store.put(_payload(request.source, upload), throttle.take, reads_back=request.verify == "sha256")
+        def take(count: int) -> None:
+            throttle.take(count)
+            task.advance(count)
 
-    Dispatch(report.plan.uploads, send, context.is_stopped, report.sent).run(first, request.connect, request.connections)
+        def send(store: Store, upload: PlannedUpload) -> Written:
+            written = store.put(_payload(request.source, upload), take, reads_back=request.verify == "sha256")
+            task.advance(upload.backup.size_bytes - written.bytes)  # what an earlier run had sent
+            return written
+
+        Dispatch(uploads, send, context.is_stopped, report.sent).run(first, request.connect, request.connections)
 
 
 def _payload(source: ReadableStore, upload: PlannedUpload) -> NewPayload:

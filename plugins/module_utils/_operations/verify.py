@@ -68,6 +68,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._operations.read
 from ansible_collections.lastgood.database.plugins.module_utils._operations.status_notes import note_verifications
 from ansible_collections.lastgood.database.plugins.module_utils._operations.verdicts import Finding, Judged, Report
 from ansible_collections.lastgood.database.plugins.module_utils._process import Runner
+from ansible_collections.lastgood.database.plugins.module_utils._progress import Task
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
 from ansible_collections.lastgood.database.plugins.module_utils._text import bounded
 
@@ -99,9 +100,18 @@ def verify(request: VerifyRequest, context: Context) -> Outcome:
 
 def _verify_all(request: VerifyRequest, context: Context, report: Report) -> None:
     """Add the finding of each backup to the report, until all are verified or an error ends the run."""
+    backups = sorted(_selected(request, context.clock(), report), key=age_order)
+    with context.progress.task("verification", sum(backup.size_bytes for backup in backups)) as task:
+        _verify_each(request, context, backups, task, report)
+
+
+def _verify_each(request: VerifyRequest, context: Context, backups: list[Backup], task: Task, report: Report) -> None:
     runner, clock = context.runner, context.clock
-    verifier = _Verifier(request, runner, Examiners(request.options, runner, clock))
-    for backup in sorted(_selected(request, clock(), report), key=age_order):
+    verifier = _Verifier(request, runner, Examiners(request.options, runner, clock), task)
+    done_bytes = 0
+    for number, backup in enumerate(backups, 1):
+        verifier.begin(done_bytes, f"{backup.title} ({number} of {len(backups)})")
+        done_bytes += backup.size_bytes
         began = time.monotonic()
         try:
             backup = verifier.read_again(backup)
@@ -182,11 +192,18 @@ def _asking_store() -> t.Iterator[None]:
 class _Verifier:
     """Verifies one backup after another."""
 
-    def __init__(self, request: VerifyRequest, runner: Runner, examiners: Examiners) -> None:
+    def __init__(self, request: VerifyRequest, runner: Runner, examiners: Examiners, task: Task) -> None:
         self._store = request.store
         self._level = request.level
         self._examiners = examiners
         self._runner = runner
+        self._task = task
+        self._done_bytes = 0
+        self._title = ""
+
+    def begin(self, done_bytes: int, title: str) -> None:
+        """Begin the next backup, where those before it have so many bytes."""
+        self._done_bytes, self._title = done_bytes, title
 
     def read_again(self, backup: Backup) -> Backup:
         """Return the backup, and read its manifest again if that failed before. Raises Interrupted."""
@@ -221,6 +238,7 @@ class _Verifier:
     def _read_once(self, backup: Backup) -> Finding:
         """Return the finding of one reading. Raises Interrupted."""
         self._check_stopped()
+        self._task.reach(self._done_bytes, self._title)  # a second reading counts the same bytes again
         try:
             finding = self._judge(backup)
         except _StoreLost:
@@ -363,12 +381,12 @@ class _Verifier:
         except BackupError:
             # The content can't be decoded, but the payload's own digest can be compared.
             with _asking_store():
-                reading = read_payload_alone(store, filename, is_stopped, manifest)
+                reading = read_payload_alone(store, filename, is_stopped, manifest, self._task.advance)
             if reading.payload_is(manifest) or manifest.payload_sha256 is None:
                 raise
             return reading
         with _asking_store():
-            return read_payload(store, filename, decoding, digest, sink, is_stopped, manifest)
+            return read_payload(store, filename, decoding, digest, sink, is_stopped, manifest, self._task.advance)
 
     def _compare(self, reading: Reading, manifest: Manifest) -> Finding:
         """Compare the reading with the manifest. A content that can't be read differs from a wrong digest."""

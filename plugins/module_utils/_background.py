@@ -1,0 +1,175 @@
+"""Continue a run in the background, so that the play can show how far it is.
+
+A module returns once, at its end. An action plugin therefore names a folder and how long to wait. The process that it started
+forks: the child does the work, in a session of its own, which a lost connection does not end. If the child ends in time, its
+parent returns its result, as if there had been no child. Else the parent returns how far the run is, and the action plugin
+reads the rest from the folder.
+
+/tmp/.lastgood-<token>   0700; /tmp, since each user has it, also one without a home
+    lock                 held for as long as the run is alive
+    pid                  whom to signal while the lock is held
+    progress             how far the run is, as the parent returns it
+    result, errors       what the module printed
+"""
+
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import re
+import shutil
+import signal
+import time
+import typing as t
+
+from ansible_collections.lastgood.database.plugins.module_utils._io import write_all
+from ansible_collections.lastgood.database.plugins.module_utils._progress import Sink, UnderWay
+from ansible_collections.lastgood.database.plugins.module_utils._stopping import STOPPING_SIGNALS
+from ansible_collections.lastgood.database.plugins.module_utils._text import one_line
+
+VARIABLE = "LASTGOOD_BACKGROUND"  # "<seconds to wait> <token>", in the environment of the module
+UNDER_WAY = '{"lastgood_under_way": '  # how the output of a run begins that has not ended
+NOTHING_YET = f"{UNDER_WAY}null}}\n"
+_ROOM = 1 << 23  # bytes, for the result of a run over very many backups
+_REQUEST = re.compile(r"([0-9]{1,6}) ([0-9a-f]{32})")
+
+
+class Request(t.NamedTuple):
+    """How long to wait for the end of the run, and the folder to make."""
+
+    seconds: float
+    folder: str
+
+
+def folder_of(token: str) -> str:
+    """Return the folder of the run with that token."""
+    return f"/tmp/.lastgood-{token}"
+
+
+def take_request() -> Request | None:
+    """Return what the action plugin asked for, and keep it from the programs that the run starts."""
+    found = _REQUEST.fullmatch(os.environ.pop(VARIABLE, ""))
+    return None if found is None else Request(float(found[1]), folder_of(found[2]))
+
+
+def continue_in_background(request: Request) -> Sink:
+    """Return in a child, with where to report its progress. The parent never returns.
+
+    For a process without threads, in which the signals that end a run are held. Raises OSError where the host can't: then
+    nothing was begun.
+    """
+    folder = request.folder
+    room = os.statvfs(os.path.dirname(folder))
+    if room.f_bavail * room.f_frsize < _ROOM:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.path.dirname(folder))
+    if shutil.which("flock") is None:  # by which the action plugin waits for the end
+        raise FileNotFoundError(errno.ENOENT, "the program flock is not installed")
+    try:
+        os.mkdir(folder, 0o700)
+    except FileExistsError:
+        if os.lstat(folder).st_uid != os.geteuid():
+            raise
+        write_all(1, NOTHING_YET.encode())  # the connection plugin started us again; the first process does the work
+        os._exit(0)
+    try:
+        outputs = [_create(folder, name) for name in ("result", "errors")]
+        lock = _create(folder, "lock")
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the child holds it too, and does not release it
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+        child = os.fork()
+    except OSError:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    if child:
+        _attend(child, request)
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    os.setsid()
+    for descriptor, stream in zip((os.open(os.devnull, os.O_RDONLY), *outputs), range(3)):
+        os.dup2(descriptor, stream)
+        os.close(descriptor)
+    return _reporter(folder)
+
+
+def _reporter(folder: str) -> Sink:
+    """Return a sink that writes how far the run is. The run goes on where it can't be written."""
+
+    def report(under_way: t.Sequence[UnderWay]) -> None:
+        now = time.monotonic()
+        tasks = [
+            {
+                "title": one_line(task.title),
+                "seconds": now - task.began,
+                "done_bytes": task.done_bytes,
+                "expected_bytes": task.expected_bytes,
+            }
+            for task in under_way
+        ]
+        with contextlib.suppress(OSError):
+            _replace(folder, "progress", f"{UNDER_WAY}{json.dumps({'seconds': now, 'tasks': tasks})}}}\n")
+
+    return report
+
+
+def _attend(child: int, request: Request) -> t.NoReturn:
+    """Wait for the child, and end with its result or with how far it is."""
+    folder, status = request.folder, 0
+    try:
+        _replace(folder, "pid", f"{child}\n")
+        ended = _wait(child, request.seconds)
+        if ended is None:
+            write_all(1, _content(folder, "progress") or NOTHING_YET.encode())
+        else:
+            status = ended
+            write_all(2, _content(folder, "errors"))
+            write_all(1, _content(folder, "result"))
+            shutil.rmtree(folder)
+    except OSError:  # nobody reads it any more: the folder stays, for a later connection
+        status = 1
+    finally:
+        os._exit(status)  # temporary files are the child's, and it removes them
+
+
+def _wait(child: int, seconds: float) -> int | None:
+    """Return the exit status of the child, None if it runs on. Other signals that end a run are passed to it."""
+    deadline = time.monotonic() + seconds
+    while True:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            code = os.waitstatus_to_exitcode(status)
+            return code if code >= 0 else 128 - code
+        left = deadline - time.monotonic()
+        received = signal.sigtimedwait({signal.SIGCHLD, *STOPPING_SIGNALS}, left) if left > 0 else None
+        if received is None or received.si_signo == signal.SIGHUP:  # the connection was lost
+            return None
+        if received.si_signo != signal.SIGCHLD:
+            os.kill(child, received.si_signo)
+
+
+def _create(folder: str, name: str) -> int:
+    """Return the descriptor of a new file for the user alone."""
+    return os.open(os.path.join(folder, name), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+
+
+def _replace(folder: str, name: str, text: str) -> None:
+    """Write a small file whole: a reader finds the old one or the new one."""
+    new = f"{name}.new"
+    descriptor = _create(folder, new)
+    try:
+        write_all(descriptor, text.encode())
+    finally:
+        os.close(descriptor)
+    os.replace(os.path.join(folder, new), os.path.join(folder, name))
+
+
+def _content(folder: str, name: str) -> bytes:
+    """Return what is in a file, nothing if it does not exist."""
+    try:
+        with open(os.path.join(folder, name), "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        return b""
