@@ -136,7 +136,7 @@ class Place:
 
     def _without(self, library: str) -> dict[str, str]:
         """Return an environment in which Python does not find a library."""
-        folder = self._folder("without")
+        folder = self._folder(f"without-{library}")
         (folder / f"{library}.py").write_text("raise ImportError\n")
         return {"PYTHONPATH": f"{folder}:{os.environ['PYTHONPATH']}"}
 
