@@ -107,7 +107,10 @@ class Run(t.NamedTuple):
 
 @dataclass(frozen=True)
 class Status:
-    """All that the file says; as a change, what a run adds to it. ``uploads`` has the time of each file's upload by its name."""
+    """All that the file says; as a change, what a run adds to it.
+
+    ``runs`` are in the order in which they began, whatever the clock said. ``uploads`` has when each file was sent, by its name.
+    """
 
     groups: t.Mapping[Group, GroupStatus] = field(default_factory=dict)
     runs: tuple[Run, ...] = ()
@@ -135,9 +138,7 @@ def merged(status: Status, change: Status) -> Status:
             del groups[other]
         groups[group] = _merged_group(groups.get(group, GroupStatus()), news)
     runs = {run.name: run for run in (*status.runs, *change.runs)}
-    return Status(
-        groups, tuple(sorted(runs.values(), key=lambda run: (run.began_at, run.name))), {**status.uploads, **change.uploads}
-    )
+    return Status(groups, tuple(runs.values()), {**status.uploads, **change.uploads})
 
 
 def _merged_group(known: GroupStatus, news: GroupStatus) -> GroupStatus:

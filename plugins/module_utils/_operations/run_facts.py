@@ -83,9 +83,8 @@ def status_of(store: ReadableStore, warnings: list[str]) -> Status:
 def run_facts(status: Status) -> dict[str, t.Any]:
     """Return the facts of the last run, and of the dumps under way."""
     runs = {run.name: run for run in status.runs}
-    last = max(status.runs, key=lambda run: run.began_at, default=None)
     return {
-        "last_run": None if last is None else _run_facts(last),
+        "last_run": _run_facts(status.runs[-1]) if status.runs else None,
         "running": [
             {
                 **group.facts(),

@@ -202,7 +202,8 @@ class RunRecord:
         try:
             self._update(change, _LONGEST_WAIT, durable=True)
         except BackupError as error:
-            self.warnings.append(f"How the run went could not be noted: {error.problem} {error.remedy}")
+            warning = f"How the run went could not be noted: {error.problem} {error.remedy}"
+            self.warnings = list(dict.fromkeys([*self.warnings, warning]))
 
     def _update(self, change: t.Callable[[Status, _News], Status], seconds: float, *, durable: bool) -> None:
         if not self._store.exists():
