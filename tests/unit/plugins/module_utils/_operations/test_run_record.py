@@ -219,3 +219,13 @@ def test_a_run_holds_the_directory_until_its_end(store: LocalStore) -> None:
     record.end(None)
     assert store.bookkeeping().is_deserted()
     assert len(set(os.listdir("/proc/self/fd")) - before) <= 1  # the store's
+
+
+def test_a_database_that_left_its_server_is_no_more_expected(store: LocalStore) -> None:
+    record = begun(store, ALL, APP, SHOP)
+    for group in (APP, SHOP):
+        record.ended(group, record.began(group), "created", None, None)
+    record.end(None)
+    begun(store, ALL, APP).end(None)
+    record_in(store, ALL).end(REFUSED)
+    assert outcomes(store) == {"app": ("failed", "connection_failed"), "shop": ("created", None)}
