@@ -35,6 +35,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._text import one
 VARIABLE = "LASTGOOD_BACKGROUND"  # "<seconds to wait> <token>", in the environment of the module
 UNDER_WAY = '{"lastgood_under_way": '  # how the output of a run begins that has not ended
 NOTHING_YET = f"{UNDER_WAY}null}}\n"
+_STAYS = 86400.0  # seconds for which the result of a run waits to be fetched
 _ROOM = 1 << 23  # bytes, for the result of a run over very many backups
 _REQUEST = re.compile(r"([0-9]{1,6}) ([0-9a-f]{32})")
 
@@ -69,6 +70,7 @@ def continue_in_background(request: Request) -> Sink:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.path.dirname(folder))
     if shutil.which("flock") is None:  # by which the action plugin waits for the end
         raise FileNotFoundError(errno.ENOENT, "the program flock is not installed")
+    _sweep()
     try:
         os.mkdir(folder, 0o700)
     except FileExistsError:
@@ -93,6 +95,30 @@ def continue_in_background(request: Request) -> Sink:
         os.dup2(descriptor, stream)
         os.close(descriptor)
     return _reporter(folder)
+
+
+def _sweep() -> None:
+    """Delete this user's folders of runs that ended more than a day ago, whose results nobody fetched."""
+    parent, prefix = os.path.split(folder_of(""))
+    with os.scandir(parent) as entries:
+        for entry in entries:
+            if not entry.name.startswith(prefix) or not entry.is_dir(follow_symlinks=False):
+                continue
+            with contextlib.suppress(OSError):
+                found = entry.stat(follow_symlinks=False)
+                if found.st_uid == os.geteuid() and time.time() - found.st_mtime > _STAYS and not _is_alive(entry.path):
+                    shutil.rmtree(entry.path)
+
+
+def _is_alive(folder: str) -> bool:
+    lock = os.open(os.path.join(folder, "lock"), os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
 
 
 def _reporter(folder: str) -> Sink:

@@ -94,7 +94,14 @@ def playing(
         "vars": {**LOCAL},
     }
     playbook = folder / "playbook.yml"
-    play = {"hosts": "all", "gather_facts": False, "vars": dict(variables), "tasks": [*registered, note], **keywords}
+    play = {
+        "hosts": "all",
+        "gather_facts": False,
+        "environment": {"TEST_FOLDER": str(folder)},  # by which a test recognises its processes
+        "vars": dict(variables),
+        "tasks": [*registered, note],
+        **keywords,
+    }
     playbook.write_text(json.dumps([play]))
     command = ["ansible-playbook", str(playbook), "--inventory", ",".join(hosts) + ",", *arguments]
     environ = {

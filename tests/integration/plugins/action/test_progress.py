@@ -71,9 +71,18 @@ def server() -> Iterator[SftpServer]:
         yield server
 
 
-def runs() -> set[Path]:
-    """Return the folders of runs on this host."""
-    return {path for path in Path("/tmp").glob(".lastgood-*") if len(path.name) > 40}
+def runs(site: Site) -> set[Path]:
+    """Return the folders of this test's runs: others may run on this host too."""
+    return {folder for folder in Path("/tmp").glob(".lastgood-*") if str(site.folder).encode() in _traces(folder)}
+
+
+def _traces(folder: Path) -> bytes:
+    """Return what says whose run it is: its environment while it lives, its result afterwards."""
+    with contextlib.suppress(OSError, ValueError):
+        return Path(f"/proc/{int((folder / 'pid').read_text())}/environ").read_bytes()
+    with contextlib.suppress(OSError):
+        return (folder / "result").read_bytes()
+    return b""
 
 
 def shows(play: Play, host: str = "db7") -> bool:
@@ -121,7 +130,7 @@ def test_a_result_is_the_modules_own(site: Site) -> None:
     assert not ASYNC_KEYS & long.keys()
     assert long["backups"][0].keys() == plain["backups"][0].keys()
     assert (long["changed"], long["failed"], warnings_of(long)) == (True, False, [])
-    assert runs() == set()
+    assert runs(site) == set()
 
 
 def test_a_failure_after_a_while_is_the_modules_own(site: Site) -> None:
@@ -130,7 +139,7 @@ def test_a_failure_after_a_while_is_the_modules_own(site: Site) -> None:
     [result] = play.results()
     assert shows(play)
     assert (result["failed"], result["error"]["code"]) == (True, "source_busy")
-    assert runs() == set()
+    assert runs(site) == set()
 
 
 @needs_sshd
@@ -167,7 +176,7 @@ def test_a_connection_that_is_lost_for_a_while_does_not_end_the_run(site: Site, 
             again.wait()
     [result] = play.results()
     assert (result["changed"], len(site.manifests())) == (True, 1)
-    assert runs() == set()
+    assert runs(site) == set()
 
 
 @needs_sshd
@@ -186,21 +195,21 @@ def test_an_interrupted_play_ends_the_run_on_the_host(site: Site, server: SftpSe
     variables = LOCAL if over == "local" else over_ssh(server)
     with site.locked(), playing(site.folder, [site.task(lock_timeout="10m")], variables=variables) as play:
         play.wait_until(lambda: shows(play))
-        [folder] = runs()
+        [folder] = runs(site)
         pid = int((folder / "pid").read_text())
         play.interrupt()
         assert play.finish() != 0
         wait_until(lambda: not Path(f"/proc/{pid}").exists())
-        wait_until(lambda: not runs())
+        wait_until(lambda: not runs(site))
     assert site.manifests() == []
 
 
 def test_a_play_that_is_interrupted_at_the_start_ends_the_run_as_well(site: Site) -> None:
     with site.locked(), playing(site.folder, [site.task(lock_timeout="10m", progress=60)]) as play:
-        wait_until(lambda: any((folder / "pid").exists() for folder in runs()))
+        wait_until(lambda: any((folder / "pid").exists() for folder in runs(site)))
         play.interrupt()
         play.finish()
-        wait_until(lambda: not runs())
+        wait_until(lambda: not runs(site))
     assert site.manifests() == []
 
 
@@ -208,7 +217,7 @@ def test_a_tasks_own_time_limit_ends_the_run(site: Site) -> None:
     with site.locked(), playing(site.folder, [{**site.task(lock_timeout="10m"), "timeout": 4}]) as play:
         play.finish()
         assert "TASK" in play.output()
-        wait_until(lambda: not runs())
+        wait_until(lambda: not runs(site))
     [result] = play.results()
     assert result["failed"]
 
@@ -216,13 +225,13 @@ def test_a_tasks_own_time_limit_ends_the_run(site: Site) -> None:
 def test_a_run_that_is_killed_is_a_failure_that_says_so(site: Site) -> None:
     with site.locked(), playing(site.folder, [site.task(lock_timeout="10m")]) as play:
         play.wait_until(lambda: shows(play))
-        [folder] = runs()
+        [folder] = runs(site)
         os.kill(int((folder / "pid").read_text()), signal.SIGKILL)
         play.finish()
     [result] = play.results()
     assert (result["failed"], result["error"]) == (True, {"code": "run_lost"})
     assert "out-of-memory" in result["msg"]
-    assert runs() == set()
+    assert not folder.exists()
 
 
 def test_secrets_are_in_no_file_of_the_run_and_in_no_output(site: Site, server: SftpServer) -> None:
@@ -238,7 +247,7 @@ def test_secrets_are_in_no_file_of_the_run_and_in_no_output(site: Site, server: 
     variables = {**over_ssh(server), "ansible_pipelining": True}
     with playing(site.folder, [{"lastgood.database.backup_upload": upload}], "-vvvv", variables=variables) as play:
         play.wait_until(lambda: re.search("^db7  .* left$", play.output(), re.MULTILINE) is not None)
-        [folder] = runs()
+        [folder] = runs(site)
         for path in folder.iterdir():
             assert path.stat().st_mode & 0o077 == 0
             seen += path.read_bytes()
@@ -248,7 +257,7 @@ def test_secrets_are_in_no_file_of_the_run_and_in_no_output(site: Site, server: 
     assert seen
     assert secret.encode() not in seen
     assert secret not in play.output()
-    assert runs() == set()
+    assert runs(site) == set()
 
 
 OFF: list[tuple[dict[str, Any], dict[str, str], list[str]]] = [
@@ -267,7 +276,7 @@ def test_no_line_is_shown_where_it_would_be_in_the_way(
         task = {**site.task(), **keywords}
         with playing(site.folder, [task], *arguments, environment=environment) as play:
             time.sleep(6)
-            assert runs() == set()
+            assert runs(site) == set()
             connection.rollback()
             assert play.finish() == 0, play.output()
     assert not shows(play)
@@ -302,7 +311,7 @@ def test_a_loop_shows_the_progress_of_each_item(site: Site) -> None:
         assert play.finish() == 0, play.output()
     [result] = play.results()
     assert [item["changed"] for item in result["results"]] == [True, True]
-    assert runs() == set()
+    assert runs(site) == set()
 
 
 OTHER = 1  # daemon, who is on every host
@@ -357,11 +366,11 @@ def test_a_user_without_privileges_becomes_another_one(site: Site, unprivileged:
         }
         with other.locked() as connection, playing(site.folder, [task], variables=variables) as play:
             play.wait_until(lambda: shows(play))
-            [folder] = runs()
+            [folder] = runs(site)
             assert folder.stat().st_uid == OTHER
             connection.rollback()
             assert play.finish() == 0, play.output()
         assert [path.stat().st_uid for path in other.directory.glob("*.dump.gz")] == [OTHER]
     [result] = play.results()
     assert (result["changed"], warnings_of(result)) == (True, [])
-    assert runs() == set()
+    assert runs(site) == set()

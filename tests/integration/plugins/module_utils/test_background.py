@@ -123,14 +123,6 @@ def test_files_of_the_run_are_for_its_user_alone(run: Run) -> None:
     }
 
 
-def test_the_variable_reaches_no_program_that_the_run_starts(run: Run) -> None:
-    with run.locked():
-        run.start(0)
-        # /proc has the environment at the start; what Python passes on is what it has now, so ask a program.
-        children = Path(f"/proc/{run.pid()}/task/{run.pid()}/children").read_text().split()
-        assert all(VARIABLE.encode() not in Path(f"/proc/{child}/environ").read_bytes() for child in children)
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_to_the_first_process_ends_the_run(run: Run, number: signal.Signals) -> None:
     with run.locked(), running_module("db_backup", host=run.host(60), **run.options()) as process:
@@ -202,12 +194,24 @@ def test_progress_is_written_for_the_action_plugin(run: Run) -> None:
     assert 0 <= task["done_bytes"] <= task["expected_bytes"]
 
 
-@pytest.mark.parametrize("value", ["", "1", "x y", "1 ../../etc", f"1 {'a' * 31}", f"-1 {'a' * 32}"])
-def test_a_variable_that_is_no_request_is_ignored(run: Run, value: str) -> None:
-    outcome = run_module("db_backup", host=Host(environment={VARIABLE: value}), **run.options())
-    assert (outcome.outcomes, outcome.warnings) == (["created"], [])
-
-
 def test_the_action_plugin_waits_with_a_command_that_hosts_have() -> None:
     done = subprocess.run(["flock", "-s", "-w", "1", "/dev/null", "true"], check=False, capture_output=True)
     assert done.returncode == 0
+
+
+def test_a_result_that_nobody_fetched_for_a_day_is_deleted_by_the_next_run(run: Run) -> None:
+    folders = [Path(folder_of(f"{'0' * 24}{secrets.token_hex(4)}")) for _number in range(3)]
+    old, recent, alive = folders
+    for folder in folders:
+        folder.mkdir(mode=0o700)
+        (folder / "lock").touch()
+        if folder != recent:
+            os.utime(folder, (0, time.time() - 90_000))
+    try:
+        with (alive / "lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            run.start(60)
+        assert [folder.exists() for folder in (old, recent, alive)] == [False, True, True]
+    finally:
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
