@@ -18,6 +18,7 @@ from bench.dumping import dumping
 from bench.listing import listing
 from bench.many import many
 from bench.pruning import pruning
+from bench.reporting import reporting
 from bench.restoring import restoring
 from bench.status import status
 from bench.uploading import uploading
@@ -33,6 +34,7 @@ ROWS: dict[str, t.Callable[[], None]] = {
     "restoring": restoring,
     "verifying": verifying,
     "uploading": uploading,
+    "reporting": reporting,
 }
 
 PEERS = ("gzip", "pigz", "sftp")
