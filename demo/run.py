@@ -82,7 +82,7 @@ def main() -> None:
         run_module("db_restore", {"sftp": there, "database": "shop", "if_exists": "replace", **login(server)})
         show_rows(server)
     say("The servers are stopped, and all of this is gone again. Next: README.md, and make test.")
-    print(f"Only the report is still there: {REPORT}")
+    print(f"The report remains: {REPORT}")
 
 
 @contextlib.contextmanager

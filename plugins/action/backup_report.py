@@ -13,7 +13,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._ansible import 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import BackupError
 from ansible_collections.lastgood.database.plugins.plugin_utils._play import is_in_lockstep
 from ansible_collections.lastgood.database.plugins.plugin_utils._report.data import STATES, Report, report_of
-from ansible_collections.lastgood.database.plugins.plugin_utils._report.file import Existing, read, write
+from ansible_collections.lastgood.database.plugins.plugin_utils._report.file import Existing, check, read, write
 from ansible_collections.lastgood.database.plugins.plugin_utils._report.page import page_of, statement
 
 _VARIABLE = "backup_inventory"
@@ -57,11 +57,10 @@ class ActionModule(ActionBase):
         page = page_of(report)
         existing = read(path)
         before, after = _described(existing), (*statement(page), f"mode {mode:04o}")
-        if not self._task.check_mode:
+        if self._task.check_mode:
+            check(path)
+        else:
             write(path, page, mode)
-        elif not os.access(path.parent, os.W_OK | os.X_OK):
-            path.parent.stat()
-            raise PermissionError(13, "Permission denied")
         counts = {state: report.count(state) for state in STATES}
         words = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
         return {
@@ -69,7 +68,7 @@ class ActionModule(ActionBase):
             "dest": str(path),
             "hosts": counts,
             "msg": f"Hosts: {words or 'none'}. The report is {path}.",
-            "diff": _difference(path, before, after),
+            **({"diff": _difference(path, before, after)} if self._task.diff else {}),
             "_ansible_verbose_always": True,
         }
 

@@ -105,7 +105,7 @@ class _Listing:
     """What one host returned."""
 
     databases: list[Database]
-    backups: list[tuple[str | None, Backup]]  # with the origin
+    backups: list[tuple[str, Backup]]  # with the origin
 
 
 def report_of(results: t.Mapping[str, t.Any], now: datetime) -> Report:
@@ -139,14 +139,14 @@ def report_of(results: t.Mapping[str, t.Any], now: datetime) -> Report:
     )
 
 
-def _owner(host: str, origin: str | None, hosts: t.Container[str]) -> str:
+def _owner(host: str, origin: str, hosts: t.Container[str]) -> str:
     """Return the host to which a backup belongs: its origin if that is in the report, else the host that has it."""
-    return origin if origin is not None and origin in hosts else host
+    return origin if origin in hosts else host
 
 
 def _worst_first(one: Host | Database) -> tuple[t.Any, ...]:
     order = (*STATES, REPLACED)
-    return (order.index(one.state), *_in_numbers(one.name if isinstance(one, Host) else one.host))
+    return (order.index(one.state), _in_numbers(one.name if isinstance(one, Host) else one.host))
 
 
 def _in_numbers(name: str) -> list[tuple[int, str]]:
@@ -186,7 +186,7 @@ def _read(host: str, registered: t.Any, now: datetime) -> _Listing:
         if _is_failure(result) or "ansible_facts" not in result:
             listing.databases.append(_nameless(host, "unknown", _failure(result)))
         else:
-            _add(listing, host, result["ansible_facts"]["database_backups"], _most(result), now)
+            _add(listing, host, result["ansible_facts"]["database_backups"], _ages(result), now)
     return listing
 
 
@@ -219,19 +219,15 @@ def _failure(result: Values) -> str:
     return f"Not reached: {words}" if result.get("unreachable") else words
 
 
-def _most(result: Values) -> dict[str, timedelta]:
-    """Return how old each may be, as the host's own variables say."""
+def _ages(result: Values) -> dict[str, timedelta]:
+    """Return how old the host's own variables allow each to be. Raises ArgumentInvalid."""
     place = result.get("_backup_place")
     wanted = (place.get("max_age") or {}) if isinstance(place, t.Mapping) else {}
-    return ages_from({"backup": OLDEST_BACKUP, **wanted})
+    texts = {"backup": OLDEST_BACKUP, **{name: text for name, text in wanted.items() if text is not None}}
+    return {name: duration_of(f"backup_max_age.{name}", str(texts[name])) for name in _AGES if name in texts}
 
 
-def ages_from(wanted: Values) -> dict[str, timedelta]:
-    """Return the ages that a user set. Raises ArgumentInvalid."""
-    return {name: duration_of(f"backup_max_age.{name}", str(wanted[name])) for name in _AGES if wanted.get(name) is not None}
-
-
-def _add(listing: _Listing, host: str, facts: Values, most: dict[str, timedelta], now: datetime) -> None:
+def _add(listing: _Listing, host: str, facts: Values, ages: dict[str, timedelta], now: datetime) -> None:
     """Add what backup_facts returned for one directory."""
     last_run = facts.get("last_run")
     outcome = last_run.get("outcome") if last_run else None
@@ -239,10 +235,10 @@ def _add(listing: _Listing, host: str, facts: Values, most: dict[str, timedelta]
         listing.databases.append(_nameless(host, "failing", f"The last run to {_text(facts['directory'])} {_FAILED[outcome]}."))
     records = {one["filename"]: one for one in facts["files"]}
     running = {_group(one): _moment(one, "began_at") for one in facts.get("running") or []}
-    listing.databases.extend(_database(host, one, records, running, most, now) for one in facts["databases"])
+    listing.databases.extend(_database(host, one, records, running, ages, now) for one in facts["databases"])
     if not facts["databases"]:
         listing.databases.append(_nameless(host, "failing", f"No backup exists in {_text(facts['directory'])}."))
-    listing.backups.extend((one["origin"], _backup(host, one)) for one in facts["files"])
+    listing.backups.extend((_text(one["origin"] or ""), _backup(host, one)) for one in facts["files"])
 
 
 # --- A database -------------------------------------------------------------------------------------------------
@@ -253,13 +249,13 @@ def _database(
     one: Values,
     records: t.Mapping[str, Values],
     running: t.Mapping[tuple[str, ...], Moment],
-    most: dict[str, timedelta],
+    ages: dict[str, timedelta],
     now: datetime,
 ) -> Database:
     last_good = _last_good(one, records, now)
     times = {name: _moment(one, f"{name}_at") for name in ("verified", "drilled", "uploaded")}
     checked = {"backup": last_good, **times}
-    overdue = frozenset(name for name, age in most.items() if _is_overdue(checked[name], age, now))
+    overdue = frozenset(name for name, age in ages.items() if _is_overdue(checked[name], age, now))
     state, reason = _judge(one, last_good, overdue)
     newest = records.get(one["newest_good"] or "", {})
     sizes = tuple(int(size) for size in one.get("sizes") or [])[-_MOST_SIZES:]

@@ -31,6 +31,13 @@ def read(path: Path) -> Existing | None:
     return None
 
 
+def check(path: Path) -> None:
+    """Raise OSError if the folder of the file does not exist, or nothing can be written to it."""
+    path.parent.stat()
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
 def write(path: Path, text: str, mode: int) -> None:
     """Replace the file in one step, so that whoever opens it meanwhile has the old one or the new one."""
     partial = path.with_name(f".lastgood-{secrets.token_hex(8)}.partial")

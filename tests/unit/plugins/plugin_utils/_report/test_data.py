@@ -92,6 +92,7 @@ def test_a_database_without_a_good_backup_and_a_directory_without_any_are_failin
         ("text", "can't be read"),
         (registered(facts([database(backup(ago(hours=1)), sizes=["x"])], [])), "can't be read"),
         (registered(facts([], [backup("yesterday")])), "can't be read"),
+        (registered(facts([], [backup(ago(hours=1), size_bytes=float("inf"))])), "can't be read"),
         (registered(facts([], [backup(ago(hours=1), state="<b>")])), "can't be read"),
     ],
 )
@@ -128,6 +129,19 @@ def test_the_worst_comes_first_and_db2_before_db10() -> None:
         "unknown": 1,
         "safe": 2,
     }
+
+
+def test_hosts_with_and_without_a_number_are_sorted() -> None:
+    made = report(**{name: host(name) for name in ("db2", "db", "2", "db2b", "d")})
+    assert [one.host for one in made.databases] == [one.name for one in made.hosts] == ["2", "d", "db", "db2", "db2b"]
+
+
+@pytest.mark.parametrize("origin", [["db2"], {"db2": 1}, 2, None])
+def test_an_origin_that_is_no_name_hides_no_other_host(origin: Any) -> None:
+    one = backup(ago(hours=5), origin=origin)
+    made = report(db1=registered(facts([database(one, origin=origin)], [one])), db2=host("db2"))
+    assert {one.name: one.state for one in made.hosts} == {"db1": "safe", "db2": "safe"}
+    assert [one.host for one in made.backups] == ["db1", "db2"]
 
 
 def test_backups_are_in_the_order_of_their_file_names() -> None:
