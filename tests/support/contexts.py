@@ -5,11 +5,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, NoReturn
 
 from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Context, Diff, Outcome
+from ansible_collections.lastgood.database.plugins.module_utils._progress import Progress, UnderWay
 from ansible_collections.lastgood.database.tests.support.backups import NOW
 
 
@@ -34,6 +37,20 @@ def context_at(
 ) -> Context:
     """Return the context of an operation that runs at that time, or by that clock."""
     return Context(NoPrograms(is_stopped), now if callable(now) else lambda: now, check)
+
+
+Reported = list[tuple[str, int, int | None]]  # of each task under way: title, bytes that are done, bytes that are expected
+
+
+def reporting(context: Context) -> tuple[Context, Reported]:
+    """Return the context with a progress that reports each step, and what it reports."""
+    reported: Reported = []
+    seconds = itertools.count()
+
+    def receive(under_way: Sequence[UnderWay]) -> None:
+        reported.extend((one.title, one.done_bytes, one.expected_bytes) for one in under_way)
+
+    return replace(context, progress=Progress(receive, monotonic=lambda: float(next(seconds)))), reported
 
 
 def diff_in(outcome: Outcome) -> Diff:

@@ -24,7 +24,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._operations.uplo
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import NewPayload, Store, Written
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local.store import LocalStore
 from ansible_collections.lastgood.database.tests.support.backups import NOW, ago, manifest_of, put_backup
-from ansible_collections.lastgood.database.tests.support.contexts import context_at
+from ansible_collections.lastgood.database.tests.support.contexts import context_at, reporting
 from ansible_collections.lastgood.database.tests.support.memory_store import MemoryStore
 
 Files = dict[str, bytes]
@@ -170,3 +170,33 @@ def test_a_limit_of_the_bandwidth_holds_over_all_connections(tmp_path: Path, nam
     report = send(tmp_path, lambda: MemoryStore(files), bandwidth_limit=600_000)
     assert report.values["uploaded"] == names
     assert report.values["seconds"] >= 0.3  # the first piece goes at once, and each of the others after those before it
+
+
+@pytest.mark.parametrize("connections", [1, 3])
+def test_the_bytes_that_are_sent_are_reported_out_of_those_of_all_backups(
+    tmp_path: Path, names: list[str], connections: int
+) -> None:
+    context, reported = reporting(NIGHT)
+    files: Files = {}
+    send(tmp_path, lambda: MemoryStore(files), context, connections=connections)
+    assert {(title, expected) for title, _done, expected in reported} == {("3 backups", 300_000)}
+    assert max(done for _title, done, _expected in reported) == 300_000
+    assert {100_000, 200_000} <= {done for _title, done, _expected in reported}
+
+
+def test_what_an_earlier_run_sent_is_reported_as_done(tmp_path: Path) -> None:
+    data = b"1" * 100_000
+    name = put_backup(tmp_path, ago(days=1), data)
+    files: Files = {upload_name(name, str(manifest_of(data).payload_sha256)): data[:60_000]}
+    context, reported = reporting(NIGHT)
+    assert send(tmp_path, lambda: MemoryStore(files), context).values["resumed"] == [name]
+    assert reported[0] == ("app", 0, 100_000)
+    assert reported[-1] == ("app", 100_000, 100_000)
+
+
+def test_where_nothing_is_sent_nothing_is_reported(tmp_path: Path, names: list[str]) -> None:
+    files: Files = {}
+    send(tmp_path, lambda: MemoryStore(files))
+    context, reported = reporting(NIGHT)
+    send(tmp_path, lambda: MemoryStore(files), context)
+    assert reported == []

@@ -31,6 +31,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._operations.oper
 from ansible_collections.lastgood.database.plugins.module_utils._operations.verify import VerifyRequest, verify
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local.store import LocalStore
 from ansible_collections.lastgood.database.tests.support.backups import NOW, PAYLOAD, ago, put_backup, put_payload
+from ansible_collections.lastgood.database.tests.support.contexts import Reported, reporting
 from ansible_collections.lastgood.database.tests.support.observe import manifest_path, payloads
 from ansible_collections.lastgood.database.tests.support.places import refuse_to_read
 
@@ -265,3 +266,31 @@ def test_to_learn_what_a_small_payload_is_no_more_of_it_is_unpacked_than_its_hea
         most = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert most < 30_000_000
+
+
+def test_the_bytes_that_are_read_are_reported_out_of_those_of_all_backups(folder: Path, runner: ModuleRunner) -> None:
+    content = {"content_bytes": len(CONTENT), "content_sha256": hashlib.sha256(CONTENT).hexdigest()}
+    put_backup(folder, ago(days=2), gzip.compress(CONTENT), engine="sqlite", **content)
+    size = len(gzip.compress(CONTENT))
+    assert _reported(folder, runner) == [
+        ("verification", 0, 2 * size),
+        ("app (1 of 2)", 0, 2 * size),
+        ("app (1 of 2)", size, 2 * size),
+        ("app (2 of 2)", size, 2 * size),
+        ("app (2 of 2)", 2 * size, 2 * size),
+    ]
+
+
+def test_a_second_reading_is_reported_from_its_beginning(
+    folder: Path, runner: ModuleRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flip_readings(monkeypatch, [0])
+    size = len(gzip.compress(CONTENT))
+    assert [done for _title, done, _expected in _reported(folder, runner)] == [0, 0, size, 0, size]
+
+
+def _reported(folder: Path, runner: ModuleRunner) -> Reported:
+    context, reported = reporting(Context(runner, lambda: NOW))
+    with contextlib.closing(LocalStore(str(folder))) as store:
+        verify(VerifyRequest(store, EVERYTHING, "checksum", OPTIONS), context)
+    return reported
