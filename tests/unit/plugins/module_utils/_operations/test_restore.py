@@ -4,12 +4,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
+import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ansible_collections.lastgood.database.plugins.module_utils._engines.restoring import TargetState
+from ansible_collections.lastgood.database.plugins.module_utils._engines.restoring import Swapped, TargetState
 from ansible_collections.lastgood.database.plugins.module_utils._errors import BackupMissing, StoreFailed
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest, Verification
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import manifest_name
@@ -17,7 +21,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._operations.oper
 from ansible_collections.lastgood.database.plugins.module_utils._operations.restore import RestoreRequest, restore
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local.store import LocalStore
 from ansible_collections.lastgood.database.tests.support.backups import NOW, PAYLOAD, ago, put_backup
-from ansible_collections.lastgood.database.tests.support.contexts import context_at
+from ansible_collections.lastgood.database.tests.support.contexts import context_at, reporting
 from ansible_collections.lastgood.database.tests.support.places import refuse_to_read
 
 
@@ -112,3 +116,39 @@ def test_nothing_is_said_of_older_ones_and_of_other_databases(tmp_path: Path) ->
 def test_one_that_is_named_is_restored_without_a_word(tmp_path: Path) -> None:
     older, _newer = put(tmp_path, created_at=ago(days=2)), make_suspect(tmp_path)
     assert plan(tmp_path, older).warnings == []
+
+
+def test_a_restore_reports_what_it_reads_and_then_that_it_fills_the_database(tmp_path: Path) -> None:
+    content = b"SQLite format 3\x00" + bytes(1000)
+    data = gzip.compress(content)
+    put_backup(
+        tmp_path,
+        ago(days=1),
+        data,
+        engine="sqlite",
+        content_bytes=len(content),
+        content_sha256=hashlib.sha256(content).hexdigest(),
+    )
+    written = bytearray()
+
+    class Filling(Engine):
+        @contextlib.contextmanager
+        def restoring(self, *_arguments: Any) -> Iterator[Filling]:
+            yield self
+
+        def write(self, piece: bytes) -> None:
+            written.extend(piece)
+
+        def fill(self) -> None:
+            reported.append(("fill", 0, None))
+
+        def swap(self) -> Swapped:
+            return Swapped(None, 0.0)
+
+    engine: Any = Filling()
+    context, reported = reporting(context_at(NOW))
+    with contextlib.closing(LocalStore(str(tmp_path))) as store:
+        assert restore(RestoreRequest(engine, store, store, source_database="app"), context).values["changed"]
+    assert written == content
+    size = len(data)
+    assert reported == [("app", 0, size), ("app", size, size), ("app (filling)", size, size), ("fill", 0, None)]
