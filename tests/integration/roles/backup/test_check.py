@@ -23,6 +23,7 @@ from ansible_collections.lastgood.database.tests.support.places import only_root
 from ansible_collections.lastgood.database.tests.support.postgresql import Site, login
 from ansible_collections.lastgood.database.tests.support.sftp import SftpServer
 
+VARIABLES = Path(__file__).resolve().parents[4] / "roles" / "backup" / "vars" / "main.yml"
 ROLE = "checked"
 NOWHERE = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
 # The controller's clock seems to be as slow as a host's variable says: then the host's is fast.
@@ -204,3 +205,31 @@ def test_the_table_can_be_left_out(work: Path) -> None:
     done = run(work, {"db7": sqlite_host(work.parent, "db7")}, backup_summary=False)
     assert done.returncode == 0, done.stdout
     assert "no problems" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("msg", "code", "problem", "remedy"),
+    [
+        (
+            "Task failed: Failed to set permissions on the temporary files Ansible needs to create when becoming an unprivileged "
+            "user (rc: 1, err: chmod: invalid mode: 'A+user:postgres:rx:allow'}",
+            "become_failed",
+            "Ansible can't hand its files to the user that it becomes.",
+            "Install the package acl",
+        ),
+        ("missing required arguments: directory", "module_failed", "missing required arguments: directory", ""),
+    ],
+)
+def test_a_check_that_did_not_run_is_a_problem_with_what_to_do(
+    work: Path, msg: str, code: str, problem: str, remedy: str
+) -> None:
+    show = {"ansible.builtin.debug": {"msg": "{{ _backup_not_checked }}"}}
+    play = {"hosts": "localhost", "gather_facts": False, "vars_files": [str(VARIABLES)], "tasks": [{"name": "Show", **show}]}
+    (work / "play.yml").write_text(json.dumps([play]))
+    extra = json.dumps({"_backup_check": {"failed": False, "msg": msg}})
+    command = ("ansible-playbook", str(work / "play.yml"), "--inventory", "localhost,", "--extra-vars", extra)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "ANSIBLE_NOCOLOR": "1"})
+    begin = done.stdout.index("ok: [localhost] => ") + len("ok: [localhost] => ")
+    found = json.loads(done.stdout[begin : done.stdout.index("PLAY RECAP")])["msg"]
+    assert (found["severity"], found["code"], found["problem"]) == ("error", code, problem)
+    assert found["remedy"].startswith(remedy) and bool(found["remedy"]) == bool(remedy)
