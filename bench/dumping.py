@@ -92,7 +92,7 @@ class Place:
 
     def in_the_background(self, database: str) -> dict[str, Case]:
         """Return a run that reports its progress to an action plugin, beside one that does not."""
-        plain = self._backup(database)
+        plain = self.backup(database)
         reporting = dataclasses.replace(plain, environment={**plain.environment, VARIABLE: f"86400 {secrets.token_hex(16)}"})
         return {"db_backup, reporting its progress": reporting, "db_backup": plain}
 

@@ -19,6 +19,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ from ansible_collections.lastgood.database.tests.support.observe import wait_unt
 from ansible_collections.lastgood.database.tests.support.sftp import SftpServer
 
 HANGS_AFTER_SECONDS = 240
-LOCAL: Mapping[str, Any] = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+LOCAL: Mapping[str, Any] = types.MappingProxyType({"ansible_connection": "local", "ansible_python_interpreter": sys.executable})
 
 
 def over_ssh(server: SftpServer) -> dict[str, Any]:
