@@ -60,7 +60,7 @@ def what_is_missing() -> str | None:
 @contextlib.contextmanager
 def browser() -> Iterator[Browser]:
     """Start a browser, and end it."""
-    executable = next(filter(None, map(shutil.which, BROWSERS)))
+    [executable, *_others] = filter(None, map(shutil.which, BROWSERS))
     driver = subprocess.Popen(
         ("node", SOURCES / "drive.mjs", _modules(), executable), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
