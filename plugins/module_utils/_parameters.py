@@ -50,6 +50,23 @@ def duration_of(option: str, text: str) -> timedelta:
     return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
+def duration_in_words(duration: timedelta) -> str:
+    """Return a duration as users write it, in its two largest units."""
+    minutes, seconds = divmod(int(duration.total_seconds()), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    parts = [f"{count}{unit}" for count, unit in ((days, "d"), (hours, "h"), (minutes, "m"), (seconds, "s")) if count]
+    return " ".join(parts[:2]) or "0s"
+
+
+def percent_from(params: Params, option: str) -> int:
+    """Return an option's number of hundredths. Raises ArgumentInvalid for one that is not from 0 to 100."""
+    value = at_least(params, option, 0)
+    if value > 100:
+        raise ArgumentInvalid(f"{option} is {value}.", "It must be 100 or less.")
+    return value
+
+
 def lock_timeout_from(params: Params) -> float:
     """Return for how many seconds to wait for a lock."""
     return duration_of("lock_timeout", params["lock_timeout"]).total_seconds()

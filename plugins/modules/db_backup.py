@@ -142,6 +142,13 @@ options:
       - The module always waits up to ten minutes for the lock of the directory itself, which each run holds only briefly.
     type: str
     default: 60s
+  shrink_warning:
+    description:
+      - Warn of a new backup whose content has less than this many percent of the usual size. RV(backups[].shrunk) then says how
+        large it is. The backup is stored all the same, and the task does not fail.
+      - The usual size is the median of the last seven good backups of the database. V(0) never warns.
+    type: int
+    default: 50
 notes:
   - Run it as a user who may read the database, with C(become_user). For a local PostgreSQL server that is usually V(postgres).
     For an SQLite file it must be the file's owner or V(root), because another user who reads a database in WAL mode leaves
@@ -229,8 +236,25 @@ backups:
       description: Why it came to that.
       type: str
       sample: the last one is 1d 2s old
+    shrunk:
+      description: How large the content of a new backup is, if it is smaller than O(shrink_warning) allows. Null otherwise.
+      type: dict
+      contains:
+        content_bytes:
+          description: Size of the content before compression in bytes.
+          type: int
+        usual_bytes:
+          description: The median of the last good backups before it.
+          type: int
+        percent:
+          description: The share that the first has of the second.
+          type: int
     msg:
       description: What went wrong, why, and what to do next.
+      type: str
+      returned: for the outcome V(failed)
+    remedy:
+      description: What to do next, the end of RV(backups[].msg).
       type: str
       returned: for the outcome V(failed)
     error:
@@ -390,6 +414,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._parameters impo
     at_least,
     duration_from,
     lock_timeout_from,
+    percent_from,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local.store import LocalStore
 
@@ -408,6 +433,7 @@ def request_from(params: Params, context: Context) -> t.Iterator[DumpRequest]:
             skip_unchanged=params["skip_unchanged"],
             parallel_databases=at_least(params, "parallel_databases", 1),
             lock_timeout=lock_timeout_from(params),
+            shrink_warning=percent_from(params, "shrink_warning"),
         )
 
 
@@ -432,6 +458,7 @@ def main() -> t.NoReturn:
             "extra_args": {"type": "list", "elements": "str", "default": []},
             "timeout": {"type": "str"},
             "lock_timeout": {"type": "str", "default": "60s"},
+            "shrink_warning": {"type": "int", "default": 50},
             **PROGRESS_SPEC,
         },
         required_if=DUMP_REQUIRED_IF,

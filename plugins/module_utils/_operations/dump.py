@@ -49,6 +49,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.pendin
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.soundness import is_sound
 from ansible_collections.lastgood.database.plugins.module_utils._operations.dump_plan import Step, make_plan, warnings_of_a_clock
 from ansible_collections.lastgood.database.plugins.module_utils._operations.dump_results import Result, outcome_of
+from ansible_collections.lastgood.database.plugins.module_utils._operations.dump_shrinkage import with_shrinkage
 from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Context, Outcome
 from ansible_collections.lastgood.database.plugins.module_utils._operations.run_record import RunRecord, Source
 from ansible_collections.lastgood.database.plugins.module_utils._progress import Task
@@ -59,7 +60,10 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores.local.st
 
 @dataclass(frozen=True)
 class DumpRequest:
-    """Which databases to back up, where to, and which to skip. ``lock_timeout`` is in seconds."""
+    """Which databases to back up, where to, and which to skip. ``lock_timeout`` is in seconds.
+
+    A new backup whose content is below ``shrink_warning`` percent of the usual size gets a warning.
+    """
 
     engine: Dumper
     store: LocalStore
@@ -69,6 +73,7 @@ class DumpRequest:
     skip_unchanged: bool = True
     parallel_databases: int = 1
     lock_timeout: float = 60.0
+    shrink_warning: int = 0  # percent
 
 
 @dataclass(frozen=True)
@@ -112,6 +117,7 @@ def _dump(request: DumpRequest, context: Context, record: RunRecord) -> Outcome:
     targets = {step.group: step.target for step in steps}
     record.begin(targets, [step.group for step in steps if not step.fresh], survey.unavailable)
     results = [_predict(request, step) for step in steps] if context.check_mode else _apply_all(request, context, steps, record)
+    results = with_shrinkage(results, Catalog(request.store), files, request.shrink_warning, context.clock())
     nothing = () if survey.targets or survey.unavailable else ("There is nothing to back up: no database is left.",)
     ahead = warnings_of_a_clock(request.store, survey.targets, now, files)
     of_results = (warning for result in results for warning in result.warnings)

@@ -13,6 +13,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Catalog
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import label_for, parse
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.pending import seconds_behind
+from ansible_collections.lastgood.database.plugins.module_utils._parameters import duration_in_words
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import ReadableStore
 
 
@@ -46,19 +47,10 @@ def _step(target: Target, group: Group, newest: Backup | None, interval: timedel
         return Step(target, group, None, False, "there is no good backup of it yet")
     age = timedelta(seconds=newest.age_seconds(now))
     if interval is not None and age < interval:
-        reason = f"the last one is {_span(age)} old, and the interval is {_span(interval)}"
+        reason = f"the last one is {duration_in_words(age)} old, and the interval is {duration_in_words(interval)}"
         return Step(target, group, newest, True, reason)
     behind = seconds_behind(newest.created_at, now)
-    return Step(target, group, newest, False, f"the last one is {_span(age)} old", behind)
-
-
-def _span(duration: timedelta) -> str:
-    """Return a duration as users write it, in its two largest units."""
-    minutes, seconds = divmod(int(duration.total_seconds()), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    parts = [f"{count}{unit}" for count, unit in ((days, "d"), (hours, "h"), (minutes, "m"), (seconds, "s")) if count]
-    return " ".join(parts[:2]) or "0s"
+    return Step(target, group, newest, False, f"the last one is {duration_in_words(age)} old", behind)
 
 
 def warnings_of_a_clock(store: ReadableStore, targets: t.Iterable[Target], now: datetime, files: set[str]) -> list[str]:

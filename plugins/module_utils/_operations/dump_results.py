@@ -10,6 +10,7 @@ from datetime import datetime
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import BackupError, Interrupted, SeveralFailed, summary_of
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, Group
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.shrinkage import Shrinkage
 from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Diff, Outcome, diff_of
 
 # The keys of a failed task's record for a database that did not fail: enough to prune its group, and for a line of a table.
@@ -27,6 +28,7 @@ class Result:
     reason: str = ""
     warnings: tuple[str, ...] = ()
     clock_behind: int = 0  # seconds
+    shrunk: Shrinkage | None = None
 
     @property
     def title(self) -> str:
@@ -36,8 +38,13 @@ class Result:
     def record(self, now: datetime) -> dict[str, t.Any]:
         """Return the result as the module reports it: the backup's record, or what is known without one."""
         known = self.backup.record(now) if self.backup is not None else dict(self.facts)
-        failure = {} if self.error is None else {"msg": str(self.error), "error": self.error.as_result()}
-        return {**known, "outcome": self.outcome, "reason": self.reason, "clock_behind": self.clock_behind, **failure}
+        judged = {"outcome": self.outcome, "reason": self.reason, "clock_behind": self.clock_behind}
+        shrunk = {"shrunk": None if self.shrunk is None else self.shrunk.as_result()}
+        return {**known, **judged, **shrunk, **_failure_facts(self.error)}
+
+
+def _failure_facts(error: BackupError | None) -> dict[str, t.Any]:
+    return {} if error is None else {"msg": str(error), "remedy": error.remedy, "error": error.as_result()}
 
 
 def outcome_of(results: t.Sequence[Result], directory: str, now: datetime, warnings: t.Sequence[str]) -> Outcome:

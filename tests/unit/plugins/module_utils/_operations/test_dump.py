@@ -214,3 +214,74 @@ def test_a_content_that_can_not_be_compared_is_stored_anew_and_the_reason_says_w
     assert (second.outcome, content_algorithm(second)) == ("created", "sha256")
     assert "no Python library for its digest, blake3" in second.record["reason"]
     assert third.outcome == "unchanged"
+
+
+# --- Size -----------------------------------------------------------------------------------------
+
+
+class Sizes:
+    """A database whose dumps have the sizes that a test gives, each in a run of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path, self.store = folder / "app.db", LocalStore(str(folder / "backups"))
+        self.number = 0
+
+    def back_up(self, rows: int, shrink_warning: int = 50, *, check: bool = False) -> Result:
+        self.number += 1
+        with contextlib.closing(sqlite3.connect(self.path)) as connection:
+            connection.execute("create table if not exists t (data text)")
+            connection.execute("delete from t")
+            connection.executemany("insert into t values (?)", [(f"{self.number:1000}",)] * rows)
+            connection.commit()
+            connection.execute("vacuum")
+        codec = PayloadCodec(Encoding("none"), PlainCodec())
+        dumper = SqliteDumper(SqliteDumpOptions((str(self.path),)), lambda: False)
+        request = DumpRequest(dumper, self.store, "here", codec, shrink_warning=shrink_warning)
+        report = dump(request, context_at(NOW + timedelta(hours=self.number), check=check))
+        [record] = report.values["backups"]
+        return Result(record, None, tuple(report.warnings), report.failure)
+
+
+@pytest.fixture
+def sizes(tmp_path: Path) -> Iterator[Sizes]:
+    database_of_sizes = Sizes(tmp_path)
+    yield database_of_sizes
+    database_of_sizes.store.close()
+
+
+def test_a_backup_that_is_much_smaller_than_usual_gets_a_warning_and_is_stored(sizes: Sizes) -> None:
+    for rows in (1000, 1100, 900):
+        usual = sizes.back_up(rows)
+        assert (usual.warnings, usual.record["shrunk"]) == ((), None)
+    small = sizes.back_up(10)
+    shrunk = small.record["shrunk"]
+    assert small.outcome == "created" and small.error is None
+    assert shrunk["content_bytes"] < 50000 and 900000 < shrunk["usual_bytes"] < 1300000
+    assert shrunk["percent"] == shrunk["content_bytes"] * 100 // shrunk["usual_bytes"]
+    [warning] = small.warnings
+    assert warning == (
+        f"The new backup of app.db has {shrunk['content_bytes']} bytes of content, {shrunk['percent']} % of the usual "
+        f"{shrunk['usual_bytes']}: see whether the database lost data, as long as older backups exist."
+    )
+
+
+def test_the_limit_can_be_set_and_0_is_none(sizes: Sizes) -> None:
+    sizes.back_up(1000)
+    assert sizes.back_up(300, shrink_warning=20).record["shrunk"] is None
+    assert sizes.back_up(1, shrink_warning=0).record["shrunk"] is None
+    assert sizes.back_up(100, shrink_warning=90).record["shrunk"] is not None
+
+
+def test_a_backup_that_is_not_good_does_not_count_as_usual(sizes: Sizes, tmp_path: Path) -> None:
+    sizes.back_up(100)
+    sizes.back_up(1000)
+    sizes.back_up(1000)
+    [_first, *large] = sorted((tmp_path / "backups").glob("backup_app.db_*.dump"))
+    for path in large:
+        path.write_bytes(path.read_bytes()[:-1])
+    assert sizes.back_up(100).record["shrunk"] is None
+
+
+def test_check_mode_has_no_size_to_compare(sizes: Sizes) -> None:
+    sizes.back_up(1000)
+    assert sizes.back_up(1, check=True).record["shrunk"] is None
