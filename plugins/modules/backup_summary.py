@@ -44,8 +44,10 @@ options:
         and whether that is on the SFTP server, also where the run failed.
       - V(verify) has a line for each backup of C(backup_verified), with the verdict.
       - V(check) has three lines for each problem of C(backup_checked) - its severity and code, what is wrong, and what to do.
+      - V(fresh) has a line for each database that has no fresh backup, as the role's entry point C(assert_fresh) found. Run it
+        for each host, without C(run_once). The first host shows the table, and each gets what is not fresh on it.
     type: str
-    choices: [backup, verify, check]
+    choices: [backup, verify, check, fresh]
     required: true
 seealso:
   - module: lastgood.database.backup_facts
@@ -62,9 +64,26 @@ EXAMPLES = r"""
 RETURN = r"""
 msg:
   description: The lines of the table.
-  returned: success
+  returned: success, for O(table=fresh) in the result of the first host
   type: list
   elements: str
+counts:
+  description:
+    - How many databases are in each state, on all hosts in the result of the first one, else on this host. A host or a source
+      that could not be asked counts as one.
+  returned: for O(table=fresh)
+  type: dict
+  sample: {failing: 1, late: 0, unknown: 0, safe: 47}
+not_fresh:
+  description: The databases of this host that have no fresh backup, and how each is.
+  returned: for O(table=fresh)
+  type: list
+  elements: str
+  sample: [shop (failing)]
+whole_play:
+  description: Whether the table is about all hosts of the play so far. With the strategies C(free) and C(host_pinned) it is not.
+  returned: for O(table=fresh)
+  type: bool
 error:
   description: What went wrong, for programs.
   returned: failure
@@ -83,7 +102,7 @@ from ansible.module_utils.basic import AnsibleModule
 def main() -> t.NoReturn:
     """Fail: the action plugin of the same name does the work, so this module never has to run on a host."""
     module = AnsibleModule(
-        argument_spec={"table": {"type": "str", "choices": ["backup", "verify", "check"], "required": True}},
+        argument_spec={"table": {"type": "str", "choices": ["backup", "verify", "check", "fresh"], "required": True}},
         supports_check_mode=True,
     )
     module.fail_json(

@@ -7,7 +7,9 @@ from __future__ import annotations
 import re
 import typing as t
 
-from ansible_collections.lastgood.database.plugins.module_utils._text import lines
+from ansible_collections.lastgood.database.plugins.module_utils._text import bounded, lines
+from ansible_collections.lastgood.database.plugins.plugin_utils._expected import ASKED, Expected
+from ansible_collections.lastgood.database.plugins.plugin_utils._freshness import SAFE
 
 Values = t.Mapping[str, t.Any]
 Row = dict[str, str]
@@ -17,6 +19,7 @@ _WIDEST_CELL = 73  # characters: the longest name that PostgreSQL gives, and tha
 _LONGEST_TITLE = 255  # characters: a source in brackets, with its folders
 _LONGEST_FILENAME = 255  # whole, to be given to another module; it is in the last column, and so widens nothing
 _UNITS = ((86400, "day"), (3600, "hour"), (60, "minute"))
+_WHOLE = ("note", "next", "reason")  # in lines of their own, or in the last column
 _RIGHT = ("size", "tables", "rows", "seconds")
 _UNREADABLE = {"note": "its results can't be read"}
 _WOULD = {"created": "would create", "unchanged": "unchanged", "fresh": "fresh", "failed": "failed"}
@@ -34,13 +37,14 @@ def lines_of(table: Table, hosts: t.Mapping[str, Values], *, check_mode: bool = 
     """Return the lines of one table for these hosts. ``hosts`` has the variables of each, in the order to show them.
 
     A row without any of the table's columns but ``note`` is shown as the host and the note alone. In other rows ``note`` and
-    ``next``, what to do, follow on lines of their own.
+    ``next``, what to do, follow on lines of their own. ``title`` names a whole source, in the column of the database.
     """
     rows = [
         {"host": _cell("host", host), **{name: _cell(name, lines(text).replace("\n", " ")) for name, text in row.items()}}
         for host, variables in hosts.items()
         for row in _rows(table, variables, check_mode) or [{"note": "nothing to show"}]
     ]
+    rows = [_with_title(row) for row in rows]
     columns = [name for name in ("host", *table.columns) if name != "source" or _needs_source(table, rows)]
     columns = [name for name in columns if name != "sent" or any(row.get("sent") for row in rows)]
     whole = [row for row in rows if row.keys() - {"host", "note"}]
@@ -59,9 +63,13 @@ def lines_of(table: Table, hosts: t.Mapping[str, Values], *, check_mode: bool = 
 
 def _cell(name: str, text: str) -> str:
     """Return a text without its middle where it is too long: one host is not to widen the table of all."""
-    whole = {"note": len(text), "next": len(text), "backup": _LONGEST_FILENAME}
-    most = whole.get(name, _LONGEST_TITLE if text.startswith("(") else _WIDEST_CELL)
+    most = {**dict.fromkeys(_WHOLE, len(text)), "backup": _LONGEST_FILENAME, "title": _LONGEST_TITLE}.get(name, _WIDEST_CELL)
     return text if len(text) <= most else f"{text[: most // 2]}…{text[-(most // 2) :]}"
+
+
+def _with_title(row: Row) -> Row:
+    title = row.pop("title", None)
+    return row if title is None else {**row, "database": f"({title})"}
 
 
 def _rows(table: Table, variables: Values, check_mode: bool) -> list[Row]:
@@ -74,8 +82,8 @@ def _rows(table: Table, variables: Values, check_mode: bool) -> list[Row]:
 
 
 def _needs_source(table: Table, rows: list[Row]) -> bool:
-    """Whether the source is shown: always but for a run, and then where a host has several databases of one name."""
-    if table is not BACKED_UP:
+    """Whether the source is shown: for a run and for freshness only where a host has several databases of one name."""
+    if table not in (BACKED_UP, NOT_FRESH):
         return True
     seen: dict[tuple[str, str], str] = {}
     return any(
@@ -101,29 +109,64 @@ def _backed_up(variables: Values, check_mode: bool) -> list[Row]:
         records = dumped.get("backups") or []
         rows += [_backup_row(record, uploaded, last_good, check_mode) for record in records]
         if not records:
-            failed = dumped.get("failed", False)
-            rows.append({"database": f"({run['title']})", "outcome": "failed" if failed else "nothing to back up"})
+            rows.append(_source_row(run["title"], dumped))
+    rows += _died(variables, runs)
     if len(runs) < max(1, len(variables.get("backup_sources") or [])):
         rows.append({"note": "unreachable, or failed before the backup"})
     return rows
 
 
+def _source_row(title: str, dumped: Values) -> Row:
+    if dumped.get("failed", False):
+        return {"title": title, "outcome": "failed", **_next(dumped.get("msg"))}
+    return {"title": title, "outcome": "nothing to back up"}
+
+
+def _died(variables: Values, runs: t.Iterable[Values]) -> list[Row]:
+    """Return a row for each database whose run ended without a word, such as one that was killed for its memory."""
+    shown = {_group_of(record) for run in runs for record in (run.get("dumped") or {}).get("backups") or []}
+    return [
+        {
+            "database": _title(one),
+            "source": str(one.get("source") or ""),
+            "outcome": "died",
+            "size": "" if one["newest_good"] is None else _size(_record_of(one["newest_good"], found["files"])),
+            "age": _age("died", one["age_seconds"]),
+            **_next(one["last_run"]["msg"]),
+        }
+        for found in _facts(variables)
+        for one in found["databases"]
+        if (one.get("last_run") or {}).get("outcome") == "died" and _group_of(one) not in shown
+    ]
+
+
 def _backup_row(record: Values, uploaded: Values, last_good: dict[tuple[str, ...], Values], check_mode: bool) -> Row:
     outcome = record["outcome"]
     shown = last_good.get(_group_of(record), {}) if outcome == "failed" else record
-    size, age = shown.get("size_bytes"), shown.get("age_seconds")
     row = {
         "database": _title(record),
         "source": str(record.get("source") or ""),
         "outcome": _WOULD[outcome] if check_mode else outcome,
-        "size": "" if size is None else size_in_words(size),
-        "age": _age(outcome, age),
+        "size": _size(shown),
+        "age": _age(outcome, shown.get("age_seconds")),
+        **_next(record.get("remedy")),
     }
     if "uploaded" in uploaded or uploaded.get("failed"):
         sent = [*uploaded.get("uploaded", []), *uploaded.get("up_to_date", [])]
         failed = [one["filename"] for one in uploaded.get("failed_uploads", [])]
-        row["sent"] = "yes" if shown.get("filename") in sent and shown.get("filename") not in failed else "no"
+        is_sent = shown.get("filename") in sent and shown.get("filename") not in failed
+        row = {**_next(None if is_sent else uploaded.get("msg")), **row, "sent": "yes" if is_sent else "no"}
     return row
+
+
+def _next(text: t.Any) -> Row:
+    """Return what to do, or why, where the words say it: their end, if they are too long for a line."""
+    return {} if not text else {"next": bounded(" ".join(str(text).split()), _LONGEST_NOTE)}
+
+
+def _size(record: Values) -> str:
+    size = record.get("size_bytes")
+    return "" if size is None else size_in_words(size)
 
 
 def _age(outcome: str, age: int | None) -> str:
@@ -135,14 +178,17 @@ def _age(outcome: str, age: int | None) -> str:
 
 def _last_good(variables: Values) -> dict[tuple[str, ...], Values]:
     """Return the last good backup of each group, as the facts at the end of the run say."""
-    results = (variables.get("backup_inventory") or {}).get("results") or []
-    facts = [result["ansible_facts"]["database_backups"] for result in results if "ansible_facts" in result]
     return {
         _group_of(one): _record_of(one["newest_good"], found["files"]) | {"age_seconds": one["age_seconds"]}
-        for found in facts
+        for found in _facts(variables)
         for one in found["databases"]
         if one["newest_good"] is not None
     }
+
+
+def _facts(variables: Values) -> list[Values]:
+    results = (variables.get("backup_inventory") or {}).get("results") or []
+    return [result["ansible_facts"]["database_backups"] for result in results if "ansible_facts" in result]
 
 
 def _record_of(filename: str, files: list[Values]) -> dict[str, t.Any]:
@@ -219,6 +265,30 @@ def _problem_row(problem: Values, title: str) -> Row:
     }
 
 
+# --- Freshness --------------------------------------------------------------------------------------------------
+
+
+def freshness_lines(expected: t.Mapping[str, t.Sequence[Expected]]) -> list[str]:
+    """Return the lines of the table of what is not fresh on these hosts, or one that says that all is."""
+    wrong = {host: {"expected": found} for host, found in expected.items() if any(one.judgement.state != SAFE for one in found)}
+    if wrong:
+        return lines_of(NOT_FRESH, wrong)
+    databases = sum(map(len, expected.values()))
+    return [f"Fresh: all {databases} databases of {len(expected)} hosts." if databases else "No database was asked for."]
+
+
+def _not_fresh(variables: Values, check_mode: bool) -> list[Row]:
+    """Return a row for each database of a host that is not safe."""
+    return [_freshness_row(one) for one in variables["expected"] if one.judgement.state != SAFE]
+
+
+def _freshness_row(one: Expected) -> Row:
+    words = {"state": one.judgement.state, "reason": one.judgement.reason}
+    if not one.name:
+        return {**words, "title": one.source or "all"}
+    return {**words, "database": one.name, "source": one.source, "age": _age("", one.age_seconds)}
+
+
 # --- Words ------------------------------------------------------------------------------------------------------
 
 
@@ -260,5 +330,6 @@ def _note(text: t.Any) -> str:
 
 BACKED_UP = Table("backup_runs", ("database", "source", "outcome", "size", "age", "sent"), _backed_up)
 VERIFIED = Table("backup_verified", ("database", "source", "level", "verdict", "tables", "rows", "seconds", "backup"), _verified)
+NOT_FRESH = Table(ASKED, ("database", "source", "state", "age", "reason"), _not_fresh)
 CHECKED = Table("backup_checked", ("severity", "code", "check", "source"), _checked)
-TABLES = {"backup": BACKED_UP, "verify": VERIFIED, "check": CHECKED}
+TABLES = {"backup": BACKED_UP, "verify": VERIFIED, "check": CHECKED, "fresh": NOT_FRESH}

@@ -11,33 +11,31 @@ from __future__ import annotations
 import re
 import typing as t
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 
-from ansible_collections.lastgood.database.plugins.module_utils._parameters import duration_of
 from ansible_collections.lastgood.database.plugins.module_utils._text import bounded, one_line
+from ansible_collections.lastgood.database.plugins.plugin_utils._freshness import (
+    FAILED_RUNS,
+    NEVER,
+    NOT_KNOWN,
+    SHRINK_PERCENT,
+    STATES,
+    Limits,
+    Moment,
+    judge,
+    last_good_of,
+    limits_from,
+    moment_of,
+)
 
 Values = t.Mapping[str, t.Any]
 
-STATES = ("failing", "late", "unknown", "safe")  # of a host, the worst first
 REPLACED = "replaced"  # of a database whose backups continue in another group
 BACKUP_STATES = ("good", "unverified", "suspect", "corrupt")
 
-OLDEST_BACKUP = "26h"  # where backup_max_age does not say it: a day, and two hours for a run that begins or ends later
-_AGES = ("backup", "verified", "drilled", "uploaded")
-_FAILED = {"failed": "failed", "interrupted": "was interrupted", "died": "ended without a word"}
 _LONGEST_NAME = 300  # characters
 _LONGEST_REASON = 600  # characters: what and why, and what to do
 _MOST_SIZES = 30
-
-
-class Moment(t.NamedTuple):
-    """A time, or that it never was, or that the facts do not say."""
-
-    at: datetime | None = None
-    is_known: bool = True
-
-
-NEVER, UNKNOWN = Moment(), Moment(is_known=False)
 
 
 @dataclass(frozen=True)
@@ -186,7 +184,7 @@ def _read(host: str, registered: t.Any, now: datetime) -> _Listing:
         if _is_failure(result) or "ansible_facts" not in result:
             listing.databases.append(_nameless(host, "unknown", _failure(result)))
         else:
-            _add(listing, host, result["ansible_facts"]["database_backups"], _ages(result), now)
+            _add(listing, host, result["ansible_facts"]["database_backups"], _limits(result), now)
     return listing
 
 
@@ -199,12 +197,12 @@ def _nameless(host: str, state: str, reason: str) -> Database:
         engine="",
         source="",
         group=(host, "", "", "", "", reason),
-        last_good=UNKNOWN,
+        last_good=NOT_KNOWN,
         size_bytes=None,
         sizes=(),
-        verified=UNKNOWN,
-        drilled=UNKNOWN,
-        uploaded=UNKNOWN,
+        verified=NOT_KNOWN,
+        drilled=NOT_KNOWN,
+        uploaded=NOT_KNOWN,
         overdue=frozenset(),
         running_since=NEVER,
     )
@@ -219,23 +217,23 @@ def _failure(result: Values) -> str:
     return f"Not reached: {words}" if result.get("unreachable") else words
 
 
-def _ages(result: Values) -> dict[str, timedelta]:
-    """Return how old the host's own variables allow each to be. Raises ArgumentInvalid."""
+def _limits(result: Values) -> Limits:
+    """Return the limits that the host's own variables set. Raises ArgumentInvalid."""
     place = result.get("_backup_place")
-    wanted = (place.get("max_age") or {}) if isinstance(place, t.Mapping) else {}
-    texts = {"backup": OLDEST_BACKUP, **{name: text for name, text in wanted.items() if text is not None}}
-    return {name: duration_of(f"backup_max_age.{name}", str(texts[name])) for name in _AGES if name in texts}
+    wanted = place if isinstance(place, t.Mapping) else {}
+    return limits_from(wanted.get("max_age"), int(wanted.get("shrink_warning", SHRINK_PERCENT)))
 
 
-def _add(listing: _Listing, host: str, facts: Values, ages: dict[str, timedelta], now: datetime) -> None:
+def _add(listing: _Listing, host: str, facts: Values, limits: Limits, now: datetime) -> None:
     """Add what backup_facts returned for one directory."""
     last_run = facts.get("last_run")
     outcome = last_run.get("outcome") if last_run else None
-    if outcome in _FAILED and not any(one.get("last_failure") for one in facts["databases"]):
-        listing.databases.append(_nameless(host, "failing", f"The last run to {_text(facts['directory'])} {_FAILED[outcome]}."))
+    if outcome in FAILED_RUNS and not any(one.get("last_failure") for one in facts["databases"]):
+        reason = f"The last run to {_text(facts['directory'])} {FAILED_RUNS[outcome]}."
+        listing.databases.append(_nameless(host, "failing", reason))
     records = {one["filename"]: one for one in facts["files"]}
-    running = {_group(one): _moment(one, "began_at") for one in facts.get("running") or []}
-    listing.databases.extend(_database(host, one, records, running, ages, now) for one in facts["databases"])
+    running = {_group(one): moment_of(one, "began_at") for one in facts.get("running") or []}
+    listing.databases.extend(_database(host, one, records, running, limits, now) for one in facts["databases"])
     if not facts["databases"]:
         listing.databases.append(_nameless(host, "failing", f"No backup exists in {_text(facts['directory'])}."))
     listing.backups.extend((_text(one["origin"] or ""), _backup(host, one)) for one in facts["files"])
@@ -249,21 +247,19 @@ def _database(
     one: Values,
     records: t.Mapping[str, Values],
     running: t.Mapping[tuple[str, ...], Moment],
-    ages: dict[str, timedelta],
+    limits: Limits,
     now: datetime,
 ) -> Database:
     last_good = _last_good(one, records, now)
-    times = {name: _moment(one, f"{name}_at") for name in ("verified", "drilled", "uploaded")}
-    checked = {"backup": last_good, **times}
-    overdue = frozenset(name for name, age in ages.items() if _is_overdue(checked[name], age, now))
-    state, reason = _judge(one, last_good, overdue)
+    times = {name: moment_of(one, f"{name}_at") for name in ("verified", "drilled", "uploaded")}
+    judgement = judge(one, last_good, limits, now)
     newest = records.get(one["newest_good"] or "", {})
     sizes = tuple(int(size) for size in one.get("sizes") or [])[-_MOST_SIZES:]
     size = newest.get("size_bytes")
     return Database(
         host=host,
-        state=state,
-        reason=reason,
+        state=judgement.state,
+        reason=judgement.reason,
         name=_name(one),
         engine=_text(one["engine"] or ""),
         source=_text(one.get("source") or ""),
@@ -272,40 +268,16 @@ def _database(
         size_bytes=None if size is None else int(size),
         sizes=sizes,
         **times,
-        overdue=overdue,
+        overdue=judgement.overdue,
         running_since=running.get(_group(one), NEVER),
     )
 
 
-def _judge(one: Values, last_good: Moment, overdue: frozenset[str]) -> tuple[str, str]:
-    """Return the state of a database, and why it is not safe."""
-    failure, last_run = one.get("last_failure"), one.get("last_run")
-    if failure:
-        return "failing", _text(f"{failure['code']}: {failure['msg']}", _LONGEST_REASON)
-    if last_run and last_run["outcome"] in _FAILED:
-        return "failing", f"The last run {_FAILED[last_run['outcome']]}."
-    if last_good is NEVER:
-        return "failing", "No good backup exists."
-    if "backup" in overdue:
-        return "late", "The last good backup is too old."
-    if overdue:
-        return "late", f"Too long ago, or never: {', '.join(name for name in _AGES if name in overdue)}."
-    return "safe", ""
-
-
-def _is_overdue(moment: Moment, age: timedelta, now: datetime) -> bool:
-    if moment.at is None:
-        return moment.is_known
-    return now - moment.at > age
-
-
 def _last_good(one: Values, records: t.Mapping[str, Values], now: datetime) -> Moment:
     """Return when the last good backup was confirmed."""
-    if one["newest_good"] is None:
-        return NEVER
     if one["newest_good"] in records:
-        return _moment(records[one["newest_good"]], "confirmed_at")
-    return Moment(now - timedelta(seconds=int(one["age_seconds"])))
+        return moment_of(records[one["newest_good"]], "confirmed_at")
+    return last_good_of(one, now)
 
 
 def _without_replaced(databases: list[Database]) -> list[Database]:
@@ -348,22 +320,15 @@ def _backup(host: str, one: Values) -> Backup:
         host=host,
         database=_name(one),
         state=state,
-        created=_moment(one, "created_at"),
+        created=moment_of(one, "created_at"),
         size_bytes=int(one["size_bytes"]),
         verdict=_text(verification.get("verdict") or ""),
-        verified=_moment(verification, "verified_at") if verification else NEVER,
-        uploaded=_moment(one, "uploaded_at"),
+        verified=moment_of(verification, "verified_at") if verification else NEVER,
+        uploaded=moment_of(one, "uploaded_at"),
     )
 
 
 # --- Values -----------------------------------------------------------------------------------------------------
-
-
-def _moment(one: Values, key: str) -> Moment:
-    if key not in one:
-        return UNKNOWN
-    text = one[key]
-    return NEVER if text is None else Moment(datetime.fromisoformat(text).replace(tzinfo=timezone.utc))
 
 
 def _name(one: Values) -> str:

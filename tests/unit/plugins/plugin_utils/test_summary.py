@@ -178,3 +178,47 @@ def test_a_hostile_hosts_problems_hide_no_other_hosts() -> None:
         "db1   its results can't be read",
         "db2   no problems",
     ]
+
+
+def test_what_failed_is_followed_by_what_to_do() -> None:
+    failed = backed_up({"outcome": "failed", "filename": None, "remedy": "Make\n room."}, {"database": "b"})
+    assert lines_of(BACKED_UP, {"db1": failed})[1:] == [
+        "db1   app       failed            NONE",
+        "        Make room.",
+        "db1   b         created  2.0 KiB  just now",
+    ]
+
+
+def test_a_source_that_failed_is_followed_by_why_and_what_to_do_however_long_that_is() -> None:
+    failed = {"title": "postgresql in /b", "dumped": {"failed": True, "msg": f"No connection: {'x' * 500}. Start the server."}}
+    [_header, row, note] = lines_of(BACKED_UP, {"db1": {"backup_sources": [{}], "backup_runs": [failed]}})
+    assert row.split() == ["db1", "(postgresql", "in", "/b)", "failed"]
+    assert note.strip().startswith("No connection: ") and note.endswith(" Start the server.") and len(note) < 180
+
+
+def test_what_was_not_sent_is_followed_by_why() -> None:
+    lost = backed_up({}, uploaded=[], failed=True, msg="No route to host. See the network.")
+    assert lines_of(BACKED_UP, {"db1": lost})[1:] == [
+        "db1   app       created  2.0 KiB  just now  no",
+        "        No route to host. See the network.",
+    ]
+
+
+def test_a_database_whose_run_ended_without_a_word_has_a_line_with_its_last_good_backup() -> None:
+    killed = {"backup_sources": [{}], "backup_runs": [{"title": "a", "dumped": {"failed": True, "msg": "MODULE FAILURE"}}]}
+    facts = facts_of_last_good(last_run={"outcome": "died", "msg": "It was killed. See the host's log."}, source="/run:5432")
+    assert lines_of(BACKED_UP, {"db1": {**killed, "backup_inventory": facts}})[3:] == [
+        "db1   app       died     3.0 KiB  2 days",
+        "        It was killed. See the host's log.",
+    ]
+
+
+def test_a_run_that_died_before_is_not_shown_where_this_one_has_a_result() -> None:
+    facts = facts_of_last_good(last_run={"outcome": "died", "msg": "It was killed."})
+    assert len(lines_of(BACKED_UP, {"db1": {**backed_up({}), "backup_inventory": facts}})) == 2
+
+
+def test_a_database_whose_name_looks_like_a_title_is_cut_as_any_other() -> None:
+    assert "…" in lines_of(BACKED_UP, {"db1": backed_up({"database": f"({'n' * 200}"})})[1]
+    title = {"title": "t" * 200, "dumped": {}}
+    assert f"({'t' * 200})" in lines_of(BACKED_UP, {"db1": {"backup_sources": [{}], "backup_runs": [title]}})[1]

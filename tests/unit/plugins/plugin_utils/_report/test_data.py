@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
-from ansible_collections.lastgood.database.plugins.plugin_utils._report.data import NEVER, UNKNOWN, Report, report_of
+from ansible_collections.lastgood.database.plugins.plugin_utils._freshness import NEVER, NOT_KNOWN
+from ansible_collections.lastgood.database.plugins.plugin_utils._report.data import Report, report_of
 from ansible_collections.lastgood.database.tests.support.report import NOW, ago, backup, database, facts, host, registered
 
 FAILURE = {"at": ago(hours=5), "code": "no_space", "msg": "The disk is full. Make room."}
@@ -28,7 +29,9 @@ def state(result: Any) -> tuple[str, str]:
 
 def test_a_host_is_safe_while_its_last_good_backup_is_young_enough() -> None:
     assert state(host("db1", ago(hours=26))) == ("safe", "")
-    assert state(host("db1", ago(hours=26, seconds=1))) == ("late", "app: The last good backup is too old.")
+    late, reason = state(host("db1", ago(hours=26, minutes=60)))
+    assert late == "late" and reason.startswith("app: The last good backup was 1d 3h ago, the limit is 1d 2h. ")
+    assert state(host("db1", ago(hours=26, seconds=1)))[0] == "late"
 
 
 def test_an_age_counts_from_the_confirmation() -> None:
@@ -52,7 +55,7 @@ def test_an_age_that_the_facts_do_not_have_is_unknown_and_does_not_make_a_host_l
     group = database(one)
     del group["verified_at"], group["sizes"], group["last_run"], group["last_failure"], one["uploaded_at"]
     made = report(db1=registered(facts([group], [one]), verified="7d"))
-    assert (made.hosts[0].state, made.databases[0].verified, made.backups[0].uploaded) == ("safe", UNKNOWN, UNKNOWN)
+    assert (made.hosts[0].state, made.databases[0].verified, made.backups[0].uploaded) == ("safe", NOT_KNOWN, NOT_KNOWN)
 
 
 def test_an_age_that_is_no_duration_is_an_error_and_no_state_of_a_host() -> None:
@@ -68,6 +71,13 @@ def test_a_host_is_failing_while_its_last_run_is_a_failure_whatever_the_age() ->
         assert state(host(last_run={"outcome": outcome}))[0] == "safe"
 
 
+def test_a_database_whose_last_good_backup_is_much_smaller_makes_the_host_failing() -> None:
+    assert state(host(sizes=[1000, 1000, 400]))[0] == "failing"
+    result = host(sizes=[1000, 1000, 400])
+    result["results"][0]["_backup_place"]["shrink_warning"] = 0
+    assert state(result)[0] == "safe"
+
+
 def test_a_run_that_failed_before_any_database_makes_the_host_failing() -> None:
     one = backup(ago(hours=5))
     listed = facts([database(one)], [one], last_run={"outcome": "died"})
@@ -75,7 +85,8 @@ def test_a_run_that_failed_before_any_database_makes_the_host_failing() -> None:
 
 
 def test_a_database_without_a_good_backup_and_a_directory_without_any_are_failing() -> None:
-    assert state(registered(facts([database()], []))) == ("failing", "app: No good backup exists.")
+    failing, reason = state(registered(facts([database()], [])))
+    assert failing == "failing" and reason.startswith("app: No good backup exists. ")
     assert state(registered(facts([], []))) == ("failing", "No backup exists in /var/lib/postgresql/backups.")
 
 
