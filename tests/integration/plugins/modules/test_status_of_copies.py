@@ -31,8 +31,9 @@ def directory(tmp_path: Path) -> Path:
 
 
 def back_up(path: Path, directory: Path) -> None:
-    with contextlib.closing(sqlite3.connect(path)) as database, database:
+    with contextlib.closing(sqlite3.connect(path)) as database:
         database.execute("insert into t values (1)")
+        database.commit()
     options = {"engine": "sqlite", "directory": str(directory), "databases": [str(path)], "origin": "db1"}
     assert run_module("db_backup", options).outcomes == ["created"]
 
@@ -86,7 +87,7 @@ def test_a_drill_stays_known_when_a_later_verification_or_retention_changes_its_
     assert state_of(directory) == before
     assert verify(directory, "restore").changed is True
     drilled = app(directory)
-    assert drilled["verified_at"] == drilled["drilled_at"] is not None
+    assert drilled["drilled_at"] is not None and drilled["verified_at"] == drilled["drilled_at"]
     back_up(path, directory)
     [old, _new] = payloads(directory)
     assert verify(directory, "checksum").status == 0
