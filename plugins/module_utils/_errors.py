@@ -367,10 +367,22 @@ class LastGoodRefused(BackupError):
     code = "last_good_refused"
 
 
+class ManifestUnusable(BackupError):
+    """A backup has no manifest that can be changed."""
+
+    code = "manifest_unusable"
+
+
 class NameConflict(BackupError):
     """A backup of the same name and other content exists."""
 
     code = "name_conflict"
+
+
+class PinnedRefused(BackupError):
+    """The backup to delete is pinned."""
+
+    code = "pinned_refused"
 
 
 class VerificationFailed(BackupError):

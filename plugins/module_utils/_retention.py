@@ -9,6 +9,9 @@ Suspect backups never count as good, and stay with one exception: where more tha
 failed for the same reason, as happens if the database itself can't be restored, the same rules are applied to them separately,
 and the newest three are always retained. Otherwise such a database would fill the disk.
 
+A pinned backup stays whatever its state, and the others are decided on as if it did not exist: it uses up no rule's count, and a
+corrupt backup does not become superfluous by it. It may be the last good backup all the same.
+
 Rules count back from the last good backup's time alone: neither a wrong clock nor a long silence deletes anything.
 """
 
@@ -30,7 +33,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup
     display_time,
     is_future,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.last_good import age_order, candidates
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.last_good import age_order, candidates, newer_candidate
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import cause_of
 
 # A corrupt backup stays for so long, so that somebody can examine what went wrong.
@@ -51,6 +54,7 @@ _PERIODS: dict[str, t.Callable[[datetime], t.Hashable]] = {
     "yearly": lambda time: time.year,
 }
 
+PINNED = ("it is pinned",)
 _KEPT_BY_NONE = ("no rule keeps it",)
 _SUSPECT = ("it is suspect: a verification of its structure, or a restore, failed",)
 _REPEATED = ("it is suspect for the same reason as newer ones, and no rule keeps it",)
@@ -88,13 +92,14 @@ class Entry(t.NamedTuple):
     confirmed_at: datetime
     size_bytes: int
     cause: str = ""  # why a verification failed
+    pinned: bool = False
 
     @classmethod
     def of(cls, backup: Backup) -> Entry:
         verification = backup.manifest.verification
         cause = "" if verification is None else cause_of(verification.detail)
         name, times = backup.name.filename, (backup.created_at, backup.confirmed_at)
-        return cls(backup.group, name, backup.state, *times, backup.size_bytes, cause)
+        return cls(backup.group, name, backup.state, *times, backup.size_bytes, cause, backup.pinned)
 
 
 class Ruling(t.NamedTuple):
@@ -128,10 +133,13 @@ class Decision:
 def decide(backups: t.Iterable[Entry], rules: Rules, now: datetime, selected: t.Container[Group] | None = None) -> Decision:
     """Decide on every backup, each group separately. Passes over groups that are not ``selected``, if any are."""
     decision = Decision()
+    pinned: list[Entry] = []
     groups: dict[Group, list[Entry]] = collections.defaultdict(list)
     suspects: dict[Group, list[Entry]] = collections.defaultdict(list)
     for backup in backups:
-        if (reason := _why_not_decided(backup, now)) is not None:
+        if backup.pinned:
+            pinned.append(backup)
+        elif (reason := _why_not_decided(backup, now)) is not None:
             decision.passed_over.append(Ruling(backup, (reason,)))
         elif backup.state == "suspect":
             suspects[backup.group].append(backup)
@@ -155,8 +163,18 @@ def decide(backups: t.Iterable[Entry], rules: Rules, now: datetime, selected: t.
     for group, members in suspects.items():
         is_decided = (selected is None or group in selected) and newest - suspects_touched[group] <= ABANDONED_AFTER
         _decide_on_suspects(group, members, good.get(group, []), rules if is_decided else None, decision)
+    _pass_over_pinned(pinned, now, decision)
     decision.sort()
     return decision
+
+
+def _pass_over_pinned(pinned: list[Entry], now: datetime, decision: Decision) -> None:
+    """Pass over pinned backups. The newest good one is the last good backup if the group has none that is newer."""
+    decision.passed_over += [Ruling(backup, PINNED) for backup in pinned]
+    for backup in pinned:
+        newest = newer_candidate(decision.last_good.get(backup.group), backup, now)
+        if newest is not None:
+            decision.last_good[backup.group] = newest
 
 
 def _why_not_decided(backup: Entry, now: datetime) -> str | None:

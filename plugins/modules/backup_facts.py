@@ -201,6 +201,15 @@ ansible_facts:
                 - V(corrupt) has another size or digest than its manifest says.
               type: str
               sample: good
+            pinned:
+              description: Whether M(lastgood.database.backup_label) pinned it, so that it is never pruned.
+              type: bool
+              sample: false
+            labels:
+              description: Its labels. Empty where it has none.
+              type: dict
+              sample:
+                app_version: '2.10'
             created_at:
               description: The moment before the dump, in UTC.
               type: str

@@ -31,6 +31,9 @@ description:
     confirmed more than 30 days before the newest backup of any selected database, for example after a host was renamed or a
     server got a new major version. When these backups are no longer needed, delete them with O(names) or O(groups).
   - With rules, also deletes unfinished backups of ended runs that are older than a day, see RV(swept).
+  - Never deletes a pinned backup, see M(lastgood.database.backup_label). It counts for no rule, so that the other backups are
+    retained and deleted as if it did not exist. RV(passed_over) lists it. With O(names) it is an error, and nothing is deleted.
+    In a group that O(allow_delete_last) gives up it is a warning.
   - Never deletes files that are not backups, nor links and directories, whatever their names.
 author:
   - The lastgood.database contributors (@lastgood)
@@ -90,7 +93,7 @@ options:
     description:
       - Whether O(names) may include the last good backup of a database.
       - With O(groups) and without a rule, every backup of these groups is deleted. This gives up a group that a renamed host or a
-        major upgrade left behind.
+        major upgrade left behind. Pinned backups stay.
     type: bool
     default: false
   verify_before_delete:
@@ -102,6 +105,7 @@ options:
     type: bool
 seealso:
   - module: lastgood.database.backup_facts
+  - module: lastgood.database.backup_label
   - module: lastgood.database.db_backup
 """
 
@@ -197,6 +201,9 @@ deleted:
     state:
       description: V(good), V(unverified), V(suspect) or V(corrupt).
       type: str
+    pinned:
+      description: Whether it is pinned, so that it is never deleted.
+      type: bool
     created_at:
       description: The moment before the dump, in UTC.
       type: str
@@ -222,7 +229,7 @@ kept:
   contains: *contains
 passed_over:
   description:
-    - The retained backups to which no rule applies, such as suspect ones.
+    - The retained backups to which no rule applies, such as suspect and pinned ones.
     - Empty if the task fails without C(-v).
   returned: success and failure, as soon as the plan is made
   type: list

@@ -123,6 +123,11 @@ class Backup(t.NamedTuple):
         return max(self.manifest.confirmed_at or created_at, created_at)
 
     @property
+    def pinned(self) -> bool:
+        """Whether no prune may delete it, whatever its state. An unusable manifest pins as well."""
+        return bool(self.manifest.pinned)
+
+    @property
     def _manifest_fits(self) -> bool:
         """Whether the manifest can be this payload's, and was not swapped with another backup's."""
         manifest = self.manifest
@@ -157,6 +162,8 @@ class Backup(t.NamedTuple):
             "compression": self.name.compression,
             "encrypted": self.name.encrypted,
             "state": self.state,
+            "pinned": self.pinned,
+            "labels": dict(manifest.labels or {}),
             **time_facts("created_at", self.created_at),
             **time_facts("modified_at", self.modified_at),
             **time_facts("confirmed_at", self.confirmed_at),

@@ -58,6 +58,10 @@ class Manifest(t.NamedTuple):
     source: str | None = None
     partial: bool | None = None
     partial_arguments: tuple[str, ...] | None = None
+    pinned: bool | None = None
+    pinned_at: datetime | None = None  # when that last changed: of two copies' pins the later one counts
+    labels: t.Mapping[str, str] | None = None
+    labelled_at: datetime | None = None
     format: str | None = None
     compression: str | None = None
     compressor: str | None = None
@@ -158,6 +162,10 @@ def _texts(value: list[t.Any]) -> tuple[str, ...] | None:
     return tuple(value) if all(isinstance(text, str) for text in value) else None
 
 
+def _labels(value: dict[str, t.Any]) -> dict[str, str] | None:
+    return value if all(isinstance(text, str) for text in value.values()) else None
+
+
 def _verification(value: dict[str, t.Any]) -> Verification | None:
     level: t.Any = value.get("level")
     verdict: t.Any = value.get("verdict")
@@ -174,9 +182,10 @@ _NUMBER = re.compile(r"[0-9]+")
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}Z")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _OTHERS: dict[str, type] = {  # than text, in JSON
-    **dict.fromkeys(("major_mismatch", "encrypted", "partial"), bool),
+    **dict.fromkeys(("major_mismatch", "encrypted", "partial", "pinned"), bool),
     **dict.fromkeys(("manifest_version", "payload_bytes", "content_bytes"), int),
     "partial_arguments": list,
+    "labels": dict,
     "verification": dict,
 }
 _TYPES = tuple((name, _OTHERS.get(name, str)) for name in Manifest._fields)
@@ -186,10 +195,13 @@ _READERS: tuple[tuple[int, t.Callable[[t.Any], t.Any]], ...] = tuple(
         ("created_at", parse_time),
         ("finished_at", parse_time),
         ("confirmed_at", parse_time),
+        ("pinned_at", parse_time),
+        ("labelled_at", parse_time),
         ("payload_sha256", _digest),
         ("content_sha256", _digest),
         ("content_blake3", _digest),
         ("partial_arguments", _texts),
+        ("labels", _labels),
         ("verification", _verification),
     )
 )

@@ -9,11 +9,15 @@ import typing as t
 from dataclasses import dataclass
 from datetime import datetime
 
-from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid, LastGoodRefused
+from ansible_collections.lastgood.database.plugins.module_utils._errors import (
+    ArgumentInvalid,
+    LastGoodRefused,
+    PinnedRefused,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Group
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.last_good import age_order, candidates
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import parse
-from ansible_collections.lastgood.database.plugins.module_utils._retention import Decision, Entry, Ruling
+from ansible_collections.lastgood.database.plugins.module_utils._retention import PINNED, Decision, Entry, Ruling
 
 
 @dataclass(frozen=True)
@@ -34,11 +38,11 @@ class Named:
 
 @dataclass(frozen=True)
 class GivenUp:
-    """Delete every backup of the request's groups, the last good ones too."""
+    """Delete every backup of the request's groups, the last good ones too. Pinned ones stay."""
 
 
 def decide_by_name(backups: t.Iterable[Entry], named: Named, now: datetime) -> Decision:
-    """Delete the named backups, and retain the others of the same groups. Raises LastGoodRefused."""
+    """Delete the named backups, and retain the others of the same groups. Raises LastGoodRefused and PinnedRefused."""
     names = set(named.names)
     groups: dict[Group, list[Entry]] = collections.defaultdict(list)
     for backup in backups:
@@ -47,6 +51,7 @@ def decide_by_name(backups: t.Iterable[Entry], named: Named, now: datetime) -> D
     for group, members in groups.items():
         if names.isdisjoint(backup.filename for backup in members):
             continue
+        _refuse_pinned(members, names)
         if not named.allow_last:
             good = _protected(members, now)
             _refuse_last_good(good, names)
@@ -62,10 +67,12 @@ def decide_by_name(backups: t.Iterable[Entry], named: Named, now: datetime) -> D
 
 
 def decide_given_up(backups: t.Iterable[Entry], groups: frozenset[Group]) -> Decision:
-    """Delete every backup of the groups, and retain those of other groups with the same database names."""
+    """Delete every backup of the groups that is not pinned, and retain those of other groups with the same database names."""
     decision = Decision()
     for backup in backups:
-        if backup.group in groups:
+        if backup.group in groups and backup.pinned:
+            decision.passed_over.append(Ruling(backup, PINNED))
+        elif backup.group in groups:
             decision.deleted.append(Ruling(backup, ("its group is given up",)))
         else:
             decision.kept.append(Ruling(backup, ("it is of another group",)))
@@ -77,6 +84,16 @@ def _protected(members: list[Entry], now: datetime) -> list[Entry]:
     """Return the backups of which one has to stay, the newest first: candidates, else good backups from the future."""
     good = [backup for backup in members if backup.state == "good"]
     return candidates(good, now) or sorted(good, key=age_order, reverse=True)
+
+
+def _refuse_pinned(members: list[Entry], names: set[str]) -> None:
+    pinned = sorted(backup.filename for backup in members if backup.pinned and backup.filename in names)
+    if pinned:
+        raise PinnedRefused(
+            f"Pinned backups are never deleted: {', '.join(pinned)}.",
+            "Nothing was deleted. To delete them, unpin them first (backup_label with pinned=false).",
+            filenames=pinned,
+        )
 
 
 def _refuse_last_good(good: list[Entry], names: set[str]) -> None:

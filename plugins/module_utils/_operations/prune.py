@@ -93,7 +93,7 @@ def _prune(request: PruneRequest, context: Context) -> Report:
 
 def _lost_groups(decision: Decision, earlier: Decision) -> dict[Group, str]:
     """Return the groups whose last good backup was lost since the earlier plan, with the reason to delete nothing of them."""
-    good = {ruling.backup.filename for ruling in (*decision.kept, *decision.deleted) if ruling.backup.state == "good"}
+    good = {ruling.backup.filename for ruling in decision.rulings() if ruling.backup.state == "good"}
     lost = {group: backup.filename for group, backup in earlier.last_good.items() if backup.filename not in good}
     return {group: f"{filename} was the newest good one a moment ago, and is no longer" for group, filename in lost.items()}
 

@@ -77,7 +77,8 @@ class Planner:
             decision = decide(backups, choice, now, self.groups)
             return Plan(decision, list(_leftovers(self.store, selection, files, now)), warnings=unread_warnings(unread))
         if isinstance(choice, GivenUp):
-            return Plan(decide_given_up(backups, self.groups or frozenset()))
+            decision = decide_given_up(backups, self.groups or frozenset())
+            return Plan(decision, warnings=_warnings_of_pinned(decision))
         decision = decide_by_name(backups, choice, now)
         found = {ruling.backup.filename for ruling in decision.deleted}
         return Plan(decision, absent=[name for name in dict.fromkeys(choice.names) if name not in found])
@@ -95,6 +96,13 @@ class Planner:
             f"engine {group.engine} and instance {group.instance}."
             for group in (groups or frozenset()) - found
         )
+
+
+def _warnings_of_pinned(decision: Decision) -> list[str]:
+    return [
+        f"{ruling.backup.filename} is pinned, and stays. To delete it, unpin it first (backup_label with pinned=false)."
+        for ruling in decision.passed_over
+    ]
 
 
 def _entries(backups: t.Iterable[Backup], sound: t.Container[str], unread: list[Backup]) -> t.Iterator[Entry]:

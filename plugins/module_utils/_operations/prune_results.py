@@ -88,6 +88,7 @@ def _records(rulings: t.Iterable[Ruling]) -> list[dict[str, t.Any]]:
                 "filename": backup.filename,
                 **facts,
                 "state": backup.state,
+                "pinned": backup.pinned,
                 "created_at": display_time(backup.created_at),
                 "size_bytes": backup.size_bytes,
                 "reasons": list(reasons),

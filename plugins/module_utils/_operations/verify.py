@@ -39,6 +39,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, display_time
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Catalog
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.labelling import with_marks_of
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.last_good import age_order
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import (
     CONTENT_DIFFERS,
@@ -448,17 +449,16 @@ def _note(store: Store, backup: Backup, finding: Finding, now: datetime, *, chec
         if not _is_same(current, backup):
             detail = "It was replaced, or verified by another run, in the meantime."
             return Judged(backup, backup, Finding(finding.level, "inconclusive", detail))
-        if adopts or current.manifest.confirmed_at is None:
-            confirmed = noted
-        else:  # a dump may have confirmed it meanwhile
-            confirmed = noted._replace(confirmed_at=current.manifest.confirmed_at)
-        store.replace(manifest_name(filename), confirmed.to_bytes(), like=filename)
+        noted = with_marks_of(noted, current.manifest)
+        if not adopts and current.manifest.confirmed_at is not None:  # a dump may have confirmed it meanwhile
+            noted = noted._replace(confirmed_at=current.manifest.confirmed_at)
+        store.replace(manifest_name(filename), noted.to_bytes(), like=filename)
     return judged
 
 
 def _is_same(current: Backup, backup: Backup) -> bool:
-    """Return whether a backup is still the one that was read. Its time of confirmation may have changed."""
-    known = current.manifest._replace(confirmed_at=backup.manifest.confirmed_at)
+    """Return whether a backup is still the one that was read. Its time of confirmation, pin and labels may have changed."""
+    known = with_marks_of(current.manifest._replace(confirmed_at=backup.manifest.confirmed_at), backup.manifest)
     return (current.facts, known, current.unread) == (backup.facts, backup.manifest, None)
 
 

@@ -36,6 +36,7 @@ RECORD = {
     "partial",
     "partial_arguments",
     "state",
+    "pinned",
     "created_at",
     "size_bytes",
     "reasons",

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import STATES, Group, is_future
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.last_good import last_good
 from ansible_collections.lastgood.database.plugins.module_utils._retention import Decision, Entry, Rules, Ruling, decide
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=timezone.utc)
@@ -320,6 +321,49 @@ class TestWhatNoRuleIsAbout:
         assert decide(backups, Rules(last=1), NOW).passed_over == []
 
 
+class TestPinned:
+    """A pinned backup stays, and the others are decided on without it."""
+
+    @pytest.mark.parametrize("state", STATES)
+    def test_it_stays_whatever_its_state_and_its_age(self, state: str) -> None:
+        pinned = entry(NOW - timedelta(days=900), state=state, pinned=True)
+        backups = [entry(NOW - timedelta(days=day)) for day in range(3)]
+        decision = decide([pinned, *backups], Rules(last=1), NOW)
+        assert reasons(decision.passed_over) == {pinned.created_at: ("it is pinned",)}
+        assert names(decision.deleted) == {one.filename for one in backups[1:]}
+
+    def test_it_uses_up_no_count(self) -> None:
+        pinned = entry(NOW, pinned=True)
+        backups = [entry(NOW - timedelta(days=day)) for day in range(1, 4)]
+        decision = decide([pinned, *backups], Rules(last=2), NOW)
+        assert names(decision.kept) == {one.filename for one in backups[:2]}
+        assert decision.kept[-1].reasons == ("newest", "last")
+
+    def test_it_is_the_last_good_one_where_it_is_the_newest(self) -> None:
+        pinned, older = entry(NOW, pinned=True), entry(NOW - timedelta(days=1))
+        assert decide([pinned, older], Rules(last=1), NOW).last_good == {APP: pinned}
+        newer = entry(NOW + timedelta(minutes=1))
+        assert decide([pinned, newer], Rules(last=1), NOW).last_good == {APP: newer}
+        assert decide([pinned], Rules(last=1), NOW).last_good == {APP: pinned}
+
+    def test_one_that_is_not_good_or_from_the_future_is_not_the_last_good_one(self) -> None:
+        older = entry(NOW - timedelta(days=1))
+        for pinned in (entry(NOW, state="corrupt", pinned=True), entry(NOW + timedelta(days=9), pinned=True)):
+            assert decide([pinned, older], Rules(last=1), NOW).last_good == {APP: older}
+
+    def test_it_keeps_no_group_from_being_left_behind_and_makes_none_so(self) -> None:
+        other = APP._replace(database="other")
+        behind = [entry(NOW - timedelta(days=day), other) for day in (31, 32)]
+        assert len(decide([entry(NOW, pinned=True), *behind], Rules(last=1), NOW).deleted) == 1
+        assert decide([entry(NOW), entry(NOW, other, pinned=True), *behind], Rules(last=1), NOW).deleted == []
+
+    def test_suspect_ones_do_not_count_it_among_those_that_repeat(self) -> None:
+        suspects = [entry(NOW - timedelta(days=day), state="suspect", cause="a type") for day in range(4)]
+        assert len(decide(suspects, Rules(last=1), NOW).deleted) == 1
+        pinned = suspects[0]._replace(pinned=True)
+        assert decide([pinned, *suspects[1:]], Rules(last=1), NOW).deleted == []
+
+
 GROUPS = [APP, APP._replace(origin="db2"), APP._replace(database="app_prod"), APP._replace(kind="globals", database=None)]
 ZONES = [timezone.utc, ZoneInfo("Europe/Berlin"), ZoneInfo("Australia/Lord_Howe")]
 counts = st.integers(-1, 5)
@@ -341,6 +385,7 @@ def stores(draw: st.DrawFn) -> list[Entry]:
             draw(st.sampled_from(GROUPS)),
             filename=f"backup_{number}",
             state=draw(st.sampled_from(["good", "good", "good", *STATES])),
+            pinned=draw(st.sampled_from([False, False, False, True])),
         )
         for number, hour in enumerate(hours)
     ]
@@ -363,6 +408,38 @@ class TestAlways:
             good = [one for one in backups if one.group == group and one.state == "good" and not is_future(one.created_at, NOW)]
             newest = max(good, key=lambda one: (one.created_at, one.filename), default=None)
             assert newest is None or newest.filename not in deleted
+
+    @given(stores(), some_rules)
+    def test_a_pinned_one_stays(self, backups: list[Entry], rules: dict[str, Any]) -> None:
+        decision = decide(backups, Rules(**rules), NOW)
+        assert names(decision.passed_over) >= {one.filename for one in backups if one.pinned}
+
+    @given(stores(), some_rules)
+    def test_the_others_are_decided_on_as_if_the_pinned_did_not_exist(self, backups: list[Entry], rules: dict[str, Any]) -> None:
+        together = decide(backups, Rules(**rules), NOW)
+        without = decide([one for one in backups if not one.pinned], Rules(**rules), NOW)
+        assert (together.kept, together.deleted) == (without.kept, without.deleted)
+        assert [one for one in together.passed_over if not one.backup.pinned] == without.passed_over
+
+    @given(stores(), some_rules)
+    def test_the_last_good_one_of_what_is_decided_on_counts_the_pinned(self, backups: list[Entry], rules: dict[str, Any]) -> None:
+        decision = decide(backups, Rules(**rules), NOW)
+        for group in {one.backup.group for one in decision.deleted if one.backup.state == "good"}:
+            assert decision.last_good[group] == last_good([one for one in backups if one.group == group], NOW)
+
+    @given(stores(), some_rules, st.data())
+    def test_pins_that_come_and_go_lose_no_last_good_one(
+        self, backups: list[Entry], rules: dict[str, Any], data: st.DataObject
+    ) -> None:
+        """However pins come and go between two runs, each group still has its last good backup."""
+        left = backups
+        for _run in range(3):
+            left = [one._replace(pinned=data.draw(st.booleans())) for one in left]
+            deleted = names(decide(left, Rules(**rules), NOW).deleted)
+            left = [one for one in left if one.filename not in deleted]
+        for group in GROUPS:
+            before, after = (last_good([one for one in some if one.group == group], NOW) for some in (backups, left))
+            assert (before and before.filename) == (after and after.filename)
 
     @given(stores(), some_rules, some_rules)
     def test_a_further_rule_never_deletes_more(self, backups: list[Entry], rules: dict[str, Any], more: dict[str, Any]) -> None:
@@ -404,7 +481,7 @@ class TestAlways:
                 and not is_future(other.created_at, NOW)
             ]
             assert len([other for other in newer if other.filename not in deleted]) >= 3
-            good = [other for other in backups if other.group == one.group and other.state == "good"]
+            good = [other for other in backups if other.group == one.group and other.state == "good" and not other.pinned]
             assert not any(other.created_at > one.created_at and not is_future(other.created_at, NOW) for other in good)
 
     @given(stores(), some_rules)

@@ -254,6 +254,8 @@ def test_a_record_says_all_there_is_to_know() -> None:
         "compression": "gzip",
         "encrypted": False,
         "state": "good",
+        "pinned": False,
+        "labels": {},
         "created_at": "2026-02-28 12:00:00",
         "created_at_epoch": 1772280000,
         "modified_at": "2026-02-28 12:00:59",
@@ -274,6 +276,13 @@ def test_a_record_says_all_there_is_to_know() -> None:
     }
 
 
+@pytest.mark.parametrize("over", [{}, {"manifest_version": 2}, {"payload_bytes": 1}])
+def test_a_backup_is_pinned_where_its_manifest_says_so_whatever_its_state(over: dict[str, Any]) -> None:
+    pinned = backup(manifest_of(pinned=True, labels={"app_version": "2.10"}, **over))
+    assert (pinned.record(NOW)["pinned"], pinned.record(NOW)["labels"]) == (True, {"app_version": "2.10"})
+    assert not backup(manifest_of(pinned=False, **over)).pinned
+
+
 def test_a_record_without_a_manifest_says_what_the_name_and_the_file_do() -> None:
     assert backup(NO_MANIFEST, "backup_2026-01-31_01-02-03.dump.zst.age", facts=FileFacts(1536, MODIFIED)).record(NOW) == {
         "filename": "backup_2026-01-31_01-02-03.dump.zst.age",
@@ -291,6 +300,8 @@ def test_a_record_without_a_manifest_says_what_the_name_and_the_file_do() -> Non
         "compression": "zstd",
         "encrypted": True,
         "state": "unverified",
+        "pinned": False,
+        "labels": {},
         "created_at": "2026-01-31 01:02:03",
         "created_at_epoch": 1769821323,
         "modified_at": "2026-02-28 12:00:59",

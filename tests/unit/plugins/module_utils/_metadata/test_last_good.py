@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -28,6 +29,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.names 
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.selection import EVERYTHING, Selection, newest_of_each
 from ansible_collections.lastgood.database.plugins.module_utils._operations.inventory import InventoryRequest, inventory
 from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Outcome
+from ansible_collections.lastgood.database.plugins.module_utils._operations.prune import PruneRequest, prune
 from ansible_collections.lastgood.database.plugins.module_utils._retention import Entry, Rules, decide
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local.store import LocalStore
 from ansible_collections.lastgood.database.tests.support.backups import NOW, PAYLOAD, ago, put_backup, put_payload
@@ -169,25 +171,39 @@ def by_selection(store: LocalStore) -> dict[Group, str]:
 
 # A group that has nothing within 30 days of the newest backup of all is not decided on: these are younger.
 ages = st.sampled_from([ago(hours=hours) for hours in (600, 48, 24, 1, 0, -1, -2, -9000)])
-made = st.lists(st.tuples(ages, st.sampled_from(["app", "app_prod"]), states), max_size=8, unique_by=lambda one: one[:2])
+pins = st.sampled_from([False, False, True])
+made = st.lists(st.tuples(ages, st.sampled_from(["app", "app_prod"]), states, pins), max_size=8, unique_by=lambda one: one[:2])
 
 
 @pytest.mark.parametrize("answer", [by_catalog, by_inventory, by_inventory_of_names, by_retention, by_selection])
 @settings(max_examples=25, deadline=None)
 @given(backups=made)
 def test_everybody_gives_the_same_answer(
-    answer: Callable[[LocalStore], dict[Group, str]], backups: list[tuple[datetime, str, State]]
+    answer: Callable[[LocalStore], dict[Group, str]], backups: list[tuple[datetime, str, State, bool]]
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        for created_at, database, state in backups:
-            put(Path(folder), created_at, database, state)
+        for created_at, database, state, pinned in backups:
+            put(Path(folder), created_at, database, state, pinned)
         store = LocalStore(folder)
         found: dict[Group, Backup] = last_good_of_each(Catalog(store).select(EVERYTHING), NOW)
         assert answer(store) == {group: backup.filename for group, backup in found.items()}
         store.close()
 
 
-def put(folder: Path, created_at: datetime, database: str, state: State) -> None:
+@settings(max_examples=25, deadline=None)
+@given(backups=made)
+def test_a_prune_never_deletes_it_nor_a_pinned_one(backups: list[tuple[datetime, str, State, bool]]) -> None:
+    with tempfile.TemporaryDirectory() as folder, contextlib.closing(LocalStore(folder)) as store:
+        for created_at, database, state, pinned in backups:
+            put(Path(folder), created_at, database, state, pinned)
+        before = list(Catalog(store).select(EVERYTHING))
+        prune(PruneRequest(store, Rules(last=1)), context_at(NOW))
+        after = list(Catalog(store).select(EVERYTHING))
+        assert last_good_of_each(after, NOW) == last_good_of_each(before, NOW)
+        assert [one for one in after if one.pinned] == [one for one in before if one.pinned]
+
+
+def put(folder: Path, created_at: datetime, database: str, state: State, pinned: bool) -> None:
     """Make a backup of that state."""
     if state == "unverified":
         name = f"backup_{database}_{created_at:%Y-%m-%d_%H-%M-%S}.dump.gz"
@@ -195,6 +211,6 @@ def put(folder: Path, created_at: datetime, database: str, state: State) -> None
         put_payload(folder, name)
         return
     failed = Verification("structure", "failed", NOW, "") if state == "suspect" else None
-    name = put_backup(folder, created_at, database=database, verification=failed)
+    name = put_backup(folder, created_at, database=database, verification=failed, pinned=pinned)
     if state == "corrupt":
         (folder / name).write_bytes(PAYLOAD[:-1])

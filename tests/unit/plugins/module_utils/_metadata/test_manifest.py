@@ -12,6 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.labelling import MOST_LABELS
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import (
     LARGEST_MANIFEST,
     NO_MANIFEST,
@@ -40,8 +41,8 @@ TEXTS = (
     "encryption",
 )
 COUNTS = ("manifest_version", "payload_bytes", "content_bytes")
-FLAGS = ("major_mismatch", "encrypted", "partial")
-TIMES = ("created_at", "finished_at", "confirmed_at")
+FLAGS = ("major_mismatch", "encrypted", "partial", "pinned")
+TIMES = ("created_at", "finished_at", "confirmed_at", "pinned_at", "labelled_at")
 DIGESTS = ("payload_sha256", "content_sha256", "content_blake3")
 NEEDED = ("manifest_version", "kind", "origin", "engine", "instance", "created_at", "payload_bytes", "payload_sha256")
 
@@ -61,6 +62,7 @@ any_fields: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
         **{name: st.none() | any_time for name in TIMES},
         **{name: st.none() | any_digest for name in DIGESTS},
         "partial_arguments": st.none() | st.lists(any_text, max_size=3).map(tuple),
+        "labels": st.none() | st.dictionaries(any_text, any_text, max_size=3),
         "verification": st.none() | any_verification,
     }
 )
@@ -85,7 +87,9 @@ def read(**over: Any) -> Manifest:
 
 
 def test_all_fields_of_a_manifest_are_tried_here() -> None:
-    assert sorted((*TEXTS, *COUNTS, *FLAGS, *TIMES, *DIGESTS, "partial_arguments", "verification")) == sorted(Manifest._fields)
+    assert sorted((*TEXTS, *COUNTS, *FLAGS, *TIMES, *DIGESTS, "partial_arguments", "labels", "verification")) == sorted(
+        Manifest._fields
+    )
 
 
 @given(any_manifest)
@@ -123,6 +127,10 @@ def test_the_file_says_what_the_contract_says_it_does() -> None:
         "major_mismatch": False,
         "partial": False,
         "partial_arguments": None,
+        "pinned": None,
+        "pinned_at": None,
+        "labels": None,
+        "labelled_at": None,
         "instance": "7300000000000000001",
         "database": "app",
         "source": "/run/postgresql:5432",
@@ -224,7 +232,10 @@ def test_a_manifest_has_a_largest_size() -> None:
 def test_the_largest_manifest_that_we_may_write_can_be_read() -> None:
     path = "/" + "\u4e16" * (4094 // 3)  # as long as a path may be, and twice as long in JSON
     words = Verification("restore", "failed", datetime(2026, 2, 1, tzinfo=timezone.utc), "w" * 4000)
-    manifest = manifest_of(source=path, instance=path, database="\u4e16" * 85, origin="o" * 255, verification=words)
+    labels = {f"{number:02}" + "k" * 61: "\u4e16" * 85 for number in range(MOST_LABELS)}
+    manifest = manifest_of(
+        source=path, instance=path, database="\u4e16" * 85, origin="o" * 255, verification=words, labels=labels
+    )
     assert from_bytes(manifest.to_bytes()) == manifest
 
 
@@ -267,6 +278,7 @@ WRONG: dict[str, list[Any]] = {
         for name in TIMES
     },
     **{name: ["", "0" * 63, "0" * 65, "g" * 64, "A" * 64, "0" * 64 + "\n", 0, [], {}, "\u0660" * 64] for name in DIGESTS},
+    "labels": ["app", True, 1, [], ["app"], {"app": 1}, {"app": None, "b": "c"}, {"app": ["1"]}],
     "partial_arguments": ["-Taudit", True, 1, {}, [1], ["-Taudit", None]],
     "verification": [
         "passed",

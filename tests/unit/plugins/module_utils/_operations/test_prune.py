@@ -22,6 +22,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     Interrupted,
     LastGoodRefused,
     NoSpace,
+    PinnedRefused,
     StoreFailed,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, Group
@@ -38,7 +39,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.names 
     upload_name,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._operations import prune_reading
-from ansible_collections.lastgood.database.plugins.module_utils._operations.named_deletion import Named
+from ansible_collections.lastgood.database.plugins.module_utils._operations.named_deletion import GivenUp, Named
 from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Outcome
 from ansible_collections.lastgood.database.plugins.module_utils._operations.prune import PruneRequest, prune
 from ansible_collections.lastgood.database.plugins.module_utils._retention import Rules
@@ -63,7 +64,7 @@ FAILED = Verification("structure", "failed", NOW, "words")
 
 
 def run(
-    folder: Path, choice: Rules | Named = ONE, *, check: bool = False, store: LocalStore | None = None, **over: Any
+    folder: Path, choice: Rules | Named | GivenUp = ONE, *, check: bool = False, store: LocalStore | None = None, **over: Any
 ) -> Outcome:
     store = store or LocalStore(str(folder))
     try:
@@ -407,6 +408,64 @@ class TestInBetween:
         with pytest.raises(LastGoodRefused):
             run(tmp_path, Named((names[1],)), store=Disturbed(tmp_path, (tmp_path / names[0]).unlink))
         assert there(tmp_path) == [names[1]]
+
+
+class TestPinned:
+    """A pinned backup stays, by rules, by name and where its group is given up, until it is unpinned."""
+
+    def test_it_stays_and_the_diff_says_why(self, tmp_path: Path) -> None:
+        pinned = put_backup(tmp_path, ago(days=9), pinned=True)
+        names = [put_backup(tmp_path, ago(days=day)) for day in (1, 2)]
+        report = run(tmp_path)
+        assert (values(report, "deleted"), values(report, "passed_over")) == ([names[1]], [pinned])
+        assert (report.values["passed_over"][0]["pinned"], report.values["kept"][0]["pinned"]) == (True, False)
+        assert f"{pinned}  (it is pinned)" in diff_in(report)["after"]
+
+    def test_a_corrupt_one_is_not_read_and_stays(self, tmp_path: Path) -> None:
+        corrupt = put_backup(tmp_path, ago(days=9), pinned=True, verification=Verification("checksum", "failed", NOW, "words"))
+        put_backup(tmp_path, ago(days=1))
+        report = run(tmp_path)
+        assert (report.values["changed"], list(report.warnings), corrupt in there(tmp_path)) == (False, [], True)
+
+    def test_one_that_is_named_is_refused_and_nothing_goes(self, tmp_path: Path) -> None:
+        pinned, other, _newest = (put_backup(tmp_path, ago(days=day), pinned=day == 3) for day in (3, 2, 1))
+        for allow_last in (False, True):
+            with pytest.raises(PinnedRefused, match=f"{pinned}.*unpin"):
+                run(tmp_path, Named((pinned, other), allow_last=allow_last))
+        assert len(there(tmp_path)) == 3
+        put_backup(tmp_path, ago(days=3), pinned=False)
+        assert values(run(tmp_path, Named((pinned, other))), "deleted") == [pinned, other]
+
+    def test_one_that_is_pinned_is_good_enough_to_delete_the_others_by_name(self, tmp_path: Path) -> None:
+        pinned, other = put_backup(tmp_path, ago(days=2), pinned=True), put_backup(tmp_path, ago(days=1))
+        assert values(run(tmp_path, Named((other,))), "deleted") == [other]
+        assert there(tmp_path) == [pinned]
+
+    def test_where_a_group_is_given_up_it_stays_with_a_warning(self, tmp_path: Path) -> None:
+        pinned, other = put_backup(tmp_path, ago(days=2), pinned=True), put_backup(tmp_path, ago(days=1))
+        group = Group("db1", "postgresql", "7300000000000000001", "database", "app")
+        report = run(tmp_path, GivenUp(), groups=frozenset([group]))
+        assert (values(report, "deleted"), values(report, "passed_over")) == ([other], [pinned])
+        assert any(pinned in warning and "unpin" in warning for warning in report.warnings)
+
+    def test_one_that_is_pinned_between_the_plan_and_its_execution_stays(self, tmp_path: Path) -> None:
+        old, _new = put_backup(tmp_path, ago(days=2)), put_backup(tmp_path, ago(days=1))
+        report = run(tmp_path, store=Disturbed(tmp_path, lambda: put_backup(tmp_path, ago(days=2), pinned=True)))
+        assert (values(report, "deleted"), values(report, "passed_over")) == ([], [old])
+
+    def test_a_last_good_one_that_is_pinned_meanwhile_stops_no_deletion(self, tmp_path: Path) -> None:
+        _new, old = (put_backup(tmp_path, ago(days=day)) for day in (1, 2))
+        older = put_backup(tmp_path, ago(days=3))
+        report = run(tmp_path, store=Disturbed(tmp_path, lambda: put_backup(tmp_path, ago(days=1), pinned=True)))
+        assert (values(report, "deleted"), values(report, "kept")) == ([older], [old])
+
+    def test_a_pinned_newest_that_has_rotted_keeps_the_others_for_once(self, tmp_path: Path) -> None:
+        newest = put_backup(tmp_path, ago(days=1), pinned=True)
+        (tmp_path / newest).write_bytes(bytes(SIZE))
+        names = [put_backup(tmp_path, ago(days=day)) for day in (2, 3)]
+        assert run(tmp_path).values["changed"] is False
+        assert values(run(tmp_path), "deleted") == [names[1]]
+        assert there(tmp_path) == [names[0], newest]
 
 
 class TestFailures:

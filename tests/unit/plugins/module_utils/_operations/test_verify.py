@@ -23,6 +23,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.postgre
 from ansible_collections.lastgood.database.plugins.module_utils._engines.registry import Examiners
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ConnectionFailed, StoreFailed
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.labelling import relabelled
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Level, from_bytes
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import manifest_name
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.selection import EVERYTHING, Selection
@@ -205,6 +206,23 @@ def test_a_backup_that_is_confirmed_while_it_is_read_gets_its_verdict(
     assert look(folder, runner) == ("checksum", "passed", "good")
     noted = from_bytes(manifest_path(payload).read_bytes())
     assert (noted.confirmed_at, noted.verification and noted.verification.verdict) == (NOW, "passed")
+
+
+def test_a_backup_that_is_pinned_and_labelled_while_it_is_read_gets_its_verdict_and_stays_so(
+    folder: Path, runner: ModuleRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [payload] = payloads(folder)
+    real = LocalStore.chunks
+
+    def label_first(store: LocalStore, name: str) -> Any:
+        manifest = from_bytes(manifest_path(payload).read_bytes())
+        manifest_path(payload).write_bytes(relabelled(manifest, True, {"app": "1"}, NOW).to_bytes())
+        return real(store, name)
+
+    monkeypatch.setattr(LocalStore, "chunks", label_first)
+    assert look(folder, runner) == ("checksum", "passed", "good")
+    noted = from_bytes(manifest_path(payload).read_bytes())
+    assert (noted.pinned, noted.labels, noted.verification and noted.verification.verdict) == (True, {"app": "1"}, "passed")
 
 
 def test_a_cause_that_repeats_is_reported_once(tmp_path: Path, runner: ModuleRunner) -> None:
