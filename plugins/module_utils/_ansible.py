@@ -46,8 +46,10 @@ _LARGEST_ID = 2**32 - 2  # chown takes the next one for "leave it as it is"
 # Keys in a result whose values are texts for people: those of one line, and those of several.
 _ONE_LINE = {"msg", "detail", "reason", "warnings", "problem", "remedy"}
 _LINES = {"before", "after", "stderr", "exception"}
+# Keys in a result whose values have keys that users chose.
+_CHOSEN = {"labels"}
 # Options that may be set to names from another module's result.
-_NAMES = {"databases", "exclude_databases", "database", "source_database", "origin", "instance", "groups"}
+_NAMES = {"databases", "exclude_databases", "database", "source_database", "origin", "instance", "groups", "labels"}
 _RUN_AGAIN = "Earlier backups are as they were; run it again."
 
 Request = t.TypeVar("Request")
@@ -230,7 +232,7 @@ def _presentable(value: t.Any, key: str = "") -> t.Any:
     if isinstance(value, str):
         return one_line(value) if key in _ONE_LINE else lines(value) if key in _LINES else escaped(value)
     if isinstance(value, t.Mapping):
-        return {escaped(name): _presentable(item, name) for name, item in value.items()}
+        return {escaped(name): _presentable(item, "" if key in _CHOSEN else name) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_presentable(item, key) for item in value]
     return value
