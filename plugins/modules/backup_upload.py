@@ -19,7 +19,11 @@ description:
   - When one backup can't be sent, the others are still sent, and the task fails at the end. The local backups are not changed.
   - The module replaces a copy that does not match its own manifest, and deletes partials of earlier runs that are of no use. It
     deletes no other file on the server. Use M(lastgood.database.backup_prune) for that.
-  - Backups that were deleted on the server, by O(retention) or by other means, are not sent again.
+  - Backups that were deleted on the server, by O(retention) or by other means, are not sent again, unless they are pinned.
+  - A pin and labels that M(lastgood.database.backup_label) changed in O(directory) are carried to the copy on the server. If they
+    were changed on the server as well, the later change stands, of the pin and of the labels separately. So a pin that was made
+    on the server stays until it is removed there, or the backup in O(directory) is pinned or unpinned later. Changes that were
+    made on the server are not carried back.
   - O(newest) counts good backups. RV(not_sent) lists newer backups that are not good.
   - It is an error if a named backup or database, or the O(directory), does not exist. In check mode such errors are ignored,
     because an earlier task may be the one that makes them.
@@ -70,7 +74,8 @@ options:
       - The rules by which M(lastgood.database.backup_prune) deletes backups on the server. Backups that they would delete are
         not sent, see RV(not_sent).
       - Without it, a backup that the server lacks, and that is older than the newest good one of its group on the server,
-        counts as deleted by other means and is not sent. A backup that an earlier run had begun to send is sent.
+        counts as deleted by other means and is not sent. A backup that an earlier run had begun to send, or that is pinned, is
+        sent.
       - A backup in O(names) is always sent.
 seealso:
   - module: lastgood.database.sftp_check
@@ -122,7 +127,8 @@ refreshed:
   description:
     - Those in RV(up_to_date) whose manifest on the server got a newer time of confirmation. This is no change. If the account
       may not replace a file, it is a warning.
-    - Also those whose manifest was missing on the server and was written again, which is a change.
+    - Also those whose manifest was missing on the server and was written again, and those whose pin or labels there changed,
+      which is a change. If the account may not replace a file, it is an error.
   returned: success and failure, as soon as the plan is made
   type: list
   elements: str

@@ -2,7 +2,7 @@
 
 plan      send what the server lacks, unless it was deleted there; a copy with the same digest may need a newer manifest
           check mode stops here
-refresh   a copy that lost its manifest gets one; a newer confirmed_at goes into the manifest of a copy
+refresh   a copy that lost its manifest gets one; a newer confirmed_at, pin or label goes into the manifest of a copy
 send      see ``Store.put``; a verdict stays with the copy that it was made on
 """
 
@@ -24,9 +24,9 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     summary_of,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Catalog
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import (
     LARGEST_MANIFEST,
-    Manifest,
     from_bytes,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import manifest_name, upload_name
@@ -43,6 +43,8 @@ from ansible_collections.lastgood.database.plugins.module_utils._operations.uplo
     Plan,
     PlannedUpload,
     make_plan,
+    new_manifest,
+    refreshed_manifest,
     select_backups,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._retention import Rules
@@ -83,6 +85,7 @@ class Report:
     plan: Plan
     sent: Sent = field(default_factory=Sent)
     mended: list[str] = field(default_factory=list)
+    relabelled: list[str] = field(default_factory=list)
     refreshed: list[str] = field(default_factory=list)
     ended_by: BackupError | None = None  # the error that stopped the run midway
     seconds: float = 0.0
@@ -108,11 +111,11 @@ class Report:
 
     def _values(self) -> dict[str, t.Any]:
         return {
-            "changed": bool(self.plan.makes_directory or self.sent.uploaded or self.mended),
+            "changed": bool(self.plan.makes_directory or self.sent.uploaded or self.mended or self.relabelled),
             "uploaded": self.sent.uploaded,
             "resumed": self.sent.resumed,
             "up_to_date": self.plan.up_to_date,
-            "refreshed": sorted([*self.mended, *self.refreshed]),
+            "refreshed": sorted([*self.mended, *self.relabelled, *self.refreshed]),
             "not_sent": [{"filename": name, "reason": reason} for name, reason in self.plan.not_sent],
             "failed_uploads": [{"filename": name, "error": error.as_result()} for name, error in self.sent.failures.items()],
             "bytes": self.sent.bytes,
@@ -121,11 +124,11 @@ class Report:
 
     def _diff(self) -> Diff:
         """Return which of these backups are on the server, before and after."""
-        without = {backup.name.filename for backup in self.plan.without_manifest}
-        before = [f"{name}  (without a manifest)" if name in without else name for name in self.plan.up_to_date]
-        after = [
-            f"{name}  (without a manifest)" if name in without.difference(self.mended) else name for name in self.plan.up_to_date
-        ]
+        lacking = {backup.name.filename: "  (without a manifest)" for backup in self.plan.without_manifest}
+        lacking.update((backup.name.filename, "  (an older pin or labels)") for backup in self.plan.relabelled)
+        written = {*self.mended, *self.relabelled}
+        before = [name + lacking.get(name, "") for name in self.plan.up_to_date]
+        after = [name if name in written else name + lacking.get(name, "") for name in self.plan.up_to_date]
         directory = ["./"] if self.plan.makes_directory else []
         return diff_of(self.location, sorted(before), sorted([*directory, *after, *self.sent.uploaded]))
 
@@ -148,7 +151,8 @@ def upload(request: UploadRequest, context: Context) -> Outcome:
         if check_mode:
             report.sent.uploaded = [upload.backup.name.filename for upload in plan.uploads]
             report.mended = [backup.name.filename for backup in plan.without_manifest]
-            report.refreshed = [backup.name.filename for backup, _manifest in plan.outdated]
+            report.relabelled = [backup.name.filename for backup in plan.relabelled]
+            report.refreshed = [backup.name.filename for backup in plan.outdated]
         else:
             try:
                 _refresh_manifests(remote, report)
@@ -163,24 +167,40 @@ def upload(request: UploadRequest, context: Context) -> Outcome:
 
 
 def _refresh_manifests(remote: Store, report: Report) -> None:
-    """Write missing manifests of copies, then update those with an older time of confirmation."""
+    """Write missing manifests of copies, then update those with an older pin or labels, then those with an older confirmation."""
     for backup in report.plan.without_manifest:
         name = backup.name.filename
         try:
-            remote.replace(manifest_name(name), _for_a_copy(backup).to_bytes())
+            remote.replace(manifest_name(name), new_manifest(backup).to_bytes())
         except StoreError as error:
             report.sent.failures[name] = error
         else:
             report.mended.append(name)
-    for backup, manifest in report.plan.outdated:
+    for backup in report.plan.relabelled:
         name = backup.name.filename
         try:
-            remote.replace(manifest_name(name), manifest.to_bytes())
+            _refresh(remote, backup)
+        except StoreError as error:
+            report.sent.failures[name] = error
+        else:
+            report.relabelled.append(name)
+    for backup in report.plan.outdated:
+        name = backup.name.filename
+        try:
+            _refresh(remote, backup)
         except StoreError as error:
             # The copy is as good as before. An account that may replace nothing is refused each time.
             report.warnings.append(f"The times of the copies' confirmation are as they were: {error.problem}")
             return
         report.refreshed.append(name)
+
+
+def _refresh(remote: Store, backup: Backup) -> None:
+    """Update the manifest of a copy. Read it anew: a pin that it got since the plan must not be lost."""
+    name = backup.name.filename
+    copy = Catalog(remote).find(name)
+    if copy is not None and copy.manifest.payload_sha256 == backup.manifest.payload_sha256:
+        remote.replace(manifest_name(name), refreshed_manifest(copy, backup).to_bytes())
 
 
 def _send(request: UploadRequest, context: Context, first: Store, report: Report) -> None:
@@ -215,14 +235,9 @@ def _payload(source: ReadableStore, upload: PlannedUpload) -> NewPayload:
         chunks=lambda: source.chunks(name),
         sidecar=Sidecar(
             manifest_name(name),
-            _for_a_copy(backup).to_bytes(),
+            upload.manifest.to_bytes(),
             LARGEST_MANIFEST + 1,
             lambda data: from_bytes(data).payload_sha256 == sha256,
         ),
         replaces=upload.replaces,
     )
-
-
-def _for_a_copy(backup: Backup) -> Manifest:
-    """Return the manifest for a copy elsewhere: a verdict is about the copy that was read."""
-    return backup.manifest._replace(verification=None)

@@ -1,6 +1,6 @@
 """Decide which backups to send to a server: those that it lacks, unless it deletes them.
 
-A backup of the same name and digest is on the server already; its manifest may lack, or have an older confirmation.
+A backup of the same name and digest is on the server already; its manifest may lack, or be older in confirmation, pin or labels.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -19,6 +19,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Catalog
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.labelling import with_later_marks
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.last_good import age_order, is_candidate
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import upload_name
@@ -36,9 +37,10 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores.partials
 
 
 class PlannedUpload(t.NamedTuple):
-    """A backup to send. ``replaces`` is whether a copy of its name fails its own manifest, and is deleted first."""
+    """A backup to send, with this manifest. ``replaces`` is whether a copy of its name fails its own, and is deleted first."""
 
     backup: Backup
+    manifest: Manifest
     replaces: bool = False
 
 
@@ -48,7 +50,8 @@ class Plan:
 
     uploads: list[PlannedUpload] = field(default_factory=list)
     without_manifest: list[Backup] = field(default_factory=list)  # whose copy has no manifest, or one that can't be used
-    outdated: list[tuple[Backup, Manifest]] = field(default_factory=list)  # whose copy gets this manifest
+    relabelled: list[Backup] = field(default_factory=list)  # whose pin or labels changed later than their copy's
+    outdated: list[Backup] = field(default_factory=list)  # whose copy has an older time of confirmation
     up_to_date: list[str] = field(default_factory=list)
     not_sent: list[tuple[str, str]] = field(default_factory=list)
     failures: dict[str, BackupError] = field(default_factory=dict)
@@ -107,10 +110,28 @@ def _unwanted(missing: list[Backup], catalog: Catalog, files: set[str], retentio
     return {
         backup.name.filename: "the server has a newer one: this one was deleted there, or never sent; name it to send it"
         for backup in missing
-        if backup.group in newest
+        if not backup.pinned
+        and backup.group in newest
         and age_order(backup) < age_order(newest[backup.group])
         and upload_name(backup.name.filename, str(backup.manifest.payload_sha256)) not in files  # an earlier run's
     }
+
+
+def new_manifest(backup: Backup, copy: Backup | None = None) -> Manifest:
+    """Return the manifest for a new copy. It has no verdict, which is about the copy that was read.
+
+    A ``copy`` of the same payload that it replaces may have been pinned or labelled later.
+    """
+    manifest = backup.manifest._replace(verification=None)
+    if copy is None or copy.manifest.payload_sha256 != manifest.payload_sha256:
+        return manifest
+    return with_later_marks(manifest, copy.manifest)
+
+
+def refreshed_manifest(copy: Backup, backup: Backup) -> Manifest:
+    """Return a copy's manifest with what is newer in the backup's own: its confirmation, its pin, its labels."""
+    manifest = with_later_marks(copy.manifest, backup.manifest)
+    return manifest._replace(confirmed_at=max(copy.confirmed_at, backup.confirmed_at))
 
 
 def _plan_one(plan: Plan, remote: ReadableStore, backup: Backup, copy: Backup | None) -> None:
@@ -118,15 +139,17 @@ def _plan_one(plan: Plan, remote: ReadableStore, backup: Backup, copy: Backup | 
     if backup.state != "good":
         plan.not_sent.append((name, f"it is {backup.state}"))
     elif copy is None:
-        plan.uploads.append(PlannedUpload(backup))
-    elif copy.state == "corrupt":
-        plan.uploads.append(PlannedUpload(backup, replaces=True))
+        plan.uploads.append(PlannedUpload(backup, new_manifest(backup)))
+    elif copy.state == "corrupt" and (copy.manifest.payload_sha256 == digest or not copy.pinned):
+        plan.uploads.append(PlannedUpload(backup, new_manifest(backup, copy), replaces=True))
     elif copy.manifest.payload_sha256 not in (None, digest):
         plan.failures[name] = name_conflict(copy.path)
     elif copy.state != "unverified":
         plan.up_to_date.append(name)
-        if copy.confirmed_at < backup.confirmed_at:
-            plan.outdated.append((backup, copy.manifest._replace(confirmed_at=backup.confirmed_at)))
+        if with_later_marks(copy.manifest, backup.manifest) != copy.manifest:
+            plan.relabelled.append(backup)
+        elif copy.confirmed_at < backup.confirmed_at:
+            plan.outdated.append(backup)
     elif is_sound(remote, copy._replace(manifest=backup.manifest)):
         plan.up_to_date.append(name)
         plan.without_manifest.append(backup)

@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,20 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     ConnectionLost,
     DirectoryMissing,
     NoSpace,
+    StoreFailed,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Catalog
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.labelling import relabelled
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import from_bytes
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import manifest_name, upload_name
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.selection import EVERYTHING
 from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Context, Outcome
 from ansible_collections.lastgood.database.plugins.module_utils._operations.upload import UploadRequest, upload
+from ansible_collections.lastgood.database.plugins.module_utils._retention import Rules
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import NewPayload, Store, Written
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local.store import LocalStore
 from ansible_collections.lastgood.database.tests.support.backups import NOW, ago, manifest_of, put_backup
-from ansible_collections.lastgood.database.tests.support.contexts import context_at, reporting
+from ansible_collections.lastgood.database.tests.support.contexts import context_at, diff_in, reporting
 from ansible_collections.lastgood.database.tests.support.memory_store import MemoryStore
 
 Files = dict[str, bytes]
@@ -151,6 +156,119 @@ def test_a_copy_without_a_manifest_gets_one_and_an_older_confirmation_is_renewed
     assert (report.values["refreshed"], report.values["uploaded"]) == (names[:2], [])
     assert report.values["changed"]  # by the manifest that was missing: a newer confirmation alone is no change
     assert files[manifest_name(names[0])] == (tmp_path / manifest_name(names[0])).read_bytes()
+
+
+def change(manifest: bytes, pinned: bool | None = None, at: datetime = NOW, **labels: str | None) -> bytes:
+    """Return a manifest with another pin and labels."""
+    return relabelled(from_bytes(manifest), pinned, labels, at).to_bytes()
+
+
+def marks(manifest: bytes) -> tuple[bool, dict[str, str]]:
+    found = from_bytes(manifest)
+    return bool(found.pinned), dict(found.labels or {})
+
+
+class TestPinsAndLabels:
+    """What changed later counts, of the pin and of the labels."""
+
+    @pytest.fixture
+    def files(self, tmp_path: Path, names: list[str]) -> Files:
+        files: Files = {}
+        send(tmp_path, lambda: MemoryStore(files))
+        return files
+
+    def label(self, folder: Path, name: str, *args: Any, **labels: str | None) -> None:
+        path = folder / manifest_name(name)
+        path.write_bytes(change(path.read_bytes(), *args, **labels))
+
+    def test_those_of_a_backup_are_carried_to_its_copy_and_a_second_run_changes_nothing(
+        self, tmp_path: Path, names: list[str], files: Files
+    ) -> None:
+        for pinned, labels in ((True, {"app": "1"}), (False, {"app": None})):
+            self.label(tmp_path, names[0], pinned, **labels)  # both times in one second
+            foretold = send(tmp_path, lambda: MemoryStore(files), context_at(NOW, check=True))
+            before = dict(files)
+            report = send(tmp_path, lambda: MemoryStore(files))
+            assert {**report.values, "seconds": 0} == {**foretold.values, "seconds": 0}
+            assert (report.values["changed"], report.values["refreshed"]) == (True, [names[0]])
+            assert f"{names[0]}  (an older pin or labels)" in diff_in(report)["before"]
+            assert f"{names[0]}\n" in diff_in(report)["after"]
+            assert files != before
+            assert marks(files[manifest_name(names[0])]) == (pinned, {key: one for key, one in labels.items() if one})
+            again = send(tmp_path, lambda: MemoryStore(files))
+            assert (again.values["changed"], again.values["refreshed"]) == (False, [])
+
+    def test_a_pin_that_was_made_on_the_server_stays_though_labels_changed_later(
+        self, tmp_path: Path, names: list[str], files: Files
+    ) -> None:
+        remote = manifest_name(names[0])
+        files[remote] = change(files[remote], True, ago(hours=1))
+        assert not send(tmp_path, lambda: MemoryStore(files)).values["changed"]
+        self.label(tmp_path, names[0], app="1")
+        assert send(tmp_path, lambda: MemoryStore(files)).values["changed"]
+        assert marks(files[remote]) == (True, {"app": "1"})
+
+    def test_a_newer_confirmation_takes_no_pin_from_the_server(self, tmp_path: Path, names: list[str], files: Files) -> None:
+        remote = manifest_name(names[2])
+        files[remote] = change(files[remote], True, ago(hours=1))
+        path = tmp_path / manifest_name(names[2])
+        path.write_bytes(from_bytes(path.read_bytes())._replace(confirmed_at=NOW).to_bytes())
+        assert send(tmp_path, lambda: MemoryStore(files)).values["refreshed"] == [names[2]]
+        assert (marks(files[remote]), from_bytes(files[remote]).confirmed_at) == ((True, {}), NOW)
+
+    def test_a_pin_that_comes_to_the_server_after_the_plan_stays(self, tmp_path: Path, names: list[str], files: Files) -> None:
+        remote = manifest_name(names[0])
+
+        class Disturbed(MemoryStore):
+            reads = 0
+
+            def read_many(self, names: Iterable[str], limit: int) -> Iterator[bytes | StoreFailed | None]:
+                names = list(names)
+                found = list(super().read_many(names, limit))
+                if remote in names and not self.reads:
+                    self.reads += 1
+                    files[remote] = change(files[remote], True)
+                return iter(found)
+
+        self.label(tmp_path, names[0], app="1")
+        send(tmp_path, lambda: Disturbed(files))
+        assert marks(files[remote]) == (True, {"app": "1"})
+
+    def test_a_copy_that_is_sent_anew_keeps_the_pin_that_it_had(self, tmp_path: Path, names: list[str], files: Files) -> None:
+        remote = manifest_name(names[0])
+        files[remote] = change(files[remote], True)
+        files[names[0]] = b"rotten"
+        assert send(tmp_path, lambda: MemoryStore(files)).values["uploaded"] == [names[0]]
+        assert marks(files[remote]) == (True, {})
+
+    def test_another_backup_of_the_name_that_is_pinned_is_not_replaced(
+        self, tmp_path: Path, names: list[str], files: Files
+    ) -> None:
+        files[manifest_name(names[0])] = manifest_of(b"other", created_at=ago(days=3), pinned=True).to_bytes()
+        assert failures_in(send(tmp_path, lambda: MemoryStore(files))) == {names[0]: "name_conflict"}
+
+    def test_a_pinned_one_that_the_server_lacks_is_sent_whatever_is_newer_there(
+        self, tmp_path: Path, names: list[str], files: Files
+    ) -> None:
+        for retention in (None, Rules(last=1)):
+            for name in names[:2]:
+                files.pop(name, None), files.pop(manifest_name(name), None)
+            self.label(tmp_path, names[0], True)
+            report = send(tmp_path, lambda: MemoryStore(files), retention=retention)
+            assert report.values["uploaded"] == [names[0]]
+            assert marks(files[manifest_name(names[0])]) == (True, {})
+
+    def test_an_account_that_may_replace_nothing_is_an_error(self, tmp_path: Path, names: list[str], files: Files) -> None:
+        class AppendOnly(MemoryStore):
+            def replace(self, name: str, data: bytes, like: str | None = None) -> None:
+                if name in files:
+                    raise StoreFailed(f"Writing {name}: permission denied.", "Check the account.")
+                super().replace(name, data, like)
+
+        self.label(tmp_path, names[0], True)
+        new = put_backup(tmp_path, NOW)
+        report = send(tmp_path, lambda: AppendOnly(files))
+        assert (failures_in(report), report.values["uploaded"]) == ({names[0]: "store_failed"}, [new])
 
 
 def test_an_older_backup_that_the_server_lacks_is_sent_only_where_a_run_had_begun_to(tmp_path: Path, names: list[str]) -> None:
