@@ -135,6 +135,15 @@ options:
     description:
       - How long the dump of one database may take, such as V(2h), for PostgreSQL only. By default there is no limit.
     type: str
+  labels:
+    description:
+      - Labels for new backups, such as the version of the application, as texts by key. They are in the manifest, and
+        M(lastgood.database.backup_facts) reports them.
+      - A database that has not changed keeps its last good backup with the labels that it has. Labels alone make no second copy.
+        Change those of an existing backup with M(lastgood.database.backup_label), which also describes what keys and values can
+        be. A key whose value is null is left out.
+    type: dict
+    default: {}
   lock_timeout:
     description:
       - How long to wait for locks. This covers the locks on the tables of a PostgreSQL database, the lock of a writer of an
@@ -196,6 +205,16 @@ EXAMPLES = r"""
     parallel_databases: 2
     lock_timeout: 5m
     timeout: 2h
+
+- name: Back up before a release, with the version that the backup is of
+  lastgood.database.db_backup:
+    directory: /var/lib/postgresql/backups
+    databases:
+      - app
+    labels:
+      app_version: '2.10'
+  become: true
+  become_user: postgres
 
 - name: Back up an application's SQLite database as the application's user
   lastgood.database.db_backup:
@@ -316,6 +335,12 @@ backups:
     state:
       description: V(good), V(unverified), V(suspect) or V(corrupt).
       type: str
+    pinned:
+      description: Whether M(lastgood.database.backup_label) pinned it, so that it is never pruned.
+      type: bool
+    labels:
+      description: Its labels. Empty where it has none.
+      type: dict
     created_at:
       description: The moment before the dump, in UTC.
       type: str
@@ -402,11 +427,13 @@ from ansible_collections.lastgood.database.plugins.module_utils._arguments.engin
     ENGINE_SPEC,
     dump_options_from,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.labels import labels_from
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.login import LOGIN_SPEC
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import LEVELS
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.encoding import Encoding, codec_for
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.registry import COMPRESSIONS
 from ansible_collections.lastgood.database.plugins.module_utils._engines.registry import engine_named
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.labelling import present_labels
 from ansible_collections.lastgood.database.plugins.module_utils._operations.dump import DumpRequest, dump
 from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Context
 from ansible_collections.lastgood.database.plugins.module_utils._parameters import (
@@ -434,6 +461,7 @@ def request_from(params: Params, context: Context) -> t.Iterator[DumpRequest]:
             parallel_databases=at_least(params, "parallel_databases", 1),
             lock_timeout=lock_timeout_from(params),
             shrink_warning=percent_from(params, "shrink_warning"),
+            labels=present_labels(labels_from(params)),
         )
 
 
@@ -456,6 +484,7 @@ def main() -> t.NoReturn:
             "parallel_databases": {"type": "int", "default": 1},
             "origin": {"type": "str"},
             "extra_args": {"type": "list", "elements": "str", "default": []},
+            "labels": {"type": "dict", "default": {}},
             "timeout": {"type": "str"},
             "lock_timeout": {"type": "str", "default": "60s"},
             "shrink_warning": {"type": "int", "default": 50},

@@ -62,7 +62,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores.local.st
 class DumpRequest:
     """Which databases to back up, where to, and which to skip. ``lock_timeout`` is in seconds.
 
-    A new backup whose content is below ``shrink_warning`` percent of the usual size gets a warning.
+    A new backup gets the ``labels``, and a warning if its content is below ``shrink_warning`` percent of the usual size.
     """
 
     engine: Dumper
@@ -74,6 +74,7 @@ class DumpRequest:
     parallel_databases: int = 1
     lock_timeout: float = 60.0
     shrink_warning: int = 0  # percent
+    labels: t.Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -319,6 +320,7 @@ def _manifest(request: DumpRequest, target: Target, payload: Pending, finished_a
         source=target.source,
         partial=bool(target.partial),
         partial_arguments=target.partial or None,
+        labels=request.labels or None,
         format=target.format,
         compression=encoding.compression,
         compressor=request.codec.compressor,

@@ -24,6 +24,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.
 from ansible_collections.lastgood.database.plugins.module_utils._errors import BackupError, SeveralFailed, StoreFailed
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Catalog
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.labelling import relabelled
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import manifest_name, upload_name
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.selection import EVERYTHING, Selection, newest_of_each
 from ansible_collections.lastgood.database.plugins.module_utils._operations.dump import DumpRequest, dump
@@ -87,13 +88,13 @@ def database(folder: Path) -> Iterator[Callable[..., Result]]:
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.execute("create table t (at text)")
 
-    def back_up(now: datetime, *, changed: bool = True, check: bool = False) -> Result:
+    def back_up(now: datetime, *, changed: bool = True, check: bool = False, **over: Any) -> Result:
         if changed:
             with contextlib.closing(sqlite3.connect(path)) as connection:
                 connection.execute("insert into t values (?)", (now.isoformat(),))
                 connection.commit()
         codec = PayloadCodec(Encoding("none"), PlainCodec())
-        request = DumpRequest(SqliteDumper(SqliteDumpOptions((str(path),)), lambda: False), store, "here", codec)
+        request = DumpRequest(SqliteDumper(SqliteDumpOptions((str(path),)), lambda: False), store, "here", codec, **over)
         store.warnings.clear()
         report = dump(request, context_at(now, check=check))
         [record] = report.values["backups"]
@@ -125,6 +126,21 @@ def test_what_is_made_after_a_clock_was_set_back_is_the_newest(tmp_path: Path, a
     assert f"{int(ahead.total_seconds())} seconds behind" in second.warnings[0]
     assert second.record["clock_behind"] == ahead.total_seconds()
     assert newest_in(tmp_path) == third.backup.name.filename
+
+
+def test_a_new_backup_gets_the_labels_and_an_unchanged_one_keeps_its_own_and_its_pin(tmp_path: Path) -> None:
+    with database(tmp_path) as back_up:
+        first = back_up(NOW - timedelta(days=1), labels={"app": "1"}).backup
+        assert first is not None
+        assert first.manifest.labels == {"app": "1"}
+        sidecar = tmp_path / "backups" / manifest_name(first.filename)
+        sidecar.write_bytes(relabelled(first.manifest, True, {"why": "release"}, NOW).to_bytes())
+        same = back_up(NOW, changed=False, labels={"app": "2"})
+        assert (same.outcome, same.record["labels"], same.record["pinned"]) == ("unchanged", {"app": "1", "why": "release"}, True)
+        assert same.record["confirmed_at"] == "2026-03-01 12:00:00"
+        new = back_up(NOW, labels={"app": "2"})
+        assert (new.outcome, new.record["labels"], new.record["pinned"]) == ("created", {"app": "2"}, False)
+        assert back_up(NOW + timedelta(seconds=9)).record["labels"] == {}
 
 
 def test_the_time_of_confirmation_never_moves_backwards(tmp_path: Path) -> None:
