@@ -37,14 +37,14 @@ def lines_of(table: Table, hosts: t.Mapping[str, Values], *, check_mode: bool = 
     """Return the lines of one table for these hosts. ``hosts`` has the variables of each, in the order to show them.
 
     A row without any of the table's columns but ``note`` is shown as the host and the note alone. In other rows ``note`` and
-    ``next``, what to do, follow on lines of their own. ``title`` names a whole source, in the column of the database.
+    ``next``, what to do, follow on lines of their own. ``title`` names a whole source, in the column of the database, which it
+    does not widen.
     """
     rows = [
         {"host": _cell("host", host), **{name: _cell(name, lines(text).replace("\n", " ")) for name, text in row.items()}}
         for host, variables in hosts.items()
         for row in _rows(table, variables, check_mode) or [{"note": "nothing to show"}]
     ]
-    rows = [_with_title(row) for row in rows]
     columns = [name for name in ("host", *table.columns) if name != "source" or _needs_source(table, rows)]
     columns = [name for name in columns if name != "sent" or any(row.get("sent") for row in rows)]
     whole = [row for row in rows if row.keys() - {"host", "note"}]
@@ -67,11 +67,6 @@ def _cell(name: str, text: str) -> str:
     return text if len(text) <= most else f"{text[: most // 2]}…{text[-(most // 2) :]}"
 
 
-def _with_title(row: Row) -> Row:
-    title = row.pop("title", None)
-    return row if title is None else {**row, "database": f"({title})"}
-
-
 def _rows(table: Table, variables: Values, check_mode: bool) -> list[Row]:
     """Return the rows of a host. A hostile host may return any values, which must not hide other hosts."""
     try:
@@ -92,7 +87,8 @@ def _needs_source(table: Table, rows: list[Row]) -> bool:
 
 
 def _line(row: Row, columns: list[str], width: dict[str, int]) -> str:
-    cells = (f"{row.get(name, ''):{'>' if name in _RIGHT else '<'}{width[name]}}" for name in columns)
+    shown = {**row, "database": f"({row['title']})"} if "title" in row else row
+    cells = (f"{shown.get(name, ''):{'>' if name in _RIGHT else '<'}{width[name]}}" for name in columns)
     return "  ".join(cells).rstrip()
 
 

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.lastgood.database.tests.support.impostor import Impostor
+from ansible_collections.lastgood.database.tests.support.postgresql import Site
 from ansible_collections.lastgood.database.tests.support.sftp import SftpServer
 
 HEADER = ["host", "database", "outcome", "size", "age"]
@@ -97,6 +99,20 @@ def test_the_table_has_the_last_good_backup_of_what_failed_and_the_hosts_that_we
         ["down", "(postgresql", "at", str(tmp_path), "in", f"{tmp_path / 'd'})", "failed"],
     ):
         assert rows(done).count(row) == 1, done.stdout
+
+
+@pytest.mark.parametrize("entry", ["main", "assert_fresh"])
+def test_a_database_whose_run_was_killed_has_a_line_that_says_so(site: Site, tmp_path: Path, entry: str) -> None:
+    site.back_up(origin="db1")
+    impostor = Impostor(tmp_path / "fake", site.server.bin_directory, "os.kill(os.getppid(), signal.SIGKILL)")
+    options = {**site.options(), "bin_directory": str(impostor.bin_directory)}
+    hosts = {"db1": {"backup_sources": [options], "backup_progress": 0}}
+    done = run(tmp_path, hosts)
+    if entry == "assert_fresh":
+        done = run(tmp_path, hosts, entry=entry)
+    [row] = [row for row in rows(done) if row[:2] == ["db1", site.database]]
+    assert row[2] == ("died" if entry == "main" else "failing"), done.stdout
+    assert "ended without a word" in done.stdout and done.returncode != 0
 
 
 def test_a_database_that_failed_is_shown_as_sent_where_its_last_good_backup_is_on_the_server(

@@ -222,3 +222,14 @@ def test_a_database_whose_name_looks_like_a_title_is_cut_as_any_other() -> None:
     assert "…" in lines_of(BACKED_UP, {"db1": backed_up({"database": f"({'n' * 200}"})})[1]
     title = {"title": "t" * 200, "dumped": {}}
     assert f"({'t' * 200})" in lines_of(BACKED_UP, {"db1": {"backup_sources": [{}], "backup_runs": [title]}})[1]
+
+
+def test_a_title_widens_the_table_for_no_other_row() -> None:
+    down = {"title": "t" * 50, "dumped": {"failed": True, "msg": "Down."}}
+    hosts = {"db1": backed_up({}), "db2": {"backup_sources": [{}], "backup_runs": [down]}}
+    assert lines_of(BACKED_UP, hosts) == [
+        "host  database  outcome     size  age",
+        "db1   app       created  2.0 KiB  just now",
+        f"db2   ({'t' * 50})  failed",
+        "        Down.",
+    ]
