@@ -47,12 +47,6 @@ class ClockWrong(BackupError):
     code = "clock_wrong"
 
 
-class EndedWithoutAWord(BackupError):
-    """A run was killed, or its host went down. The run could not report that; backup_facts does."""
-
-    code = "ended_without_a_word"
-
-
 class HostExhausted(BackupError):
     """The host has no memory, thread, process or file descriptor to give."""
 
@@ -100,6 +94,12 @@ class ProgramMissing(BackupError):
     """A program is not installed, or no installed version is right for the server."""
 
     code = "program_missing"
+
+
+class RunDied(BackupError):
+    """A run was killed, or its host went down. No run fails with this: backup_facts reports it."""
+
+    code = "run_died"
 
 
 class ProgramTimeout(BackupError):

@@ -22,7 +22,7 @@ FAILING, LATE, UNKNOWN, SAFE = STATES = ("failing", "late", "unknown", "safe")  
 AGES = ("backup", "verified", "drilled", "uploaded")
 OLDEST_BACKUP = "26h"  # where backup_max_age does not say it: a day, and two hours for a run that begins or ends later
 SHRINK_PERCENT = 50
-FAILED_RUNS = {"failed": "failed", "interrupted": "was interrupted", "died": "ended without a word"}
+FAILED_RUNS = {"failed": "failed", "interrupted": "was interrupted", "died": "died"}
 
 _LONGEST_REASON = 600  # characters: what and why, and what to do
 _REMEDIES = {

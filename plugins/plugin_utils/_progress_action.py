@@ -169,7 +169,7 @@ def _is_under_way(result: Executed) -> bool:
 
 @contextlib.contextmanager
 def _signals_raise() -> t.Iterator[None]:
-    """Raise _Signalled at the signals that end a play: Ansible would end this process, without a word to the host."""
+    """Raise _Signalled on the signals that end a play, so that the run on the host can be ended before this process."""
 
     def end(number: int, frame: t.Any) -> t.NoReturn:
         raise _Signalled(number)

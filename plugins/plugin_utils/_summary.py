@@ -119,7 +119,7 @@ def _source_row(title: str, dumped: Values) -> Row:
 
 
 def _died(variables: Values, runs: t.Iterable[Values]) -> list[Row]:
-    """Return a row for each database whose run ended without a word, such as one that was killed for its memory."""
+    """Return a row for each database whose last run died, for example because the kernel killed it for lack of memory."""
     shown = {_group_of(record) for run in runs for record in (run.get("dumped") or {}).get("backups") or []}
     return [
         {

@@ -1,7 +1,7 @@
-"""The status of the runs in a directory of backups: how the last one of each database went, and how far those under way are.
+"""The status file of a directory of backups: how the last run of each database went, and how far the dumps under way are.
 
-``.lastgood.status.json`` beside the backups, version 1, JSON, sorted keys. It is bookkeeping: which backup is good never depends
-on it. Functions return a new status; ``to_bytes`` limits its size.
+``.lastgood.status.json`` beside the backups, version 1, JSON, sorted keys. It is bookkeeping: no decision
+about a backup depends on it. Functions return a new status; ``to_bytes`` limits its size.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -14,7 +14,7 @@ import typing as t
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 
-from ansible_collections.lastgood.database.plugins.module_utils._errors import EndedWithoutAWord, StoreFailed
+from ansible_collections.lastgood.database.plugins.module_utils._errors import RunDied, StoreFailed
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Group
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import PRODUCER, format_time, parse_time
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import parse
@@ -69,9 +69,9 @@ class Failure(t.NamedTuple):
 
 
 class Task(t.NamedTuple):
-    """A database that a run has not ended with. Without ``began_at`` it waits for its turn.
+    """A database that a run has yet to finish. If ``began_at`` is None, its dump has not begun.
 
-    ``partial`` is the file that the run holds the lock of.
+    ``partial`` is the file that is being written; the run holds its lock.
     """
 
     run: str
@@ -82,7 +82,7 @@ class Task(t.NamedTuple):
 
 
 class GroupStatus(t.NamedTuple):
-    """What is known of a group. ``address`` says how its server is reached, before that can be asked for its ``source``."""
+    """The status of a group. ``address`` is how the options reach its server; ``source`` is what the server said of itself."""
 
     source: str | None = None
     address: str | None = None
@@ -95,7 +95,7 @@ class GroupStatus(t.NamedTuple):
 
 
 class Run(t.NamedTuple):
-    """A run of db_backup. ``updated_at`` is the last time that it wrote."""
+    """A run of db_backup. ``updated_at`` is when it last wrote the status."""
 
     name: str
     began_at: datetime
@@ -107,9 +107,10 @@ class Run(t.NamedTuple):
 
 @dataclass(frozen=True)
 class Status:
-    """All that the file says; as a change, what a run adds to it.
+    """The content of the file, or the part of it that a run changes.
 
-    ``runs`` are in the order in which they began, whatever the clock said. ``uploads`` has when each file was sent, by its name.
+    ``runs`` are in the order in which they began, even if the clock was set back. ``uploads`` has the time when each file was
+    sent, by its name.
     """
 
     groups: t.Mapping[Group, GroupStatus] = field(default_factory=dict)
@@ -129,12 +130,12 @@ EMPTY = Status()
 def merged(status: Status, change: Status) -> Status:
     """Return the status after a run's change. What the change does not mention remains.
 
-    A success ends the failures before it, and a result ends the task of the same run. A group whose instance was not known
-    gives way to the one of the same server that is.
+    A success clears the last failure, and a result ends the task of the same run. An entry without an instance is deleted
+    as soon as the same server has one with it.
     """
     groups = dict(status.groups)
     for group, news in change.groups.items():
-        for other in [other for other in groups if _gives_way(other, groups[other], group, news)]:
+        for other in [other for other in groups if _is_superseded(other, groups[other], group, news)]:
             del groups[other]
         groups[group] = _merged_group(groups.get(group, GroupStatus()), news)
     runs = {run.name: run for run in (*status.runs, *change.runs)}
@@ -150,8 +151,8 @@ def _merged_group(known: GroupStatus, news: GroupStatus) -> GroupStatus:
     return updated._replace(last_failure=failure, task=task)
 
 
-def _gives_way(other: Group, known: GroupStatus, group: Group, news: GroupStatus) -> bool:
-    """Return whether an entry of an unknown instance is the same database as another entry, or stands for its whole server."""
+def _is_superseded(other: Group, known: GroupStatus, group: Group, news: GroupStatus) -> bool:
+    """Return whether ``group`` replaces ``other``, whose instance is not known: the same database, or the whole server."""
     if other == group or other.instance is not None or known.address != news.address:
         return False
     if (other.origin, other.engine) != (group.origin, group.engine):
@@ -164,19 +165,19 @@ def is_whole_source(group: Group) -> bool:
     return group.kind == "database" and group.database is None
 
 
-def without_departed(status: Status, departed: t.Callable[[Group, GroupStatus], bool]) -> Status:
-    """Return the status after databases left their server: they are no longer expected, and forgotten if they have no backup."""
+def without_dropped(status: Status, is_dropped: t.Callable[[Group, GroupStatus], bool]) -> Status:
+    """Return the status after databases were dropped from their server. Those that have a backup remain, without address."""
     groups = {}
     for group, known in status.groups.items():
-        if not departed(group, known):
+        if not is_dropped(group, known):
             groups[group] = known
         elif known.last_run is not None and known.last_run.outcome in SUCCESSES:
             groups[group] = known._replace(address=None, task=None)
     return replace(status, groups=groups)
 
 
-def buried(status: Status, is_dead: t.Callable[[Run, t.Sequence[str]], bool]) -> Status:
-    """Return the status after dead runs were recorded as such. ``is_dead`` is given a run and the partials that it wrote."""
+def with_dead_runs(status: Status, is_dead: t.Callable[[Run, t.Sequence[str]], bool]) -> Status:
+    """Return the status in which dead runs have the outcome died. ``is_dead`` gets a run and the partials that it was writing."""
     groups, runs = dict(status.groups), list(status.runs)
     for position, run in enumerate(runs):
         tasks = {group: known.task for group, known in groups.items() if known.task is not None and known.task.run == run.name}
@@ -187,9 +188,9 @@ def buried(status: Status, is_dead: t.Callable[[Run, t.Sequence[str]], bool]) ->
 
 
 def _died(known: GroupStatus, task: Task, run: Run) -> GroupStatus:
-    error = EndedWithoutAWord(
-        f"The run ended without a word, after {format_time(run.updated_at)}: it was killed, or the host went down.",
-        "See the host's log of that time, and run it again.",
+    error = RunDied(
+        f"The run died after {format_time(run.updated_at)}: it was killed, or the host went down.",
+        "Search the host's log for that time, and run it again.",
     )
     return known._replace(
         task=None,
@@ -202,8 +203,8 @@ def _died(known: GroupStatus, task: Task, run: Run) -> GroupStatus:
 
 
 def to_bytes(status: Status) -> bytes:
-    """Return the file's content: the newest entries, as many as LARGEST_STATUS takes."""
-    groups = sorted(status.groups.items(), key=lambda item: _freshness(item[1]), reverse=True)[:_GROUPS_AT_MOST]
+    """Return the file's content: the most recent entries, as many as fit into LARGEST_STATUS."""
+    groups = sorted(status.groups.items(), key=lambda item: _recency(item[1]), reverse=True)[:_GROUPS_AT_MOST]
     uploads = sorted(status.uploads.items(), key=lambda item: (item[1], item[0]), reverse=True)[:_UPLOADS_AT_MOST]
     runs = status.runs[-_RUNS_AT_MOST:]
     while True:
@@ -220,8 +221,8 @@ def to_bytes(status: Status) -> bytes:
         groups, uploads = groups[: len(groups) // 2], uploads[: len(uploads) // 2]
 
 
-def _freshness(known: GroupStatus) -> tuple[bool, datetime]:
-    """Return how soon an entry is given up: last of all one that a run is at, first the one of longest ago."""
+def _recency(known: GroupStatus) -> tuple[bool, datetime]:
+    """Return the key that sorts entries by their last event; those with a task of a run come after all others."""
     times = [known.last_run.began_at if known.last_run else None, known.uploaded_at, known.verified_at, known.drilled_at]
     return known.task is not None, max((time for time in times if time is not None), default=_BEGINNING)
 
@@ -241,7 +242,7 @@ def _plain(value: t.Any) -> t.Any:
 
 
 def from_bytes(data: bytes) -> Status:
-    """Parse the file, without entries that make no sense. Raises StatusUnusable where it is no status, or of a newer version."""
+    """Parse the file, and skip invalid entries. Raises StatusUnusable if it is no status, or of a newer version."""
     if len(data) > LARGEST_STATUS:
         raise StatusUnusable(f"it has more than {LARGEST_STATUS} bytes")
     try:

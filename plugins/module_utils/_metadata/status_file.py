@@ -13,45 +13,45 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.status
     Run,
     Status,
     StatusUnusable,
-    buried,
     from_bytes,
     to_bytes,
+    with_dead_runs,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import ReadableStore
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local.bookkeeping import Bookkeeping
 
 
 def read_status(store: ReadableStore) -> Status:
-    """Return the status, in which each run that is not alive is recorded as dead; an empty one where there is no file.
+    """Return the status, with the outcome died for each dead run. Without a file it is empty.
 
-    Writes nothing. Raises StoreFailed where the file can't be read, or is not ours.
+    Writes nothing. Raises StoreFailed if the file can't be read, or another user may have made it.
     """
     books = store.bookkeeping()
     if books is None or not store.exists():
         return EMPTY
     data = books.read(STATUS_NAME, LARGEST_STATUS + 1)
-    return EMPTY if data is None else bury_dead(store, from_bytes(data))
+    return EMPTY if data is None else mark_dead_runs(store, from_bytes(data))
 
 
-def bury_dead(store: ReadableStore, status: Status) -> Status:
-    """Return the status after all dead runs were recorded as such."""
+def mark_dead_runs(store: ReadableStore, status: Status) -> Status:
+    """Return the status, with the outcome died for each dead run of this host."""
     books = store.bookkeeping()
 
     def died(_run: Run, partials: t.Sequence[str]) -> bool:
         return books is not None and _is_dead(store, books, partials)
 
-    return buried(status, died)
+    return with_dead_runs(status, died)
 
 
 def _is_dead(store: ReadableStore, books: Bookkeeping, partials: t.Sequence[str]) -> bool:
     """Return whether a run is dead, by the partials that it was writing.
 
-    One that holds a partial is alive. The lock of the directory does not say which runs hold it: where any run does, only a
-    partial without a lock proves that its run is dead.
+    A run that holds the lock of a partial is alive. A partial without a lock proves that its run is dead. Without a partial,
+    the run is dead if no run holds the directory's lock, which does not show which runs hold it.
     """
     if any(store.is_held(partial) for partial in partials):
         return False
-    return any(store.taken(partial) for partial in partials) or books.is_deserted()
+    return any(store.taken(partial) for partial in partials) or books.has_no_live_run()
 
 
 def update_status(

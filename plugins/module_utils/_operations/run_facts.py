@@ -11,7 +11,7 @@ import heapq
 import typing as t
 from datetime import datetime
 
-from ansible_collections.lastgood.database.plugins.module_utils._errors import EndedWithoutAWord, StoreError
+from ansible_collections.lastgood.database.plugins.module_utils._errors import RunDied, StoreError
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, time_facts
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.status import (
     EMPTY,
@@ -125,7 +125,7 @@ def _proven(attempt: Attempt | None, failure: Failure | None, newest: Backup | N
     if attempt is not None and attempt.outcome == "died" and newest.confirmed_at >= attempt.began_at:
         outcome = "created" if newest.created_at >= attempt.began_at else "unchanged"
         attempt = Attempt(outcome, attempt.began_at, content_bytes=newest.manifest.content_bytes, payload_bytes=newest.size_bytes)
-        failure = None if failure is not None and failure.code == EndedWithoutAWord.code else failure
+        failure = None if failure is not None and failure.code == RunDied.code else failure
     if failure is not None and newest.confirmed_at > failure.at:
         failure = None
     return attempt, failure

@@ -1,10 +1,10 @@
-"""Notes how a run of db_backup goes in the status of the directory, whatever it comes to.
+"""Records in the directory's status file how a run of db_backup goes.
 
-begin    the databases that wait for their turn; runs that died are recorded as such
-while    how far each dump is, and what ended since, at most once a second
-end      what is left, and the run's own outcome: also of one that could not reach its server, or was stopped
+begin       the databases to dump; earlier runs that died get that outcome
+progressed  how far each dump is, and the results since, at most once a second
+end         the remaining results, and the outcome of the run, also if the server could not be reached or the run was stopped
 
-A run that can't note anything goes on, with a warning.
+If the status can't be written, the run goes on with a warning.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -30,9 +30,9 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.status
     Status,
     Task,
     merged,
-    without_departed,
+    without_dropped,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.status_file import bury_dead, update_status
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.status_file import mark_dead_runs, update_status
 from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Context
 from ansible_collections.lastgood.database.plugins.module_utils._progress import UnderWay
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local.store import LocalStore
@@ -42,36 +42,36 @@ _LONGEST_WAIT = 5.0  # seconds, for the lock of a directory where somebody delet
 
 @dataclass(frozen=True)
 class Source:
-    """Of which host and server the databases are, and which of them the options select."""
+    """The host and the server of the databases, and which of them the options select."""
 
     origin: str
     engine: str
     scope: Scope
 
     def group(self, database: str | None) -> Group:
-        """Return the group of a database of a server that could not be asked for its identity."""
+        """Return the group of a database whose server could not be asked for its identifier."""
         partial = () if database is None else self.scope.partial
         return Group(self.origin, self.engine, None, "database", database, partial)
 
     def owns(self, group: Group, known: GroupStatus) -> bool:
-        """Return whether a group of the status is of this server, and selected."""
+        """Return whether a group of the status is on this server, and selected by the options."""
         is_of_server = (group.origin, group.engine, known.address) == (self.origin, self.engine, self.scope.address)
         return is_of_server and self.scope.covers(group.kind, group.database, group.partial)
 
 
 class Began(t.NamedTuple):
-    """When the dump of a database began: by the clock, and by one that is never set."""
+    """When the dump of a database began: by the host's clock, and by the monotonic one."""
 
     at: datetime
     monotonic: float
 
 
-class _News(t.NamedTuple):
-    """What is not written yet."""
+class _Unwritten(t.NamedTuple):
+    """The results that are not written yet."""
 
     run: Run
     groups: dict[Group, GroupStatus]
-    lost: t.Sequence[Unavailable]
+    unavailable: t.Sequence[Unavailable]
 
 
 class RunRecord:
@@ -86,19 +86,19 @@ class RunRecord:
         self._is_off = context.check_mode
         began_at = self._clock()
         self._run = Run(secrets.token_hex(8), began_at, began_at)
-        self._presence = contextlib.ExitStack()
-        self._is_present = False
+        self._alive_mark = contextlib.ExitStack()
+        self._is_marked = False
         self._guard = threading.Lock()
         self._news: dict[Group, GroupStatus] = {}
         self._tasks: dict[Group, Task] = {}
-        self._lost: t.Sequence[Unavailable] = ()
-        self._departed: t.Callable[[Group, GroupStatus], bool] | None = None
+        self._unavailable: t.Sequence[Unavailable] = ()
+        self._is_dropped: t.Callable[[Group, GroupStatus], bool] | None = None
         self._has_begun = False
 
     def begin(
         self, targets: t.Mapping[Group, Target], waiting: t.Collection[Group], unavailable: t.Sequence[Unavailable]
     ) -> None:
-        """Note which databases the server has, which of them wait for a dump, and which can't be backed up."""
+        """Record which databases the server has, which of them need a dump, and which can't be backed up."""
         if self._is_off:
             return
         address, names = self._source.scope.address, {one.database for one in unavailable}
@@ -106,28 +106,28 @@ class RunRecord:
         self._news = {
             group: GroupStatus(target.source, address, task=self._tasks.get(group)) for group, target in targets.items()
         }
-        self._lost = unavailable
+        self._unavailable = unavailable
         if self._source.scope.databases is None:
-            self._departed = lambda group, known: (
+            self._is_dropped = lambda group, known: (
                 self._source.owns(group, known) and group not in targets and group.database not in names
             )
         self._run = self._run._replace(failed=len(unavailable))
         self._has_begun = True
         self._write(self._begun)
-        self._be_present()  # if it could not be written
+        self._mark_alive()  # even if the status could not be written
 
     def began(self, group: Group) -> Began:
-        """Note that the dump of a database begins."""
+        """Record that the dump of a database begins."""
         began = Began(self._clock(), time.monotonic())
         self._change_task(group, began_at=began.at)
         return began
 
     def claimed(self, group: Group, partial: str, expected_bytes: int | None) -> None:
-        """Note which file is being written, and how many bytes are expected to be read for it."""
+        """Record which file is being written, and how many bytes of content are expected."""
         self._change_task(group, partial=partial, expected_bytes=expected_bytes)
 
     def ended(self, group: Group, began: Began, outcome: str, backup: Backup | None, error: BackupError | None) -> None:
-        """Note how it went for a database."""
+        """Record the result for a database."""
         seconds = round(time.monotonic() - began.monotonic, 1)
         attempt = _attempt(began.at, self._clock(), outcome, error)._replace(seconds=seconds)
         if backup is not None:
@@ -138,18 +138,18 @@ class RunRecord:
             self._run = self._run._replace(failed=self._run.failed + (error is not None))
 
     def progressed(self, under_way: t.Sequence[UnderWay]) -> None:
-        """Write how far the dumps are. A directory whose lock is taken gets it a second later."""
+        """Write how far the dumps are. If another run holds the directory's lock, the next call writes it."""
         if self._is_off or not self._has_begun:
             return
         for one in under_way:
             subject = one.subject
             group = Group(**{**{key: subject[key] for key in Group._fields}, "partial": tuple(subject["partial_arguments"])})
             self._change_task(group, read_bytes=one.done_bytes)
-        with contextlib.suppress(BackupError):  # the last write reports a failure
+        with contextlib.suppress(BackupError):  # ``end`` reports a failure
             self._update(self._changed, 0.0, durable=False)
 
     def end(self, error: BaseException | None) -> None:
-        """Note how the run ended, and how it went for the databases that it did not come to."""
+        """Record the outcome of the run, and the failure of the databases that it did not finish."""
         if self._is_off:
             return
         self._is_off = True
@@ -162,9 +162,9 @@ class RunRecord:
             if self._has_begun:
                 self._write(self._changed)
             elif failure is not None:
-                self._write(lambda status, news: self._unreached(status, news, failure))
+                self._write(lambda status, news: self._without_survey(status, news, failure))
         finally:
-            self._presence.close()
+            self._alive_mark.close()
 
     def _failure(self, error: BaseException) -> BackupError:
         """Return the error as the module reports it."""
@@ -173,7 +173,7 @@ class RunRecord:
         return Interrupted(f"The run was ended: {error}", "Run it again.")
 
     def _fail_rest(self, failure: BackupError | None) -> None:
-        """Note the failure for the databases whose dump did not end."""
+        """Record the failure for the databases whose dump did not end."""
         if failure is None:
             return
         with self._guard:
@@ -191,60 +191,60 @@ class RunRecord:
                 self._tasks[group] = task = task._replace(**values)
                 self._news[group] = self._news.get(group, GroupStatus())._replace(task=task)
 
-    def _be_present(self) -> None:
-        if not self._is_present:
-            self._is_present = True
+    def _mark_alive(self) -> None:
+        if not self._is_marked:
+            self._is_marked = True
             with contextlib.suppress(BackupError):
-                self._presence.enter_context(self._store.bookkeeping().presence())
+                self._alive_mark.enter_context(self._store.bookkeeping().mark_alive())
 
-    def _write(self, change: t.Callable[[Status, _News], Status]) -> None:
-        """Write a change, and warn where that fails."""
+    def _write(self, change: t.Callable[[Status, _Unwritten], Status]) -> None:
+        """Write a change, and warn if that fails."""
         try:
             self._update(change, _LONGEST_WAIT, durable=True)
         except BackupError as error:
             warning = f"How the run went could not be noted: {error.problem} {error.remedy}"
             self.warnings = list(dict.fromkeys([*self.warnings, warning]))
 
-    def _update(self, change: t.Callable[[Status, _News], Status], seconds: float, *, durable: bool) -> None:
+    def _update(self, change: t.Callable[[Status, _Unwritten], Status], seconds: float, *, durable: bool) -> None:
         if not self._store.exists():
             return
         with self._guard:
             self._run = self._run._replace(updated_at=self._clock())
-            news = _News(self._run, dict(self._news), self._lost)
+            news = _Unwritten(self._run, dict(self._news), self._unavailable)
         unusable = update_status(self._store, lambda status: change(status, news), seconds=seconds, durable=durable)
         with self._guard:
             self._news = {group: values for group, values in self._news.items() if news.groups.get(group) is not values}
-            self._lost = ()
+            self._unavailable = ()
         if unusable is not None:
             self.warnings.append(f"How earlier runs went is lost: {unusable.problem}")
 
-    def _begun(self, status: Status, news: _News) -> Status:
-        status = bury_dead(self._store, status)
-        self._be_present()  # under the lock, so that no other run takes this one for dead
-        if self._departed is not None:
-            status = without_departed(status, self._departed)
+    def _begun(self, status: Status, news: _Unwritten) -> Status:
+        status = mark_dead_runs(self._store, status)
+        self._mark_alive()  # under the lock, so that no other run takes this one for dead
+        if self._is_dropped is not None:
+            status = without_dropped(status, self._is_dropped)
         return self._changed(status, news)
 
-    def _changed(self, status: Status, news: _News) -> Status:
+    def _changed(self, status: Status, news: _Unwritten) -> Status:
         groups = dict(news.groups)
-        for one in news.lost:
+        for one in news.unavailable:
             groups.update(self._failed(status, one))
         return merged(status, Status(groups, (news.run,)))
 
-    def _failed(self, status: Status, lost: Unavailable) -> dict[Group, GroupStatus]:
-        """Return the failure of a database that the server lacks, or can't open."""
+    def _failed(self, status: Status, one: Unavailable) -> dict[Group, GroupStatus]:
+        """Return the failure of a database that does not exist on the server, or can't be opened."""
         known = [
             group
             for group, values in status.groups.items()
             if self._source.owns(group, values)
-            and (group.kind, group.database) == ("database", lost.database)
-            and lost.source in (None, values.source)
+            and (group.kind, group.database) == ("database", one.database)
+            and one.source in (None, values.source)
         ]
-        return {group: self._news_of(lost.error, lost.source) for group in known or [self._source.group(lost.database)]}
+        return {group: self._news_of(one.error, one.source) for group in known or [self._source.group(one.database)]}
 
-    def _unreached(self, status: Status, news: _News, error: BackupError) -> Status:
-        """Return the status after a run that could not ask its server which databases it has."""
-        status = bury_dead(self._store, status)
+    def _without_survey(self, status: Status, news: _Unwritten, error: BackupError) -> Status:
+        """Return the status after a run that could not list the databases of its server: all that are known failed."""
+        status = mark_dead_runs(self._store, status)
         groups = [group for group, known in status.groups.items() if self._source.owns(group, known)]
         names = {group.database for group in groups if group.kind == "database"}
         groups += [self._source.group(name) for name in self._source.scope.named() if name not in names]

@@ -1,7 +1,8 @@
-"""A small file in a directory of backups that is no backup: it is replaced whole, and which runs are alive is known.
+"""Small files in a directory of backups that are not backups, and a lock that shows whether a run is alive.
 
-Nothing depends on it: a run whose file can't be read or written goes on. It is flushed to the disk only where that is worth the
-wait, and its lock is the directory's, but no mark is left on it: no file of a backup changes.
+No backup depends on them: a run goes on if such a file can't be read or written. A file is replaced in one step, and flushed to
+the disk only if the caller asks for it. Writing holds the directory's lock, but sets no time on the lock file, since no
+backup changes.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -31,8 +32,8 @@ _READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _POLL_SECONDS = 0.01
-_ASKS_SECONDS = 0.03
-_PRESENCE_SECONDS = 2.0  # who asks whether a run is alive holds the directory's lock for less than a millisecond
+_QUERY_SECONDS = 0.03
+_MARK_SECONDS = 2.0  # has_no_live_run holds the lock for less than a millisecond
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -46,7 +47,7 @@ class Bookkeeping:
 
     @contextlib.contextmanager
     def locked(self, seconds: float) -> t.Iterator[None]:
-        """Hold the directory's lock. Raises Locked after ``seconds``, also in a run that was stopped: it notes that it was."""
+        """Hold the directory's lock. Raises Locked after ``seconds``. A stopped run waits as well, to record the stop."""
         with store_errors(f"Opening the lock of {self.location}"):
             descriptor = open_lock(self.directory(), f"{self.location}/{LOCK_NAME}", self.attributes)
         try:
@@ -56,7 +57,7 @@ class Bookkeeping:
             os.close(descriptor)
 
     def read(self, name: str, limit: int) -> bytes | None:
-        """Return the first ``limit`` bytes of a file, None if it does not exist. Raises StoreFailed where it can't be ours."""
+        """Return the first ``limit`` bytes of a file, None without a file. Raises StoreFailed if others may have made it."""
         with store_errors(f"Reading {self.location}/{name}"):
             try:
                 descriptor = os.open(name, _READ_FLAGS, dir_fd=self.directory())
@@ -99,24 +100,24 @@ class Bookkeeping:
                 os.close(descriptor)
 
     @contextlib.contextmanager
-    def presence(self) -> t.Iterator[None]:
-        """Let others know for as long as this lasts that a run is alive: ``is_deserted`` is false."""
+    def mark_alive(self) -> t.Iterator[None]:
+        """Hold a shared lock on the directory, so that ``has_no_live_run`` is false."""
         with store_errors(f"Opening {self.location}"):
             descriptor = os.open(".", _DIRECTORY_FLAGS, dir_fd=self.directory())
         try:
-            with contextlib.suppress(Locked, LocksUnavailable):  # then the run is taken for dead, though it is not
-                _wait(lambda: try_shared_lock(descriptor), _PRESENCE_SECONDS, self.location)
+            with contextlib.suppress(Locked, LocksUnavailable):  # other runs then take this one for dead
+                _wait(lambda: try_shared_lock(descriptor), _MARK_SECONDS, self.location)
             yield
         finally:
             os.close(descriptor)
 
-    def is_deserted(self) -> bool:
-        """Return whether no run of this host is alive in the directory."""
+    def has_no_live_run(self) -> bool:
+        """Return whether no run of this host is alive in the directory. If that can't be found out, one may be."""
         with store_errors(f"Examining {self.location}"):
             descriptor = os.open(".", _DIRECTORY_FLAGS, dir_fd=self.directory())
         try:
-            # Somebody else who asks this holds the lock for a moment.
-            _wait(lambda: try_lock(descriptor), _ASKS_SECONDS, self.location)
+            # Another process that asks this holds the lock for a moment.
+            _wait(lambda: try_lock(descriptor), _QUERY_SECONDS, self.location)
             return True
         except (Locked, LocksUnavailable):
             return False

@@ -267,13 +267,13 @@ def test_of_a_killed_run_the_facts_say_that_it_died(site: Site, tmp_path: Path) 
     facts = site.facts()
     assert (facts["last_run"]["outcome"], facts["last_run"]["ended_at"], facts["running"]) == ("died", None, [])
     entry = database_facts(site)
-    assert (entry["last_run"]["outcome"], entry["last_run"]["code"]) == ("died", "ended_without_a_word")
+    assert (entry["last_run"]["outcome"], entry["last_run"]["code"]) == ("died", "run_died")
     assert "without a word" in entry["last_failure"]["msg"]
     assert entry["newest_good"] == payload(site.directory).name
     assert state_of(site.directory) == before
     # Another database's run does not know better, and writes it down.
     back_up(make_database(tmp_path / "other.db"), site.directory)
-    assert database_facts(site)["last_failure"]["code"] == "ended_without_a_word"
+    assert database_facts(site)["last_failure"]["code"] == "run_died"
     assert site.facts()["last_run"]["outcome"] == "succeeded"
     site.back_up()
     entry = database_facts(site)

@@ -204,7 +204,7 @@ def test_what_was_not_sent_is_followed_by_why() -> None:
     ]
 
 
-def test_a_database_whose_run_ended_without_a_word_has_a_line_with_its_last_good_backup() -> None:
+def test_a_database_whose_run_died_has_a_line_with_its_last_good_backup() -> None:
     killed = {"backup_sources": [{}], "backup_runs": [{"title": "a", "dumped": {"failed": True, "msg": "MODULE FAILURE"}}]}
     facts = facts_of_last_good(last_run={"outcome": "died", "msg": "It was killed. See the host's log."}, source="/run:5432")
     assert lines_of(BACKED_UP, {"db1": {**killed, "backup_inventory": facts}})[3:] == [

@@ -23,12 +23,12 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.status
     Status,
     StatusUnusable,
     Task,
-    buried,
     from_bytes,
     is_whole_source,
     merged,
     to_bytes,
-    without_departed,
+    with_dead_runs,
+    without_dropped,
 )
 from ansible_collections.lastgood.database.tests.support.backups import NOW, ago
 
@@ -230,7 +230,7 @@ class TestMerge:
 def test_a_database_that_left_its_server_is_forgotten_unless_it_had_a_backup() -> None:
     done, failed = (Attempt(outcome, ago(days=1)) for outcome in ("created", "failed"))
     before = Status({APP: GroupStatus(address="db1", last_run=done), SHOP: GroupStatus(address="db1", last_run=failed)})
-    found = without_departed(before, lambda group, known: known.address == "db1")
+    found = without_dropped(before, lambda group, known: known.address == "db1")
     assert found.groups == {APP: GroupStatus(last_run=done)}
 
 
@@ -254,13 +254,13 @@ class TestDeadRuns:
             asked.append((run.name, list(partials)))
             return run.name == "one"
 
-        found = buried(self.STATUS, is_dead)
+        found = with_dead_runs(self.STATUS, is_dead)
         assert asked == [("one", ["partial"]), ("two", [])]
         app, shop = found.groups[APP], found.groups[SHOP]
         assert app.task is None and shop.task is None and found.groups[WHOLE] == self.STATUS.groups[WHOLE]
         assert app.last_run is not None and app.last_failure is not None and shop.last_run is not None
         assert (app.last_run.outcome, app.last_run.began_at, app.last_run.ended_at) == ("died", ago(minutes=90), None)
-        assert (app.last_failure.at, app.last_failure.code) == (self.RUN.updated_at, "ended_without_a_word")
+        assert (app.last_failure.at, app.last_failure.code) == (self.RUN.updated_at, "run_died")
         assert "2026-03-01T11:00:00Z" in app.last_failure.msg
         assert shop.last_run.began_at == self.RUN.began_at
         assert {run.name: (run.outcome, run.failed) for run in found.runs} == {
@@ -271,8 +271,8 @@ class TestDeadRuns:
 
     @given(statuses, st.booleans())
     def test_it_is_recorded_once(self, status: Status, dead: bool) -> None:
-        found = buried(status, lambda run, partials: dead)
-        assert buried(found, lambda run, partials: dead) == found
+        found = with_dead_runs(status, lambda run, partials: dead)
+        assert with_dead_runs(found, lambda run, partials: dead) == found
         assert dead or found == status
 
 

@@ -105,12 +105,12 @@ class TestWhoIsAlive:
         assert outcome_in(store) == "died"
 
     def test_a_run_that_is_between_two_dumps_is_alive_while_any_is_present(self, store: LocalStore) -> None:
-        with store.bookkeeping().presence():
+        with store.bookkeeping().mark_alive():
             assert outcome_in(store) == "running"
 
     def test_a_partial_without_a_lock_is_a_dead_runs_whoever_is_present(self, store: LocalStore, tmp_path: Path) -> None:
         (tmp_path / PARTIAL).touch()
-        with store.bookkeeping().presence():
+        with store.bookkeeping().mark_alive():
             assert outcome_in(store) == "died"
 
     def test_a_locked_partial_is_a_living_runs_also_of_another_host(self, store: LocalStore, tmp_path: Path) -> None:

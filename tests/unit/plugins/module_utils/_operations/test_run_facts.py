@@ -26,7 +26,7 @@ from ansible_collections.lastgood.database.tests.support.backups import NOW, ago
 from ansible_collections.lastgood.database.tests.support.contexts import context_at
 
 APP = Group("db1", "postgresql", "7300000000000000001", "database", "app")
-DIED = Attempt("died", ago(hours=2), code="ended_without_a_word", msg="It ended.")
+DIED = Attempt("died", ago(hours=2), code="run_died", msg="It ended.")
 
 
 def ask(folder: Path, status: Status | None = None) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def test_a_verification_is_the_latest_of_the_manifests_and_the_status(tmp_path: 
 
 def test_a_run_that_stored_a_backup_before_it_died_created_it(tmp_path: Path) -> None:
     put_backup(tmp_path, ago(hours=1))
-    entry = app_of(tmp_path, last_run=DIED, last_failure=Failure(ago(minutes=50), "ended_without_a_word", "It ended."))
+    entry = app_of(tmp_path, last_run=DIED, last_failure=Failure(ago(minutes=50), "run_died", "It ended."))
     assert (entry["last_run"]["outcome"], entry["last_run"]["code"], entry["last_failure"]) == ("created", None, None)
 
 
@@ -125,7 +125,7 @@ def test_only_what_is_being_dumped_runs_and_what_waits_has_its_last_run(tmp_path
         (Run("one", ago(hours=3), ago(hours=1)),),
     )
     store = LocalStore(str(tmp_path))
-    with store.bookkeeping().presence():
+    with store.bookkeeping().mark_alive():
         facts = ask(tmp_path, status)
         outcomes = {entry["database"]: entry["last_run"]["outcome"] for entry in facts["databases"]}
         assert outcomes == {"app": "running", "waits": "created", "new": "running"}

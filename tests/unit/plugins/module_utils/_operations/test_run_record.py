@@ -95,7 +95,7 @@ def test_a_run_is_noted_from_its_beginning_to_its_end(store: LocalStore) -> None
     assert outcomes(store) == {"app": ("created", None), "shop": ("failed", "program_failed")}
     assert (last(store).outcome, last(store).failed) == ("failed", 1)
     assert last(store).ended_at is not None and record.warnings == []
-    assert store.bookkeeping().is_deserted()
+    assert store.bookkeeping().has_no_live_run()
 
 
 def test_what_a_run_did_not_come_to_has_its_error(store: LocalStore) -> None:
@@ -215,9 +215,9 @@ def test_garbage_is_replaced_with_a_warning(store: LocalStore, tmp_path: Path) -
 def test_a_run_holds_the_directory_until_its_end(store: LocalStore) -> None:
     before = set(os.listdir("/proc/self/fd"))
     record = begun(store, ALL, APP)
-    assert not store.bookkeeping().is_deserted()
+    assert not store.bookkeeping().has_no_live_run()
     record.end(None)
-    assert store.bookkeeping().is_deserted()
+    assert store.bookkeeping().has_no_live_run()
     assert len(set(os.listdir("/proc/self/fd")) - before) <= 1  # the store's
 
 

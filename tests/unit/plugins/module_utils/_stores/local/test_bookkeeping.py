@@ -92,15 +92,15 @@ def test_a_stopped_run_still_waits_to_note_that_it_was_stopped(tmp_path: Path) -
     stopped.close()
 
 
-def test_a_directory_is_deserted_unless_a_run_is_present(store: LocalStore) -> None:
+def test_a_directory_has_no_live_run_unless_one_marks_itself_alive(store: LocalStore) -> None:
     books = store.bookkeeping()
-    assert books.is_deserted()
-    with books.presence():
-        assert not books.is_deserted()
-        with books.presence():
-            assert not books.is_deserted()
-        assert not books.is_deserted()
-    assert books.is_deserted()
+    assert books.has_no_live_run()
+    with books.mark_alive():
+        assert not books.has_no_live_run()
+        with books.mark_alive():
+            assert not books.has_no_live_run()
+        assert not books.has_no_live_run()
+    assert books.has_no_live_run()
 
 
 def test_a_run_that_is_killed_is_present_no_more(store: LocalStore, tmp_path: Path) -> None:
@@ -108,16 +108,16 @@ def test_a_run_that_is_killed_is_present_no_more(store: LocalStore, tmp_path: Pa
     with subprocess.Popen((sys.executable, "-c", hold, tmp_path), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        assert not store.bookkeeping().is_deserted()
+        assert not store.bookkeeping().has_no_live_run()
         process.kill()
         process.wait()
-        assert store.bookkeeping().is_deserted()
+        assert store.bookkeeping().has_no_live_run()
 
 
 def test_a_stranger_who_holds_the_directory_stops_nobody_for_long(store: LocalStore, tmp_path: Path) -> None:
     descriptor = os.open(tmp_path, os.O_RDONLY)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     began = time.monotonic()
-    with store.bookkeeping().presence():
+    with store.bookkeeping().mark_alive():
         assert time.monotonic() - began < 5
     os.close(descriptor)
