@@ -126,7 +126,7 @@ def test_files_of_the_run_are_for_its_user_alone(run: Run) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_to_the_first_process_ends_the_run(run: Run, number: signal.Signals) -> None:
     with run.locked(), running_module("db_backup", host=run.host(60), **run.options()) as process:
-        wait_until(lambda: (run.folder / "pid").exists())
+        wait_until((run.folder / "pid").exists)
         time.sleep(0.5)
         process.send_signal(number)
         outcome = process.wait()
@@ -136,7 +136,7 @@ def test_a_signal_to_the_first_process_ends_the_run(run: Run, number: signal.Sig
 
 def test_a_lost_terminal_ends_the_first_process_alone(run: Run) -> None:
     with run.locked(), running_module("db_backup", host=run.host(60), **run.options()) as process:
-        wait_until(lambda: (run.folder / "pid").exists())
+        wait_until((run.folder / "pid").exists)
         process.send_signal(signal.SIGHUP)
         assert list(process.wait().result) == ["lastgood_under_way"]
         assert run.is_alive()
