@@ -178,11 +178,12 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import file_attributes, run_operation
 from ansible_collections.lastgood.database.plugins.module_utils._archives.registry import FORMATS
-from ansible_collections.lastgood.database.plugins.module_utils._arguments.archives import archive_format_from, destination_from
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.archives import archive_format_from
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import (
     DIRECTORY_SPEC,
     FILE_SPEC,
     SELECTION_SPEC,
+    destination_from,
     directory_from,
     selection_from,
 )

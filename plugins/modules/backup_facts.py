@@ -311,19 +311,38 @@ ansible_facts:
               description: The arguments that left it out. Empty for a whole backup.
               type: list
               elements: str
+            expected:
+              description:
+                - Whether runs of M(lastgood.database.db_backup) back it up, or try to. False for a database that has left its
+                  server, and for one of which only old backups or backups from elsewhere are in the directory.
+                - True where no run is known, as on an SFTP server.
+              type: bool
             count:
               description: How many backups of it are in the list.
               type: int
+            states:
+              description: How many of them are in each state, V(good), V(unverified), V(suspect) and V(corrupt).
+              type: dict
             newest_good:
               description:
                 - File name of the last good one, whether it is in the list or not. Null when there is none.
                 - With O(checksum), the state of a payload that was read depends on its digest, that of others on their sizes.
               type: str
+            confirmed_at:
+              description: When the content of that one was last known to be the database's, in UTC. Null when there is none.
+              type: str
+              sample: '2026-01-31 01:00:00'
+            confirmed_at_epoch:
+              description: The same in seconds since 1970.
+              type: int
             age_seconds:
               description: Seconds since that one was confirmed. Null when there is none.
               type: int
             bytes:
               description: Size of all of its payloads in bytes.
+              type: int
+            newest_good_payload_bytes:
+              description: Size of the last good one's payload in bytes. Null when there is none.
               type: int
             newest_good_bytes:
               description: Size of the last good one's content before compression in bytes. Null when there is none.

@@ -38,6 +38,16 @@ def directory_from(params: Params) -> str:
     return directory
 
 
+def destination_from(params: Params) -> str:
+    """Return the file to write. Raises ArgumentInvalid unless it is an absolute path of a file."""
+    destination: str = params["dest"]
+    if not os.path.isabs(destination) or os.path.basename(destination) in ("", ".", ".."):
+        raise ArgumentInvalid(
+            f"dest is {destination!r}, which is not the absolute path of a file.", "Name the file from the root on."
+        )
+    return destination
+
+
 def selection_from(params: Params) -> Selection:
     """Return the selection of backups."""
     newest = None if params["newest"] is None else at_least(params, "newest", 1)

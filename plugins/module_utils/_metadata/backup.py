@@ -118,7 +118,7 @@ class Backup(t.NamedTuple):
 
     @property
     def confirmed_at(self) -> datetime:
-        """When the content was last seen to be the database's. The backup's age counts from this time."""
+        """When the content was last seen to be the database's, by the manifest."""
         created_at = self.created_at
         return max(self.manifest.confirmed_at or created_at, created_at)
 
@@ -141,13 +141,16 @@ class Backup(t.NamedTuple):
             return True
         return manifest.database is not None and label_for("database", manifest.database) == self.name.label
 
-    def age_seconds(self, now: datetime) -> int:
-        """Return the seconds since the content was last seen to be the database's; never negative.
+    def last_confirmed_at(self, now: datetime) -> datetime:
+        """Return when the content was last seen to be the database's. The backup's age counts from this time.
 
         A confirmation from the future does not count: it would keep the backup young until then.
         """
-        since = self.created_at if is_future(self.confirmed_at, now) else self.confirmed_at
-        return max(0, int((now - since).total_seconds()))
+        return self.created_at if is_future(self.confirmed_at, now) else self.confirmed_at
+
+    def age_seconds(self, now: datetime) -> int:
+        """Return the seconds since the content was last seen to be the database's; never negative."""
+        return max(0, int((now - self.last_confirmed_at(now)).total_seconds()))
 
     def record(self, now: datetime) -> dict[str, t.Any]:
         """Return the backup as modules report it."""

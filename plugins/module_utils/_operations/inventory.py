@@ -11,7 +11,13 @@ from datetime import datetime
 
 from ansible_collections.lastgood.database.plugins.module_utils._collector import collector_paused
 from ansible_collections.lastgood.database.plugins.module_utils._errors import StoreFailed
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, Group, is_future, time_facts
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import (
+    STATES,
+    Backup,
+    Group,
+    is_future,
+    time_facts,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Catalog, unread_warnings
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.last_good import (
     age_order,
@@ -89,10 +95,12 @@ class _Summary:
     newest_good: Backup | None = None
     newest: Backup | None = None
     history: GroupFacts = field(default_factory=GroupFacts)
+    states: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STATES, 0))
 
     def add(self, backup: Backup, now: datetime) -> None:
         self.count += 1
         self.bytes += backup.size_bytes
+        self.states[backup.state] += 1
         if self.newest is None or age_order(backup) > age_order(self.newest):
             self.newest = backup
         self.newest_good = newer_candidate(self.newest_good, backup, now)
@@ -106,10 +114,14 @@ class _Summary:
         return {
             **group.facts(),
             "source": known.source if described is None else described.manifest.source,
+            "expected": _is_expected(group, status),
             "count": self.count,
+            "states": self.states,
             "newest_good": None if newest is None else newest.name.filename,
+            **time_facts("confirmed_at", None if newest is None else newest.last_confirmed_at(now)),
             "age_seconds": None if newest is None else newest.age_seconds(now),
             "bytes": self.bytes,
+            "newest_good_payload_bytes": None if newest is None else newest.size_bytes,
             **self.history.record(known, status.runs, newest),
         }
 
@@ -156,6 +168,12 @@ def inventory(request: InventoryRequest, context: Context) -> Outcome:
         **run_facts(status),
     }
     return Outcome({"ansible_facts": {"database_backups": facts}}, [*store.warnings, *warnings])
+
+
+def _is_expected(group: Group, status: Status) -> bool:
+    """Return whether runs back a group up, or try to. Where no run is known, every group is expected: nobody gave it up."""
+    known = status.groups.get(group)
+    return not status.runs or (known is not None and known.address is not None)
 
 
 def _watched(backups: t.Iterable[Backup], now: datetime, unread: list[Backup], future: list[Backup]) -> t.Iterator[Backup]:

@@ -388,5 +388,13 @@ class LocalStore:
             self._descriptor = open_location(self.location)
         return self._descriptor
 
+    def has_attributes(self, name: str) -> bool:
+        """Return whether a file has the owner, the group and the mode that the store's files get, as far as they are given."""
+        with store_errors(f"Examining {self.path(name)}"):
+            found, wanted = self._attributes_of(name), self._attributes
+        return found == FileAttributes(
+            found.uid if wanted.uid is None else wanted.uid, found.gid if wanted.gid is None else wanted.gid, wanted.mode
+        )
+
     def _attributes_of(self, name: str) -> FileAttributes:
         return attributes_of(os.stat(name, dir_fd=self._directory(), follow_symlinks=False))

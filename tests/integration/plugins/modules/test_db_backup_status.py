@@ -203,6 +203,7 @@ def test_a_database_that_was_dropped_is_no_more_expected(site: Site) -> None:
     entries = {entry["database"]: entry for entry in site.facts()["databases"]}
     assert entries[site.database]["last_failure"] is not None
     assert entries[second]["last_failure"] is None
+    assert (entries[site.database]["expected"], entries[second]["expected"]) == (True, False)
 
 
 # --- Runs under way, and their ends ---------------------------------------------------------------

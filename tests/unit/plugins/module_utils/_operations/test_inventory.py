@@ -12,10 +12,18 @@ from typing import Any
 import pytest
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import DirectoryUnusable, StoreFailed
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Group
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Catalog
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Verification
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import manifest_name
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.selection import Selection
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.status import (
+    STATUS_NAME,
+    GroupStatus,
+    Run,
+    Status,
+    to_bytes,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._operations.inventory import (
     SORT_BY,
     InventoryRequest,
@@ -67,6 +75,13 @@ def put_one_of_each_state(folder: Path) -> dict[str, str]:
     return {"corrupt": corrupt, "suspect": suspect, "unverified": unverified, "good": good}
 
 
+def put_status(folder: Path, *known: tuple[str, str | None]) -> None:
+    """Put the status of a run beside backups: of the given databases, and how their server was reached."""
+    group = Group("db1", "postgresql", "7300000000000000001", "database", None)
+    groups = {group._replace(database=name): GroupStatus(address=address) for name, address in known}
+    (folder / STATUS_NAME).write_bytes(to_bytes(Status(groups, (Run("1", NOW, NOW, NOW, "succeeded"),))))
+
+
 class TestAll:
     """What is said without being asked for anything."""
 
@@ -83,6 +98,24 @@ class TestAll:
             "running": [],
         }
         assert list(tmp_path.iterdir()) == []
+
+    def test_the_states_of_a_databases_backups_are_counted(self, tmp_path: Path) -> None:
+        put_one_of_each_state(tmp_path)
+        [entry] = [one for one in ask(tmp_path)["databases"] if one["origin"] is not None]
+        assert entry["states"] == {"good": 1, "unverified": 0, "suspect": 1, "corrupt": 1}
+
+    def test_a_database_that_no_run_backs_up_is_not_expected(self, tmp_path: Path) -> None:
+        names = ("app", "dropped", "foreign")
+        for name in names:
+            put_backup(tmp_path, ago(days=1), database=name)
+        assert [entry["expected"] for entry in ask(tmp_path)["databases"]] == [True, True, True]
+        put_status(tmp_path, ("app", "default"), ("dropped", None))
+        assert [entry["expected"] for entry in ask(tmp_path)["databases"]] == [True, False, False]
+
+    def test_a_confirmation_from_the_future_does_not_count(self, tmp_path: Path) -> None:
+        put_backup(tmp_path, ago(days=1), confirmed_at=NOW + timedelta(days=3))
+        [entry] = ask(tmp_path)["databases"]
+        assert entry["confirmed_at_epoch"] == int(ago(days=1).timestamp())
 
     def test_an_empty_place_is_there(self, tmp_path: Path) -> None:
         facts = ask(tmp_path)
@@ -116,10 +149,15 @@ class TestAll:
                 "database": "app",
                 "partial": False,
                 "partial_arguments": [],
+                "expected": True,
                 "count": 2,
+                "states": {"good": 2, "unverified": 0, "suspect": 0, "corrupt": 0},
                 "newest_good": newer,
+                "confirmed_at": "2026-03-01 11:59:00",
+                "confirmed_at_epoch": int(ago(minutes=1).timestamp()),
                 "age_seconds": 60,
                 "bytes": 3000,
+                "newest_good_payload_bytes": 1000,
                 "newest_good_bytes": 1000,
                 "sizes": [2000, 1000],
                 "last_run": None,
