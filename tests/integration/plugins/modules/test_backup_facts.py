@@ -52,6 +52,8 @@ RECORD = {
     "confirmed_at_epoch",
     "problem",
     "partial",
+    "pinned",
+    "labels",
     "partial_arguments",
     "uploaded_at",
     "uploaded_at_epoch",

@@ -195,6 +195,8 @@ class TestAll:
             "age_seconds",
             "payload_sha256",
             "verification",
+            "pinned",
+            "labels",
             "problem",
             "uploaded_at",
             "uploaded_at_epoch",
