@@ -289,19 +289,19 @@ from ansible_collections.lastgood.database.plugins.module_utils._arguments.reten
 )
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.stores import ONE_STORE, STORE_SPEC, store_from
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
-from ansible_collections.lastgood.database.plugins.module_utils._operations.named_deletion import GivenUp, Named
+from ansible_collections.lastgood.database.plugins.module_utils._operations.named_deletion import Named, WholeGroups
 from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Context
 from ansible_collections.lastgood.database.plugins.module_utils._operations.prune import PruneRequest, prune
 from ansible_collections.lastgood.database.plugins.module_utils._parameters import Params, list_from
 from ansible_collections.lastgood.database.plugins.module_utils._retention import Rules
 
 
-def choice_from(params: Params) -> Rules | Named | GivenUp:
+def choice_from(params: Params) -> Rules | Named | WholeGroups:
     """Return how to choose the backups to delete. Raises ArgumentInvalid if no option says it, or two contradict each other."""
     names = list_from(params, "names")
     if names is None:
-        gives_up = params["groups"] and params["allow_delete_last"] and not _has_rules(params)
-        return GivenUp() if gives_up else rules_or_retention_from(params)
+        deletes_groups = params["groups"] and params["allow_delete_last"] and not _has_rules(params)
+        return WholeGroups() if deletes_groups else rules_or_retention_from(params)
     for option, spec in {**RULES_OR_RETENTION_SPEC, "databases": {}, "groups": {}}.items():
         if option != "timezone" and params[option] != spec.get("default"):
             raise ArgumentInvalid(f"names and {option} don't go together.", "Delete by rules, or by names.")

@@ -1,4 +1,4 @@
-"""Whether a backup is much smaller than those before it: the database may have lost what it held."""
+"""Compare the size of a backup with those before it: if it is much smaller, the database may have lost data."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import typing as t
 
-COMPARED = 7  # backups: a database that was made smaller on purpose has its new size in most of them after a few runs
+COMPARED = 7  # backups; after a few runs, most of them have the new size of a database that shrank on purpose
 
 
 class Shrinkage(t.NamedTuple):
@@ -24,7 +24,7 @@ class Shrinkage(t.NamedTuple):
 
 
 def shrinkage_of(sizes: t.Sequence[int], least_percent: int) -> Shrinkage | None:
-    """Return the shrinkage of the last one of these sizes if it is below a share of the usual, else None.
+    """Return the shrinkage of the last size if it is below ``least_percent`` of the median before it, else None.
 
     ``sizes`` are those of good backups, the oldest first.
     """

@@ -79,7 +79,7 @@ class DumpRequest:
 
 @dataclass(frozen=True)
 class _Run:
-    """What the threads of a run share. ``writing`` has the payloads that they are writing at the moment."""
+    """The values that the threads of a run share. ``writing`` has the payloads that they are writing at the moment."""
 
     request: DumpRequest
     context: Context
@@ -119,7 +119,7 @@ def _dump(request: DumpRequest, context: Context, record: RunRecord) -> Outcome:
     record.begin(targets, [step.group for step in steps if not step.fresh], survey.unavailable)
     results = [_predict(request, step) for step in steps] if context.check_mode else _apply_all(request, context, steps, record)
     results = with_shrinkage(results, Catalog(request.store), files, request.shrink_warning, context.clock())
-    nothing = () if survey.targets or survey.unavailable else ("There is nothing to back up: no database is left.",)
+    nothing = () if survey.targets or survey.unavailable else ("There is nothing to back up: no database is selected.",)
     ahead = warnings_of_a_clock(request.store, survey.targets, now, files)
     of_results = (warning for result in results for warning in result.warnings)
     warnings = [*survey.warnings, *nothing, *ahead, *of_results, *request.store.warnings]
@@ -137,13 +137,13 @@ def _apply_all(request: DumpRequest, context: Context, steps: list[Step], record
             raise
 
 
-def _leave(request: DumpRequest, step: Step) -> Result:
+def _fresh_result(request: DumpRequest, step: Step) -> Result:
     return Result("fresh", _facts(request, step.target), step.newest, reason=step.reason)
 
 
 def _predict(request: DumpRequest, step: Step) -> Result:
     if step.fresh:
-        return _leave(request, step)
+        return _fresh_result(request, step)
     return Result("created", _facts(request, step.target), reason=step.reason, clock_behind=step.clock_behind)
 
 
@@ -158,16 +158,16 @@ def _apply(run: _Run, step: Step) -> Result:
     """Back up a database, unless its backup is fresh."""
     request, is_stopped = run.request, run.context.is_stopped
     if step.fresh:
-        return _leave(request, step)
+        return _fresh_result(request, step)
     warnings: list[str] = []
     try:
         if is_stopped():
-            raise Interrupted("The run was ended before it came to this one.", "Run it again.")
+            raise Interrupted("The run was ended before this dump began.", "Run it again.")
         with host_errors():
             return replace(_back_up(run, step, warnings), warnings=tuple(warnings))
     except BackupError as failure:
         error: BackupError = failure
-        if is_stopped() and not isinstance(error, Interrupted):  # it then fails because of that
+        if is_stopped() and not isinstance(error, Interrupted):  # the stop caused the failure
             error = Interrupted("The run was ended in the middle of a dump.", "Run it again.")
         return Result("failed", _facts(request, step.target), error=error, reason=step.reason, warnings=tuple(warnings))
 
@@ -197,26 +197,26 @@ def _back_up(run: _Run, step: Step, warnings: list[str]) -> Result:
         with run.context.progress.task(str(target.database or target.kind), expected, facts) as task:
             content_bytes, content_digest = _fill(run, target, payload, newest, task)
         same = newest if newest is not None and newest.manifest.content_digest == content_digest else None
-        rotten: Backup | None = None
+        corrupt: Backup | None = None
         if request.skip_unchanged and same is not None:
             try:
-                rotten = None if is_sound(store, same) else same
+                corrupt = None if is_sound(store, same) else same
             except StoreFailed as error:
-                warnings.append(f"{same.path} can't be read, and was backed up anew: {error.problem}")
+                warnings.append(f"{same.path} can't be read, so the database was backed up anew: {error.problem}")
             else:
-                kept = None if rotten else _confirm(store, listing, same, payload.created_at)
-                if kept is not None:
+                confirmed = None if corrupt else _confirm(store, listing, same, payload.created_at)
+                if confirmed is not None:
                     reason = "its content is that of the last one"
-                    return Result("unchanged", facts, kept, reason=reason, clock_behind=payload.clock_behind)
+                    return Result("unchanged", facts, confirmed, reason=reason, clock_behind=payload.clock_behind)
                 # The backup was deleted, or found bad, in between: then commit the new dump.
         manifest = _manifest(request, target, payload, clock()).with_content(content_bytes, content_digest)
         if payload.clock_behind:
             warnings.append(_warning_of_clock(target, payload))
         payload.commit(manifest)
-    if rotten is not None:
+    if corrupt is not None:
         # Only after the commit: if that had failed, the old backup would still be the best one.
-        warnings += _call_corrupt(request, rotten, clock())
-    created = _look_back(store, payload, manifest, clock(), warnings)
+        warnings += _record_corrupt(request, corrupt, clock())
+    created = _stored_backup(store, payload, manifest, clock(), warnings)
     reason = step.reason + _incomparable(newest, content_digest)
     return Result("created", facts, created, reason=reason, clock_behind=payload.clock_behind)
 
@@ -229,9 +229,9 @@ def _incomparable(newest: Backup | None, found: Digest) -> str:
     return f", and its content can't be compared: the host has no Python library for its digest, {known.algorithm}"
 
 
-def _look_back(store: LocalStore, payload: Pending, manifest: Manifest, now: datetime, warnings: list[str]) -> Backup:
-    """Return the backup as the store reports it after the commit. It is stored, even if the store can't be read now."""
-    problem = "it is not found any more."
+def _stored_backup(store: LocalStore, payload: Pending, manifest: Manifest, now: datetime, warnings: list[str]) -> Backup:
+    """Return the backup as the store lists it after the commit. Warn if the store can't be read now: the backup is stored."""
+    problem = "it does not exist any more."
     try:
         created = Catalog(store).find(payload.filename)
         if created is not None and created.unread is None:
@@ -242,7 +242,7 @@ def _look_back(store: LocalStore, payload: Pending, manifest: Manifest, now: dat
     path, name = store.path(payload.filename), parse(payload.filename)
     if name is None:
         raise AssertionError("a payload has the name of a backup")
-    warnings.append(f"{path} was stored, and could not be examined afterwards: {problem}")
+    warnings.append(f"{path} was stored, but could not be read afterwards: {problem}")
     return Backup(name, path, FileFacts(payload.bytes_written, now.timestamp()), manifest)
 
 
@@ -282,14 +282,14 @@ def _fill(run: _Run, target: Target, payload: Pending, newest: Backup | None, ta
     return content_bytes, content_digest
 
 
-def _call_corrupt(request: DumpRequest, backup: Backup, now: datetime) -> list[str]:
+def _record_corrupt(request: DumpRequest, backup: Backup, now: datetime) -> list[str]:
     """Record in a backup's manifest that its payload is corrupt. Return the warnings for the user."""
-    warnings = [f"{backup.path} is not as its manifest says any more: it was backed up anew."]
+    warnings = [f"{backup.path} does not match its manifest any more: the database was backed up anew."]
     try:
         with request.store.lock():
             update_manifest(request.store, backup, verification=Verification("checksum", "failed", now, PAYLOAD_DIFFERS))
     except BackupError as error:
-        warnings.append(f"That could not be noted in its manifest: {error}")
+        warnings.append(f"That could not be recorded in its manifest: {error}")
     return warnings
 
 

@@ -58,7 +58,7 @@ def warnings_of_a_clock(store: ReadableStore, targets: t.Iterable[Target], now: 
     labels = {label_for(target.kind, target.database) for target in targets}
     ahead = (name for name in map(parse, files) if name is not None and name.label in labels)
     return sorted(
-        f"{store.path(name.filename)} is of a time that has not come. When it has, it will be taken for the newest, and is not: "
+        f"{store.path(name.filename)} has a time in the future. From that time on it counts as the newest backup: "
         "see that the clock is right, and delete it by its name (backup_prune)."
         for name in ahead
         if is_future(name.stamp, now)

@@ -38,9 +38,9 @@ class Result:
     def record(self, now: datetime) -> dict[str, t.Any]:
         """Return the result as the module reports it: the backup's record, or what is known without one."""
         known = self.backup.record(now) if self.backup is not None else dict(self.facts)
-        judged = {"outcome": self.outcome, "reason": self.reason, "clock_behind": self.clock_behind}
+        run = {"outcome": self.outcome, "reason": self.reason, "clock_behind": self.clock_behind}
         shrunk = {"shrunk": None if self.shrunk is None else self.shrunk.as_result()}
-        return {**known, **judged, **shrunk, **_failure_facts(self.error)}
+        return {**known, **run, **shrunk, **_failure_facts(self.error)}
 
 
 def _failure_facts(error: BackupError | None) -> dict[str, t.Any]:

@@ -17,15 +17,15 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.shrink
 from ansible_collections.lastgood.database.plugins.module_utils._operations.dump_results import Result
 from ansible_collections.lastgood.database.plugins.module_utils._operations.run_facts import size_of
 
-_READ = 3 * COMPARED  # manifests: other hosts or servers may have a database of the same name in the directory
+_READ = 3 * COMPARED  # manifests, since some may be of other databases with the same name
 
 
 def with_shrinkage(
     results: t.Sequence[Result], catalog: Catalog, files: t.Iterable[str], least_percent: int, now: datetime
 ) -> list[Result]:
-    """Return the results, each new backup that is much smaller than usual with a warning.
+    """Return the results, with a warning for each new backup that is much smaller than usual.
 
-    ``files`` are those that the store had before the run.
+    ``files`` are the names in the store before the run.
     """
     labels = {result.backup.name.label for result in results if result.outcome == "created" and result.backup is not None}
     if not labels or least_percent == 0:
@@ -34,10 +34,10 @@ def with_shrinkage(
     for name in filter(None, map(parse, files)):
         if name.label in labels:
             names.setdefault(name.label, []).append(name)
-    return [_judged(result, catalog, names, least_percent, now) for result in results]
+    return [_with_warning(result, catalog, names, least_percent, now) for result in results]
 
 
-def _judged(
+def _with_warning(
     result: Result, catalog: Catalog, names: t.Mapping[str, list[BackupName]], least_percent: int, now: datetime
 ) -> Result:
     if result.outcome != "created" or result.backup is None:

@@ -1,4 +1,4 @@
-"""Delete what the user names, backups or whole groups, rather than what rules do not keep."""
+"""Decide which backups to delete by their names, or by their groups, without retention rules."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -32,12 +32,12 @@ class Named:
             if parse(name) is None:
                 raise ArgumentInvalid(
                     f"names has {name!r}, which is not the plain file name of a backup.",
-                    "Give file names as backup_facts lists them, without a directory; a manifest goes with its backup.",
+                    "Give file names as backup_facts lists them, without a directory; a manifest is deleted with its backup.",
                 )
 
 
 @dataclass(frozen=True)
-class GivenUp:
+class WholeGroups:
     """Delete every backup of the request's groups, the last good ones too. Pinned ones stay."""
 
 
@@ -66,14 +66,14 @@ def decide_by_name(backups: t.Iterable[Entry], named: Named, now: datetime) -> D
     return decision
 
 
-def decide_given_up(backups: t.Iterable[Entry], groups: frozenset[Group]) -> Decision:
+def decide_whole_groups(backups: t.Iterable[Entry], groups: frozenset[Group]) -> Decision:
     """Delete every backup of the groups that is not pinned, and retain those of other groups with the same database names."""
     decision = Decision()
     for backup in backups:
         if backup.group in groups and backup.pinned:
             decision.passed_over.append(Ruling(backup, PINNED))
         elif backup.group in groups:
-            decision.deleted.append(Ruling(backup, ("its group is given up",)))
+            decision.deleted.append(Ruling(backup, ("all backups of its group are deleted",)))
         else:
             decision.kept.append(Ruling(backup, ("it is of another group",)))
     decision.sort()
@@ -81,7 +81,7 @@ def decide_given_up(backups: t.Iterable[Entry], groups: frozenset[Group]) -> Dec
 
 
 def _protected(members: list[Entry], now: datetime) -> list[Entry]:
-    """Return the backups of which one has to stay, the newest first: candidates, else good backups from the future."""
+    """Return the backups of which one must be retained, the newest first: candidates, else good backups from the future."""
     good = [backup for backup in members if backup.state == "good"]
     return candidates(good, now) or sorted(good, key=age_order, reverse=True)
 
@@ -97,10 +97,10 @@ def _refuse_pinned(members: list[Entry], names: set[str]) -> None:
 
 
 def _refuse_last_good(good: list[Entry], names: set[str]) -> None:
-    """Raise where all good backups of a group are named."""
+    """Raise LastGoodRefused if all good backups of a group are named."""
     if good and names.issuperset(backup.filename for backup in good):
         raise LastGoodRefused(
             f"{good[0].filename} is the last good backup of its database.",
-            "Nothing was deleted. Make a new one first, or set allow_delete_last to lose it.",
+            "Nothing was deleted. Make a new one first, or set allow_delete_last to delete it.",
             filename=good[0].filename,
         )

@@ -89,7 +89,7 @@ def _find_directory(store: RemoteStore, report: Report, check_mode: bool) -> boo
 def _write_and_read(store: RemoteStore, report: Report) -> None:
     trial = store.trial()
     if (problem := trial.refusal()) is not None:
-        store.warnings.append(f"No file was written to see whether that works, for the account may delete none: {problem}")
+        store.warnings.append(f"No file was written as a test, because the account may delete none: {problem}")
         return
     report.values["writable"] = False
     try:

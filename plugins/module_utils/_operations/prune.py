@@ -1,9 +1,9 @@
-"""Delete the backups that no rule retains, or those that are named.
+"""Delete the backups that no rule retains, or those that are selected by name or group.
 
-plan     which backups are deleted and which stay, with reasons; which files dead runs left
+plan     which backups to delete and which to retain, with reasons; which files dead runs left
          check mode ends, and so does a run that has nothing to delete
 again    under the lock: the same plan from a fresh listing, since other runs may have added, deleted or verified backups
-apply    the payload first, then its manifest, so that a run that is killed leaves nothing that looks like a backup
+apply    delete each payload before its manifest, so that a killed run leaves nothing that looks like a backup
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -21,7 +21,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Group
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import manifest_name
-from ansible_collections.lastgood.database.plugins.module_utils._operations.named_deletion import GivenUp, Named
+from ansible_collections.lastgood.database.plugins.module_utils._operations.named_deletion import Named, WholeGroups
 from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Context, Outcome
 from ansible_collections.lastgood.database.plugins.module_utils._operations.prune_plan import Plan, Planner
 from ansible_collections.lastgood.database.plugins.module_utils._operations.prune_reading import Reader
@@ -32,21 +32,21 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores.base imp
 
 @dataclass(frozen=True)
 class PruneRequest:
-    """What to delete from a store: the backups that rules do not retain, of all databases or some, or those that are named.
+    """What to delete from a store: the backups that rules do not retain, those with given names, or all of given groups.
 
-    Only backups of ``groups`` are deleted, of any group where that is None. With ``reads_newest`` the last good backup of a
-    group is read before any other of the group is deleted.
+    Only backups of ``groups`` are deleted; None means any group. With ``reads_newest``, the last good backup of a group is read
+    before any other backup of the group is deleted.
     """
 
     store: Store
-    choice: Rules | Named | GivenUp
+    choice: Rules | Named | WholeGroups
     databases: tuple[str, ...] | None = None
     groups: frozenset[Group] | None = None
     reads_newest: bool = True
 
 
 def prune(request: PruneRequest, context: Context) -> Outcome:
-    """Delete. Check mode writes nothing, and returns the plan."""
+    """Delete the backups that the request selects. Check mode writes nothing, and returns the plan."""
     return _prune(request, context).outcome(request.store)
 
 
@@ -58,7 +58,7 @@ def _prune(request: PruneRequest, context: Context) -> Report:
     while True:
         plan = planner.plan(clock(), reader.sound)
         if reader.read_corrupt(plan.decision):
-            continue  # those that turned out sound count as good again
+            continue  # backups that proved sound count as good again
         # In check mode, a backup that an earlier task would have made does not exist.
         groups = None if check_mode and by_rules else request.groups
         warnings = [
@@ -69,42 +69,42 @@ def _prune(request: PruneRequest, context: Context) -> Report:
         if not plan.has_work:
             if reader.sound and not check_mode:
                 with store.lock():
-                    warnings += reader.note_sound(clock)
+                    warnings += reader.record_sound(clock)
             return Report(plan, warnings=warnings)
         store.check()
-        stays = reader.rotten_groups(plan.decision)
-        if stays and isinstance(request.choice, Named):
-            raise LastGoodRefused(" ".join(stays.values()), "Make a new one first, or set allow_delete_last.")
-        warnings += stays.values()
+        blocked = reader.blocked_groups(plan.decision)
+        if blocked and isinstance(request.choice, Named):
+            raise LastGoodRefused(" ".join(blocked.values()), "Make a new one first, or set allow_delete_last.")
+        warnings += blocked.values()
         if check_mode:
-            plan.decision = reader.without_doubtful(_without_groups(plan.decision, stays))
+            plan.decision = reader.without_doubtful(_without_groups(plan.decision, blocked))
             return Report(plan, plan.decision.deleted, plan.leftovers, warnings=warnings, unread=reader.unread)
         with store.lock():
             again = planner.plan(clock(), reader.sound)
-            again.decision = _without_groups(again.decision, {**_lost_groups(again.decision, plan.decision), **stays})
+            again.decision = _without_groups(again.decision, {**_lost_groups(again.decision, plan.decision), **blocked})
             if reader.has_read_all(again.decision):
                 again.decision = reader.without_doubtful(again.decision)
                 report = _apply(store, again, warnings, context.is_stopped)
                 report.unread = reader.unread
-                report.warnings += [*reader.note_rotten(clock), *reader.note_sound(clock)]
+                report.warnings += [*reader.record_corrupt(clock), *reader.record_sound(clock)]
                 return report
-        # Another run added a newer backup: read it as well, without the lock, since others wait for that.
+        # Another run added a newer backup: read it too, but without the lock, since other runs wait for that.
 
 
 def _lost_groups(decision: Decision, earlier: Decision) -> dict[Group, str]:
     """Return the groups whose last good backup was lost since the earlier plan, with the reason to delete nothing of them."""
     good = {ruling.backup.filename for ruling in decision.rulings() if ruling.backup.state == "good"}
     lost = {group: backup.filename for group, backup in earlier.last_good.items() if backup.filename not in good}
-    return {group: f"{filename} was the newest good one a moment ago, and is no longer" for group, filename in lost.items()}
+    return {group: f"{filename} is no longer good, or was deleted by another run" for group, filename in lost.items()}
 
 
-def _without_groups(decision: Decision, stays: dict[Group, str]) -> Decision:
-    """Pass over all backups of some groups, for the reason that ``stays`` has for each."""
-    spared = [ruling for ruling in decision.deleted if ruling.backup.group in stays]
+def _without_groups(decision: Decision, blocked: dict[Group, str]) -> Decision:
+    """Pass over all backups of some groups. ``blocked`` has the reason for each."""
+    retained = [ruling for ruling in decision.deleted if ruling.backup.group in blocked]
     return replace(
         decision,
-        deleted=[ruling for ruling in decision.deleted if ruling.backup.group not in stays],
-        passed_over=[*decision.passed_over, *(Ruling(ruling.backup, (stays[ruling.backup.group],)) for ruling in spared)],
+        deleted=[ruling for ruling in decision.deleted if ruling.backup.group not in blocked],
+        passed_over=[*decision.passed_over, *(Ruling(ruling.backup, (blocked[ruling.backup.group],)) for ruling in retained)],
     )
 
 

@@ -15,10 +15,10 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.names 
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.pending import partials
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.selection import Selection, labels_of, selector_for
 from ansible_collections.lastgood.database.plugins.module_utils._operations.named_deletion import (
-    GivenUp,
     Named,
+    WholeGroups,
     decide_by_name,
-    decide_given_up,
+    decide_whole_groups,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._retention import Decision, Entry, Rules, decide
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
@@ -28,7 +28,7 @@ _LEFTOVER_STAYS = timedelta(days=1)
 
 
 class Leftover(t.NamedTuple):
-    """A file that is no backup, and will never be one."""
+    """A file that a dead run left, and that is no backup."""
 
     filename: str
     size_bytes: int
@@ -54,7 +54,7 @@ class Planner:
     """Plans what to delete from a store. See ``PruneRequest`` for its fields."""
 
     store: Store
-    choice: Rules | Named | GivenUp
+    choice: Rules | Named | WholeGroups
     databases: tuple[str, ...] | None
     groups: frozenset[Group] | None
 
@@ -76,15 +76,15 @@ class Planner:
         if isinstance(choice, Rules):
             decision = decide(backups, choice, now, self.groups)
             return Plan(decision, list(_leftovers(self.store, selection, files, now)), warnings=unread_warnings(unread))
-        if isinstance(choice, GivenUp):
-            decision = decide_given_up(backups, self.groups or frozenset())
+        if isinstance(choice, WholeGroups):
+            decision = decide_whole_groups(backups, self.groups or frozenset())
             return Plan(decision, warnings=_warnings_of_pinned(decision))
         decision = decide_by_name(backups, choice, now)
         found = {ruling.backup.filename for ruling in decision.deleted}
         return Plan(decision, absent=[name for name in dict.fromkeys(choice.names) if name not in found])
 
     def warnings_of_unmatched(self, decision: Decision, groups: frozenset[Group] | None) -> list[str]:
-        """Return a warning for each database and group without a backup: it may be misspelled, and would never be pruned."""
+        """Return a warning for each requested database and group without a backup: the name may be misspelled."""
         location = self.store.location
         found = {ruling.backup.group for ruling in decision.rulings()}
         databases = {selector_for(group.kind, group.database) for group in found}

@@ -1,4 +1,4 @@
-"""Read payloads before a prune deletes: those that have to be good, and those that are recorded as corrupt."""
+"""Read payloads before a prune deletes: the backups that must be good, and those that are recorded as corrupt."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -22,7 +22,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores.base imp
 
 
 class Reader:
-    """Reads payloads before a deletion: the last good backup of each group, and those recorded as corrupt. Each once."""
+    """Reads payloads before a deletion, each once: the last good backup of each group, and those recorded as corrupt."""
 
     def __init__(self, store: Store, *, reads_newest: bool, by_rules: bool) -> None:
         self.unread: StoreFailed | None = None
@@ -31,14 +31,14 @@ class Reader:
         self._reads_newest = reads_newest
         self._by_rules = by_rules
         self._problems: dict[str, str | None] = {}  # by file name
-        self._rotten: list[Backup] = []
+        self._found_corrupt: list[Backup] = []
         self._corrupt: dict[str, str | None] = {}  # by file name: why it must not be deleted
 
     @property
     def warnings(self) -> list[str]:
         """Warnings about the backups that are recorded as corrupt and stay."""
         sound = [
-            f"{backup.path} is recorded as corrupt, and is as its manifest says: it counts again."
+            f"{backup.path} is recorded as corrupt, but matches its manifest: it counts as good again."
             for backup in self.sound.values()
         ]
         doubts = [
@@ -61,7 +61,7 @@ class Reader:
         return [ruling for ruling in decision.deleted if self._by_rules and ruling.backup.state == "corrupt"]
 
     def _doubt(self, filename: str) -> str | None:
-        """Return why a backup that is recorded as corrupt must not be deleted, None where it is corrupt indeed."""
+        """Return why a backup that is recorded as corrupt must not be deleted, None if it is indeed corrupt."""
         backup = Catalog(self._store).find(filename)
         if backup is None or backup.manifest.payload_bytes != backup.size_bytes:
             return None
@@ -72,9 +72,9 @@ class Reader:
             return f"it can't be read again ({error.problem.rstrip('.')})"
         verification = backup.manifest.verification
         if verification is not None and verification.detail == CONTENT_DIFFERS:
-            return "the file is as it was written, so that only backup_verify can say more"
+            return "its file is unchanged, and only backup_verify can read its content"
         self.sound[filename] = backup
-        return "it is as its manifest says"
+        return "it matches its manifest"
 
     def without_doubtful(self, decision: Decision) -> Decision:
         """Pass over each backup that is recorded as corrupt and that another reading did not prove corrupt."""
@@ -83,14 +83,14 @@ class Reader:
             for ruling in self._corrupt_in(decision)
             if (doubt := self._corrupt[ruling.backup.filename]) is not None
         }
-        spared = [ruling for ruling in decision.deleted if ruling.backup.filename in doubtful]
+        retained = [ruling for ruling in decision.deleted if ruling.backup.filename in doubtful]
         return replace(
             decision,
             deleted=[ruling for ruling in decision.deleted if ruling.backup.filename not in doubtful],
-            passed_over=[*decision.passed_over, *(Ruling(one.backup, (doubtful[one.backup.filename],)) for one in spared)],
+            passed_over=[*decision.passed_over, *(Ruling(one.backup, (doubtful[one.backup.filename],)) for one in retained)],
         )
 
-    def note_sound(self, clock: Clock) -> list[str]:
+    def record_sound(self, clock: Clock) -> list[str]:
         """Record in their manifests that backups proved sound. Hold the lock. Return a warning for each failure."""
         problems = []
         for filename, backup in self.sound.items():
@@ -103,37 +103,37 @@ class Reader:
                     data = backup.manifest._replace(verification=verdict).to_bytes()
                     self._store.replace(manifest_name(filename), data, like=filename)
             except BackupError as error:
-                problems.append(f"That {backup.path} is sound could not be noted in its manifest: {error.problem}")
+                problems.append(f"That {backup.path} is sound could not be recorded in its manifest: {error.problem}")
         return problems
 
-    def rotten_groups(self, decision: Decision) -> dict[Group, str]:
-        """Return the groups whose last good backup is bad or can't be read, with a warning for each."""
-        rotten = {}
+    def blocked_groups(self, decision: Decision) -> dict[Group, str]:
+        """Return the groups whose last good backup is corrupt or can't be read, with a warning for each."""
+        blocked = {}
         for group, filename in self._anchors(decision):
             if filename not in self._problems:
                 self._problems[filename] = self._read(filename)
             if (problem := self._problems[filename]) is not None:
-                rotten[group] = f"{self._store.path(filename)} {problem}, so that nothing is deleted beside it."
-        return rotten
+                blocked[group] = f"{self._store.path(filename)} {problem}, so nothing of its group is deleted."
+        return blocked
 
     def has_read_all(self, decision: Decision) -> bool:
         corrupt = {ruling.backup.filename for ruling in self._corrupt_in(decision)}
         anchors = {filename for _group, filename in self._anchors(decision)}
         return self._problems.keys() >= anchors and self._corrupt.keys() >= corrupt
 
-    def note_rotten(self, clock: Clock) -> list[str]:
-        """Record in their manifests that backups are bad, so that the next run relies on others. Hold the lock.
+    def record_corrupt(self, clock: Clock) -> list[str]:
+        """Record in their manifests that backups are corrupt, so that the next run relies on others. Hold the lock.
 
         Return a warning for each failure, and go on: the disk may be full or the connection lost, and what was deleted must
         be reported all the same.
         """
         problems = []
-        for backup in self._rotten:
+        for backup in self._found_corrupt:
             verdict = Verification("checksum", "failed", clock().replace(microsecond=0), PAYLOAD_DIFFERS)
             try:
                 update_manifest(self._store, backup, verification=verdict)
             except BackupError as error:
-                problems.append(f"That {backup.path} is bad could not be noted in its manifest: {error.problem}")
+                problems.append(f"That {backup.path} is corrupt could not be recorded in its manifest: {error.problem}")
         return problems
 
     def _anchors(self, decision: Decision) -> list[tuple[Group, str]]:
@@ -143,7 +143,7 @@ class Reader:
         return [(group, backup.filename) for group, backup in anchors if group in groups]
 
     def _read(self, filename: str) -> str | None:
-        """Return what is wrong with a backup, None for one that was deleted meanwhile: the next plan is without it."""
+        """Return what is wrong with a backup, None if it was deleted in the meantime, since the next plan omits it."""
         backup = Catalog(self._store).find(filename)
         try:
             if backup is None or is_sound(self._store, backup):
@@ -151,5 +151,5 @@ class Reader:
         except StoreFailed as error:
             self.unread = error
             return f"can't be read ({error.problem})"
-        self._rotten.append(backup)
-        return "is not as its manifest says any more"
+        self._found_corrupt.append(backup)
+        return "does not match its manifest any more"

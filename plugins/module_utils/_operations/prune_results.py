@@ -27,7 +27,7 @@ class Report:
     swept: list[Leftover] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
-    ended_by: BackupError | None = None  # why the run ended before all was deleted
+    ended_by: BackupError | None = None  # why the run ended early
     unread: BackupError | None = None  # why a last good backup could not be read
 
     def outcome(self, store: Store) -> Outcome:
@@ -40,7 +40,7 @@ class Report:
         )
 
     def _failure(self) -> BackupError | None:
-        """Return the error to end with, None where everything was done."""
+        """Return the error of the run, None if it deleted everything."""
         if self.ended_by is not None:
             return self.ended_by
         if not self.failures:

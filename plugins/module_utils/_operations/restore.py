@@ -39,7 +39,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._space import ch
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import ReadableStore, Staging
 
 LATEST = "latest"
-_BAD_TOLD = 3  # if no backup is good, name so many of the newest others
+_OTHERS_IN_MESSAGE = 3  # backups that are not good, named if none is
 
 IfExists = t.Literal["fail", "keep", "replace"]
 
@@ -68,15 +68,15 @@ def restore(request: RestoreRequest, context: Context) -> Outcome:
     """Restore. Check mode performs every check that does not read the payload, and changes nothing."""
     clock = context.clock
     backup, warnings = _find(request, clock())
-    situation = request.engine.examine_target(backup.manifest)
-    if situation.exists and request.if_exists == "keep":
-        return _outcome(request, backup, situation, clock(), warnings, changed=False)
-    _check_target(request, situation)
+    target = request.engine.examine_target(backup.manifest)
+    if target.exists and request.if_exists == "keep":
+        return _outcome(request, backup, target, clock(), warnings, changed=False)
+    _check_target(request, target)
     _check_room(request, backup)
     globals_backup = _find_globals(request, backup, clock()) if request.include_globals else None
     warnings += _warnings_of(backup)
     if context.check_mode:
-        return _outcome(request, backup, situation, clock(), warnings)
+        return _outcome(request, backup, target, clock(), warnings)
     began = time.monotonic()
     title = backup.title
     progress = context.progress.task(title, backup.size_bytes)
@@ -88,13 +88,13 @@ def restore(request: RestoreRequest, context: Context) -> Outcome:
         restoration.fill()
         swapped = restoration.swap()
     seconds = time.monotonic() - began
-    return _outcome(request, backup, situation, clock(), (*warnings, *swapped.warnings), seconds=seconds, swapped=swapped)
+    return _outcome(request, backup, target, clock(), (*warnings, *swapped.warnings), seconds=seconds, swapped=swapped)
 
 
 def _outcome(
     request: RestoreRequest,
     backup: Backup,
-    situation: TargetState,
+    target: TargetState,
     now: datetime,
     warnings: tuple[str, ...],
     *,
@@ -103,17 +103,17 @@ def _outcome(
     swapped: Swapped | None = None,
 ) -> Outcome:
     """Return the outcome. ``swapped`` is None where nothing was restored."""
-    target = request.engine.database
+    database = request.engine.database
     values = {
         "changed": changed,
-        "restored": {**backup.record(now), "target": target} if changed else None,
+        "restored": {**backup.record(now), "target": database} if changed else None,
         "seconds": round(seconds, 3),
         "swap_seconds": None if swapped is None else round(swapped.seconds, 6),
         "previous": None if swapped is None else swapped.previous,
     }
-    before = ["as it was"] if situation.exists else []
+    before = ["as it was"] if target.exists else []
     after = [f"{backup.name.filename}, of {display_time(backup.created_at)}"] if changed else before
-    return Outcome(values, [*request.store.warnings, *warnings], diff=lambda: diff_of(target, before, after))
+    return Outcome(values, [*request.store.warnings, *warnings], diff=lambda: diff_of(database, before, after))
 
 
 def _warnings_of(backup: Backup) -> tuple[str, ...]:
@@ -127,7 +127,7 @@ def _warnings_of(backup: Backup) -> tuple[str, ...]:
 
 
 def _find(request: RestoreRequest, now: datetime) -> tuple[Backup, tuple[str, ...]]:
-    """Return the backup to restore, and warnings of newer ones that were passed over."""
+    """Return the backup to restore, and a warning if newer ones were passed over."""
     if request.backup == LATEST:
         return _find_latest(request, now)
     return _find_named(request), ()
@@ -139,14 +139,14 @@ def _find_named(request: RestoreRequest) -> Backup:
     if backup is None:
         raise BackupMissing(
             f"There is no backup {request.backup} in {request.store.location}.",
-            "Give the name of a file there as backup_facts lists them, or latest.",
+            "Give a file name as backup_facts lists it, or latest.",
         )
     manifest = backup.manifest
     if backup.unread is not None:
         raise backup.unread
     if backup.state == "unverified":
         raise BackupMissing(
-            f"{backup.path} has no manifest that is its own, so that nothing tells whether it is whole.",
+            f"{backup.path} has no manifest of its own, so that it can't be known to be complete.",
             "Put its manifest back, or have backup_verify examine it with level=structure.",
         )
     if backup.name.encrypted:
@@ -191,11 +191,11 @@ def _find_latest(request: RestoreRequest, now: datetime) -> tuple[Backup, tuple[
         )
     if not newest:
         others = sorted((one for one in found if why_not_candidate(one, now) is not None), key=age_order)
-        bad = ", ".join(f"{backup.name.filename} ({why_not_candidate(backup, now)})" for backup in others[-_BAD_TOLD:])
+        bad = ", ".join(f"{backup.name.filename} ({why_not_candidate(backup, now)})" for backup in others[-_OTHERS_IN_MESSAGE:])
         raise BackupMissing(
             f"There is no good backup of the {request.engine.name} database {database} in {store.location}"
             f"{': there is ' + bad if bad else ''}.",
-            "See with backup_facts what is there, correct the directory or source_database, or look for another copy.",
+            "List the backups with backup_facts, correct the directory or source_database, or use another copy.",
         )
     if len(newest) > 1:
         raise BackupAmbiguous(
@@ -208,7 +208,7 @@ def _find_latest(request: RestoreRequest, now: datetime) -> tuple[Backup, tuple[
 
 
 def _is_selected(request: RestoreRequest, backup: Backup) -> bool:
-    """Whether a backup is of the origin and the instance that the request gives."""
+    """Return whether a backup has the origin and the instance that the request selects."""
     origin, instance = request.origin, request.instance
     return origin in (None, backup.group.origin) and instance in (None, backup.group.instance, backup.manifest.source)
 
@@ -220,7 +220,7 @@ def _listed(request: RestoreRequest, backups: t.Iterable[Backup]) -> str:
 
 
 def _where_from(request: RestoreRequest, backup: Backup) -> str:
-    """Return the origin of a backup: first the names that a person recognises, then those that identify it uniquely."""
+    """Return the origin of a backup: names that a person recognises first, then those that are unique."""
     manifest = backup.manifest
     parts = [f"origin {manifest.origin}"]
     if manifest.source not in (None, manifest.instance):
@@ -235,7 +235,7 @@ def _where_from(request: RestoreRequest, backup: Backup) -> str:
 def _check_directory(store: ReadableStore) -> None:
     if not store.exists():
         raise BackupMissing(
-            f"There is no backup, for the directory {store.location} does not exist.",
+            f"There is no backup: the directory {store.location} does not exist.",
             "Correct directory, or remote_directory with sftp.",
         )
 
@@ -252,26 +252,26 @@ def _find_globals(request: RestoreRequest, backup: Backup, now: datetime) -> Bac
     return found
 
 
-def _check_target(request: RestoreRequest, situation: TargetState) -> None:
+def _check_target(request: RestoreRequest, target: TargetState) -> None:
     database = request.engine.database
-    if not situation.exists:
+    if not target.exists:
         return
     if request.if_exists == "fail":
         raise DatabaseExists(
-            f"The database {database} is there already.",
-            "Set if_exists=replace to replace it, with keep_old to keep it beside, or restore under another name.",
+            f"The database {database} already exists.",
+            "Set if_exists=replace to replace it, and keep_old to retain the old one, or restore under another name.",
         )
-    if situation.prepared:
+    if target.prepared:
         raise DatabaseInUse(
-            f"The database {database} has prepared transactions: {'; '.join(situation.prepared)}.",
+            f"The database {database} has prepared transactions: {'; '.join(target.prepared)}.",
             "End each one by COMMIT PREPARED or ROLLBACK PREPARED; the database is as it was.",
-            prepared=list(situation.prepared),
+            prepared=list(target.prepared),
         )
-    if situation.sessions and not request.terminate_sessions:
+    if target.sessions and not request.terminate_sessions:
         raise DatabaseInUse(
-            f"The database {database} is in use: {'; '.join(situation.sessions)}.",
+            f"The database {database} is in use: {'; '.join(target.sessions)}.",
             request.engine.in_use_remedy,
-            sessions=list(situation.sessions),
+            sessions=list(target.sessions),
         )
 
 
@@ -302,7 +302,7 @@ def _read(
     digest = content_digest_for(manifest)
     if digest is None:
         raise ArgumentInvalid(
-            f"{backup.path} is of {manifest.engine} in the format {manifest.format}, which is not known here.",
+            f"{backup.path} is of {manifest.engine} in the format {manifest.format}, which this version does not know.",
             "Use a newer version of this collection.",
         )
     decoding = decoder_for(backup.name.encoding, context.runner)
@@ -311,9 +311,9 @@ def _read(
     if not reading.payload_is(manifest):
         why = f"its SHA-256 is {reading.payload_sha256}, and its manifest says {manifest.payload_sha256}"
     elif not reading.content_is(manifest):
-        why = str(reading.error or "its content is another than the one that its manifest was written for")
+        why = str(reading.error or "its content is not the one that its manifest was written for")
     else:
         return
     raise PayloadCorrupt(
-        f"{backup.path} is not what it was: {why.rstrip('.')}.", "Take an older backup, or another copy; nothing was changed."
+        f"{backup.path} was changed or damaged: {why.rstrip('.')}.", "Take an older backup, or another copy; nothing was changed."
     )

@@ -1,6 +1,6 @@
-"""What backup_facts reports of runs, from the status of the directory and the backups in it.
+"""The facts about runs that backup_facts returns, from the directory's status and its backups.
 
-Backups prove more than the status: a run that was killed before it could write its last word may have stored one.
+A backup overrides the status: a run that was killed before its last write to the status may have stored one.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -28,7 +28,7 @@ _SIZES = 30
 
 
 class GroupFacts:
-    """What the backups of a group add up to, as far as they were added: the last sizes, and the last verifications."""
+    """The last sizes and verifications of a group, from the backups that were added."""
 
     def __init__(self) -> None:
         self._sizes: list[tuple[datetime, str, int]] = []  # a heap: the oldest first
@@ -50,7 +50,7 @@ class GroupFacts:
                 self._drilled_at = _later(self._drilled_at, verification.verified_at)
 
     def record(self, known: GroupStatus, runs: t.Iterable[Run], newest_good: Backup | None) -> dict[str, t.Any]:
-        """Return the facts of the group, by its status and its last good backup."""
+        """Return the facts of the group, from its status and its last good backup."""
         attempt, failure = _proven(_last_run(known, {run.name: run for run in runs}), known.last_failure, newest_good)
         return {
             "last_run": None if attempt is None else _attempt_facts(attempt),
@@ -66,17 +66,17 @@ class GroupFacts:
 
 
 def size_of(backup: Backup) -> int:
-    """Return the size of the content; where no manifest has it, that of the payload."""
+    """Return the size of the content, or of the payload if the manifest has no size of the content."""
     content_bytes = backup.manifest.content_bytes
     return backup.size_bytes if content_bytes is None else content_bytes
 
 
 def status_of(store: ReadableStore, warnings: list[str]) -> Status:
-    """Return the status of a store's runs, and an empty one with a warning where it can't be used."""
+    """Return the status of a store's runs. If it can't be used, that is empty, with a warning."""
     try:
         return read_status(store)
     except StoreError as error:
-        warnings.append(f"How the last runs went is not known: {error.problem} {error.remedy}")
+        warnings.append(f"The status of the last runs is not known: {error.problem} {error.remedy}")
         return EMPTY
 
 
@@ -111,7 +111,7 @@ def _run_facts(run: Run) -> dict[str, t.Any]:
 
 
 def _last_run(known: GroupStatus, runs: t.Mapping[str, Run]) -> Attempt | None:
-    """Return how the last run goes for a group. One that waits for its turn has the run before."""
+    """Return the last run of a group. Before its dump begins, that is the run before."""
     task = known.task
     if task is None or task.run not in runs or (task.began_at is None and known.last_run is not None):
         return known.last_run
@@ -119,7 +119,7 @@ def _last_run(known: GroupStatus, runs: t.Mapping[str, Run]) -> Attempt | None:
 
 
 def _proven(attempt: Attempt | None, failure: Failure | None, newest: Backup | None) -> tuple[Attempt | None, Failure | None]:
-    """Return the last run and failure, without what the last good backup disproves."""
+    """Return the last run and failure, corrected if the last good backup disproves them."""
     if newest is None:
         return attempt, failure
     if attempt is not None and attempt.outcome == "died" and newest.confirmed_at >= attempt.began_at:

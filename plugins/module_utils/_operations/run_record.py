@@ -202,7 +202,7 @@ class RunRecord:
         try:
             self._update(change, _LONGEST_WAIT, durable=True)
         except BackupError as error:
-            warning = f"How the run went could not be noted: {error.problem} {error.remedy}"
+            warning = f"The status of the run could not be recorded: {error.problem} {error.remedy}"
             self.warnings = list(dict.fromkeys([*self.warnings, warning]))
 
     def _update(self, change: t.Callable[[Status, _Unwritten], Status], seconds: float, *, durable: bool) -> None:
@@ -216,7 +216,7 @@ class RunRecord:
             self._news = {group: values for group, values in self._news.items() if news.groups.get(group) is not values}
             self._unavailable = ()
         if unusable is not None:
-            self.warnings.append(f"How earlier runs went is lost: {unusable.problem}")
+            self.warnings.append(f"The status of earlier runs is lost: {unusable.problem}")
 
     def _begun(self, status: Status, news: _Unwritten) -> Status:
         status = mark_dead_runs(self._store, status)

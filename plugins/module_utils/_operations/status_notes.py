@@ -1,4 +1,4 @@
-"""Notes in the status of a directory when its backups were last sent and verified. No later verification hides a drill."""
+"""Record in the directory's status file when its backups were last sent, verified and drilled."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -18,9 +18,9 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores.base imp
 def note_uploads(
     store: ReadableStore, chosen: t.Iterable[Backup], sent: t.Collection[str], present: t.Collection[str], now: datetime
 ) -> list[str]:
-    """Note which backups a server has, and return the warnings. This run sent some, and others were ``present``.
+    """Record which backups a server has: those that this run ``sent``, and those already ``present``. Return the warnings.
 
-    A group counts as sent when the server has the newest of its chosen backups.
+    A group counts as uploaded if the server has the newest of its chosen backups.
     """
     newest: dict[Group, Backup] = {}
     for backup in sorted(chosen, key=age_order):
@@ -37,7 +37,7 @@ def note_uploads(
 
 
 def note_verifications(store: ReadableStore, passed: t.Iterable[Backup], now: datetime, *, is_drill: bool) -> list[str]:
-    """Note that backups passed a verification, and return the warnings."""
+    """Record that backups passed a verification, and return the warnings."""
     known = GroupStatus(verified_at=now, drilled_at=now if is_drill else None)
     groups = {backup.group: known for backup in passed}
     return _update(store, lambda status: merged(status, Status(groups))) if groups else []
@@ -47,5 +47,5 @@ def _update(store: ReadableStore, change: t.Callable[[Status], Status]) -> list[
     try:
         unusable = update_status(store, change)
     except BackupError as error:
-        return [f"When that was could not be noted: {error.problem} {error.remedy}"]
-    return [] if unusable is None else [f"How earlier runs went is lost: {unusable.problem}"]
+        return [f"The time could not be recorded in the directory's status: {error.problem} {error.remedy}"]
+    return [] if unusable is None else [f"The status of earlier runs is lost: {unusable.problem}"]

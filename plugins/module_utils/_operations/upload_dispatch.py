@@ -37,7 +37,7 @@ class Sent:
 
 def interrupted() -> Interrupted:
     """Return the error of a run that was stopped."""
-    return Interrupted("The run was ended before all of it was sent.", "Run it again: it goes on from there.")
+    return Interrupted("The run was ended before all of it was sent.", "Run it again: it continues what was begun.")
 
 
 class Dispatch:

@@ -21,7 +21,7 @@ _CAUSES_AT_MOST = 3  # in words; the result has all verdicts
 class Finding:
     """The finding for one backup, and the manifest to record it in; None if no manifest is this backup's.
 
-    ``doubt`` is set if another reading may give another verdict; two readings with the same doubt agree.
+    ``doubt`` says what was wrong, if a second reading has to confirm it: two readings agree if they have the same doubt.
     """
 
     level: Level
@@ -34,8 +34,8 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Judged:
-    """A backup as it is after its verdict, in check mode as it would be."""
+class VerifiedBackup:
+    """A backup before and after its verification, and the finding. In check mode ``after`` is a prediction."""
 
     before: Backup
     after: Backup
@@ -65,14 +65,14 @@ class Judged:
 
 @dataclass
 class Report:
-    """The findings so far. ``notes`` are warnings that concern no single verdict."""
+    """The findings so far. ``notes`` are warnings about the whole run."""
 
-    judged: list[Judged] = field(default_factory=list)
+    verified: list[VerifiedBackup] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     ended_by: BackupError | None = None
 
     def outcome(self, store: Store) -> Outcome:
-        values = {"changed": any(one.changed for one in self.judged), "verified": [one.record() for one in self.judged]}
+        values = {"changed": any(one.changed for one in self.verified), "verified": [one.record() for one in self.verified]}
         warnings = [*store.warnings, *self._warnings()]
         return Outcome(values, warnings, self._failure(), diff=lambda: self._diff(store.location))
 
@@ -80,20 +80,20 @@ class Report:
         """Return the error of the run, None if no backup failed."""
         if self.ended_by is not None:
             return self.ended_by
-        failed = [one for one in self.judged if one.finding.verdict == "failed"]
+        failed = [one for one in self.verified if one.finding.verdict == "failed"]
         if not failed:
             return None
         causes = _by_cause(failed)
         more = len(causes) - _CAUSES_AT_MOST
         words = causes[:_CAUSES_AT_MOST] + ([f"And {more} other causes."] if more > 0 else [])
         return VerificationFailed(
-            f"{len(failed)} of {len(self.judged)} backups failed. {' '.join(words)}",
+            f"{len(failed)} of {len(self.verified)} backups failed. {' '.join(words)}",
             "See verified for all of them, and back up those databases anew.",
             filenames=[one.after.name.filename for one in failed],
         )
 
     def _warnings(self) -> list[str]:
-        inconclusive = [one for one in self.judged if one.finding.verdict == "inconclusive"]
+        inconclusive = [one for one in self.verified if one.finding.verdict == "inconclusive"]
         return [*self.notes, *(f"Could not be judged: {cause}" for cause in _by_cause(inconclusive))]
 
     def note_deleted(self, backup: Backup, *, is_named: bool) -> None:
@@ -105,15 +105,15 @@ class Report:
         """Return the state and the verdict on record of each backup, before and after."""
         return diff_of(
             directory,
-            [_line(one.before) for one in self.judged],
-            [_line(one.after if one.changed else one.before) for one in self.judged],
+            [_line(one.before) for one in self.verified],
+            [_line(one.after if one.changed else one.before) for one in self.verified],
         )
 
 
-def _by_cause(judged: list[Judged]) -> list[str]:
+def _by_cause(backups: list[VerifiedBackup]) -> list[str]:
     """Return each cause once, with the newest backup that it concerns and the number of others."""
-    causes: dict[str, list[Judged]] = {}
-    for one in judged:
+    causes: dict[str, list[VerifiedBackup]] = {}
+    for one in backups:
         causes.setdefault(cause_of(one.finding.detail), []).append(one)
     found = []
     for members in causes.values():

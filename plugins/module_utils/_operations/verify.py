@@ -67,13 +67,13 @@ from ansible_collections.lastgood.database.plugins.module_utils._operations.read
     read_payload_alone,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._operations.status_notes import note_verifications
-from ansible_collections.lastgood.database.plugins.module_utils._operations.verdicts import Finding, Judged, Report
+from ansible_collections.lastgood.database.plugins.module_utils._operations.verdicts import Finding, Report, VerifiedBackup
 from ansible_collections.lastgood.database.plugins.module_utils._process import Runner
 from ansible_collections.lastgood.database.plugins.module_utils._progress import Task
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import Store
 from ansible_collections.lastgood.database.plugins.module_utils._text import bounded
 
-UNKNOWN = "unknown"  # origin and instance of a backup that got its manifest here: its group has no backup of a known origin
+UNKNOWN = "unknown"  # origin and instance in a manifest that a verification wrote, since it can't know them
 
 _LONGEST_DETAIL = 1000  # characters
 _HEAD_BYTES = 4096
@@ -94,13 +94,13 @@ def verify(request: VerifyRequest, context: Context) -> Outcome:
     report = Report()
     _verify_all(request, context, report)
     if not context.check_mode:
-        passed = [judged.after for judged in report.judged if judged.finding.verdict == "passed"]
+        passed = [one.after for one in report.verified if one.finding.verdict == "passed"]
         report.notes += note_verifications(request.store, passed, context.clock(), is_drill=request.level == "restore")
     return report.outcome(request.store)
 
 
 def _verify_all(request: VerifyRequest, context: Context, report: Report) -> None:
-    """Add the finding of each backup to the report, until all are verified or an error ends the run."""
+    """Add the finding for each backup to the report, until all are verified or an error ends the run."""
     backups = sorted(_selected(request, context.clock(), report), key=age_order)
     with context.progress.task("verification", sum(backup.size_bytes for backup in backups)) as task:
         _verify_each(request, context, backups, task, report)
@@ -124,25 +124,25 @@ def _verify_each(request: VerifyRequest, context: Context, backups: list[Backup]
             report.ended_by = error
             break
         except _StoreLost as lost:
-            report.judged.append(Judged(backup, backup, Finding(request.level, "inconclusive", str(lost.error))))
+            report.verified.append(VerifiedBackup(backup, backup, Finding(request.level, "inconclusive", str(lost.error))))
             report.ended_by = lost.error
             break
         seconds = time.monotonic() - began
         try:
-            judged = _note(request.store, backup, finding, clock(), check_mode=context.check_mode)
+            verified = _note(request.store, backup, finding, clock(), check_mode=context.check_mode)
         except _Deleted:
             report.note_deleted(backup, is_named=request.selection.names is not None)
             continue
         except BackupError as error:
-            judged = Judged(backup, backup, finding)
+            verified = VerifiedBackup(backup, backup, finding)
             report.ended_by = error
-        report.judged.append(dataclasses.replace(judged, seconds=seconds))
+        report.verified.append(dataclasses.replace(verified, seconds=seconds))
         if report.ended_by is not None:
             break
 
 
 def _selected(request: VerifyRequest, now: datetime, report: Report) -> list[Backup]:
-    """Return the selected backups. Raises BackupMissing for a name or a database without a backup: it can't be called good."""
+    """Return the selected backups. Raises BackupMissing for a name or a database without a backup, which can't pass."""
     selection, location = request.selection, request.store.location
     found = list(Catalog(request.store).select(selection))
     missing = missing_from(found, selection)
@@ -166,7 +166,7 @@ class _StoreLost(Exception):
 
 
 class _Enough(Exception):
-    """Enough of the content was read."""
+    """The rest of the content is not needed."""
 
 
 class _Deleted(Exception):
@@ -203,7 +203,7 @@ class _Verifier:
         self._title = ""
 
     def begin(self, done_bytes: int, title: str) -> None:
-        """Begin the next backup, where those before it have so many bytes."""
+        """Begin the next backup. ``done_bytes`` is the size of all before it."""
         self._done_bytes, self._title = done_bytes, title
 
     def read_again(self, backup: Backup) -> Backup:
@@ -234,12 +234,12 @@ class _Verifier:
                 return finding
             doubts.add(finding.doubt)
             self._store.drop_cache(backup.name.filename)
-        return Finding(self._level, "inconclusive", f"Each reading comes to something else: {'; '.join(sorted(doubts))}")
+        return Finding(self._level, "inconclusive", f"Each reading gave another result: {'; '.join(sorted(doubts))}")
 
     def _read_once(self, backup: Backup) -> Finding:
         """Return the finding of one reading. Raises Interrupted."""
         self._check_stopped()
-        self._task.reach(self._done_bytes, self._title)  # a second reading counts the same bytes again
+        self._task.reach(self._done_bytes, self._title)  # a second reading begins again at the same count
         try:
             finding = self._judge(backup)
         except _StoreLost:
@@ -254,7 +254,7 @@ class _Verifier:
             raise Interrupted("The run was ended before all backups were examined.", "Run it again.")
 
     def _judge(self, backup: Backup) -> Finding:
-        """Return the finding. If the host lacks something, that is an inconclusive finding."""
+        """Return the finding, which is inconclusive if the host lacks something."""
         manifest: Manifest | None = None
         try:
             with host_errors():
@@ -361,13 +361,13 @@ class _Verifier:
         if examination is None or backup.name.encrypted:
             raise self._unknown(manifest)
         with examination.restoring() if self._level == "restore" else examination.reading_structure() as look:
-            reading = self._read(backup, manifest, _host_s_own(look.write))
+            reading = self._read(backup, manifest, _errors_inconclusive(look.write))
             known = _completed(manifest, reading)
             compared = self._compare(reading, known)
             if compared.verdict == "failed":
                 return compared
             try:
-                found = _host_s_own(look.finish)()
+                found = _errors_inconclusive(look.finish)()
             except ContentInvalid as error:
                 return Finding(self._level, "failed", str(error), known)
         return Finding(self._level, "passed", found.detail, known, found.tables, found.rows)
@@ -390,7 +390,7 @@ class _Verifier:
             return read_payload(store, filename, decoding, digest, sink, is_stopped, manifest, self._task.advance)
 
     def _compare(self, reading: Reading, manifest: Manifest) -> Finding:
-        """Compare the reading with the manifest. A content that can't be read differs from a wrong digest."""
+        """Compare the reading with the manifest. A wrong digest fails the level checksum; unreadable content, structure."""
         if not reading.payload_is(manifest):
             return Finding("checksum", "failed", PAYLOAD_DIFFERS, manifest, doubt=f"its SHA-256 is {reading.payload_sha256}")
         if reading.error is not None and not isinstance(reading.error, PayloadCorrupt):
@@ -401,7 +401,7 @@ class _Verifier:
 
     def _unknown(self, manifest: Manifest) -> Inconclusive:
         return Inconclusive(
-            f"What is inside ({manifest.engine}, {manifest.format}, encrypted: {manifest.encrypted}) is not known here.",
+            f"What is inside ({manifest.engine}, {manifest.format}, encrypted: {manifest.encrypted}) is of an unknown kind.",
             "Use the version of the collection that made it.",
         )
 
@@ -409,8 +409,8 @@ class _Verifier:
 Answer = t.TypeVar("Answer")
 
 
-def _host_s_own(work: t.Callable[..., Answer]) -> t.Callable[..., Answer]:
-    """Make errors where a backup is unpacked or restored inconclusive: they concern another file on another disk."""
+def _errors_inconclusive(work: t.Callable[..., Answer]) -> t.Callable[..., Answer]:
+    """Make errors of the disk that a backup is unpacked to inconclusive: they say nothing about the backup."""
 
     def do(*arguments: t.Any) -> Answer:
         try:
@@ -429,18 +429,18 @@ def _completed(manifest: Manifest, reading: Reading) -> Manifest:
     return completed.with_content(reading.content_bytes, reading.content_digest)
 
 
-def _note(store: Store, backup: Backup, finding: Finding, now: datetime, *, check_mode: bool) -> Judged:
+def _note(store: Store, backup: Backup, finding: Finding, now: datetime, *, check_mode: bool) -> VerifiedBackup:
     """Record a finding if it replaces the recorded verdict, and the copy is still the one that was read."""
     manifest = finding.manifest
     finding = dataclasses.replace(finding, detail=bounded(finding.detail, _LONGEST_DETAIL))
     adopts = backup.state == "unverified"
     if manifest is None or (adopts and finding.verdict != "passed") or not _says_more(finding, manifest.verification):
-        return Judged(backup, backup, finding)
+        return VerifiedBackup(backup, backup, finding)
     verification = Verification(finding.level, finding.verdict, now.replace(microsecond=0), finding.detail)
     noted = manifest._replace(verification=verification)
-    judged = Judged(backup, backup._replace(manifest=noted), finding)
+    verified = VerifiedBackup(backup, backup._replace(manifest=noted), finding)
     if check_mode:
-        return judged
+        return verified
     filename = backup.name.filename
     with store.lock():
         current = Catalog(store).find(filename)
@@ -448,12 +448,12 @@ def _note(store: Store, backup: Backup, finding: Finding, now: datetime, *, chec
             raise _Deleted
         if not _is_same(current, backup):
             detail = "It was replaced, or verified by another run, in the meantime."
-            return Judged(backup, backup, Finding(finding.level, "inconclusive", detail))
+            return VerifiedBackup(backup, backup, Finding(finding.level, "inconclusive", detail))
         noted = with_marks_of(noted, current.manifest)
         if not adopts and current.manifest.confirmed_at is not None:  # a dump may have confirmed it meanwhile
             noted = noted._replace(confirmed_at=current.manifest.confirmed_at)
         store.replace(manifest_name(filename), noted.to_bytes(), like=filename)
-    return judged
+    return verified
 
 
 def _is_same(current: Backup, backup: Backup) -> bool:

@@ -69,7 +69,7 @@ def check_size(store: Store, name: str, size: int) -> None:
 def name_conflict(path: str) -> NameConflict:
     """Return the error for a name that another payload has already."""
     return NameConflict(
-        f"{path} is there already, and is another backup.",
+        f"{path} already exists, and is another backup.",
         "See whether two hosts use one directory: each needs its own. Nothing was replaced.",
     )
 

@@ -66,7 +66,7 @@ def test_each_database_is_restored_and_one_that_fails_does_not_keep_the_others(t
     ]
     finished = play(tmp_path, {"backup_directory": str(tmp_path / "b"), "backup_restores": restores})
     assert finished.returncode == 2
-    assert "is there already" in finished.stdout
+    assert "already exists" in finished.stdout
     assert tables(notes) == ["note"]
 
 

@@ -39,7 +39,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.names 
     upload_name,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._operations import prune_reading
-from ansible_collections.lastgood.database.plugins.module_utils._operations.named_deletion import GivenUp, Named
+from ansible_collections.lastgood.database.plugins.module_utils._operations.named_deletion import Named, WholeGroups
 from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Outcome
 from ansible_collections.lastgood.database.plugins.module_utils._operations.prune import PruneRequest, prune
 from ansible_collections.lastgood.database.plugins.module_utils._retention import Rules
@@ -64,7 +64,7 @@ FAILED = Verification("structure", "failed", NOW, "words")
 
 
 def run(
-    folder: Path, choice: Rules | Named | GivenUp = ONE, *, check: bool = False, store: LocalStore | None = None, **over: Any
+    folder: Path, choice: Rules | Named | WholeGroups = ONE, *, check: bool = False, store: LocalStore | None = None, **over: Any
 ) -> Outcome:
     store = store or LocalStore(str(folder))
     try:
@@ -411,7 +411,7 @@ class TestInBetween:
 
 
 class TestPinned:
-    """A pinned backup stays, by rules, by name and where its group is given up, until it is unpinned."""
+    """A pinned backup stays, by rules, by name and by group, until it is unpinned."""
 
     def test_it_stays_and_the_diff_says_why(self, tmp_path: Path) -> None:
         pinned = put_backup(tmp_path, ago(days=9), pinned=True)
@@ -444,7 +444,7 @@ class TestPinned:
     def test_where_a_group_is_given_up_it_stays_with_a_warning(self, tmp_path: Path) -> None:
         pinned, other = put_backup(tmp_path, ago(days=2), pinned=True), put_backup(tmp_path, ago(days=1))
         group = Group("db1", "postgresql", "7300000000000000001", "database", "app")
-        report = run(tmp_path, GivenUp(), groups=frozenset([group]))
+        report = run(tmp_path, WholeGroups(), groups=frozenset([group]))
         assert (values(report, "deleted"), values(report, "passed_over")) == ([other], [pinned])
         assert any(pinned in warning and "unpin" in warning for warning in report.warnings)
 
@@ -581,7 +581,7 @@ def test_nothing_of_a_database_is_deleted_whose_newest_has_rotted(tmp_path: Path
     assert values(report, "deleted") == [others[1]]
     assert sorted(values(report, "passed_over")) == sorted(mine[1:])
     [warning] = report.warnings
-    assert str(tmp_path / mine[0]) in warning and "is not as its manifest says" in warning
+    assert str(tmp_path / mine[0]) in warning and "does not match its manifest" in warning
     assert {path.name for path in payloads(tmp_path)} == {*mine, others[0], *(others[1:] if check else [])}
 
 
@@ -607,7 +607,7 @@ def test_a_full_disk_on_which_rot_can_not_be_noted_is_freed_all_the_same(tmp_pat
     report = run(tmp_path)
     assert values(report, "deleted") == [others[1]]
     assert there(tmp_path) == sorted([*mine, others[0]])
-    assert "could not be noted" in report.warnings[-1] and "No space left" in report.warnings[-1]
+    assert "could not be recorded" in report.warnings[-1] and "No space left" in report.warnings[-1]
 
 
 def test_a_connection_that_is_lost_before_rot_is_noted_hides_nothing_that_was_done(
@@ -624,7 +624,7 @@ def test_a_connection_that_is_lost_before_rot_is_noted_hides_nothing_that_was_do
     monkeypatch.setattr(LocalStore, "replace", refuse)
     report = run(tmp_path, store=Stubborn(tmp_path, {others[1]: lost}))
     assert (values(report, "deleted"), report.failure) == ([others[2]], lost)
-    assert "could not be noted" in report.warnings[-1]
+    assert "could not be recorded" in report.warnings[-1]
 
 
 def test_a_newest_that_can_not_be_read_spares_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
