@@ -259,6 +259,7 @@ CODECS = sorted(
     ("module", "rooms"),
     [
         ("backup_facts", ["_archives", *CODECS, "_engines", "_stores.sftp"]),
+        ("backup_metrics", ["_archives", *CODECS, "_engines", "_stores.sftp"]),
         ("backup_prune", ["_archives", *CODECS, "_engines", "_stores.sftp"]),
         ("db_backup", ["_archives", "_engines.postgresql.restore", "_engines.postgresql.examination", "_stores.sftp"]),
     ],
