@@ -9,7 +9,6 @@ about a backup depends on it. Functions return a new status; ``to_bytes`` limits
 from __future__ import annotations
 
 import json
-import math
 import typing as t
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
@@ -347,4 +346,4 @@ def _count(value: t.Any) -> int | None:
 
 
 def _seconds(value: t.Any) -> float | None:
-    return float(value) if value.__class__ in (int, float) and math.isfinite(value) and 0 <= value < 2**31 else None
+    return float(value) if value.__class__ in (int, float) and 0 <= value < 2**31 else None

@@ -279,3 +279,11 @@ class TestDeadRuns:
 def test_times_are_to_the_second() -> None:
     exact = NOW + timedelta(microseconds=5)
     assert from_bytes(to_bytes(Status({APP: GroupStatus(uploaded_at=exact)}))).groups[APP].uploaded_at == NOW
+
+
+@pytest.mark.parametrize("seconds", [10**400, -1, 2**31, float("nan"), float("inf"), True, "1"])
+def test_seconds_that_can_not_be_are_not_known(seconds: Any) -> None:
+    values = json.loads(to_bytes(Status({APP: GroupStatus(last_run=Attempt("created", NOW))})))
+    values["databases"][0]["last_run"]["seconds"] = seconds
+    found = from_bytes(json.dumps(values).encode()).groups[APP].last_run
+    assert found == Attempt("created", NOW)
