@@ -101,6 +101,25 @@ def test_a_name_of_which_ansible_masked_a_part_is_found_all_the_same(mask: str) 
     assert one(host([record(database=f"b{mask}")], [group()])).judgement.state == "failing"
 
 
+@pytest.mark.parametrize(
+    ("asked", "known", "expected"),
+    [
+        ("********a********b", "aab", "safe"),
+        ("a********a", "a", "failing"),
+        ("********a********a********", "a", "failing"),
+        ("********b********a********", "ab", "failing"),
+        ("********", "", "safe"),
+    ],
+)
+def test_the_parts_that_ansible_left_are_in_their_order(asked: str, known: str, expected: str) -> None:
+    assert one(host([record(database=asked)], [group(database=known)])).judgement.state == expected
+
+
+def test_a_name_of_many_masks_takes_no_time() -> None:
+    asked, known = "********".join(["a"] * 2000), "a" * 100_000 + "b"
+    assert one(host([record(database=asked)], [group(database=known)])).judgement.state == "failing"
+
+
 def test_the_numbers_and_the_names_are_those_of_all_databases() -> None:
     expected = expected_on(host([record(), record(database="new"), record(kind="globals", database=None)], [group()]), NOW)
     hosts = {"db1": expected, "db2": expected_on({}, NOW)}
