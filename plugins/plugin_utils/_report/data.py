@@ -13,6 +13,7 @@ import typing as t
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
 from ansible_collections.lastgood.database.plugins.module_utils._text import bounded, one_line
 from ansible_collections.lastgood.database.plugins.plugin_utils._freshness import (
     FAILED_RUNS,
@@ -109,7 +110,7 @@ class _Listing:
 def report_of(results: t.Mapping[str, t.Any], now: datetime) -> Report:
     """Return the report. ``results`` has for each host of the play what it registered, None where it registered nothing."""
     listings = {host: _listing(host, registered, now) for host, registered in results.items()}
-    databases: list[Database] = []
+    listed: dict[bool, list[Database]] = {True: [], False: []}  # by whether the host listed them as its own
     backups: list[Backup] = []
     seen: set[tuple[str, ...]] = set()
     # Hosts may share a directory, or have copies of another host's backups: what a host lists of its own backups counts first.
@@ -118,14 +119,15 @@ def report_of(results: t.Mapping[str, t.Any], now: datetime) -> Report:
             for database in listing.databases:
                 owner = _owner(host, database.group[0], listings)
                 if (owner == host) is own and (own or (owner, *database.group) not in seen):
-                    databases.append(replace(database, host=owner))
+                    listed[own].append(replace(database, host=owner))
                     seen.add((owner, *database.group))
             for origin, backup in listing.backups:
                 owner = _owner(host, origin, listings)
                 if (owner == host) is own and (own or (owner, backup.filename) not in seen):
                     backups.append(replace(backup, host=owner))
                     seen.add((owner, backup.filename))
-    shown = _without_replaced(databases)
+    # What another host says of a host replaces nothing that this says of itself: it could hide a failure.
+    shown = [*_without_replaced(listed[True], listed[True]), *_without_replaced(listed[False], listed[True] + listed[False])]
     by_host: dict[str, list[Database]] = {host: [] for host in results}
     for database in shown:
         by_host[database.host].append(database)
@@ -168,6 +170,8 @@ def _host(name: str, databases: list[Database]) -> Host:
 def _listing(host: str, registered: t.Any, now: datetime) -> _Listing:
     try:
         return _read(host, registered, now)
+    except ArgumentInvalid as error:  # its own variables set a limit that is none
+        return _Listing([_nameless(host, "unknown", str(error))], [])
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
         return _Listing([_nameless(host, "unknown", "Its results can't be read.")], [])
 
@@ -254,7 +258,7 @@ def _database(
     times = {name: moment_of(one, f"{name}_at") for name in ("verified", "drilled", "uploaded")}
     judgement = judge(one, last_good, limits, now)
     newest = records.get(one["newest_good"] or "", {})
-    sizes = tuple(int(size) for size in one.get("sizes") or [])[-_MOST_SIZES:]
+    sizes = tuple(_bytes(size) for size in one.get("sizes") or [])[-_MOST_SIZES:]
     size = newest.get("size_bytes")
     return Database(
         host=host,
@@ -265,7 +269,7 @@ def _database(
         source=_text(one.get("source") or ""),
         group=_group(one),
         last_good=last_good,
-        size_bytes=None if size is None else int(size),
+        size_bytes=None if size is None else _bytes(size),
         sizes=sizes,
         **times,
         overdue=judgement.overdue,
@@ -280,13 +284,13 @@ def _last_good(one: Values, records: t.Mapping[str, Values], now: datetime) -> M
     return last_good_of(one, now)
 
 
-def _without_replaced(databases: list[Database]) -> list[Database]:
-    """Mark the groups whose backups continue in another group: the host was renamed, or its server upgraded.
+def _without_replaced(databases: list[Database], others: list[Database]) -> list[Database]:
+    """Mark the groups whose backups continue in one of the others: the host was renamed, or its server upgraded.
 
     Their source is the same: two servers of one host that have a database of the same name differ in it.
     """
     newest: dict[tuple[str, ...], Database] = {}
-    for one in databases:
+    for one in others:
         if one.last_good.at is not None and one.source:
             newest[_continued(one)] = max(newest.get(_continued(one), one), one, key=lambda other: other.last_good)
     return [
@@ -321,7 +325,7 @@ def _backup(host: str, one: Values) -> Backup:
         database=_name(one),
         state=state,
         created=moment_of(one, "created_at"),
-        size_bytes=int(one["size_bytes"]),
+        size_bytes=_bytes(one["size_bytes"]),
         verdict=_text(verification.get("verdict") or ""),
         verified=moment_of(verification, "verified_at") if verification else NEVER,
         uploaded=moment_of(one, "uploaded_at"),
@@ -334,6 +338,14 @@ def _backup(host: str, one: Values) -> Backup:
 def _name(one: Values) -> str:
     name = _text(one.get("database") or one.get("kind") or "?")
     return f"{name} (partial)" if one.get("partial") else name
+
+
+def _bytes(value: t.Any) -> int:
+    """Return a number of bytes. Raises ValueError if there can't be so many: the page could not show them."""
+    count = int(value)
+    if not 0 <= count < 2**63:
+        raise ValueError(value)
+    return count
 
 
 def _text(text: t.Any, most: int = _LONGEST_NAME) -> str:

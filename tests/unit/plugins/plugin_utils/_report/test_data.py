@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
 from ansible_collections.lastgood.database.plugins.plugin_utils._freshness import NEVER, NOT_KNOWN
 from ansible_collections.lastgood.database.plugins.plugin_utils._report.data import Report, report_of
 from ansible_collections.lastgood.database.tests.support.report import NOW, ago, backup, database, facts, host, registered
@@ -58,9 +57,11 @@ def test_an_age_that_the_facts_do_not_have_is_unknown_and_does_not_make_a_host_l
     assert (made.hosts[0].state, made.databases[0].verified, made.backups[0].uploaded) == ("safe", NOT_KNOWN, NOT_KNOWN)
 
 
-def test_an_age_that_is_no_duration_is_an_error_and_no_state_of_a_host() -> None:
-    with pytest.raises(ArgumentInvalid, match="verified"):
-        state(registered(facts([database(backup(ago(hours=5)))], [backup(ago(hours=5))]), verified="soon"))
+def test_an_age_that_is_no_duration_makes_the_host_unknown_and_hides_no_other() -> None:
+    wrong = registered(facts([database(backup(ago(hours=5)))], [backup(ago(hours=5))]), verified="soon")
+    unknown, safe = report(db1=wrong, db2=host("db2")).hosts
+    assert (unknown.state, safe.state) == ("unknown", "safe")
+    assert unknown.reason.startswith("backup_max_age.verified is 'soon'")
 
 
 def test_a_host_is_failing_while_its_last_run_is_a_failure_whatever_the_age() -> None:
@@ -104,6 +105,8 @@ def test_a_database_without_a_good_backup_and_a_directory_without_any_are_failin
         (registered(facts([database(backup(ago(hours=1)), sizes=["x"])], [])), "can't be read"),
         (registered(facts([], [backup("yesterday")])), "can't be read"),
         (registered(facts([], [backup(ago(hours=1), size_bytes=float("inf"))])), "can't be read"),
+        (registered(facts([], [backup(ago(hours=1), size_bytes=10**4000)])), "can't be read"),
+        (registered(facts([database(backup(ago(hours=1)), sizes=[10**4000, -1])], [])), "can't be read"),
         (registered(facts([], [backup(ago(hours=1), state="<b>")])), "can't be read"),
     ],
 )
@@ -193,6 +196,21 @@ def test_the_own_listing_of_a_host_counts_before_a_copy_elsewhere() -> None:
     old, new = backup(ago(days=9)), backup(ago(hours=5))
     made = report(db2=registered(facts([database(old)], [old])), db1=registered(facts([database(new)], [new])))
     assert [(one.host, one.state) for one in made.databases] == [("db1", "safe")]
+
+
+def test_what_another_host_lists_for_a_host_hides_none_of_its_failures() -> None:
+    own, forged = backup(ago(hours=9)), backup(ago(hours=1), instance="7400000000000000000")
+    db1 = registered(facts([database(own, last_failure=FAILURE)], [own]))
+    hostile = registered(facts([database(forged, instance="7400000000000000000")], [forged]))
+    for results in ({"db1": db1, "db2": hostile}, {"db2": hostile, "db1": db1}):
+        assert report(**results).hosts[0].reason == "app: no_space: The disk is full. Make room."
+
+
+def test_a_copy_of_a_replaced_database_does_not_make_its_host_late() -> None:
+    old, new = backup(ago(days=9)), backup(ago(hours=5), instance="7400000000000000000")
+    copies = registered(facts([database(old)], [old]))
+    made = report(db1=registered(facts([database(new, instance="7400000000000000000")], [new])), db2=copies)
+    assert [(one.host, one.state) for one in made.databases] == [("db1", "safe"), ("db1", "replaced")]
 
 
 def test_control_characters_and_long_words_of_others_are_made_harmless() -> None:
