@@ -82,7 +82,7 @@ def test_a_database_whose_last_good_backup_is_much_smaller_makes_the_host_failin
 def test_a_run_that_failed_before_any_database_makes_the_host_failing() -> None:
     one = backup(ago(hours=5))
     listed = facts([database(one)], [one], last_run={"outcome": "died"})
-    assert state(registered(listed)) == ("failing", "The last run to /var/lib/postgresql/backups ended without a word.")
+    assert state(registered(listed)) == ("failing", "The last run to /var/lib/postgresql/backups died.")
 
 
 def test_a_database_without_a_good_backup_and_a_directory_without_any_are_failing() -> None:
