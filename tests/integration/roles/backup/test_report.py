@@ -151,3 +151,29 @@ def test_a_strategy_that_does_not_wait_for_all_hosts_is_refused(tmp_path: Path) 
     command = ("ansible-playbook", str(playbook), "--inventory", str(tmp_path / "inventory.json"))
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert '"code": "strategy_unsuitable"' in done.stdout
+
+
+FACTS = """#!/usr/bin/python
+from ansible.module_utils.basic import AnsibleModule
+AnsibleModule({}).exit_json(ansible_facts={"backup_report": %r})
+"""
+PLAY = """
+- hosts: all
+  gather_facts: false
+  tasks:
+    - hostile:
+    - ansible.builtin.include_role: {name: lastgood.database.backup, tasks_from: report}
+"""
+
+
+def test_a_host_can_not_choose_which_file_of_the_controller_is_written(tmp_path: Path) -> None:
+    (tmp_path / "library").mkdir()
+    (tmp_path / "library" / "hostile.py").write_text(FACTS % str(tmp_path / "chosen"))
+    (tmp_path / "play.yml").write_text(PLAY)
+    common = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, "backup_report": str(page(tmp_path))}
+    (tmp_path / "inventory.json").write_text(json.dumps({"all": {"vars": common, "hosts": {"db1": host(tmp_path, "db1")}}}))
+    command = ("ansible-playbook", str(tmp_path / "play.yml"), "--inventory", str(tmp_path / "inventory.json"))
+    environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_INJECT_FACT_VARS": "true"}  # as it is by default
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert not (tmp_path / "chosen").exists() and not page(tmp_path).exists()
+    assert done.returncode == 2 and "db1 returned backup_report" in done.stdout
