@@ -35,7 +35,8 @@ attributes:
     support: full
     details:
       - The module recognizes an archive of the same selection by its index and size, and does not read the payloads again,
-        except those without a manifest. It makes no new archive only because backups were confirmed or verified since.
+        except those without a manifest. It makes no new archive only because backups were confirmed, verified, pinned or
+        labelled since.
 options:
   directory:
     description:

@@ -1,7 +1,7 @@
 """Put backups into one file, and verify that each matches its manifest.
 
 The archive begins with its index. The next run compares that index with its selection, and need not read the payloads. A new
-time of confirmation or verification in a manifest alone makes no new archive.
+time of confirmation or verification in a manifest alone, or a pin or a label, makes no new archive.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -253,7 +253,7 @@ def _index(records: list[Record], time: datetime) -> Item:
 
 
 def _comparable(record: Record) -> Record:
-    """Return a record without the digest of its manifest: a backup that was confirmed or verified again needs no new archive."""
+    """Return a record without the digest of its manifest: one that was only confirmed or labelled needs no new archive."""
     manifest = record["manifest"]
     return {**record, "manifest": None if manifest is None else manifest["filename"]}
 

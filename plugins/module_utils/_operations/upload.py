@@ -171,7 +171,8 @@ def _refresh_manifests(remote: Store, report: Report) -> None:
     for backup in report.plan.without_manifest:
         name = backup.name.filename
         try:
-            remote.replace(manifest_name(name), new_manifest(backup).to_bytes())
+            manifest = new_manifest(backup, Catalog(remote).find(name))
+            remote.replace(manifest_name(name), manifest.to_bytes())
         except StoreError as error:
             report.sent.failures[name] = error
         else:

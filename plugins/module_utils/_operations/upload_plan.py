@@ -120,10 +120,10 @@ def _unwanted(missing: list[Backup], catalog: Catalog, files: set[str], retentio
 def new_manifest(backup: Backup, copy: Backup | None = None) -> Manifest:
     """Return the manifest for a new copy. It has no verdict, which is about the copy that was read.
 
-    A ``copy`` of the same payload that it replaces may have been pinned or labelled later.
+    A ``copy`` of the same payload that is replaced, or whose manifest is unusable, may have been pinned or labelled later.
     """
     manifest = backup.manifest._replace(verification=None)
-    if copy is None or copy.manifest.payload_sha256 != manifest.payload_sha256:
+    if copy is None or copy.manifest.payload_sha256 not in (None, manifest.payload_sha256):
         return manifest
     return with_later_marks(manifest, copy.manifest)
 

@@ -18,6 +18,7 @@ from ansible_collections.lastgood.database.tests.support.backups import put_back
 from ansible_collections.lastgood.database.tests.support.modules import Outcome, run_module, running_module
 from ansible_collections.lastgood.database.tests.support.observe import (
     assert_whole,
+    contents,
     leftovers,
     manifest,
     manifest_path,
@@ -25,7 +26,7 @@ from ansible_collections.lastgood.database.tests.support.observe import (
     state_of,
     wait_until,
 )
-from ansible_collections.lastgood.database.tests.support.sftp import SftpServer
+from ansible_collections.lastgood.database.tests.support.sftp import SftpServer, sftp_server
 
 
 def fill(directory: Path, count: int, **over: Any) -> list[str]:
@@ -236,6 +237,28 @@ class TestSftp:
         refused = run_module("backup_prune", sftp=sftp.options(there), names=[names[2]])
         assert refused.error_code == "pinned_refused"
         assert_whole(there)
+
+    def test_a_server_that_replaces_no_file_in_one_step_gets_the_manifest_all_the_same(self, there: Path) -> None:
+        [name] = fill(there, 1)
+        with sftp_server("Subsystem sftp internal-sftp -P posix-rename") as server:
+            assert run_module("backup_label", sftp=server.options(there), names=[name], pinned=True).changed
+        assert manifest(there / name)["pinned"]
+        assert_whole(there)
+
+    def test_an_account_that_may_replace_nothing_is_an_error_and_leaves_all_as_it_was(self, here: Path, there: Path) -> None:
+        [name] = fill(here, 1)
+        with sftp_server("Subsystem sftp internal-sftp -P remove,posix-rename") as server:
+            assert self.upload(here, server, there).changed
+            before = contents(there)
+            outcome = run_module("backup_label", sftp=server.options(there), names=[name], pinned=True)
+            assert (outcome.error_code, outcome.result["changed"]) == ("store_failed", False)
+            assert outcome.backups[0]["pinned"] is False
+            label(here, name, pinned=True)
+            new = put_backup(here, datetime.now(timezone.utc).replace(microsecond=0))
+            sent = self.upload(here, server, there)
+        assert [one["filename"] for one in sent.result["failed_uploads"]] == [name]
+        assert (sent.error_code, sent.result["uploaded"]) == ("store_failed", [new])
+        assert {key: one for key, one in contents(there).items() if not key.startswith(new)} == before
 
     def test_a_directory_that_is_missing_is_an_error(self, tmp_path: Path, sftp: SftpServer) -> None:
         name = "backup_app_2020-01-01_00-00-00.dump.gz"

@@ -231,6 +231,26 @@ def test_single_databases_have_settings_of_their_own(tmp_path: Path, notes: Path
     assert recap(play(tmp_path, variables))["changed"] == 0
 
 
+def test_labels_of_a_source_and_of_a_single_database_are_in_the_manifests(tmp_path: Path, notes: Path) -> None:
+    other = tmp_path / "other.db"
+    other.write_bytes(notes.read_bytes())
+    one = {
+        "engine": "sqlite",
+        "databases": [str(notes), str(other)],
+        "labels": {"app_version": "2.10"},
+        "per_database": {str(other): {"labels": {"app_version": "{{ version }}", "none": None}}},
+    }
+    variables = {"backup_directory": str(tmp_path / "b"), "backup_interval": "0s", "backup_sources": [one], "version": "3.0"}
+    finished = play(tmp_path, variables)
+    assert finished.returncode == 0, finished.stdout
+    manifests = (json.loads(path.read_text()) for path in (tmp_path / "b").glob("*.manifest.json"))
+    assert {one["database"]: one["labels"] for one in manifests} == {
+        "notes.db": {"app_version": "2.10"},
+        "other.db": {"app_version": "3.0"},
+    }
+    assert recap(play(tmp_path, {**variables, "version": "3.1"}))["changed"] == 0
+
+
 def test_a_run_that_fails_in_part_prunes_no_whole_backups_in_favour_of_partial_ones(tmp_path: Path, site: Site) -> None:
     server = site.server
     options = {"login_unix_socket": str(server.socket_directory), "login_port": server.port, "login_user": server.user}

@@ -241,6 +241,15 @@ class TestPinsAndLabels:
         assert send(tmp_path, lambda: MemoryStore(files)).values["uploaded"] == [names[0]]
         assert marks(files[remote]) == (True, {})
 
+    @pytest.mark.parametrize("over", [{"manifest_version": 2}, {"origin": None}, {"payload_sha256": None}])
+    def test_a_copy_whose_manifest_is_mended_keeps_the_pin_that_it_had(
+        self, tmp_path: Path, names: list[str], files: Files, over: dict[str, Any]
+    ) -> None:
+        remote = manifest_name(names[0])
+        files[remote] = from_bytes(change(files[remote], True))._replace(**over).to_bytes()
+        assert send(tmp_path, lambda: MemoryStore(files)).values["refreshed"] == [names[0]]
+        assert (marks(files[remote]), from_bytes(files[remote]).usable) == ((True, {}), True)
+
     def test_another_backup_of_the_name_that_is_pinned_is_not_replaced(
         self, tmp_path: Path, names: list[str], files: Files
     ) -> None:
