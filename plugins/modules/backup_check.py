@@ -11,7 +11,7 @@ short_description: Check whether the next backup can succeed, and report every p
 version_added: 0.1.0
 description:
   - Makes the checks that M(lastgood.database.db_backup) and M(lastgood.database.backup_upload) would make one after another,
-    without a dump, and does not stop at the first problem. Each problem has a code, the cause, and what to do, such as a GRANT.
+    without a dump, and does not stop at the first problem. Each problem has a code, the cause and the remedy, such as a GRANT.
   - The checks are whether the server answers, whether the host has PostgreSQL's programs of the server's major version, whether
     each database exists and can be dumped by the user, whether the host can compress and compare, whether the user can use the
     directory and the backups in it and nobody else can, whether the last sizes fit the free space, whether the host's clock is
@@ -78,7 +78,7 @@ options:
   extra_args:
     description:
       - Further arguments for C(pg_dump), as in M(lastgood.database.db_backup).
-      - With arguments that leave something out, what the user may not read is a warning.
+      - If the arguments leave a part of the database out, objects that the user may not read are a warning only.
     type: list
     elements: str
     default: []
@@ -87,12 +87,12 @@ options:
     type: str
   sftp:
     description:
-      - The server to which backups are sent, and how the host connects to it. Without it nothing is sent, and nothing checked.
+      - The server to which backups are sent, and how the host connects to it. Without it no server is checked.
       - The probe sends the same requests as M(lastgood.database.backup_upload), and leaves no file behind. Neither the directory
         nor a host key is added. If the directory does not exist, the probe uses the nearest one above it.
   controller_time:
     description:
-      - What the controller's clock says, in seconds since 1970. Without it the host's clock is not checked.
+      - The time of the controller's clock, in seconds since 1970. Without it the host's clock is not checked.
       - In a playbook it is V("{{ now(\).timestamp(\) }}"). The time that Ansible takes to reach the host counts as a difference.
     type: float
   clock_tolerance:
@@ -237,15 +237,15 @@ from ansible_collections.lastgood.database.plugins.module_utils._operations.oper
 from ansible_collections.lastgood.database.plugins.module_utils._parameters import Params, duration_of
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local.store import LocalStore
 
-# What the options of a dump have beside those of this module, and no check depends on.
-_OF_A_DUMP_ALONE = {"timeout": None, "lock_timeout": "60s"}
+# Options of db_backup that this module does not have, since no check depends on them.
+_DUMP_ONLY = {"timeout": None, "lock_timeout": "60s"}
 
 
 @contextlib.contextmanager
 def request_from(params: Params, context: Context) -> t.Iterator[CheckRequest]:
     """Yield the request that the module's options make."""
     engine = engine_named(params["engine"])
-    options = dump_options_from({**params, **_OF_A_DUMP_ALONE})
+    options = dump_options_from({**params, **_DUMP_ONLY})
     with contextlib.closing(LocalStore(directory_from(params), is_stopped=context.is_stopped)) as store:
         yield CheckRequest(
             engine=engine.name,

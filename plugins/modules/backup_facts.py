@@ -313,9 +313,9 @@ ansible_facts:
               elements: str
             expected:
               description:
-                - Whether runs of M(lastgood.database.db_backup) back it up, or try to. False for a database that has left its
-                  server, and for one of which only old backups or backups from elsewhere are in the directory.
-                - True where no run is known, as on an SFTP server.
+                - Whether runs of M(lastgood.database.db_backup) back it up, or try to. False for a database that was
+                  dropped from its server, and for one that has only old backups, or backups of another host, in the directory.
+                - True if no run is known, as on an SFTP server.
               type: bool
             count:
               description: How many backups of it are in the list.
@@ -350,7 +350,7 @@ ansible_facts:
             sizes:
               description:
                 - The same of its last 30 good backups that are in the list, the oldest first.
-                - It is the payload's size where no manifest has that of the content.
+                - It is the size of the payload if the manifest lacks that of the content.
               type: list
               elements: int
             last_run:
@@ -374,13 +374,13 @@ ansible_facts:
                   description: The same in seconds since 1970.
                   type: int
                 ended_at:
-                  description: When it ended, in UTC. Null where it runs, or died.
+                  description: When it ended, in UTC. Null if it runs, or died.
                   type: str
                 ended_at_epoch:
                   description: The same in seconds since 1970.
                   type: int
                 seconds:
-                  description: How long it took. Null where that is not known.
+                  description: How long it took. Null if that is not known.
                   type: float
                 content_bytes:
                   description: Size of the backup's content before compression in bytes. Null without a backup.
@@ -389,17 +389,17 @@ ansible_facts:
                   description: Size of the backup's payload in bytes. Null without a backup.
                   type: int
                 code:
-                  description: The code of the error. Null where it did not fail.
+                  description: The code of the error. Null if it did not fail.
                   type: str
                 msg:
-                  description: What went wrong, why, and what to do next. Null where it did not fail.
+                  description: What went wrong, why, and what to do next. Null if it did not fail.
                   type: str
             last_failure:
               description: The last failure since the last success. Null when there was none.
               type: dict
               contains:
                 at:
-                  description: The time of the failure, in UTC. For a run that died, when it last wrote how far it was.
+                  description: The time of the failure, in UTC. For a run that died, the time of its last known progress.
                   type: str
                 at_epoch:
                   description: The same in seconds since 1970.
@@ -413,19 +413,19 @@ ansible_facts:
             uploaded_at:
               description:
                 - When M(lastgood.database.backup_upload) last sent its newest good backup, or found it on the server, in UTC.
-                  Null where it never did.
+                  Null if it never did.
               type: str
             uploaded_at_epoch:
               description: The same in seconds since 1970.
               type: int
             verified_at:
-              description: When a backup of it last passed a verification of any level, in UTC. Null where none did.
+              description: When a backup of it last passed a verification of any level, in UTC. Null if none did.
               type: str
             verified_at_epoch:
               description: The same in seconds since 1970.
               type: int
             drilled_at:
-              description: When a backup of it was last restored by a verification, in UTC. Null where none was.
+              description: When a backup of it was last restored by a verification, in UTC. Null if none was.
               type: str
             drilled_at_epoch:
               description: The same in seconds since 1970.
@@ -438,12 +438,12 @@ ansible_facts:
           contains:
             outcome:
               description:
-                - V(succeeded) had a backup of each database at its end, V(failed) did not.
+                - V(succeeded) means that each database has a backup, V(failed) that at least one has none from it.
                 - V(running), V(interrupted) and V(died) are as in
                   RV(ansible_facts.database_backups.databases[].last_run.outcome).
               type: str
             failed:
-              description: Of how many databases there is no backup from it.
+              description: How many databases have no backup from it.
               type: int
             began_at:
               description: When it began, in UTC.
@@ -452,13 +452,13 @@ ansible_facts:
               description: The same in seconds since 1970.
               type: int
             ended_at:
-              description: When it ended, in UTC. Null where it runs, or died.
+              description: When it ended, in UTC. Null if it runs, or died.
               type: str
             ended_at_epoch:
               description: The same in seconds since 1970.
               type: int
             seconds:
-              description: How long it took. Null where it runs, or died.
+              description: How long it took. Null if it runs, or died.
               type: int
         running:
           description: The dumps under way.

@@ -48,7 +48,7 @@ options:
   mode:
     description:
       - Mode of the file, as octal digits in quotes, such as V('0640'), or in symbols. By default V('0600').
-      - The page has the names of hosts and databases, and the words of errors.
+      - The page shows names of hosts and databases, and messages of errors.
     type: raw
 seealso:
   - module: lastgood.database.backup_facts

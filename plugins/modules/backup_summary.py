@@ -41,7 +41,7 @@ options:
   table:
     description:
       - V(backup) has a line for each database of C(backup_runs), with the outcome, the size and the age of its last good backup,
-        and whether that is on the SFTP server, also where the run failed.
+        and whether that backup is on the SFTP server. Databases that failed are included.
       - V(verify) has a line for each backup of C(backup_verified), with the verdict.
       - V(check) has three lines for each problem of C(backup_checked) - its severity and code, what is wrong, and what to do.
       - V(fresh) has a line for each database that has no fresh backup, as the role's entry point C(assert_fresh) found. Run it
@@ -69,13 +69,13 @@ msg:
   elements: str
 counts:
   description:
-    - How many databases are in each state, on all hosts in the result of the first one, else on this host. A host or a source
-      that could not be asked counts as one.
+    - How many databases are in each state. The result of the first host counts all hosts, that of every other host only itself.
+      A host or a source that could not be asked counts as one.
   returned: for O(table=fresh)
   type: dict
   sample: {failing: 1, late: 0, unknown: 0, safe: 47}
 not_fresh:
-  description: The databases of this host that have no fresh backup, and how each is.
+  description: The databases of this host that have no fresh backup, with their states.
   returned: for O(table=fresh)
   type: list
   elements: str

@@ -168,7 +168,7 @@ seconds:
   type: float
 error:
   description:
-    - What went wrong, for programs. Beside the code it has what the problem calls for.
+    - What went wrong, for programs. It has the code, and further values for some codes.
     - If several backups could not be sent, the error of the first one.
   returned: failure
   type: dict

@@ -206,7 +206,7 @@ EXAMPLES = r"""
     lock_timeout: 5m
     timeout: 2h
 
-- name: Back up before a release, with the version that the backup is of
+- name: Back up before a release, and label the backup with the application's version
   lastgood.database.db_backup:
     directory: /var/lib/postgresql/backups
     databases:
@@ -229,13 +229,13 @@ EXAMPLES = r"""
 RETURN = r"""
 backups:
   description:
-    - What became of each database.
-    - Of a backup that was made, or that still stands for its database, this is all that RV(ignore:database_backups.files)
-      of M(lastgood.database.backup_facts) says of it, except when it was sent.
-    - Where the task fails, and without C(-v), only those that failed are whole, since Ansible prints all that a failed task
-      returns. The others have what their group is, their source, file name, size in bytes, age and outcome.
-    - Of one that failed, or that check mode predicts, RV(backups[].filename) and RV(backups[].path) are null, and state, times,
-      sizes, digest and verification are missing.
+    - The result for each database.
+    - A database with a backup has all values that RV(ignore:database_backups.files) of M(lastgood.database.backup_facts) has,
+      except the time of the upload.
+    - If the task fails and C(-v) is not set, only the databases that failed have all values, since Ansible prints all that a
+      failed task returns. The others have their group, source, file name, size in bytes, age and outcome.
+    - For a database that failed, or whose backup check mode predicts, RV(backups[].filename) and RV(backups[].path) are null,
+      and state, times, sizes, digest and verification are missing.
   returned: success and failure, as soon as the databases are known
   type: list
   elements: dict
@@ -243,16 +243,17 @@ backups:
     clock_behind:
       description:
         - How many seconds the host's clock is behind the newest backup of the database. A new backup then gets a time that is a
-          second after that one's, with a warning, so that it is the newest. 0 where the clock is right.
+          second after that one's, with a warning, so that it is the newest. 0 if the clock is right.
       type: int
     outcome:
       description:
-        - V(created) is a new backup, in check mode one that a run may make, V(unchanged) one that was found to hold the database
-          as it is, V(fresh) one that is younger than O(interval), V(failed) a database without a backup from this run.
+        - V(created) means a new backup, in check mode one that a run may make. V(unchanged) means that the last good backup has
+          the database's present content. V(fresh) means that it is younger than O(interval). V(failed) means that this run has no
+          backup of the database.
       type: str
       sample: created
     reason:
-      description: Why it came to that.
+      description: The reason for the outcome.
       type: str
       sample: the last one is 1d 2s old
     shrunk:
@@ -266,7 +267,7 @@ backups:
           description: The median of the last good backups before it.
           type: int
         percent:
-          description: The share that the first has of the second.
+          description: The first as a percentage of the second.
           type: int
     msg:
       description: What went wrong, why, and what to do next.
@@ -300,7 +301,7 @@ backups:
       description: V(database), or V(globals) for a cluster's roles and tablespaces.
       type: str
     origin:
-      description: The host of which it is.
+      description: The host of the database.
       type: str
     engine:
       description: The kind of database.
@@ -308,7 +309,7 @@ backups:
     instance:
       description:
         - PostgreSQL's system identifier, or the real path of an SQLite file.
-        - Where the user may not ask for the identifier, it is the server's host and port.
+        - If the user may not query the identifier, it is the server's host and port.
       type: str
     source:
       description: Where the instance was reached, PostgreSQL's socket directory or address and port, or the SQLite file.
@@ -320,7 +321,7 @@ backups:
       description: Whether arguments of C(pg_dump) left a part of the database out. Such backups are a group of their own.
       type: bool
     partial_arguments:
-      description: The arguments that left it out, see O(extra_args). Empty for a whole backup.
+      description: The arguments that left a part out, see O(extra_args). Empty for a whole backup.
       type: list
       elements: str
     format:
@@ -339,7 +340,7 @@ backups:
       description: Whether M(lastgood.database.backup_label) pinned it, so that it is never pruned.
       type: bool
     labels:
-      description: Its labels. Empty where it has none.
+      description: Its labels. Empty if it has none.
       type: dict
     created_at:
       description: The moment before the dump, in UTC.
@@ -391,8 +392,8 @@ backups:
       state: good
 error:
   description:
-    - What went wrong, for programs. Beside the code it has what the problem calls for.
-    - Of several databases that failed, it is the first one's.
+    - What went wrong, for programs. It has the code, and further values for some codes.
+    - If several databases failed, it is the error of the first.
   returned: failure
   type: dict
   contains:
