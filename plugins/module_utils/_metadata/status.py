@@ -16,7 +16,7 @@ from datetime import datetime, timezone
 from ansible_collections.lastgood.database.plugins.module_utils._errors import RunDied, StoreFailed
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Group
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import PRODUCER, format_time, parse_time
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import parse
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import parse, parse_partial
 from ansible_collections.lastgood.database.plugins.module_utils._text import bounded
 
 STATUS_NAME = ".lastgood.status.json"
@@ -308,6 +308,8 @@ def _read_task(value: dict[str, t.Any]) -> Task | None:
     run, partial = _name(value.get("run")), _name(value.get("partial"))
     if run is None:
         return None
+    if partial is not None and parse_partial(partial) is None:  # it is opened: it may name a device, such as a watchdog
+        partial = None
     read_bytes, expected_bytes = _count(value.get("read_bytes")), _count(value.get("expected_bytes"))
     return Task(run, _time(value.get("began_at")), read_bytes or 0, expected_bytes, partial)
 

@@ -63,7 +63,8 @@ attempts = st.builds(
     st.none() | texts,
 )
 failures = st.builds(Failure, times, texts, texts)
-tasks = st.builds(Task, texts, st.none() | times, counts, st.none() | counts, st.none() | texts)
+partials = st.none() | st.just(".backup_app_2026-01-31_01-00-00.dump.gz.partial")
+tasks = st.builds(Task, texts, st.none() | times, counts, st.none() | counts, partials)
 entries = st.builds(
     GroupStatus,
     st.none() | texts,
@@ -287,3 +288,21 @@ def test_seconds_that_can_not_be_are_not_known(seconds: Any) -> None:
     values["databases"][0]["last_run"]["seconds"] = seconds
     found = from_bytes(json.dumps(values).encode()).groups[APP].last_run
     assert found == Attempt("created", NOW)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "/dev/watchdog",
+        "../other/.backup_app_2026-01-31_01-00-00.dump.gz.partial",
+        "./.backup_app_2026-01-31_01-00-00.dump.gz.partial",
+        ".backup_../../app_2026-01-31_01-00-00.dump.gz.partial",
+        ".backup_a\0pp_2026-01-31_01-00-00.dump.gz.partial",
+        ".lastgood.lock",
+        "a\0b",
+        "",
+    ],
+)
+def test_a_partial_is_only_what_has_the_name_of_one(name: str) -> None:
+    data = to_bytes(Status({APP: GroupStatus(task=Task("one", NOW, partial=name))}))
+    assert from_bytes(data).groups[APP].task == Task("one", NOW)
