@@ -1,7 +1,7 @@
-"""Whether each database that a host's sources have is backed up freshly, also one that never had a backup.
+"""Judge every database of a host's sources, including those that never had a backup.
 
-From what the entry point assert_fresh remembered: of each source, what db_backup found in check mode; of each directory, what
-backup_facts found. A hostile host may return any values, which must not hide other hosts.
+The entry point assert_fresh recorded the results: those of db_backup in check mode for each source, and those of backup_facts for
+each directory. A hostile host may return any values, which must not hide other hosts.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -31,7 +31,7 @@ from ansible_collections.lastgood.database.plugins.plugin_utils._freshness impor
     never_backed_up,
 )
 
-ASKED = "_backup_asked"  # the variable of a host, with a value for each source
+ASKED = "_backup_asked"  # the variable of a host that has a value for each source
 _INVENTORY = "backup_inventory"
 
 _GROUP = ("origin", "engine", "instance", "kind", "database", "partial_arguments")
@@ -41,7 +41,7 @@ _NOT_REACHED = "Unreachable, or failed before its backups were listed. See the h
 
 @dataclass(frozen=True)
 class Expected:
-    """A database that a host should have backups of. Without a name it stands for all that could not be judged."""
+    """A database that a host should back up. Without a name it stands for databases that could not be judged."""
 
     name: str
     source: str
@@ -67,7 +67,7 @@ def counts_of(hosts: t.Mapping[str, list[Expected]]) -> dict[str, int]:
 
 
 def not_fresh(expected: t.Iterable[Expected]) -> list[str]:
-    """Return the names of the databases that are not safe, and how each is."""
+    """Return the names of the databases that are not safe, with their states."""
     return [f"{one.name or 'all'} ({one.judgement.state})" for one in expected if one.judgement.state != SAFE]
 
 
@@ -117,19 +117,19 @@ def _of_record(record: Values, groups: t.Sequence[Values], limits: Limits, now: 
 
 
 def _with_failure(judgement: Judgement, record: Values) -> Judgement:
-    """Add that a database can't be backed up now. That takes the place of how its last run failed."""
+    """Add that a database can't be backed up now. This replaces the failure of its last run."""
     now = Problem("failed", one_line(str(record["msg"])))
     return Judgement(FAILING, (now, *(problem for problem in judgement.problems if problem.what != "failed")))
 
 
 def _group_of(record: Values, groups: t.Sequence[Values]) -> Values | None:
-    """Return the group of a database. If its instance could not be found out, that is the one with the last good backup."""
+    """Return the group of a database. If its instance is not known, that is the group with the last good backup."""
     found = [group for group in groups if all(_is_same(record[key], group[key], key) for key in _GROUP)]
     return min(found, key=lambda group: (group["age_seconds"] is None, group["age_seconds"]), default=None)
 
 
 def _is_same(asked: t.Any, known: t.Any, key: str) -> bool:
-    """Compare two values, of which Ansible may have masked a part that looks like a password."""
+    """Compare two values. Ansible may have masked a part that looks like a password."""
     if key == "instance" and asked is None:
         return True
     if not isinstance(asked, str) or not _MASKED.search(asked):

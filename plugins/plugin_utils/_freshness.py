@@ -1,6 +1,6 @@
-"""Whether the backups of a database are fresh: how old each thing may be, and what is late, failing, shrunk or missing.
+"""Judge whether the backups of a database are fresh: neither too old, nor failing, nor shrunk, nor missing.
 
-Pure: takes what backup_facts returned, limits and a time. Whoever shows or asserts freshness asks here.
+Pure: takes the facts of backup_facts, limits and a time. The tables, the report and the assertion all use it.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -20,17 +20,17 @@ Values = t.Mapping[str, t.Any]
 FAILING, LATE, UNKNOWN, SAFE = STATES = ("failing", "late", "unknown", "safe")  # the worst first
 
 AGES = ("backup", "verified", "drilled", "uploaded")
-OLDEST_BACKUP = "26h"  # where backup_max_age does not say it: a day, and two hours for a run that begins or ends later
+OLDEST_BACKUP = "26h"  # the default: a day, and two hours for a run that begins or ends later
 SHRINK_PERCENT = 50
 FAILED_RUNS = {"failed": "failed", "interrupted": "was interrupted", "died": "died"}
 
 _LONGEST_REASON = 600  # characters: what and why, and what to do
 _REMEDIES = {
-    "backup": "See why no run backed it up, and run the playbook lastgood.database.backup.",
+    "backup": "Find out why no run backed it up, and run the playbook lastgood.database.backup.",
     "verified": "Run the role's entry point verify.",
     "drilled": "Run the playbook lastgood.database.drill.",
-    "uploaded": "See why backup_upload did not send it, and that backup_sftp is set.",
-    "shrunk": "See whether the database lost data; if it is smaller on purpose, set shrink_warning lower for a while.",
+    "uploaded": "Find out why backup_upload did not send it, and check that backup_sftp is set.",
+    "shrunk": "See whether the database lost data; if it shrank on purpose, set shrink_warning lower for a while.",
 }
 _NAMES = {
     "backup": "The last good backup",
@@ -41,7 +41,7 @@ _NAMES = {
 
 
 class Moment(t.NamedTuple):
-    """A time, or that it never was, or that the facts do not say."""
+    """When something last happened: a time, NEVER or NOT_KNOWN."""
 
     at: datetime | None = None
     is_known: bool = True
@@ -52,14 +52,14 @@ NEVER, NOT_KNOWN = Moment(), Moment(is_known=False)
 
 @dataclass(frozen=True)
 class Limits:
-    """How old each of AGES may be, and below what share of the usual size a backup is too small. 0 percent is no limit."""
+    """The limit for each of AGES, and the percentage of the usual size below which a backup is too small; 0 is no limit."""
 
     ages: t.Mapping[str, timedelta]
     shrink_percent: int = SHRINK_PERCENT
 
 
 class Problem(t.NamedTuple):
-    """What is wrong: ``failed``, ``never``, ``shrunk``, or one of AGES that is too old. ``text`` says what to do as well."""
+    """A problem: ``what`` is failed, never, shrunk, or one of AGES. ``text`` has the cause and the remedy."""
 
     what: str
     text: str
@@ -67,7 +67,7 @@ class Problem(t.NamedTuple):
 
 @dataclass(frozen=True)
 class Judgement:
-    """How safe a database is, and its problems, the worst first."""
+    """The state of a database, and its problems, the worst first."""
 
     state: str
     problems: tuple[Problem, ...] = ()
@@ -82,7 +82,7 @@ class Judgement:
 
 
 def limits_from(ages: Values | None, shrink_percent: int = SHRINK_PERCENT) -> Limits:
-    """Return the limits that a user set. Without an age of the backup, that is OLDEST_BACKUP. Raises ArgumentInvalid."""
+    """Return the limits that a user set, with OLDEST_BACKUP as default for the backup. Raises ArgumentInvalid."""
     texts = {"backup": OLDEST_BACKUP, **{name: text for name, text in (ages or {}).items() if text is not None}}
     return Limits(
         {name: duration_of(f"backup_max_age.{name}", str(texts[name])) for name in AGES if name in texts}, shrink_percent
@@ -98,12 +98,12 @@ def moment_of(values: Values, key: str) -> Moment:
 
 
 def last_good_of(group: Values, now: datetime) -> Moment:
-    """Return when the last good backup of a group was confirmed, by the age that the host found."""
+    """Return when the last good backup of a group was confirmed, from its age on the host."""
     return NEVER if group["newest_good"] is None else Moment(now - timedelta(seconds=int(group["age_seconds"])))
 
 
 def judge(group: Values, last_good: Moment, limits: Limits, now: datetime) -> Judgement:
-    """Judge a database by the facts of its group, and by when its last good backup was confirmed."""
+    """Judge a database by the facts of its group, and by the time when its last good backup was confirmed."""
     problems = [*_failures(group), *_missing(group), *_shrunk(group, limits)]
     late = list(_late(group, last_good, limits, now))
     state = FAILING if problems else LATE if late else SAFE
@@ -111,7 +111,7 @@ def judge(group: Values, last_good: Moment, limits: Limits, now: datetime) -> Ju
 
 
 def never_backed_up() -> Judgement:
-    """Judge a database of which no backup and no run is known."""
+    """Judge a database without any backup or run."""
     return Judgement(FAILING, (Problem("never", f"It was never backed up. {_REMEDIES['backup']}"),))
 
 

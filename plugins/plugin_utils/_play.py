@@ -11,6 +11,6 @@ _LOCKSTEP = ("linear", "debug")
 
 
 def is_in_lockstep(task: Task) -> bool:
-    """Whether all hosts have finished the tasks before this one."""
+    """Return whether all hosts have finished the tasks before this one."""
     strategy: str = task.get_play().strategy
     return strategy.rpartition(".")[2] in _LOCKSTEP

@@ -1,8 +1,8 @@
 """Run a module in the background of its host, and show in the play how far it is.
 
-The module is executed as always, and Ansible reads its result as always. Only the one command that executes it takes part in
-more: while the run has not ended, it returns how far it is, and this waits on the host, shows a line, and waits again. See
-module_utils/_background.py for the host's side.
+Ansible executes the module and reads its result as usual. Only the command that executes the module differs: if the run goes on,
+the command returns how far it is. This action then shows a line and waits on the host, until the run has ended.
+module_utils/_background.py is the host's side.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -35,7 +35,7 @@ _WAIT = (
     _OPEN + " && if flock -s -w {seconds} lock true; then cat errors >&2; cat result; "
     "else cat progress 2>/dev/null || printf '%s' '{nothing_yet}'; fi"
 )
-# The run may have been started a moment ago, and not have its folder yet.
+# A run that has just started may not have its folder yet.
 _STOP = (
     "for try in 1 2 3 4 5; do if " + _OPEN + "; then "
     'flock -n -s lock true || kill -TERM "$(cat pid)"; flock -s -w 20 lock true; rm -rf {folder}; exit; fi; sleep 1; done'
@@ -65,7 +65,7 @@ class ProgressAction(NormalAction):
     """The action of a module that may take long."""
 
     _folder: str | None = None  # of the run on the host, None where the module runs as any other
-    _began = False  # whether anything was executed on the host
+    _began = False  # whether a command was executed on the host
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> t.Any:
         run = super().run
@@ -92,7 +92,7 @@ class ProgressAction(NormalAction):
             self._task.environment.pop()
 
     def _interval(self) -> int:
-        """Return how many seconds lie between two lines, 0 for no lines. The module itself refuses what is no number."""
+        """Return the seconds between two lines, 0 for no lines. The module refuses a value that is not a number."""
         try:
             seconds = int(self._task.args.get("progress", DEFAULT_SECONDS))
         except (TypeError, ValueError):
@@ -103,7 +103,7 @@ class ProgressAction(NormalAction):
         return max(0, min(seconds, 86400))
 
     def _low_level_execute_command(self, cmd: str, *arguments: t.Any, **named: t.Any) -> t.Any:
-        """Execute a command on the host. Of the one that executes the module, return the output when the run has ended."""
+        """Execute a command on the host. For the one that executes the module, return its output after the run has ended."""
         execute = super()._low_level_execute_command
         if self._folder is None or VARIABLE not in cmd:
             finished = execute(cmd, *arguments, **named)
@@ -112,7 +112,7 @@ class ProgressAction(NormalAction):
         try:
             result: Executed = execute(cmd, *arguments, **named)
         except AnsibleConnectionFailure:
-            # The connection may have been lost after the run began. A host that was never reached is tried only once more.
+            # The run may have begun before the connection was lost. A host that was never reached gets one more attempt.
             result = self._wait(_PATIENCE if self._began else 0)
             if result["rc"]:
                 raise

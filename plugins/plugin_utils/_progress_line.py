@@ -18,7 +18,7 @@ _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 class Reading(t.NamedTuple):
     """How far a run was at a moment of the host's own clock.
 
-    ``expected_bytes`` is None where nobody knows them, or where more came than were expected.
+    ``expected_bytes`` is None if it is not known, or if more bytes came than were expected.
     """
 
     title: str
@@ -29,7 +29,7 @@ class Reading(t.NamedTuple):
 
 
 def read(output: str) -> Reading | None:
-    """Return what a run reports that has not ended. None if it has nothing to report yet, or if it can't be understood."""
+    """Parse what a running run reports. Return None if it has nothing to report yet, or if the report is invalid."""
     text = next((line for line in output.splitlines() if line.startswith(UNDER_WAY)), "")
     try:
         report = json.loads(text)["lastgood_under_way"]
@@ -50,7 +50,7 @@ def read(output: str) -> Reading | None:
 
 
 def _count(value: t.Any) -> int:
-    """Return a number of bytes. Raises ValueError if there can't be so many."""
+    """Return a number of bytes. Raises ValueError if it is negative or too large."""
     count = int(value)
     if not 0 <= count < 2**63:
         raise ValueError(value)
@@ -58,7 +58,7 @@ def _count(value: t.Any) -> int:
 
 
 def line(host: str, reading: Reading, before: Reading | None) -> str:
-    """Return the line. The speed is that since the reading ``before``, if that was of the same work."""
+    """Return the line. The speed counts from the reading ``before``, if that was of the same tasks."""
     done, total = reading.done_bytes, reading.expected_bytes
     since = reading.began, 0
     if before is not None and before.title == reading.title and before.done_bytes <= done:
@@ -88,7 +88,7 @@ def _share(done: int, total: int) -> str:
 
 
 def _unit(size: float) -> int:
-    """Return the largest unit of which the size has one."""
+    """Return the index of the largest unit that the size has at least one of."""
     unit = 0
     while size >= 1024 and unit < len(_UNITS) - 1:
         size /= 1024
@@ -102,7 +102,7 @@ def _number(size: float, unit: int) -> str:
 
 
 def _span(seconds: float) -> str:
-    """Return a duration in its two largest units at most."""
+    """Return a duration in at most two units."""
     whole = int(seconds) + 1
     if whole < 60:
         return f"{whole} s"

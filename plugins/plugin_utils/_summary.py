@@ -17,7 +17,7 @@ Row = dict[str, str]
 _LONGEST_NOTE = 160  # characters: about a line of a wide terminal
 _WIDEST_CELL = 73  # characters: the longest name that PostgreSQL gives, and that it is partial
 _LONGEST_TITLE = 255  # characters: a source in brackets, with its folders
-_LONGEST_FILENAME = 255  # whole, to be given to another module; it is in the last column, and so widens nothing
+_LONGEST_FILENAME = 255  # never cut, since other modules take it; it is in the last column, and so widens nothing
 _UNITS = ((86400, "day"), (3600, "hour"), (60, "minute"))
 _WHOLE = ("note", "next", "reason")  # in lines of their own, or in the last column
 _RIGHT = ("size", "tables", "rows", "seconds")
@@ -26,7 +26,7 @@ _WOULD = {"created": "would create", "unchanged": "unchanged", "fresh": "fresh",
 
 
 class Table(t.NamedTuple):
-    """Which columns a table has, in which variable of a host its results are, and how it makes rows of a host's variables."""
+    """The columns of a table, the host's variable with its results, and the function that makes rows of them."""
 
     variable: str
     columns: tuple[str, ...]
@@ -36,9 +36,8 @@ class Table(t.NamedTuple):
 def lines_of(table: Table, hosts: t.Mapping[str, Values], *, check_mode: bool = False) -> list[str]:
     """Return the lines of one table for these hosts. ``hosts`` has the variables of each, in the order to show them.
 
-    A row without any of the table's columns but ``note`` is shown as the host and the note alone. In other rows ``note`` and
-    ``next``, what to do, follow on lines of their own. ``title`` names a whole source, in the column of the database, which it
-    does not widen.
+    A row that has only ``note`` is shown as the host and the note. In other rows ``note``, and ``next`` with what to do, follow
+    on lines of their own. ``title`` names a whole source in the column of the database, and does not widen it.
     """
     rows = [
         {"host": _cell("host", host), **{name: _cell(name, lines(text).replace("\n", " ")) for name, text in row.items()}}
@@ -62,7 +61,7 @@ def lines_of(table: Table, hosts: t.Mapping[str, Values], *, check_mode: bool = 
 
 
 def _cell(name: str, text: str) -> str:
-    """Return a text without its middle where it is too long: one host is not to widen the table of all."""
+    """Return a text, without its middle if it is too long: one host must not widen the table of all."""
     most = {**dict.fromkeys(_WHOLE, len(text)), "backup": _LONGEST_FILENAME, "title": _LONGEST_TITLE}.get(name, _WIDEST_CELL)
     return text if len(text) <= most else f"{text[: most // 2]}…{text[-(most // 2) :]}"
 
@@ -77,7 +76,7 @@ def _rows(table: Table, variables: Values, check_mode: bool) -> list[Row]:
 
 
 def _needs_source(table: Table, rows: list[Row]) -> bool:
-    """Whether the source is shown: for a run and for freshness only where a host has several databases of one name."""
+    """Return whether to show the source: for a run and for freshness only if a host has several databases of one name."""
     if table not in (BACKED_UP, NOT_FRESH):
         return True
     seen: dict[tuple[str, str], str] = {}
@@ -156,7 +155,7 @@ def _backup_row(record: Values, uploaded: Values, last_good: dict[tuple[str, ...
 
 
 def _next(text: t.Any) -> Row:
-    """Return what to do, or why, where the words say it: their end, if they are too long for a line."""
+    """Return the row's next step. A text that is too long for a line is shortened."""
     return {} if not text else {"next": bounded(" ".join(str(text).split()), _LONGEST_NOTE)}
 
 
@@ -166,14 +165,14 @@ def _size(record: Values) -> str:
 
 
 def _age(outcome: str, age: int | None) -> str:
-    """Return how old the last good backup is. Check mode does not know it of one that it would create."""
+    """Return the age of the last good backup. Check mode does not know it for a backup that it would create."""
     if age is None:
         return "" if outcome == "created" else "NONE"
     return age_in_words(age)
 
 
 def _last_good(variables: Values) -> dict[tuple[str, ...], Values]:
-    """Return the last good backup of each group, as the facts at the end of the run say."""
+    """Return the last good backup of each group, from the facts at the end of the run."""
     return {
         _group_of(one): _record_of(one["newest_good"], found["files"]) | {"age_seconds": one["age_seconds"]}
         for found in _facts(variables)
@@ -188,7 +187,7 @@ def _facts(variables: Values) -> list[Values]:
 
 
 def _record_of(filename: str, files: list[Values]) -> dict[str, t.Any]:
-    """Return the record of a backup. It can be on a page that the facts do not have."""
+    """Return the record of a backup. The facts may lack it, since they have one page of backups."""
     return next((dict(one) for one in files if one["filename"] == filename), {"filename": filename})
 
 
@@ -250,7 +249,7 @@ def _checked(variables: Values, check_mode: bool) -> list[Row]:
 
 
 def _problem_row(problem: Values, title: str) -> Row:
-    """Return a problem whole: a remedy is something to paste."""
+    """Return the row of a problem, with its texts in full length: a remedy may be a command to paste."""
     return {
         "severity": problem["severity"],
         "code": problem["code"],
@@ -265,7 +264,7 @@ def _problem_row(problem: Values, title: str) -> Row:
 
 
 def freshness_lines(expected: t.Mapping[str, t.Sequence[Expected]]) -> list[str]:
-    """Return the lines of the table of what is not fresh on these hosts, or one that says that all is."""
+    """Return the table of the databases that are not fresh on these hosts, or one line that says that all are."""
     wrong = {host: {"expected": found} for host, found in expected.items() if any(one.judgement.state != SAFE for one in found)}
     if wrong:
         return lines_of(NOT_FRESH, wrong)
@@ -289,7 +288,7 @@ def _freshness_row(one: Expected) -> Row:
 
 
 def age_in_words(seconds: int) -> str:
-    """Return an age in its largest unit, as people say it."""
+    """Return an age in its largest unit, such as ``3 days``."""
     for length, unit in _UNITS:
         count = seconds // length
         if count:
@@ -319,7 +318,7 @@ def _number(value: t.Any) -> str:
 
 
 def _note(text: t.Any) -> str:
-    """Return words in one line, cut where they would fill several."""
+    """Return a text in one line, cut if it would fill several."""
     words = re.sub(r"\s+", " ", str(text)).strip()
     return words if len(words) <= _LONGEST_NOTE else f"{words[: _LONGEST_NOTE - 1]}…"
 

@@ -1,7 +1,7 @@
-"""What the report shows, from the facts that each host returned: hosts, their databases, and all backups.
+"""The data of the report, from the facts that each host returned: hosts, their databases, and all backups.
 
-Pure: takes the registered results and a time, returns frozen values. A host may return anything, which must not hide other hosts,
-so each host is read for itself, and one that can't be read is unknown.
+Pure: takes the registered results and a time, returns frozen values. A hostile host may return any values, which must not hide
+other hosts: each host is read separately, and a host that can't be read is unknown.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -41,7 +41,7 @@ _MOST_SIZES = 30
 
 @dataclass(frozen=True)
 class Database:
-    """The backups of one group. Without a name it stands for all databases of a host or a directory that can't be judged."""
+    """The backups of one group. Without a name it stands for all databases of a host or directory that could not be judged."""
 
     host: str
     state: str
@@ -77,7 +77,7 @@ class Backup:
 
 @dataclass(frozen=True)
 class Host:
-    """A host of the play, and how safe it is: as safe as the worst of its databases."""
+    """A host of the play, with the state of its worst database."""
 
     name: str
     state: str
@@ -88,7 +88,7 @@ class Host:
 
 @dataclass(frozen=True)
 class Report:
-    """All that the page shows."""
+    """The content of the page."""
 
     made: datetime
     hosts: list[Host]
@@ -101,7 +101,7 @@ class Report:
 
 @dataclass(frozen=True)
 class _Listing:
-    """What one host returned."""
+    """The databases and backups that one host returned."""
 
     databases: list[Database]
     backups: list[tuple[str, Backup]]  # with the origin
@@ -113,7 +113,7 @@ def report_of(results: t.Mapping[str, t.Any], now: datetime) -> Report:
     listed: dict[bool, list[Database]] = {True: [], False: []}  # by whether the host listed them as its own
     backups: list[Backup] = []
     seen: set[tuple[str, ...]] = set()
-    # Hosts may share a directory, or have copies of another host's backups: what a host lists of its own backups counts first.
+    # Hosts may share a directory, or have copies of another host's backups: a host's own listing of its backups comes first.
     for own in (True, False):
         for host, listing in listings.items():
             for database in listing.databases:
@@ -150,7 +150,7 @@ def _worst_first(one: Host | Database) -> tuple[t.Any, ...]:
 
 
 def _in_numbers(name: str) -> list[tuple[int, str]]:
-    """Return what sorts db2 before db10."""
+    """Return a key that sorts db2 before db10."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"([0-9]+)", name[:_LONGEST_NAME])]
 
 

@@ -1,4 +1,4 @@
-"""The file of the report on the controller: read before, and replaced in one step."""
+"""Read the file of the report on the controller, and replace it in one step."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -21,7 +21,7 @@ class Existing(t.NamedTuple):
 
 
 def read(path: Path) -> Existing | None:
-    """Return the file, None if there is none. Takes a link for none: ``write`` replaces it, and follows it nowhere."""
+    """Return the file, None if it does not exist or is a link, which ``write`` replaces and does not follow."""
     with contextlib.suppress(FileNotFoundError):
         found = path.lstat()
         if stat.S_ISDIR(found.st_mode):
@@ -39,7 +39,7 @@ def check(path: Path) -> None:
 
 
 def write(path: Path, text: str, mode: int) -> None:
-    """Replace the file in one step, so that whoever opens it meanwhile has the old one or the new one."""
+    """Replace the file in one step, so that a reader sees the old one or the new one."""
     partial = path.with_name(f".lastgood-{secrets.token_hex(8)}.partial")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:

@@ -1,4 +1,4 @@
-"""The report as one HTML page, and what the page says apart from the passing of time."""
+"""Render the report as one HTML page, and compare two pages apart from their ages."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -26,11 +26,11 @@ _CHART_WIDTH, _CHART_HEIGHT, _CHART_MARGIN = 96, 24, 2
 _TIME = re.compile(r'<time datetime="([^"]*)">[^<]*</time>')
 _CHART = re.compile(r'<svg [^>]*aria-label="([^"]*)">')
 _TAG = re.compile(r"<[^>]*>")
-_SAID = ("<tr", "<li", "<meta http-equiv")  # how a line begins that has a row, a tile, or the digests of script and style
+_SAID = ("<tr", "<li", "<meta http-equiv")  # the beginnings of lines with a row, a tile, or the digests of script and style
 
 
 def page_of(report: Report) -> str:
-    """Return the page. It loads nothing, and allows by their digests only its own script and style."""
+    """Return the page. It loads nothing, and allows only its own script and style, by their digests."""
     environment = Environment(
         loader=FileSystemLoader(_FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -52,7 +52,7 @@ def page_of(report: Report) -> str:
 
 
 def statement(page: str) -> list[str]:
-    """Return what a page says, a line for each host, database and backup, without its ages and the time when it was made.
+    """Return a line for each host, database and backup of a page, without ages and without the time when it was made.
 
     Two pages with the same statement differ only in how long ago everything was.
     """
@@ -69,7 +69,7 @@ def _words(line: str) -> str:
 
 
 def _first_rows(report: Report) -> dict[str, int]:
-    """Return for each host which row of the databases is its first: a tile leads there."""
+    """Return for each host its first row in the table of databases, which its tile links to."""
     first: dict[str, int] = {}
     for row, database in enumerate(report.databases):
         first.setdefault(database.host, row)
@@ -84,7 +84,7 @@ def _digest(text: str) -> str:
 
 
 def _ago(moment: Moment, *, now: datetime) -> Markup:
-    """Return how long ago it was. The page sorts by the attribute, and ``statement`` reads it in place of the words."""
+    """Return how long ago it was. The page sorts by the attribute, and ``statement`` uses it in place of the age."""
     if moment.at is None:
         return _absent(moment)
     seconds = max(0, int((now - moment.at).total_seconds()))
@@ -98,7 +98,7 @@ def _absent(moment: Moment) -> Markup:
 
 
 def _on(moment: Moment) -> Markup:
-    """Return when it was. Its age would make each row two lines high."""
+    """Return the time alone: with an age, each row would be two lines high."""
     return Markup('<time datetime="{}">{}</time>').format(_iso(moment), _utc(moment)) if moment.at else _absent(moment)
 
 
