@@ -27,8 +27,14 @@ def read(path: Path) -> Existing | None:
         if stat.S_ISDIR(found.st_mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if stat.S_ISREG(found.st_mode):
-            return Existing(path.read_text(encoding="utf-8", errors="replace"), stat.S_IMODE(found.st_mode))
+            with open(path, encoding="utf-8", errors="replace", opener=_as_it_is) as file:
+                return Existing(file.read(), stat.S_IMODE(found.st_mode))
     return None
+
+
+def _as_it_is(path: str, flags: int) -> int:
+    """Open a file that others may have replaced since it was examined: follow no link, and wait for no pipe."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def check(path: Path) -> None:

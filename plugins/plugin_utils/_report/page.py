@@ -16,6 +16,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from ansible_collections.lastgood.database.plugins.module_utils._text import one_line
 from ansible_collections.lastgood.database.plugins.plugin_utils._freshness import STATES, Moment
 from ansible_collections.lastgood.database.plugins.plugin_utils._report.data import BACKUP_STATES, REPLACED, Report
 from ansible_collections.lastgood.database.plugins.plugin_utils._summary import age_in_words, size_in_words
@@ -62,10 +63,10 @@ def statement(page: str) -> list[str]:
 
 def _words(line: str) -> str:
     if line.startswith("<meta"):
-        return line
+        return one_line(line)
     for attribute in (_TIME, _CHART):
         line = attribute.sub(r" \1 ", line)
-    return " ".join(html.unescape(_TAG.sub(" ", line)).split())
+    return one_line(" ".join(html.unescape(_TAG.sub(" ", line)).split()))  # the page may be another program's
 
 
 def _first_rows(report: Report) -> dict[str, int]:

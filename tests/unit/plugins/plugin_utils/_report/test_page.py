@@ -136,3 +136,8 @@ def test_the_headline_and_the_title_say_how_safe_the_fleet_is() -> None:
     troubled = page(db1=host("db1", ago(days=4)), db2=None)
     assert "<h1>0 of 2 hosts are safe</h1>" in troubled
     assert "<title>Backups: 1 late, 1 unknown</title>" in troubled
+
+
+def test_the_statement_of_a_page_that_others_wrote_has_no_control_characters() -> None:
+    lines = statement("<tr><td>a\x1b[2Jb&#x202e;c\n<meta http-equiv='\x9b'>\n<li>safe\n")
+    assert lines == ["a\\x1b[2Jb\\u202ec", "<meta http-equiv='\\x9b'>", "safe"]
