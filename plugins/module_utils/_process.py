@@ -1,9 +1,8 @@
 """Run a program, stream its output, and check every exit status.
 
-Everything goes through a ``Runner``, so that this file needs neither Ansible nor a way of its own to start a process.
-Data travels through pipes of ours, which a program finds as ``/dev/fd/N``: the runner keeps standard output and standard
-error in memory, and a dump does not fit there. Neither do the words of a program that runs somebody's SQL: of standard error we
-keep the beginning and the end.
+A ``Runner`` starts every program, so that this file needs neither Ansible nor subprocess. Data travels through our own pipes,
+which a program opens as ``/dev/fd/N``: the runner keeps standard output and standard error in memory, which is too small for a
+dump, or for the messages of a program that runs hostile SQL. Only the beginning and the end of standard error are retained.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -33,8 +32,10 @@ from ansible_collections.lastgood.database.plugins.module_utils._text import bou
 _EXHAUSTED = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 KILL_AFTER_SECONDS = 5.0  # a program that was asked to end has this long
 _POLL_SECONDS = 0.02
-_WORDS_BYTES = 64 * 1024  # of what a program says, kept from the beginning, and again from the end
-_QUIET_MILLISECONDS = 1000  # until the words of a program that has ended are over, where another has its standard error too
+_WORDS_BYTES = 64 * 1024  # of standard error, retained from its beginning and from its end
+_QUIET_MILLISECONDS = (
+    1000  # to wait for more output of a program that has ended, if a process that it started still has its standard error open
+)
 
 
 class Process(t.Protocol):
@@ -61,7 +62,7 @@ class Runner(t.Protocol):
     """Starts programs for us."""
 
     def find_program(self, name: str) -> str | None:
-        """Return the path of the program of that name on PATH, None when there is none."""
+        """Return the path of the program of that name on PATH, None if there is none."""
 
     def run(
         self,
@@ -92,9 +93,8 @@ class Command:
     """A program with its arguments, what it gets beside them, and how long it may take.
 
     ``environment`` is added to our own, ``descriptors`` stay open for it, ``seconds`` of None is no limit. ``directory`` is its
-    working directory, for a user who may not enter ours. ``tellable`` selects the part of its error output that may be
-    reported. ``prepare`` is called in the thread that starts it, and in no other: what that thread may not do any more, the
-    program may not do either.
+    working directory, for a user who may not enter ours. ``reportable`` selects the part of its error output that may be
+    reported. ``prepare`` is called in the thread that starts it, so that the program inherits the thread's restrictions.
     """
 
     arguments: tuple[str, ...]
@@ -102,7 +102,7 @@ class Command:
     descriptors: tuple[int, ...] = ()
     seconds: float | None = None
     directory: str | None = None
-    tellable: t.Callable[[str], str] = str
+    reportable: t.Callable[[str], str] = str
     prepare: t.Callable[[], None] = lambda: None
 
     @property
@@ -111,9 +111,9 @@ class Command:
 
 
 class _Words:
-    """The beginning and the end of what a program says on its standard error, read by a thread of its own.
+    """The beginning and the end of a program's standard error, read by a thread of its own.
 
-    A context manager: it is left only when all is read.
+    A context manager: leaving it waits until everything is read.
     """
 
     def __init__(self) -> None:
@@ -154,7 +154,7 @@ class _Words:
             os.close(self._descriptor)
 
     def _next(self, descriptor: int) -> bytes:
-        """Return what comes next, nothing at the end: a program that outlives ours can have the pipe open, and say nothing."""
+        """Return the next bytes, none at the end. Does not wait for a process that outlives the program with the pipe open."""
         waiting = select.poll()
         waiting.register(descriptor, select.POLLIN)
         while True:
@@ -178,7 +178,7 @@ class _Words:
 
 
 def _take_over(stream: t.Any) -> int:
-    """Return a pipe's descriptor, and leave the runner with an empty file in its place: it would keep all of it in memory."""
+    """Return a pipe's descriptor, and replace it by an empty file for the runner, which would keep all output in memory."""
     descriptor = os.dup(stream.fileno())
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, stream.fileno(), inheritable=False)
@@ -256,7 +256,7 @@ class RunningProgram:
         return outcome
 
     def stop(self) -> None:
-        """Ask the program to end, and make it end when it does not."""
+        """Ask the program to end, and kill it if it does not."""
         with self._guard:
             self._stopped = True
             family = self._ask_to_end()
@@ -267,8 +267,7 @@ class RunningProgram:
     def kill(self) -> None:
         """End the program at once, and wait until it has ended.
 
-        What it started is ended first: the first process of a PID namespace takes all others with it, and whoever waits for it
-        ends after them.
+        The processes that it started are killed first: the end of the first process of a PID namespace ends all others in it.
         """
         deadline = time.monotonic() + KILL_AFTER_SECONDS
         while self._thread.is_alive():
@@ -340,13 +339,13 @@ class Pid(t.NamedTuple):
 
 
 def family_of(process: Process) -> set[Pid]:
-    """Return a program that runs, and those that it started: one behind a script would hold our pipe open."""
+    """Return a running program and the processes that it started, which may hold our pipe open."""
     if process.poll() is not None:
         return set()
     children: dict[int, list[Pid]] = {}
     found: list[Pid] = []
     for entry in filter(str.isdecimal, os.listdir("/proc")):
-        parent, pid = _look_at(int(entry)) or (0, None)
+        parent, pid = _process_at(int(entry)) or (0, None)
         if pid is not None:
             children.setdefault(parent, []).append(pid)
             found += [pid] if pid.number == process.pid else []
@@ -356,19 +355,19 @@ def family_of(process: Process) -> set[Pid]:
 
 
 def signal_family(family: t.Iterable[Pid], number: int) -> None:
-    """Send a signal to those of the processes that still run."""
+    """Send a signal to each of the processes that still runs."""
     for pid in family:
-        found = _look_at(pid.number)
+        found = _process_at(pid.number)
         if found is not None and found[1] == pid:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid.number, number)
 
 
-def _look_at(number: int) -> tuple[int, Pid] | None:
-    """Return a process's parent and itself, None when there is no such process. See proc(5), /proc/pid/stat."""
+def _process_at(number: int) -> tuple[int, Pid] | None:
+    """Return a process's parent and itself, None if there is no such process. See proc(5), /proc/pid/stat."""
     try:
         with open(f"/proc/{number}/stat", "rb") as stat:
-            fields = stat.read().rpartition(b")")[2].split()  # from the third on: what is before may hold anything
+            fields = stat.read().rpartition(b")")[2].split()  # from the third on, since a program's name may contain anything
     except OSError:
         return None
     return int(fields[1]), Pid(number, fields[19])
@@ -471,7 +470,7 @@ def consuming(runner: Runner, command_for: t.Callable[[str, int], Command]) -> t
 def failure(command: Command, completed: Completed) -> ProgramFailed:
     """Return the error for a program that failed, with its own words."""
     program = command.program
-    words = bounded(command.tellable(completed.stderr.decode("utf-8", "replace")).strip())
+    words = bounded(command.reportable(completed.stderr.decode("utf-8", "replace")).strip())
     status = completed.exit_status
     ended = f"was ended by signal {-status}" if status < 0 else f"ended with status {status}"
     return ProgramFailed(

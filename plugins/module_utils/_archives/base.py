@@ -1,6 +1,6 @@
-"""What every format of archives can do: take files one after another, as they are, and say beforehand how large it gets.
+"""The protocol of archive formats: files are added one after another, and the size is known in advance.
 
-Nothing is compressed: backups are compressed already. The same members give the same bytes, whoever writes them, whenever.
+Nothing is compressed: backups are compressed already. The same members always give the same bytes.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -37,10 +37,10 @@ class ArchiveWriter(t.Protocol):
     """An archive that is being written."""
 
     def add(self, member: Member, chunks: t.Iterable[Chunk]) -> None:
-        """Add a file. The chunks come to exactly its size. What is written when this returns stays as it is."""
+        """Add a file. The chunks add up to its size. The bytes written when this returns are final."""
 
     def finish(self) -> None:
-        """Write what comes after the last file."""
+        """Write the end of the archive."""
 
 
 class ArchiveFormat(t.Protocol):
@@ -53,4 +53,4 @@ class ArchiveFormat(t.Protocol):
         """Return how large an archive with these files is."""
 
     def first_file(self, beginning: bytes, name: str) -> bytes | None:
-        """Return the first file in an archive that begins so, None unless it has that name and is there to its end."""
+        """Return the first file in the beginning of an archive, None unless it has that name and is complete."""

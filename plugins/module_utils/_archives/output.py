@@ -1,4 +1,4 @@
-"""The file that becomes the archive: what is final is digested, and brought to the disk, while the next is written."""
+"""The file that becomes the archive. Its final part is digested and flushed to the disk while the rest is written."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -14,12 +14,12 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import S
 from ansible_collections.lastgood.database.plugins.module_utils._io import CHUNK_BYTES, write_all
 from ansible_collections.lastgood.database.plugins.module_utils._lane import Lane, lane
 
-# As much as is worth a flush of its own: of many small files, one each would take longer than all at the end.
+# Flush this much at a time: a flush for each of many small files would take longer than one at the end.
 _WORTH_A_FLUSH_BYTES = 32 * 1024 * 1024
 
 
 class FileOutput:
-    """A file, written from its beginning by one who marks what is final."""
+    """A file that is written from its beginning. The writer marks the part that is final."""
 
     def __init__(self, descriptor: int, doing: str, lanes: t.Sequence[Lane[range]], digest: _FileDigest) -> None:
         self._descriptor = descriptor
@@ -39,7 +39,7 @@ class FileOutput:
             os.pwrite(self._descriptor, data, offset)
 
     def mark_final(self) -> None:
-        """Take note that what is written so far stays as it is."""
+        """Record that everything written so far is final."""
         if self._size - self._handed_over >= _WORTH_A_FLUSH_BYTES:
             self._hand_over()
 
@@ -58,7 +58,7 @@ class FileOutput:
 
 
 class _FileDigest:
-    """The digest of a file, taken from what lies there."""
+    """The digest of a file, computed by reading it back."""
 
     def __init__(self, descriptor: int, doing: str) -> None:
         self._descriptor = descriptor
@@ -78,7 +78,7 @@ class _FileDigest:
             position += count
 
     def stop(self) -> None:
-        """Let be what is left to do, which may be much."""
+        """Skip the rest of the file, which may be large."""
         self._is_stopped = True
 
     def hexdigest(self) -> str:
@@ -87,7 +87,7 @@ class _FileDigest:
 
 @contextlib.contextmanager
 def file_output(descriptor: int, doing: str) -> t.Iterator[FileOutput]:
-    """Write to an empty file that is open. ``doing`` says of an error what it came in."""
+    """Write to an empty file that is open. ``doing`` names the step in messages of errors."""
 
     def flush(_offsets: range) -> None:
         with store_errors(doing):
@@ -98,4 +98,4 @@ def file_output(descriptor: int, doing: str) -> t.Iterator[FileOutput]:
         try:
             yield FileOutput(descriptor, doing, (flushing, digesting), digest)
         finally:
-            digest.stop()  # or leaving the lane after an error would wait until all that it was given is read
+            digest.stop()  # after an error, leaving the lane must not wait until the whole file is read

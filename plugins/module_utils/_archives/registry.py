@@ -1,4 +1,4 @@
-"""Which format an archive has, by its name."""
+"""The archive formats, by name."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 

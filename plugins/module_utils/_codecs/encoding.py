@@ -48,7 +48,7 @@ class PayloadCodec:
 
     @property
     def compressor(self) -> str:
-        """What compresses, with its version: for the manifest."""
+        """The library or program that compresses, with its version, for the manifest."""
         return self.compression.compressor
 
     def encode(self, write: Write) -> t.ContextManager[Encoder]:

@@ -1,4 +1,4 @@
-"""What an engine's check of its databases finds: each problem that a dump would meet, before there is a dump."""
+"""What an engine offers to backup_check: it finds the problems that a dump of its databases would have."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -40,24 +40,24 @@ class Checker(t.Protocol):
     """Checks whether the databases that the options select can be dumped. Writes nothing."""
 
     def checks(self) -> t.Sequence[Check]:
-        """Return what to do, in order: a check uses what those before it found out, and yields nothing where it can't know.
+        """Return what to do, in order: a check uses the results of those before it, and yields nothing if they are missing.
 
-        One that raises a BackupError has found that, and the next one is called all the same.
+        A BackupError that a check raises is a finding too, and the next check is called anyway.
         """
 
     def dumpable(self) -> t.Sequence[Dumpable]:
-        """Return what a run would dump, as far as the checks found it out."""
+        """Return what a run would dump, as far as the checks know."""
 
     def facts(self) -> dict[str, t.Any]:
-        """Return ``server_version``, None where it is not known, and ``programs``, as far as the checks found them out."""
+        """Return ``server_version``, None if it is not known, and the ``programs`` that the checks found."""
 
 
 def _nothing_more(target: Target) -> None:
-    """Accept what the survey accepted."""
+    """Accept every target of the survey."""
 
 
 class SurveyChecker:
-    """Checks by an engine's survey, for one without a server. ``examine`` raises an error for a bad target."""
+    """Checks by the survey of an engine without a server. ``examine`` raises an error for a bad target."""
 
     def __init__(self, dumper: Dumper, examine: t.Callable[[Target], None] = _nothing_more) -> None:
         self._dumper = dumper

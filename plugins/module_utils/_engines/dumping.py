@@ -42,7 +42,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Unavailable:
-    """A database that was selected and can't be backed up, and why. ``source`` is known where each database has its own."""
+    """A database that was selected and can't be backed up, and why. ``source`` is set if each database has its own."""
 
     database: str
     error: BackupError
@@ -51,7 +51,7 @@ class Unavailable:
 
 @dataclass(frozen=True)
 class Scope:
-    """What the options say before a server is asked: how it is reached, and which databases they select.
+    """What the options say before the server is asked: its address, and which databases they select.
 
     ``databases`` of None selects all that match no pattern of ``exclude``. ``partial`` is as in ``Target``.
     """
@@ -87,13 +87,13 @@ class Survey:
 
 
 class Content(t.Protocol):
-    """A dump that runs."""
+    """A running dump."""
 
     def readinto(self, buffer: memoryview) -> int:
-        """Fill the buffer as far as the dump goes, and return how many bytes that were: 0 at its end."""
+        """Read into the buffer, and return the number of bytes: 0 at the end of the dump."""
 
     def finish(self) -> None:
-        """Wait for the end of the dump. Raises ProgramFailed and its like unless all went well."""
+        """Wait for the end of the dump. Raises ProgramFailed or another error unless the dump is complete."""
 
 
 class Dumper(t.Protocol):
@@ -102,13 +102,13 @@ class Dumper(t.Protocol):
     name: t.ClassVar[str]
 
     def scope(self) -> Scope:
-        """Return what is known before the server is asked."""
+        """Return the address and the selection in the options, without asking the server."""
 
     def survey(self) -> Survey:
         """Return the databases to dump. Raises an error if the server can't be asked."""
 
     def dumping(self, target: Target, make_copy_file: t.Callable[[], str]) -> t.ContextManager[Content]:
-        """Begin to dump. Leaving it before the end cancels the dump.
+        """Begin to dump. Leaving the context before the end cancels the dump.
 
         ``make_copy_file`` makes an empty file beside the payload, for an engine that can only be dumped by a copy.
         """

@@ -26,7 +26,7 @@ class ContentExamination(t.Protocol):
     """Takes in the content of a backup, and reports the result at the end."""
 
     def write(self, data: bytes | memoryview) -> None:
-        """Take in the next bytes; they are used up when this returns."""
+        """Take in the next bytes; they are not used after this returns."""
 
     def finish(self) -> ExaminationResult:
         """End the content. Raises ContentInvalid if it is not good, any other error if the host can't examine it."""
@@ -39,7 +39,7 @@ class Examination(t.Protocol):
         """Begin to examine the structure."""
 
     def restoring(self) -> t.ContextManager[ContentExamination]:
-        """Begin to restore the backup to where nobody else is. Leaving this removes what was restored."""
+        """Begin to restore the backup to a private place. Leaving the context removes it."""
 
 
 class Examiner(t.Protocol):

@@ -24,8 +24,8 @@ class TargetState:
 class Swapped:
     """The result of a restore.
 
-    ``previous`` is the name that the old database has now, None if it was not retained. For ``seconds`` clients found no
-    database under its name.
+    ``previous`` is the name that the old database has now, None if it was not retained. For ``seconds``, clients found no
+    database under the old name.
     """
 
     previous: str | None
@@ -34,16 +34,16 @@ class Swapped:
 
 
 class Restoration(t.Protocol):
-    """A restore that runs, in the order of its methods. The old database stays as it is until ``swap``."""
+    """A running restore. The methods are called in this order. The old database stays as it is until ``swap``."""
 
     def write_globals(self, data: bytes | memoryview) -> None:
-        """Take in the globals. They come before the content, or not at all."""
+        """Take in the globals. They come before the content, if at all."""
 
     def write(self, data: bytes | memoryview) -> None:
         """Take in the content."""
 
     def fill(self) -> None:
-        """Make the new database beside the old one. Called when the digests of all that was taken in are right."""
+        """Make the new database beside the old one. Called after all digests proved right."""
 
     def swap(self) -> Swapped:
         """Put the new database in the old one's place."""
@@ -68,10 +68,10 @@ class Restorer(t.Protocol):
         """Return the server that a backup is from, with its version; None if the engine has no servers."""
 
     def examine_target(self, manifest: Manifest) -> TargetState:
-        """Examine the target for a backup. Raises an error if the backup can't be restored there at all."""
+        """Examine the target for a backup. Raises an error if the backup can't be restored to it at all."""
 
     def restoring(self, manifest: Manifest, stamp: datetime, make_file: t.Callable[[], int]) -> t.ContextManager[Restoration]:
-        """Begin to restore. Leaving it before the end of ``swap`` removes all that was made.
+        """Begin to restore. Leaving the context before the end of ``swap`` removes the new database.
 
         ``make_file`` makes a file without a name for the content, and returns its descriptor.
         """

@@ -14,8 +14,8 @@ from datetime import datetime, timezone
 from ansible_collections.lastgood.database.plugins.module_utils._errors import StoreFailed
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local.bookkeeping import Bookkeeping
 
-# How long to wait for a store's lock. It is held for moments, or for as long as a slow disk takes to delete much: whoever is
-# kept for longer has met a run that hangs.
+# How long to wait for a store's lock. A run holds it for moments, or while a slow disk deletes many files: after this time, the
+# other run hangs.
 LOCK_SECONDS = 600.0
 
 
@@ -105,19 +105,19 @@ class ReadableStore(t.Protocol):
     capabilities: Capabilities
 
     def close(self) -> None:
-        """Release what is open. The next call of another method opens it again."""
+        """Close the connection or the directory. The next call of another method opens it again."""
 
     def exists(self) -> bool:
         """Return whether the directory itself exists."""
 
     def path(self, name: str) -> str:
-        """Return how a user finds the file of that name."""
+        """Return the path of a file, for messages and results."""
 
     def staging(self) -> Staging | None:
-        """Return where to unpack a backup beside the others, None where the store is not on this host."""
+        """Return where to unpack a backup beside the others, None if the store is not on this host."""
 
     def bookkeeping(self) -> Bookkeeping | None:
-        """Return what keeps the status of runs beside the backups, None where the store is not on this host."""
+        """Return what keeps the status of runs beside the backups, None if the store is not on this host."""
 
     def names(self) -> list[str]:
         """Return the names of all files, in no order."""
@@ -154,18 +154,18 @@ class ReadableStore(t.Protocol):
 
 
 class Store(ReadableStore, t.Protocol):
-    """Both halves: what writes has to read first. NoSpace is raised where there is no room."""
+    """The reading half and the writing half. Every writing method may raise NoSpace."""
 
     creates_directory: bool  # whether the task allows ``ensure`` to make what is missing
 
     def ensure(self) -> None:
-        """Make the directory, and those above it, where they are missing: for their owner alone."""
+        """Make the directory and its parents if they do not exist, with mode 0700."""
 
     def check(self) -> None:
         """Raise DirectoryUnusable where the directory exists and can't be written to, as far as reading shows that."""
 
     def lock(self, seconds: float = LOCK_SECONDS) -> t.ContextManager[object]:
-        """Keep other runs from committing, deleting and sweeping. Raises Locked when they keep us for ``seconds``."""
+        """Keep other runs from committing, deleting and sweeping. Raises Locked after ``seconds``."""
 
     def replace(self, name: str, data: bytes, like: str | None = None) -> None:
         """Write a small file whole: a reader finds the old one or the new one. Under the lock only.
@@ -176,11 +176,11 @@ class Store(ReadableStore, t.Protocol):
     def put(self, payload: NewPayload, before_chunk: t.Callable[[int], None], *, reads_back: bool) -> Written:
         """Store a payload and its sidecar, whole or not at all. Takes the lock itself.
 
-        ``before_chunk`` is called with how many bytes are to be written next, and may wait or raise. What was written until then
-        is of use to a later call. ``reads_back`` verifies the digest by reading the payload back, and not its size alone.
+        ``before_chunk`` is called with the number of bytes to be written next, and may wait or raise. A later call continues with
+        the bytes written until then. ``reads_back`` verifies the digest by reading the payload back, and not its size alone.
 
-        Raises PayloadCorrupt where the source does not have the digest, ReadBackDiffers where the store does not have what was
-        written, and NameConflict where the name is another payload's.
+        Raises PayloadCorrupt if the source does not match the digest, ReadBackDiffers if the store does not have the written
+        bytes, and NameConflict if the name is another payload's.
         """
 
     def remove(self, name: str) -> bool:
@@ -194,10 +194,10 @@ class Trial(t.Protocol):
     """Performs the steps of an upload, and of a prune after it, with a small file."""
 
     def refusal(self) -> str | None:
-        """Return why the account may delete nothing, None where it may: before any file is written."""
+        """Return why the account may delete nothing, None if it may. Writes no file."""
 
     def steps(self) -> t.Sequence[Step]:
-        """Return what to do, in order. The first step writes, the last one deletes."""
+        """Return the steps in order. The first one writes, the last one deletes."""
 
     def clean_up(self) -> None:
         """Delete what a failed step left, as far as that is possible."""
@@ -211,13 +211,13 @@ class RemoteStore(Store, t.Protocol):
         """Return whether opening the connection added something to this host's files, or in check mode would have."""
 
     def steps(self) -> t.Iterator[Step]:
-        """Yield what opens the connection, in order: each is called before the next is asked for."""
+        """Yield the steps that open the connection, in order. Call each before taking the next."""
 
     def server_facts(self) -> dict[str, t.Any]:
-        """Return what is known of the server so far, for the result. A value that is not known yet is None."""
+        """Return the facts of the server for the result. A fact that is not known yet is None."""
 
     def free_bytes(self) -> int | None:
-        """Return how many bytes can still be written, None where the server does not report that."""
+        """Return how many bytes can still be written, None if the server does not report that."""
 
     def trial(self) -> Trial:
-        """Return what tries the store with a small file."""
+        """Return a trial of the store with a small file."""

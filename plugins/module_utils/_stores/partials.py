@@ -1,9 +1,9 @@
 """Store a payload by way of a partial, in a store whose files can be renamed.
 
-agree     a partial of an earlier call is read and compared: what agrees is not written again
-write     digested on the way, so that a payload that rotted is not passed on
-verify    its size, or its digest by reading it back
-commit    the sidecar in place, then one rename, which refuses to replace
+agree     read the partial of an earlier call, and compare: the part that agrees is not written again
+write     digest the payload on the way, so that a damaged one is not passed on
+verify    the size, or the digest by reading back
+commit    put the sidecar in place, then rename once, without replacing a file
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -34,10 +34,10 @@ class RenamingStore(Store, t.Protocol):
         """Write to a file from ``offset`` on, make it if it is missing, and return how many bytes were written."""
 
     def add(self, name: str, data: bytes) -> None:
-        """Write a small file whole. Raises StoreFailed where the name is taken. Under the lock only."""
+        """Write a small file whole. Raises StoreFailed if the name is taken. Under the lock only."""
 
     def rename(self, name: str, new_name: str) -> None:
-        """Rename a file. The new name has to be free. Under the lock only."""
+        """Rename a file. The new name must not exist. Under the lock only."""
 
 
 def put_by_partial(
@@ -98,7 +98,7 @@ class _Putting:
         store, partial = self._store, self._payload.partial
         facts = store.facts(partial)
         if facts is None or facts.size_bytes > self._payload.size_bytes:
-            if store.taken(partial):  # an account may be one that deletes nothing
+            if store.taken(partial):  # not in any case: some accounts may delete nothing
                 store.remove(partial)
             return 0
         agreed = 0
@@ -128,7 +128,7 @@ class _Putting:
         if self._digest.hexdigest() != self._payload.sha256:
             left = self._discard()
             raise PayloadCorrupt(
-                f"{self._payload.source} is not what its manifest says any more, and was not sent.{left}",
+                f"{self._payload.source} does not match its manifest any more, and was not sent.{left}",
                 "Verify it (backup_verify), and make a new backup.",
             )
 
@@ -140,7 +140,7 @@ class _Putting:
             shown = "nothing" if facts is None else f"{facts.size_bytes} bytes"
             raise self._differs(f"the server has {shown} of {size} bytes")
         if reads_back and sha256_of(self._store, partial) != self._payload.sha256:
-            raise self._differs("it reads otherwise than it was sent")
+            raise self._differs("reading it back gives another digest")
 
     def _differs(self, reason: str) -> ReadBackDiffers:
         left = self._discard()
@@ -159,7 +159,7 @@ class _Putting:
 
     def _commit(self) -> None:
         store, payload, sidecar = self._store, self._payload, self._payload.sidecar
-        if payload.replaces:  # payload first: without one a sidecar is nothing
+        if payload.replaces:  # payload first: a sidecar without a payload is no backup
             store.remove(payload.name)
             store.remove(sidecar.name)
         present = store.read(sidecar.name, sidecar.limit)

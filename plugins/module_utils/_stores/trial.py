@@ -17,7 +17,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores.base imp
 from ansible_collections.lastgood.database.plugins.module_utils._stores.partials import RenamingStore, check_size, publish
 
 _BYTES = 64 * 1024
-_MANIFEST = b"{}\n"  # stands for one
+_MANIFEST = b"{}\n"  # in place of a real one
 
 
 class PartialTrial:
@@ -25,13 +25,13 @@ class PartialTrial:
 
     def __init__(self, store: RenamingStore) -> None:
         self._store = store
-        # Hidden, and no backup by its name, should the run be killed in between.
+        # If the run is killed, the file that stays is hidden, and its name is no backup's.
         self._name = f".lastgood-probe-{os.urandom(8).hex()}"
         self._partial, self._sidecar = f"{self._name}.partial", f"{self._name}.json"
         self._data = os.urandom(_BYTES)
 
     def refusal(self) -> str | None:
-        """Return why the account may delete nothing: a file that does not exist shows it."""
+        """Return why the account may delete nothing, as an attempt to delete a file that does not exist shows."""
         try:
             self._store.remove(self._name)
         except FileForbidden as error:
@@ -54,14 +54,14 @@ class PartialTrial:
             raise StoreFailed(f"{store.path(partial)} can't exist, and the server says that it does.", "Use another server.")
         half = len(data) // 2
         store.write_from(partial, 0, [data[:half]])
-        store.write_from(partial, half, [data[half:]])  # as an upload goes on that was cut off
+        store.write_from(partial, half, [data[half:]])  # as an upload continues after an interruption
         check_size(store, partial, len(data))
 
     def _read_back(self) -> None:
         store, partial, data = self._store, self._partial, self._data
         if b"".join(map(bytes, store.chunks(partial))) != data or store.read(partial, len(data) + 1) != data:
             raise ReadBackDiffers(
-                f"What was written to {store.path(partial)} is read back as something else.",
+                f"Reading back {store.path(partial)} gives other bytes than were written.",
                 "Check the server's disk, and any proxy in front of it.",
             )
 

@@ -446,7 +446,7 @@ class NewDatabase:
         with self._password() as (environment, passwords):
             try:
                 descriptors = (file, *descriptors, *passwords)
-                run(self._runner, Command(arguments, environment=environment, descriptors=descriptors, tellable=self._tellable))
+                run(self._runner, Command(arguments, environment=environment, descriptors=descriptors, reportable=self._tellable))
             except ProgramFailed as error:
                 raise ProgramFailed(error.problem, remedy_for(error.problem), **error.details) from error
 

@@ -1,4 +1,4 @@
-"""Who owns the files that are written, and their mode."""
+"""The owner, group and mode of files that are written."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 

@@ -1,4 +1,4 @@
-"""The directory of a store: opened by its path, and made where it is missing."""
+"""Open the directory of a store by its path, and make it if it does not exist."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -56,7 +56,7 @@ def _make(folder: int, name: str, path: str, attributes: FileAttributes) -> None
         try:
             os.mkdir(name, _MODE, dir_fd=folder)
         except FileExistsError:
-            return  # somebody else was quicker
+            return  # another process has made it
         descriptor = os.open(name, _FLAGS, dir_fd=folder)
         try:
             apply_owner(descriptor, attributes)

@@ -1,4 +1,4 @@
-"""Open a directory by its path, one folder after the other, so that nobody leads a privileged user elsewhere by a link.
+"""Open a directory by its path, one folder after another, so that no link can redirect a privileged user.
 
 A link above the directory is followed only where nobody but root and the user who runs us could have made it: it is theirs,
 and so is the folder that it is in, which others can't write to, or which is sticky, as /tmp is. The directory itself is never
@@ -29,7 +29,7 @@ class LinkRefused(OSError):
 
 
 def open_directory(path: str, make: Make | None = None) -> int:
-    """Return a descriptor of a directory. What is missing is made by ``make``. Raises OSError, LinkRefused among them."""
+    """Return a descriptor of a directory. ``make`` makes missing folders. Raises OSError, LinkRefused among them."""
     with_root = path.startswith("/")
     folder, done = os.open("/" if with_root else ".", _FOLDER_FLAGS), "" if with_root else "."
     parts = [part for part in path.split("/") if part not in ("", ".")] or ["."]
@@ -74,7 +74,7 @@ def _is_link(folder: int, name: str) -> bool:
 
 
 def _is_trusted(folder: int, name: str) -> bool:
-    """Return whether nobody but root and the user who runs us could have made a link, or put it there."""
+    """Return whether nobody but root and the user who runs us could have made a link or moved it to its folder."""
     # The owner of the root directory decides on everything below it. In some containers that is nobody, by its number.
     trusted = {0, os.geteuid(), os.stat("/").st_uid}
     link, place = os.stat(name, dir_fd=folder, follow_symlinks=False), os.fstat(folder)

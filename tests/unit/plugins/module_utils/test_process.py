@@ -273,7 +273,7 @@ def test_a_program_that_says_300_megabytes_costs_little_memory_and_no_time_that_
     )
     begun = time.process_time()
     with pytest.raises(ProgramFailed) as caught:
-        bounded(lambda: run(runner, Command(python(code), tellable=lambda words: words[:20] + str(len(words)) + words[-20:])))
+        bounded(lambda: run(runner, Command(python(code), reportable=lambda words: words[:20] + str(len(words)) + words[-20:])))
     words = caught.value.details["stderr"]
     assert words.startswith("the first words xxxx") and words.endswith("the last words")
     assert int(re.sub("[^0-9]", "", words)) < 200_000
@@ -302,7 +302,7 @@ def test_words_that_are_no_utf_8_are_kept_as_far_as_they_go(runner: ModuleRunner
 def test_of_what_it_says_only_that_is_told_which_may_be(runner: ModuleRunner, python: Python) -> None:
     code = "import sys; sys.stderr.write('it failed\\nSTATEMENT: hunter2\\n'); sys.exit(1)"
     with pytest.raises(ProgramFailed, match="it failed") as caught:
-        run(runner, Command(python(code), tellable=lambda words: words.partition("\n")[0]))
+        run(runner, Command(python(code), reportable=lambda words: words.partition("\n")[0]))
     assert "hunter2" not in str(caught.value.as_result()) + str(caught.value)
 
 
