@@ -1,4 +1,4 @@
-"""Gives a new database what belongs to it: owner, settings, grants and comment.
+"""Gives a new database its owner, settings, grants and comment.
 
 Most of it comes in the transaction in which it gets its name. What that session can't say in its encoding is said in a session on
 the new database; then the comment comes last, since until the swap it is the mark by which a dead run's database is known.
@@ -22,7 +22,7 @@ if t.TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Belongings:
-    """What belongs to the database ``name``, which ``control`` has made."""
+    """The properties of the database ``name``, which ``control`` has made."""
 
     control: psycopg2.extensions.connection
     login: Login
@@ -40,29 +40,29 @@ class Belongings:
             execute(self.control, statement)
 
     def give_what_can_not_wait(self) -> None:
-        """Give it what can't be said in the transaction in which it gets its name."""
+        """Execute the statements that can't run in the transaction in which it gets its name."""
         if not self._can_say(self._rest()):
             self._say_inside(self.name, self._rest())
 
     def last_statements(self) -> list[str]:
-        """Return what is executed in the transaction in which it gets its name."""
+        """Return the statements for the transaction in which it gets its name."""
         no_mark = f"COMMENT ON DATABASE {quote_identifier(self.name)} IS NULL"
         rest, comment = self._rest(), self.properties.comment_as(self.name)
         return [no_mark, *(rest if self._can_say(rest) else []), *(comment if self._can_say(comment) else [])]
 
     def give_comment(self, name: str) -> None:
-        """Give it its comment, under the name that it has now, where that was not done in the transaction."""
+        """Set its comment under its present name, unless the transaction did."""
         comment = self.properties.comment_as(name)
         if not self._can_say(comment):
             self._say_inside(name, comment)
 
     def changes_role(self) -> bool:
-        """Whether the programs connect as somebody else than who makes the new database."""
+        """Return whether the programs connect as another role than the one that makes the new database."""
         [(changes,)] = query(self.control, "SELECT session_user <> current_user")
         return bool(changes)
 
     def _rest(self) -> list[str]:
-        """Return the statements for all that belongs to it but owner and comment."""
+        """Return the statements for its settings and grants."""
         name = quote_identifier(self.name)
         comment = self.properties.comment_as(self.name)
         revoked = [f"REVOKE CONNECT ON DATABASE {name} FROM SESSION_USER"] if self.changes_role() else []

@@ -1,4 +1,4 @@
-"""Whose fault it is that a statement of a dump failed: the dump's, or the server's that it was restored to.
+"""Decide whether a statement of a dump failed because of the dump, or because of the server that it was restored to.
 
 An error is classified by its SQLSTATE and by the statement that failed, never by words, which have a language.
 https://www.postgresql.org/docs/current/errcodes-appendix.html
@@ -24,8 +24,8 @@ _SERVER_CODES = ("42501",)  # insufficient_privilege
 _UNDEFINED_OBJECT = "42704"  # also a role, a tablespace, a collation, an access method, a setting
 _UNDEFINED = ("3F000", "42704", "42883", "42P01", "42703")
 
-# Statements that depend on what is installed on a server, and on how it is configured. An error in one of them is the server's
-# whatever its code: the script of an extension may raise any.
+# Statements that depend on what is installed on a server, and on how it is configured. An error in one of them is
+# the server's, whatever its code: the script of an extension may raise any.
 _INSTALLED = re.compile(
     r"(?:(?:CREATE|ALTER|COMMENT ON|DROP) (?:EXTENSION|SUBSCRIPTION|ACCESS METHOD|FOREIGN DATA WRAPPER|SERVER|USER MAPPING"
     r"|FOREIGN TABLE|COLLATION|CONVERSION|TABLESPACE|(?:TRUSTED )?(?:PROCEDURAL )?LANGUAGE)|SECURITY LABEL"
@@ -54,7 +54,7 @@ class Fault:
 
     @property
     def is_the_server_s(self) -> bool:
-        """Whether the server lacks something, or had a problem of its own: the error then proves nothing about the dump."""
+        """Return whether the server lacks something, or had a problem of its own: that proves nothing about the dump."""
         if self.sqlstate[:2] in _SERVER_CLASSES or self.sqlstate in _SERVER_CODES:
             return True
         if _INSTALLED.match(self.statement) or _IN_C.match(self.statement):
@@ -63,14 +63,14 @@ class Fault:
 
     @property
     def needs_search_path(self) -> bool:
-        """Whether a function found nothing under a name that it does not qualify: a dump is restored with no search_path."""
+        """Return whether a function used an unqualified name, which a restore does not find: it has an empty search_path."""
         return self.function is not None and self.sqlstate in _UNDEFINED
 
     def verdict(self, problem: str) -> BackupError:
-        """Return the verdict of a drill, with the words of the program that failed."""
+        """Return the error that decides the verdict of a drill, with the message of the program that failed."""
         if self.is_the_server_s:
             return Inconclusive(
-                f"{problem} That is the server's (SQLSTATE {self.sqlstate}) and says nothing of the backup.",
+                f"{problem} This error is the server's (SQLSTATE {self.sqlstate}) and proves nothing about the backup.",
                 "Give the server of the drill what it lacks, such as an extension's package or setting, or name another one.",
             )
         if self.needs_search_path:

@@ -1,4 +1,4 @@
-"""A cluster's roles and tablespaces, as pg_dumpall writes them: those that a server lacks are made, the others left alone."""
+"""Makes the roles and tablespaces in the output of pg_dumpall that a server lacks, and leaves the others as they are."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -38,7 +38,7 @@ OF_TABLESPACE = re.compile(rf"(?:CREATE|ALTER|COMMENT ON|(?:GRANT|REVOKE) .* ON)
 
 
 class Globals:
-    """Takes in what pg_dumpall wrote, and makes what a server lacks of it."""
+    """Takes in the output of pg_dumpall, and makes the roles and tablespaces that a server lacks."""
 
     def __init__(self) -> None:
         self.warnings: list[str] = []
@@ -74,7 +74,7 @@ class Globals:
         return list(dict.fromkeys(names))
 
     def _can_be_said(self, statement: str) -> bool:
-        """Whether a statement is in the encoding that the dump has. Roles were made in databases of any."""
+        """Return whether a statement is in the encoding of the dump. Roles may be made in databases of other encodings."""
         if not any("\ud800" <= character <= "\udfff" for character in statement):
             return True
         match = _OF_ROLE.fullmatch(statement) or _MEMBERSHIP.fullmatch(statement)
@@ -99,7 +99,7 @@ class Globals:
         execute(connection, "RELEASE SAVEPOINT membership")
 
     def _grant_on_parameters(self, connection: psycopg2.extensions.connection, existing: set[bytes]) -> None:
-        """Grant the new roles what they had on parameters. What others lack of it is a warning."""
+        """Grant the new roles their privileges on parameters. Warn of privileges that existing roles lack."""
         new = set(self._missing(_ON_PARAMETER, existing, name=3))
         grantor: str | None = None
         for statement in self._found:
@@ -111,7 +111,7 @@ class Globals:
                 if statement in new and match[3] != _EVERYBODY:
                     self._grant_on_parameter(connection, statement, grantor)
                 elif not _has_privilege(connection, match):
-                    self.warnings.append(f"Not granted, since only new roles are granted what they had: {statement};")
+                    self.warnings.append(f"Not granted, since only new roles get their privileges: {statement};")
 
     def _grant_on_parameter(self, connection: psycopg2.extensions.connection, statement: str, grantor: str | None) -> None:
         [(role,)] = query(connection, "SHOW role")

@@ -50,7 +50,7 @@ def tablespace_names(connection: psycopg2.extensions.connection) -> set[bytes]:
 
 
 def can_say(connection: psycopg2.extensions.connection, statement: str, encoding: str) -> bool:
-    """Whether a statement from a dump of that encoding means the same in this session."""
+    """Return whether a statement from a dump of that encoding means the same in this session."""
     return statement.isascii() or connection.info.parameter_status("server_encoding") == encoding
 
 

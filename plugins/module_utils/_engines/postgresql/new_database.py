@@ -78,7 +78,7 @@ _CLOSED = "ALLOW_CONNECTIONS = false"  # until it bears its mark: what is killed
 
 @dataclass(frozen=True)
 class Filling:
-    """How a database is filled, and where.
+    """The options for filling a database.
 
     ``make_roles`` makes the roles that owners and grants need, which is for a server that is thrown away. ``becomes`` is the name
     that the database gets in the end, None where it gets none. With ``verbose`` psql reports the codes of errors.
@@ -140,7 +140,7 @@ class NewDatabase:
         self._new_tablespaces: list[str] = []
 
     def write_globals(self, data: bytes | memoryview) -> None:
-        """Take in the globals that come first, if they do."""
+        """Take in the globals, which come first, if at all."""
         self._globals.update(data)
 
     def write(self, data: bytes | memoryview) -> None:
@@ -151,7 +151,7 @@ class NewDatabase:
             self._statements.update(data)
 
     def fill(self) -> None:
-        """Make it, and restore into it what was taken in."""
+        """Make the database, and restore the backup into it."""
         self._new_roles = self._globals.apply_roles(self._control)
         self.warnings += self._globals.warnings
         self._globals.apply_tablespaces(self._control, self._new_tablespaces)
@@ -203,25 +203,25 @@ class NewDatabase:
         fault = reported_in(self._said, script)
         if fault is not None:
             return fault
-        raise Inconclusive(f"{failure.problem} Which error of the server's that is could not be determined.", "Run it again.")
+        raise Inconclusive(f"{failure.problem} Which error of the server caused it could not be determined.", "Run it again.")
 
     def settle(self) -> None:
-        """Do what can't be done when it gets its name, and wait until nobody is connected to it: only then it can get one."""
+        """Do what can't be done during the swap, and wait until nobody is connected to it: before that it can't be renamed."""
         self._belongings().give_what_can_not_wait()
         databases.wait_until_gone(self._control, self.name)
         databases.end_sessions(self._control, self.name)
 
     def last_statements(self) -> list[str]:
-        """Return what is done to it when it gets its name, in one transaction with that."""
+        """Return the statements to run in the transaction in which it gets its name."""
         return self._belongings().last_statements()
 
     @property
     def is_whole(self) -> bool:
-        """Whether all of the backup is in it; some extensions come only when it has its name."""
+        """Return whether it has the whole backup; some extensions are made only after it has its name."""
         return self._entries_later is None
 
     def finish(self, name: str) -> bool:
-        """Do what takes a session on it, now that it has its name. Return whether it is whole."""
+        """Do the steps that need a session on it under its final name. Return whether it is whole."""
         try:
             self._belongings().give_comment(name)
         except BackupError as error:
@@ -265,7 +265,7 @@ class NewDatabase:
         return Belongings(self._control, self._filling.login, self.name, self.properties)
 
     def give_away(self) -> None:
-        """Leave it, and the roles that it needs, to whoever uses it from now on."""
+        """Retain it, and the roles that it needs, when this context is left."""
         self._made = False
         self._new_roles, self._new_tablespaces = [], []
 
@@ -300,7 +300,7 @@ class NewDatabase:
         self.properties.take(statement)
 
     def _read_statements(self) -> None:
-        """Find out what belongs to the database itself, and which roles are needed."""
+        """Find the properties of the database itself, and the roles that are needed."""
         if self._statements is None:
             self._read_archive()
             self._extensions = self.properties.extensions
@@ -366,7 +366,7 @@ class NewDatabase:
 
     def _make(self) -> None:
         if not databases.lock(self._control, self.name) or databases.exists(self._control, self.name):
-            raise Locked(f"There is a database {self.name} already.", "Run it again.")
+            raise Locked(f"The database {self.name} already exists.", "Run it again.")
         self._made = True
         self._create()
 
@@ -375,7 +375,7 @@ class NewDatabase:
         create = self.properties.create_as(self.name) or f"CREATE DATABASE {name} TEMPLATE template0"
         execute(self._control, f"{create} {_CLOSED}")
         databases.mark(self._control, self.name)
-        # Nobody else is to see it before it is whole, and its grants are those that it should have.
+        # Nobody else may connect to it before it is whole and has its grants.
         execute(self._control, f"REVOKE CONNECT ON DATABASE {name} FROM PUBLIC")
         if self._belongings().changes_role():
             execute(self._control, f"GRANT CONNECT ON DATABASE {name} TO SESSION_USER")
@@ -386,7 +386,7 @@ class NewDatabase:
         program = self._program("pg_restore")
         if program.major > self._major < 17:
             raise ProgramMissing(
-                f"The server is PostgreSQL {self._major}, and would not understand the nearest pg_restore, {program.version}.",
+                f"The server is PostgreSQL {self._major}, and does not understand the nearest pg_restore, {program.version}.",
                 f"Install postgresql-client-{self._major}, or say in bin_directory where its programs are.",
             )
         with contextlib.ExitStack() as stack:
@@ -406,7 +406,7 @@ class NewDatabase:
             )
 
     def _run_psql(self, file: int) -> None:
-        """Run psql in its restricted mode: of a dump, it obeys nothing that would lead out of the database."""
+        """Run psql in its restricted mode, in which it obeys no command of a dump that would leave the database."""
         role = self._filling.login.session_role
         with store_errors("Preparing the dump"):
             take_out_restriction(file)
@@ -470,7 +470,7 @@ class NewDatabase:
 
     @contextlib.contextmanager
     def _password(self) -> t.Iterator[tuple[dict[str, str], tuple[int, ...]]]:
-        """Give the environment and the descriptors that a program needs to log in."""
+        """Yield the environment and the descriptors that a program needs to log in."""
         with password_file(self._filling.login) as password:
             if password is None:
                 yield {}, ()

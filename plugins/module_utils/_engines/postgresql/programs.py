@@ -1,4 +1,4 @@
-"""Which of the PostgreSQL programs on the host to use: the server's own major version first, else the nearest newer."""
+"""Choose among the PostgreSQL programs on the host: the server's own major version first, else the nearest newer."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -22,7 +22,8 @@ _VERSIONED_DIRECTORIES = (
     "/usr/local/pgsql/bin",
 )
 SERVER = "postgres"
-# How pg_restore ends over an archive, and psql over a script. To psql 1 is its own trouble, and 2 that with the connection.
+# The exit status of pg_restore for a bad archive, and of psql for a bad script. For psql, 1 is a fatal error of its own, 2 a lost
+# connection.
 # https://www.postgresql.org/docs/current/app-psql.html, "Exit Status"
 _OVER_THE_DUMP: dict[str | None, int] = {"custom": 1, "plain": 3}
 # Messages about this host, or about the programs themselves, come with that status too. A worker that fails because of the
@@ -32,7 +33,7 @@ _TROUBLE_OF_THE_HOST = re.compile(
     r"|could not create (?:worker process|communication channels)|status 1: pg_restore: error: a worker process died unexpectedly"
     r"|unsupported version|this build does not support"
 )
-# Names are anybody's: a table may be called "lost", or after a role that does not exist.
+# Users choose names: a table may be named "lost", or like a role that does not exist.
 _NAMES = re.compile(r'"(?:[^"\n]|"")*"|^.*from TOC entry.*$|(?:^|\| |CONTEXT:  )COPY [^|\n]*, line \d+', re.MULTILINE)
 _VERSION = re.compile(rb"\(PostgreSQL\) ((\d+)[^\s]*)")
 _ANSWER_SECONDS = 30
@@ -60,7 +61,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def tells_of_the_dump(failure: ProgramFailed, form: str | None) -> bool:
-    """Whether pg_restore or psql failed because of the dump, which has that format, and not because of this host."""
+    """Return whether pg_restore or psql failed because of the dump, which has that format, and not because of this host."""
     if failure.details.get("exit_status") != _OVER_THE_DUMP.get(form):
         return False
     return _TROUBLE_OF_THE_HOST.search(without_names(failure.problem)) is None
@@ -72,7 +73,7 @@ def without_names(words: str) -> str:
 
 
 def choose_program(runner: Runner, name: str, server_version: str, server_major: int, bin_directory: str | None) -> Program:
-    """Return the program to use with a server. Raises ProgramMissing when all that are here are older than the server."""
+    """Return the program to use with a server. Raises ProgramMissing if all of them are older than the server."""
     found: list[Program] = []
     unusable: list[str] = []
     for path in _candidates(runner, name, bin_directory):
@@ -91,7 +92,7 @@ def choose_program(runner: Runner, name: str, server_version: str, server_major:
 
 
 def check_installed(runner: Runner, name: str, bin_directory: str | None) -> None:
-    """Raise ProgramMissing unless a version of a program runs: for when the server can't be asked which one it needs."""
+    """Raise ProgramMissing unless some version of a program runs: for a server that can't be asked for its version."""
     unusable: list[str] = []
     for path in _candidates(runner, name, bin_directory):
         try:
@@ -123,7 +124,7 @@ def _ask_version(runner: Runner, path: str) -> Program:
     completed = run(runner, Command((path, "--version"), seconds=_ANSWER_SECONDS))
     match = _VERSION.search(completed.stdout)
     if match is None:
-        raise ProgramMissing(f"{path} does not say which version it is.", "See what it is.")
+        raise ProgramMissing(f"{path} does not report its version.", "Find out what program it is, and remove or replace it.")
     return Program(path, match[1].decode("ascii", "replace"), int(match[2]))
 
 
@@ -141,7 +142,7 @@ def _none_fits(
         )
     return ProgramMissing(
         f"The server is PostgreSQL {server_version}, and {missing}",
-        f"Install {client_packages(major)}, or say in bin_directory where the programs are.",
+        f"Install {client_packages(major)}, or set bin_directory to the directory of the programs.",
     )
 
 

@@ -44,9 +44,9 @@ _UNLOGGED = """
 SELECT c.oid::regclass::text FROM pg_catalog.pg_class c WHERE c.relpersistence = 'u' AND c.relkind = 'r' ORDER BY 1
 """
 _NAMED = 5  # tables in a warning
-# What those who run servers for others keep on them, and let nobody into.
+# Databases that providers of managed servers keep on them, and let nobody connect to.
 _PROVIDERS_OWN = ("azure_maintenance", "azure_sys", "cloudsqladmin", "rdsadmin")
-# Some releases note on each column what no server accepts in SQL. Only a pg_dump as new as the server leaves that out.
+# Some releases store an option on each column that no server accepts in SQL. Only a pg_dump as new as the server omits it.
 # pg_dump writes the options of the columns of tables and materialized views, unless an extension makes them.
 _UNKNOWN_COLUMN_OPTIONS = """
 SELECT DISTINCT split_part(option, '=', 1)
@@ -103,12 +103,12 @@ def ask(connection: psycopg2.extensions.connection) -> Server:
 
 
 def _decoded(name: str) -> str:
-    """Return a name as Python has the arguments of programs: bytes that are no UTF-8 go through unharmed."""
+    """Return a name as Python passes arguments to programs, which preserves bytes that are not UTF-8."""
     return bytes.fromhex(name).decode("utf-8", "surrogateescape")
 
 
 def _instance(connection: psycopg2.extensions.connection) -> str | None:
-    """Return the cluster's system identifier, None where the user may not ask for it."""
+    """Return the cluster's system identifier, None if the user may not query it."""
     try:
         [(identifier,)] = query(connection, "SELECT system_identifier::text FROM pg_catalog.pg_control_system()")
     except QueryFailed:
@@ -158,7 +158,7 @@ def check_dumpable(name: str, server: Server) -> None:
 
 
 def check_program(program: Program, server: Server, login: Login, connect: Connect) -> None:
-    """Raise ProgramMissing where the program would dump the login's database into what no server accepts."""
+    """Raise ProgramMissing if the program would write a dump of the login's database that no server accepts."""
     if program.knows_all_of(server.version):
         return
     with connect(login) as connection:
@@ -166,7 +166,7 @@ def check_program(program: Program, server: Server, login: Login, connect: Conne
     if options:
         raise ProgramMissing(
             f"The server is PostgreSQL {server.version}, and columns of the database {login.database} have the option "
-            f"{', '.join(options)}: {program} would write it into the dump, and no server accepts such a dump.",
+            f"{', '.join(options)}: {program} would write it into the dump, which no server would accept.",
             f"Install {client_packages(server.major)} of version {server.version} or newer, or say in bin_directory where its "
             "programs are.",
         )

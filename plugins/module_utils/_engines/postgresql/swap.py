@@ -59,7 +59,7 @@ class Names:
 
 @dataclass(frozen=True)
 class SwapDone:
-    """The database has its name. For ``seconds`` clients found none; ``problem`` is what the COMMIT ended with, if not well."""
+    """The names are swapped. For ``seconds`` clients found no database; ``problem`` is the error of the COMMIT, if any."""
 
     replaced: bool
     seconds: float
@@ -79,7 +79,7 @@ class Swap:
     keep_old: bool
 
     def run(self) -> SwapDone:
-        """Swap. An error means that the old database has its name; only ConnectionLost means that this is not known."""
+        """Swap. After an error the old database still has its name, except after ConnectionLost, when that is not known."""
         names = self.names
         new = databases.oid(self.control, names.restoring)
         session = databases.session_of(self.control)
@@ -162,7 +162,7 @@ class Swap:
         )
 
     def _commit(self, session: databases.Session, new: int) -> str | None:
-        """Commit. Return what went wrong where the server has done it all the same."""
+        """Commit. Return the error if the server reported one but the swap was done."""
         try:
             databases.commit(self.control)
         except BackupError as error:
@@ -174,7 +174,7 @@ class Swap:
         return None
 
     def _has_name(self, new: int, session: databases.Session, lost: BackupError) -> bool:
-        """Return whether the database with that oid has the name, asked when the session that was lost has ended."""
+        """Return whether the database with that oid has the name. Asks after the lost session has ended."""
         deadline = time.monotonic() + _AFTERWARDS_SECONDS
         while True:
             try:

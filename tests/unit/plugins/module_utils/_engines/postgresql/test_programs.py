@@ -104,8 +104,8 @@ def test_a_directory_that_was_named_and_has_no_such_program_is_an_error(
 
 BROKEN: dict[str, tuple[str, str]] = {
     "fails": ("echo 'no such library' >&2; exit 127", "ended with status 127: no such library"),
-    "says nothing": ("exit 0", "does not say which version it is"),
-    "is another": ("echo 'pg_dump (SomethingElse) 16.4'", "does not say which version it is"),
+    "says nothing": ("exit 0", "does not report its version"),
+    "is another": ("echo 'pg_dump (SomethingElse) 16.4'", "does not report its version"),
     "hangs": ("exec /bin/sleep 1000", "was ended after 0.3 seconds"),
 }
 
