@@ -113,10 +113,16 @@ class ProgressAction(NormalAction):
             result: Executed = execute(cmd, *arguments, **named)
         except AnsibleConnectionFailure:
             # The run may have begun before the connection was lost. A host that was never reached gets one more attempt.
-            result = self._wait(_PATIENCE if self._began else 0)
-            if result["rc"]:
+            found = self._wait(_PATIENCE if self._began else 0)
+            if found["rc"]:
                 raise
-        return self._follow(result) if _is_under_way(result) else result
+            return self._follow(found)
+        if _is_under_way(result):
+            return self._follow(result)
+        if not result["stdout"].strip():  # the process that waited for the run was killed, and the run may go on without it
+            found = self._wait(0)
+            return result if found["rc"] else self._follow(found)
+        return result
 
     def _follow(self, result: Executed) -> Executed:
         """Show how far the run is until it has ended. Return its output."""

@@ -234,6 +234,21 @@ def test_a_run_that_is_killed_is_a_failure_that_says_so(site: Site) -> None:
     assert not folder.exists()
 
 
+def test_a_run_goes_on_without_the_process_that_waits_for_it(site: Site) -> None:
+    with site.locked() as connection, playing(site.folder, [site.task(lock_timeout="10m", progress=60)]) as play:
+        play.wait_until(lambda: bool(runs(site)))
+        [folder] = runs(site)
+        run = int((folder / "pid").read_text())
+        waits = int(Path(f"/proc/{run}/stat").read_text().rpartition(")")[2].split()[1])
+        os.kill(waits, signal.SIGKILL)
+        time.sleep(1)
+        connection.rollback()
+        assert play.finish() == 0, play.output()
+    [result] = play.results()
+    assert (result["changed"], result["failed"], len(site.manifests())) == (True, False, 1)
+    assert not folder.exists()
+
+
 def test_secrets_are_in_no_file_of_the_run_and_in_no_output(site: Site, server: SftpServer) -> None:
     secret = "Tr0ub4dor-and-3"
     assert run_module("db_backup", **site.options()).changed
