@@ -29,6 +29,7 @@ from ansible_collections.lastgood.database.tests.support.contexts import context
 
 APP = Group("db1", "postgresql", "73", "database", "app")
 SHOP = APP._replace(database="shop")
+PARTIAL = ".backup_app_2026-03-01_12-00-00.dump.gz.partial"
 REFUSED = ConnectionFailed("The server refused.", "Start it.")
 
 
@@ -120,12 +121,12 @@ def test_how_far_a_dump_is_is_written_while_it_runs(store: LocalStore) -> None:
     progress = Progress()
     record = begun(store, ALL, APP)
     record.began(APP)
-    record.claimed(APP, "partial", 120)
+    record.claimed(APP, PARTIAL, 120)
     subject = {**APP.facts(), "source": "socket"}
     with progress.reporting_to(record.progressed), progress.task("app", 120, subject) as task:
         task.advance(30)
     found = known(store)["app"].task
-    assert found is not None and (found.read_bytes, found.expected_bytes, found.partial) == (0, 120, "partial")
+    assert found is not None and (found.read_bytes, found.expected_bytes, found.partial) == (0, 120, PARTIAL)
     with store.lock():  # another run commits: the next second will do
         record.progressed([])
     record.end(None)
