@@ -36,17 +36,17 @@ class Reading:
     error: ContentInvalid | None = None
 
     def payload_is(self, manifest: Manifest) -> bool:
-        """Whether the payload is the one that the manifest was written for."""
+        """Return whether the payload is the one that the manifest was written for."""
         return (self.payload_bytes, self.payload_sha256) == (manifest.payload_bytes, manifest.payload_sha256)
 
     def content_is(self, manifest: Manifest) -> bool:
-        """Whether the content is the one that the manifest was written for. Ignores values that the manifest lacks."""
+        """Return whether the content is the one that the manifest was written for. Ignores values that the manifest lacks."""
         if self.error is not None:
             return False
         return manifest.content_bytes in (None, self.content_bytes) and self._agrees(manifest.content_digest)
 
     def _agrees(self, expected: Digest | None) -> bool:
-        """Whether the content's digest is the expected one, or the host lacks its algorithm, so that they can't be compared."""
+        """Return whether the content's digest is the expected one, or can't be compared, since the host lacks its algorithm."""
         found = self.content_digest
         if expected is None or (found is not None and found.algorithm != expected.algorithm):
             return True

@@ -463,7 +463,7 @@ def _is_same(current: Backup, backup: Backup) -> bool:
 
 
 def _says_more(finding: Finding, recorded: Verification | None) -> bool:
-    """Whether a finding replaces the recorded verdict: a pass at a lower level does not replace one of a higher level."""
+    """Return whether a finding replaces the recorded verdict: a pass at a lower level does not replace one of a higher level."""
     if recorded is None:
         return True
     if finding.verdict == "inconclusive":

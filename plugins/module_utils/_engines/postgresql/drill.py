@@ -161,7 +161,7 @@ class _GlobalsDrill:
 
 
 def _is_expected(fault: Fault) -> bool:
-    """Whether globals fail so on every new server: it has a superuser, and not the folders of the tablespaces."""
+    """Return whether globals fail so on every new server: it has a superuser, and not the folders of the tablespaces."""
     if fault.statement.startswith("CREATE ROLE "):
         return fault.sqlstate == _DUPLICATE_OBJECT
     return OF_TABLESPACE.fullmatch(fault.statement) is not None and fault.sqlstate != _SYNTAX_ERROR

@@ -49,7 +49,7 @@ class Folder:
         return self.facts(name) is not None
 
     def is_file(self, name: str, facts: os.stat_result) -> bool:
-        """Whether a name is that file's."""
+        """Return whether a name is that file's."""
         found = self.facts(name)
         return found is not None and os.path.samestat(found, facts)
 

@@ -162,7 +162,7 @@ def _connect_to(file: DatabaseFile, parameters: str) -> tuple[sqlite3.Connection
 
 
 def _would_leave_journals(file: DatabaseFile, descriptor: int) -> bool:
-    """Whether SQLite would make a log that it can't remove: it has the mode of a database that its owner may not write.
+    """Return whether SQLite would make a log that it can't remove: it has the mode of a database that its owner may not write.
 
     The application could not write to such a log later.
     """

@@ -176,7 +176,7 @@ def list_directory(path: str, seconds: float) -> Conversation[list[str]]:
 
 
 def _is_name(name: bytes) -> bool:
-    """Whether a file can have that name: it is not a path, and not longer than file systems allow."""
+    """Return whether a file can have that name: it is not a path, and not longer than file systems allow."""
     return 0 < len(name) <= _LONGEST_NAME and b"/" not in name and b"\0" not in name and name not in (b".", b"..")
 
 

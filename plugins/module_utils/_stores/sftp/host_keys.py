@@ -159,7 +159,7 @@ def _key(kind: str, text: str) -> HostKey | None:
 
 
 def _matches(patterns: str, name: str) -> bool:
-    """Whether a line is about the host: one pattern fits, and none that is negated."""
+    """Return whether a line is about the host: one pattern fits, and none that is negated."""
     if patterns.startswith("|"):
         return _is_hash_of(patterns, name)
     found = False

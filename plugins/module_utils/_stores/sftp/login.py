@@ -161,5 +161,5 @@ class Login:
 
 
 def tells_of_time(error: Exception) -> bool:
-    """Whether the library's error is a timeout: it has no class for that."""
+    """Return whether the library's error is a timeout: it has no class for that."""
     return "timeout" in str(error).lower()
