@@ -109,7 +109,7 @@ def test_names_of_others_are_data(tmp_path: Path) -> None:
     directory, file = tmp_path / "b", tmp_path / "lastgood.prom"
     names = [HOSTILE, HOSTILE.replace("\n", "\\n"), HOSTILE.replace("\n", "\\x0a"), "\udcff.db"]
     assert back_up(directory, *(make_database(tmp_path / name) for name in names)).status == 0
-    assert write(file, directory, labels={"note": HOSTILE}).changed
+    assert write(file, directory, labels={"note": escaped(HOSTILE)}).changed  # as a result writes it, and an option reads it
     series = read(file)["lastgood_backup_expected"]
     assert sorted(labels["database"] for labels, _value in series) == sorted(map(escaped, names))
     assert {labels["note"] for labels, _value in series} == {escaped(HOSTILE)}
