@@ -31,7 +31,7 @@ _LATEST_STAMP = timedelta(hours=1)
 
 
 class Group(t.NamedTuple):
-    """What the backups have in common that can stand for each other. Retention, idempotence and "latest" never mix groups.
+    """The properties that backups share if they can stand for each other. Retention, idempotence and "latest" never mix groups.
 
     ``partial`` has the arguments by which a dump leaves a part of the database out. A whole dump has none.
     """
@@ -95,18 +95,18 @@ class Backup(t.NamedTuple):
 
     @property
     def _partial(self) -> tuple[str, ...]:
-        """The arguments that leave a part out. A manifest that has ``partial`` without them is not of a whole backup either."""
+        """The arguments that leave a part out. Without them, ``partial`` in a manifest still marks a backup that is not whole."""
         arguments = self.manifest.partial_arguments or ()
         return arguments or _UNKNOWN_ARGUMENTS if self.manifest.partial else ()
 
     @property
     def title(self) -> str:
-        """The database's name, or what else the backup is of, for people."""
+        """The database's name, or else the kind of backup, for people."""
         return self.database or self.name.kind
 
     @property
     def database(self) -> str | None:
-        """The database's name; from the manifest only where the file name lacks it or has only its beginning."""
+        """The database's name; from the manifest only if the file name lacks it or has only its beginning."""
         if self.name.kind == "globals":
             return None
         return self.name.database or self.manifest.database
@@ -118,13 +118,13 @@ class Backup(t.NamedTuple):
 
     @property
     def confirmed_at(self) -> datetime:
-        """When the content was last seen to be the database's, by the manifest."""
+        """When the content was last known to be the database's, by the manifest."""
         created_at = self.created_at
         return max(self.manifest.confirmed_at or created_at, created_at)
 
     @property
     def pinned(self) -> bool:
-        """Whether no prune may delete it, whatever its state. An unusable manifest pins as well."""
+        """Whether no prune may delete it, whatever its state. An unusable manifest can pin too."""
         return bool(self.manifest.pinned)
 
     @property
@@ -142,14 +142,14 @@ class Backup(t.NamedTuple):
         return manifest.database is not None and label_for("database", manifest.database) == self.name.label
 
     def last_confirmed_at(self, now: datetime) -> datetime:
-        """Return when the content was last seen to be the database's. The backup's age counts from this time.
+        """Return when the content was last known to be the database's. The backup's age counts from this time.
 
         A confirmation from the future does not count: it would keep the backup young until then.
         """
         return self.created_at if is_future(self.confirmed_at, now) else self.confirmed_at
 
     def age_seconds(self, now: datetime) -> int:
-        """Return the seconds since the content was last seen to be the database's; never negative."""
+        """Return the seconds since the content was last known to be the database's; never negative."""
         return max(0, int((now - self.last_confirmed_at(now)).total_seconds()))
 
     def record(self, now: datetime) -> dict[str, t.Any]:

@@ -32,7 +32,7 @@ _BATCH = 128  # files that are read at a time: enough to hide a network's delay,
 
 
 class Newest(t.NamedTuple):
-    """What is newest in a group.
+    """The newest backups of a group.
 
     ``good`` is the last good backup. ``created_at`` is the newest time of any backup that is not from the future, since its
     state may change. ``unread`` has the newer backups whose manifest can't be read.
@@ -56,7 +56,7 @@ class Catalog:
     def select(self, selection: Selection, files: set[str] | None = None) -> t.Iterator[Backup]:
         """Yield the backups with the selected names and databases, ordered by file name.
 
-        ``files`` are the names in the store, where the caller has listed them already. Does not apply ``selection.newest``:
+        ``files`` are the names in the store, if the caller has listed them already. Does not apply ``selection.newest``:
         the caller knows which backups count, and then calls ``newest_of_each``.
         """
         files = self.files() if files is None else files
@@ -70,7 +70,7 @@ class Catalog:
                 yield backup
 
     def find(self, filename: str) -> Backup | None:
-        """Return the backup with that file name, None where it does not exist."""
+        """Return the backup with that file name, None if it does not exist."""
         return next(self.find_all([filename]), None)
 
     def find_all(self, filenames: t.Sequence[str]) -> t.Iterator[Backup]:
@@ -78,9 +78,9 @@ class Catalog:
         return self._load(filter(None, map(parse, filenames)))
 
     def newest_good(self, groups: t.Iterable[Group], now: datetime, files: t.Iterable[str] | None = None) -> dict[Group, Backup]:
-        """Return the last good backup of each group that has one. Reads back from the newest, and stops there.
+        """Return the last good backup of each group that has one. Reads backwards from the newest, as far as needed.
 
-        ``files`` are the names in the store, where the caller has listed them already.
+        ``files`` are the names in the store, if the caller has listed them already.
         """
         files = self.files() if files is None else set(files)
         by_label: dict[str, list[BackupName]] = {}
@@ -96,7 +96,7 @@ class Catalog:
         return found
 
     def newest_of(self, group: Group, names: t.Iterable[BackupName], now: datetime) -> Newest:
-        """Return what is newest in a group. ``names`` has all of its backups. Reads back from the newest, and stops there."""
+        """Return a group's newest backups. ``names`` has all its backups. Reads backwards from the newest, as far as needed."""
         newest: Backup | None = None
         latest: datetime | None = None
         unread: list[Backup] = []
@@ -118,7 +118,7 @@ class Catalog:
         while batch := list(itertools.islice(rest, _BATCH)):
             facts_of = store.facts_of([name.filename for name in batch])
             present = [(name, facts) for name, facts in zip(batch, facts_of) if facts is not None]
-            # Not only those that were listed: a manifest may have been put in place since then.
+            # Also those that were not listed: a manifest may have been put in place since.
             manifests = store.read_many([manifest_name(name.filename) for name, _facts in present], LARGEST_MANIFEST + 1)
             for (name, facts), data in zip(present, manifests):
                 unread = data if isinstance(data, StoreFailed) else None

@@ -1,4 +1,4 @@
-"""Pins and labels, which users give to backups: how a manifest gets them, and which of two copies' count.
+"""Pins and labels, which users set on backups: set them in a manifest, and merge those of two copies.
 
 Each copy of a backup has a manifest of its own, and each of them can be changed. Where two differ, the later change counts: the
 pin's by ``pinned_at``, and that of all labels together by ``labelled_at``.
@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
 
-# With the longest keys and values, a manifest has still less than half of LARGEST_MANIFEST of labels.
+# Even with the longest keys and values, labels take less than half of LARGEST_MANIFEST.
 MOST_LABELS = 32
 
 NewLabels = t.Mapping[str, t.Optional[str]]  # None removes the label of that key
@@ -23,7 +23,7 @@ NewLabels = t.Mapping[str, t.Optional[str]]  # None removes the label of that ke
 def relabelled(manifest: Manifest, pinned: bool | None, labels: NewLabels, now: datetime) -> Manifest:
     """Return the manifest with a pin set or removed (None leaves it), and with labels set or removed; others stay.
 
-    Where nothing changes, it is the same manifest. Raises ArgumentInvalid for too many labels.
+    If nothing changes, it is the same manifest. Raises ArgumentInvalid for too many labels.
     """
     if pinned is not None and pinned != bool(manifest.pinned):
         manifest = manifest._replace(pinned=pinned, pinned_at=_later_than(manifest.pinned_at, now))

@@ -1,4 +1,4 @@
-"""Which backup of a group is the last good one. This file is the only definition; everything else asks it.
+"""Determines the last good backup of a group. This file is the only definition; all other code uses it.
 
 A candidate is a backup whose state is ``good`` and whose time is at most an hour ahead of the clock. The last good backup is
 the newest candidate: by ``created_at``, and among those of one time by file name.
@@ -18,7 +18,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup
 
 
 class Dated(t.Protocol):
-    """What has to be known of a backup."""
+    """The relevant properties of a backup."""
 
     @property
     def filename(self) -> str:
@@ -34,11 +34,11 @@ class Dated(t.Protocol):
 
 
 class Grouped(Dated, t.Protocol):
-    """The same, and its group."""
+    """A backup with its group."""
 
     @property
     def group(self) -> Group:
-        """The backups that can stand for each other are of one group."""
+        """Backups that can stand for each other share it."""
 
 
 AnyDated = t.TypeVar("AnyDated", bound=Dated)
@@ -61,7 +61,7 @@ def candidates(backups: t.Iterable[AnyDated], now: datetime) -> list[AnyDated]:
 
 
 def last_good(backups: t.Iterable[AnyDated], now: datetime) -> AnyDated | None:
-    """Return the last good backup, None where no backup is good."""
+    """Return the last good backup, None if no backup is good."""
     newest = None
     for backup in backups:
         newest = newer_candidate(newest, backup, now)
@@ -69,7 +69,7 @@ def last_good(backups: t.Iterable[AnyDated], now: datetime) -> AnyDated | None:
 
 
 def newer_candidate(newest: AnyDated | None, backup: AnyDated, now: datetime) -> AnyDated | None:
-    """Return the last good backup after one more was seen. ``newest`` is the last good one of those seen before."""
+    """Return the last good backup after one more was read. ``newest`` is the last good one of those before."""
     # Compare the age first: most backups are older, and then their state does not have to be computed.
     if newest is not None and age_order(backup) <= age_order(newest):
         return newest
@@ -87,7 +87,7 @@ def last_good_of_each(backups: t.Iterable[AnyGrouped], now: datetime) -> dict[Gr
 
 
 def why_not_candidate(backup: Backup, now: datetime) -> str | None:
-    """Return why a backup is not restored as the last good one of its database, None where it may be."""
+    """Return why a backup can't be restored as the last good one of its database, None if it can."""
     if backup.unread is not None:
         return f"its manifest can't be read: {backup.unread.problem.rstrip('.')}"
     if is_future(backup.created_at, now):

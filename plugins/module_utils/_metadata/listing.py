@@ -22,7 +22,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.names 
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import LOCK_SECONDS
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local.store import LocalStore
 
-_EXPIRES_SECONDS = 10.0  # so that files are seen that other programs, such as cp, put in place without the lock
+_EXPIRES_SECONDS = 10.0  # so that a run sees files that other programs, such as cp, add without the lock
 
 
 class Listing:
@@ -34,21 +34,21 @@ class Listing:
         self._listed_at = 0.0
         self._backups: dict[str, dict[str, BackupName]] = {}  # by label, then by file name
         self._partials: dict[str, BackupName] = {}  # by the partial's file name
-        self._manifests: dict[str, set[datetime]] = {}  # by label: a manifest may have lost its payload
+        self._manifests: dict[str, set[datetime]] = {}  # by label: the payload may be missing
 
     @contextlib.contextmanager
     def locked(self, seconds: float = LOCK_SECONDS) -> t.Iterator[None]:
-        """Hold the store's lock, with a current listing. Call ``add`` and ``remove`` for each file made or deleted meanwhile."""
+        """Hold the store's lock, with a current listing. Meanwhile, call ``add`` or ``remove`` for each file made or deleted."""
         with self._store.lock(seconds) as marks:
             is_current = self._mark is not None and marks.found == self._mark
             if not is_current or time.monotonic() - self._listed_at > _EXPIRES_SECONDS:
                 self._list()
-            self._mark = None  # an exception in the meantime leaves a listing without a mark, which is made anew
+            self._mark = None  # after an exception, the listing has no mark, and is made anew
             yield
             self._mark = marks.left
 
     def of_label(self, label: str) -> list[BackupName]:
-        """Return the backups that may be of that database. An older tool's file name has none: only its manifest has it."""
+        """Return the backups that may be of that database, an older tool's too: only their manifests name the database."""
         return [*self._backups.get(label, {}).values(), *(self._backups.get("", {}).values() if label else ())]
 
     def partials(self) -> list[str]:

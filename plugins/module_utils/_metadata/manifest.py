@@ -18,7 +18,7 @@ LARGEST_MANIFEST = 64 * 1024  # bytes; ours have about 1,000, and with the longe
 
 Verdict = t.Literal["passed", "failed", "inconclusive"]
 Level = t.Literal["checksum", "structure", "restore"]
-LEVELS: tuple[Level, ...] = t.get_args(Level)  # the deeper, the later
+LEVELS: tuple[Level, ...] = t.get_args(Level)  # the deepest last
 
 PAYLOAD_DIFFERS = "Its size or its SHA-256 is not the one in its manifest."
 # The payload matches its digest, but its content does not: only a verification of the content clears this verdict.
@@ -35,14 +35,14 @@ class Verification(t.NamedTuple):
 
 
 def cause_of(detail: str) -> str:
-    """Return the detail of a verdict without numbers, such as a line's: verdicts with one cause share the rest."""
+    """Return the detail of a verdict without numbers, such as line numbers, so that equal causes are equal."""
     return _NUMBER.sub("#", detail)
 
 
 class Manifest(t.NamedTuple):
-    """What a sidecar says. Times are in UTC, sizes are bytes, digests are in hexadecimal.
+    """The values in a manifest. Times are in UTC, sizes are bytes, digests are in hexadecimal.
 
-    A field is None if the file lacks it, or has a value of another type, since a foreign sidecar may have other fields.
+    A field is None if the file lacks it, or has a value of another type, as another tool's manifest may have.
     """
 
     manifest_version: int | None = None
@@ -59,7 +59,7 @@ class Manifest(t.NamedTuple):
     partial: bool | None = None
     partial_arguments: tuple[str, ...] | None = None
     pinned: bool | None = None
-    pinned_at: datetime | None = None  # when that last changed: of two copies' pins the later one counts
+    pinned_at: datetime | None = None  # when that last changed: the later of two copies' pins counts
     labels: t.Mapping[str, str] | None = None
     labelled_at: datetime | None = None
     format: str | None = None
@@ -98,7 +98,7 @@ class Manifest(t.NamedTuple):
         return None if self.content_sha256 is None else Digest(SHA256, self.content_sha256)
 
     def with_content(self, size: int, digest: Digest | None) -> Manifest:
-        """Return the manifest of a content of that size and digest."""
+        """Return the manifest with a content's size and digest."""
         values = {} if digest is None else {digest.algorithm: digest.value}
         return self._replace(content_bytes=size, content_sha256=values.get(SHA256), content_blake3=values.get(BLAKE3))
 
@@ -112,7 +112,7 @@ NO_MANIFEST = Manifest()
 
 
 def from_bytes(data: bytes) -> Manifest:
-    """Parse a sidecar. Garbage gives a manifest without any values, and no error."""
+    """Parse a manifest. Invalid data gives one without values, and no error."""
     if len(data) > LARGEST_MANIFEST:
         return NO_MANIFEST
     try:
@@ -121,7 +121,7 @@ def from_bytes(data: bytes) -> Manifest:
         return NO_MANIFEST
     if not isinstance(values, dict):
         return NO_MANIFEST
-    # Once for each of many thousand manifests, so that the loop checks types itself, and calls a function only for a few fields.
+    # This runs for many thousand manifests: the loop checks types itself, and calls a function for a few fields only.
     get = values.get
     found = [value if (value := get(name)).__class__ is kind else None for name, kind in _TYPES]
     for position, read in _READERS:
@@ -131,7 +131,7 @@ def from_bytes(data: bytes) -> Manifest:
 
 
 def format_time(time: datetime) -> str:
-    """Return a time as manifests have it: ISO 8601, in UTC, to the second."""
+    """Return a time in the manifests' format: ISO 8601, in UTC, to the second."""
     return time.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -145,7 +145,7 @@ def _to_json(value: t.Any) -> t.Any:
 
 @functools.lru_cache(maxsize=16)  # created, finished and confirmed are often one and the same
 def parse_time(text: str) -> datetime | None:
-    """Return the time that a text of the form 2026-01-31T01:00:00Z is, None for anything else."""
+    """Parse a time of the form 2026-01-31T01:00:00Z. Return None for any other text."""
     if _TIME.fullmatch(text) is None:
         return None
     try:
@@ -178,10 +178,10 @@ def _verification(value: dict[str, t.Any]) -> Verification | None:
 
 
 _NUMBER = re.compile(r"[0-9]+")
-# Python's own reader takes more forms, and more of them with every version.
+# Python's own parser accepts more forms, and more with every version.
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}Z")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_OTHERS: dict[str, type] = {  # than text, in JSON
+_OTHERS: dict[str, type] = {  # not text, in JSON
     **dict.fromkeys(("major_mismatch", "encrypted", "partial", "pinned"), bool),
     **dict.fromkeys(("manifest_version", "payload_bytes", "content_bytes"), int),
     "partial_arguments": list,

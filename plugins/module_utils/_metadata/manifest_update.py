@@ -1,4 +1,4 @@
-"""Change the manifest of a good backup, unless another backup or none has its name by now."""
+"""Change the manifest of a good backup, unless it was deleted or replaced meanwhile."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -13,9 +13,9 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores.base imp
 
 
 def update_manifest(store: Store, backup: Backup, **values: t.Any) -> Backup | None:
-    """Set values in a good backup's manifest, and return the backup as it is then.
+    """Set values in a good backup's manifest, and return the changed backup.
 
-    Changes nothing and returns None where the backup was deleted or replaced, or is no longer good. Call it only while
+    Changes nothing and returns None if the backup was deleted or replaced, or is no longer good. Call it only while
     holding the store's lock.
     """
     filename = backup.name.filename

@@ -26,7 +26,7 @@ GLOBALS_LABEL = "@globals"
 
 _ARCHIVE_PREFIX = ".lastgood.archive."
 _STAMP_FORMAT = "%Y-%m-%d_%H-%M-%S"
-_LONGEST_LABEL = 150  # bytes; with the rest of the name, and the manifest's and the partial's, within the 255 of file systems
+_LONGEST_LABEL = 150  # bytes; the names of payload, manifest and partial then fit into the 255 of file systems
 _HASH_DIGITS = 16
 _ENDINGS = {f".dump{encoding.suffix}": encoding for encoding in ENCODINGS}  # what follows the stamp
 _STEM = re.compile(r"backup_(?:(.+)_)?([0-9]{4}-[0-9]{2}-[0-9]{2})_([01][0-9]|2[0-3])-([0-9]{2})-([0-9]{2})")
@@ -37,7 +37,7 @@ _LABEL = re.compile(r"@globals|(?!\.)(?:[A-Za-z0-9._-]|%[0-9A-F]{2})+(?:~[0-9a-f
 class BackupName(t.NamedTuple):
     """A payload's file name, parsed.
 
-    ``label`` is the encoded database in the name, empty where an older tool's name has none.
+    ``label`` is the encoded database in the name, empty if an older tool's name has none.
     """
 
     filename: str
@@ -59,7 +59,7 @@ class BackupName(t.NamedTuple):
 
     @property
     def database(self) -> str | None:
-        """The database's name; None where the file name has none, or has only its beginning."""
+        """The database's name; None if the file name has none, or only its beginning."""
         if not self.label or self.label == GLOBALS_LABEL or "~" in self.label:
             return None
         if "%" not in self.label:
@@ -67,12 +67,12 @@ class BackupName(t.NamedTuple):
         raw = urllib.parse.unquote_to_bytes(self.label)
         try:
             return raw.decode("utf-8", "surrogatepass")
-        except UnicodeDecodeError:  # no name that we made
+        except UnicodeDecodeError:  # not a name of ours
             return raw.decode("utf-8", "surrogateescape")
 
 
 def parse(filename: str) -> BackupName | None:
-    """Parse a file name. Return None where it is not the name of a backup."""
+    """Parse a file name. Return None if it is not the name of a backup."""
     stem, dot, ending = filename.rpartition(".dump")
     encoding = _ENDINGS.get(dot + ending)
     if encoding is None:
@@ -114,8 +114,8 @@ def _is_label(text: str) -> bool:
 
 @functools.lru_cache(maxsize=1024)
 def _database_label(database: str) -> str:
-    raw = database.encode("utf-8", "surrogatepass")  # two names never have the same bytes
-    # quote() leaves "~" alone, which marks a name that was cut.
+    raw = database.encode("utf-8", "surrogatepass")  # different names, different bytes
+    # quote() keeps "~", which marks a name that was cut.
     label = urllib.parse.quote(raw, safe="").replace("~", "%7E")
     if label.startswith("."):
         label = "%2E" + label[1:]
@@ -168,7 +168,7 @@ def is_transfer(filename: str) -> bool:
 
 
 def parse_partial(filename: str) -> BackupName | None:
-    """Return the name of the payload that a partial is of, None where it is not the name of a partial."""
+    """Return the name of the payload that a partial is of, None if it is not the name of a partial."""
     if not (filename.startswith(".") and filename.endswith(PARTIAL_SUFFIX)):
         return None
     inner = _UPLOAD_ENDING.sub("", filename[1 : -len(PARTIAL_SUFFIX)])

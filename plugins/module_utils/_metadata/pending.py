@@ -36,14 +36,14 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores.base imp
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local.store import LocalStore
 
 _POLL_SECONDS = 0.2
-_BURST = timedelta(seconds=5)  # several backups in one second get one second each, and are so far ahead of the clock
+_BURST = timedelta(seconds=5)  # several backups in one second get one second each, and may be this far ahead
 
-# A partial of a transfer is not swept for so long after its last byte: a later transfer may resume it.
+# A partial of a transfer is not swept until this long after its last byte: another transfer may resume it.
 TRANSFER_STAYS = timedelta(days=1)
 
 
 class Pending:
-    """A payload without its final name yet. ``write`` adds to it, and counts and digests the bytes."""
+    """A payload without its final name. ``write`` adds to it, and counts and digests the bytes."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class Pending:
 
     @property
     def clock_behind(self) -> int:
-        """How many seconds the clock is behind the newest backup of the group; 0 if only a burst of backups explains it."""
+        """The seconds that the clock is behind the newest backup of the group; 0 if only a burst of backups explains it."""
         return seconds_behind(self.newest.created_at, self._claimed_at)
 
     @property
@@ -173,12 +173,11 @@ def pending(
     group: Group | None = None,
     listing: Listing | None = None,
 ) -> t.Iterator[Pending]:
-    """Claim the next backup of a database. Raises Locked when another run writes one of that name for longer than
+    """Claim the next backup of a database. Raises Locked if another run writes one of that name for longer than
     ``lock_timeout``, in seconds, or does not release the store's lock.
 
-    ``writing`` has the payloads that this run is writing, each of another database, although names that were cut may be
-    equal; the claimed one is added meanwhile. The backup gets a time that makes it the newest of its ``group``, whatever the
-    clock says.
+    ``writing`` has the payloads that this run is writing, with the claimed one. Each is of another database, although names
+    that were cut may be equal. The backup gets a time that makes it the newest of its ``group``, whatever the clock says.
     """
     deadline = time.monotonic() + lock_timeout
     writing = set() if writing is None else writing
@@ -200,7 +199,7 @@ def pending(
     try:
         yield claimed
     finally:
-        writing.remove(claimed.filename)  # before the release, after which another run may take the name
+        writing.remove(claimed.filename)  # first: after the release another run may take the name
         claimed.release()
 
 
@@ -277,7 +276,7 @@ def _free_name(store: LocalStore, listing: Listing, label: str, created_at: date
 
 
 def _is_taken(store: LocalStore, filename: str) -> bool:
-    """Return whether a name that the backup needs is taken, also by a directory or a link, which no listing has."""
+    """Return whether a name that the backup needs is taken, even by a directory or a link, which no listing has."""
     manifest = names.manifest_name(filename)
     partials = (names.partial_name(filename), names.copy_name(filename), names.partial_name(manifest))
     return any(map(store.taken, (filename, manifest, *partials)))

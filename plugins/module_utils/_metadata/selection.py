@@ -1,4 +1,4 @@
-"""Which backups a task selects: by file name, by database, and the newest of each group."""
+"""Select backups: by file name, by database, and the newest of each group."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -17,9 +17,9 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.names 
 
 @dataclass(frozen=True)
 class Selection:
-    """The backups with one of these file names, of one of these databases, and of each group only the newest so many.
+    """Selects backups with one of these names, of one of these databases, and among the ``newest`` of their group.
 
-    The database ``@globals`` selects the globals of clusters. None sets no condition: a Selection of None selects every backup.
+    The database ``@globals`` selects the globals of clusters. None sets no condition: ``EVERYTHING`` selects every backup.
     """
 
     names: tuple[str, ...] | None = None
@@ -37,7 +37,7 @@ def labels_of(databases: t.Collection[str]) -> set[str]:
 
 
 def selector_for(kind: str, database: str | None) -> str | None:
-    """Return what selects a database, or a cluster's globals, in ``Selection.databases``."""
+    """Return the item of ``Selection.databases`` for a database, or for a cluster's globals."""
     return GLOBALS_LABEL if kind == "globals" else database
 
 
@@ -73,7 +73,7 @@ def newest_of_each(backups: t.Iterable[Backup], count: int, now: datetime) -> li
 
 
 def passed_over(found: t.Iterable[Backup], chosen: t.Collection[Backup], now: datetime) -> list[str]:
-    """Describe the backups that are newer than the newest chosen one of their group, each with why it was not chosen.
+    """Describe the backups that are newer than the newest chosen one of their group, each with the reason.
 
     Compares an unverified backup with all groups of its database: no manifest says which of them it belongs to.
     """

@@ -1,4 +1,4 @@
-"""Whether a payload still has the digest that its manifest records."""
+"""Check that a payload still has the digest in its manifest."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -9,14 +9,14 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import ReadableStore
 from ansible_collections.lastgood.database.plugins.module_utils._stores.digests import sha256_of
 
-# At most so many readings of a payload: two that agree on a wrong digest, and one more where a reading failed.
+# The most readings of a payload: two that agree on a wrong digest, and one more if a reading failed.
 READINGS = 3
 
 
 def is_sound(store: ReadableStore, backup: Backup) -> bool:
     """Read a payload from end to end, and return whether its digest is the one in its manifest. False if it was deleted.
 
-    A wrong digest counts only if a second reading, from the medium, gives the same one. Raises StoreFailed where the payload
+    A wrong digest counts only if a second reading, from the medium, gives the same one. Raises StoreFailed if the payload
     can't be read, or where all readings differ: neither proves that the payload is bad.
     """
     name, digests = backup.name.filename, set[str]()

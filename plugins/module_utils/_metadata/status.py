@@ -1,4 +1,4 @@
-"""The status file of a directory of backups: how the last run of each database went, and how far the dumps under way are.
+"""The status file of a directory of backups: the outcome of each database's last run, and the progress of its dumps.
 
 ``.lastgood.status.json`` beside the backups, version 1, JSON, sorted keys. It is bookkeeping: no decision
 about a backup depends on it. Functions return a new status; ``to_bytes`` limits its size.
@@ -36,7 +36,7 @@ _BEGINNING = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 class StatusUnusable(StoreFailed):
-    """The file is no status that this version of the collection knows."""
+    """The file is not a status that this version can read."""
 
     def __init__(self, reason: str, *, is_newer: bool = False) -> None:
         remedy = (
@@ -47,7 +47,7 @@ class StatusUnusable(StoreFailed):
 
 
 class Attempt(t.NamedTuple):
-    """How a run went for a database. ``code`` and ``msg`` are those of a failure."""
+    """The outcome of a run for a database. ``code`` and ``msg`` are those of a failure."""
 
     outcome: str
     began_at: datetime
@@ -81,7 +81,7 @@ class Task(t.NamedTuple):
 
 
 class GroupStatus(t.NamedTuple):
-    """The status of a group. ``address`` is how the options reach its server; ``source`` is what the server said of itself."""
+    """The status of a group. ``address`` is its server's, from the options; ``source`` is what the server reports of itself."""
 
     source: str | None = None
     address: str | None = None
@@ -127,7 +127,7 @@ EMPTY = Status()
 
 
 def merged(status: Status, change: Status) -> Status:
-    """Return the status after a run's change. What the change does not mention remains.
+    """Return the status after a run's change. Everything else remains.
 
     A success clears the last failure, and a result ends the task of the same run. An entry without an instance is deleted
     as soon as the same server has one with it.
@@ -308,7 +308,7 @@ def _read_task(value: dict[str, t.Any]) -> Task | None:
     run, partial = _name(value.get("run")), _name(value.get("partial"))
     if run is None:
         return None
-    if partial is not None and parse_partial(partial) is None:  # it is opened: it may name a device, such as a watchdog
+    if partial is not None and parse_partial(partial) is None:  # partials are opened: it may name a device, such as a watchdog
         partial = None
     read_bytes, expected_bytes = _count(value.get("read_bytes")), _count(value.get("expected_bytes"))
     return Task(run, _time(value.get("began_at")), read_bytes or 0, expected_bytes, partial)

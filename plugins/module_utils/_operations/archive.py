@@ -1,7 +1,7 @@
 """Put backups into one file, and verify that each matches its manifest.
 
-The archive begins with its index. The next run compares that index with its selection, and need not read the payloads. A new
-time of confirmation or verification in a manifest alone, or a pin or a label, makes no new archive.
+The archive begins with its index. The next run compares that index with its selection, and need not read the payloads. A
+change of a pin, a label, or a time of confirmation or verification makes no new archive.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -62,7 +62,7 @@ Record = dict[str, t.Any]
 
 @dataclass(frozen=True)
 class ArchiveRequest:
-    """Which backups to put into which file. ``folder`` is the directory of the archive, ``filename`` its name."""
+    """The backups to put into an archive. ``folder`` is the directory of the archive, ``filename`` its name."""
 
     store: ReadableStore
     selection: Selection
@@ -135,7 +135,7 @@ def archive(request: ArchiveRequest, context: Context) -> Outcome:
 
 
 def _make(request: ArchiveRequest, plan: Plan, check_mode: bool) -> tuple[int, str | None]:
-    """Return the size and the digest of the archive as it is now. In check mode one that would be made has no digest."""
+    """Return the archive's size and digest. In check mode, an archive that would be made has no digest."""
     size = request.format.size_bytes([item.member for item in plan.items])
     if not plan.changed:
         facts = request.folder.facts(request.filename)
@@ -253,13 +253,13 @@ def _index(records: list[Record], time: datetime) -> Item:
 
 
 def _comparable(record: Record) -> Record:
-    """Return a record without the digest of its manifest: one that was only confirmed or labelled needs no new archive."""
+    """Return a record without the digest of its manifest: a confirmation or a label alone needs no new archive."""
     manifest = record["manifest"]
     return {**record, "manifest": None if manifest is None else manifest["filename"]}
 
 
 def _read_existing(request: ArchiveRequest, limit: int) -> tuple[tuple[Record, ...] | None, bool]:
-    """Return the records in the index of the existing archive, None without an index, and whether the archive is whole.
+    """Return the records in the existing archive's index, None if it has none, and whether the archive is whole.
 
     Reads no more than the index. ``limit`` is twice the size of ours: the index of an equal archive is smaller.
     """
@@ -279,7 +279,7 @@ def _read_existing(request: ArchiveRequest, limit: int) -> tuple[tuple[Record, .
             members += [Member(file["filename"], file["bytes"], time) for file in files]
         return records, request.format.size_bytes(members) == facts.size_bytes
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError, struct.error):
-        return None, False  # not an index of ours
+        return None, False  # not our index
 
 
 def _beginning(request: ArchiveRequest, size: int) -> bytes:
@@ -324,7 +324,7 @@ def _apply(request: ArchiveRequest, plan: Plan, size: int) -> str:
 
 
 def _payload(store: ReadableStore, item: Item) -> t.Iterator[Chunk]:
-    """Read a payload, and raise PayloadCorrupt unless size and digest are as planned: before a byte too many is handed on."""
+    """Read a payload. Raises PayloadCorrupt unless size and digest are as planned. Yields no byte beyond the size."""
     digest, count = hashlib.sha256(), 0
     try:
         with lane(digest.update) as digesting:
@@ -332,7 +332,7 @@ def _payload(store: ReadableStore, item: Item) -> t.Iterator[Chunk]:
                 count += len(chunk)
                 if count > item.size_bytes:
                     break
-                digesting.give(chunk)  # while it is written
+                digesting.give(chunk)  # digested during the write
                 yield chunk
                 digesting.settle()
     except FileMissing as error:

@@ -1,7 +1,7 @@
 """Check whether the next backup can succeed, and report every problem instead of the first one. Writes nothing to the host.
 
-The engine checks its databases; what is checked beside them is where the backups go and the host itself. Each check is a function
-that yields findings. An error that it raises is a finding as well, and the next check is made all the same.
+The engine checks its databases; this file checks the host and the stores. Each check is a function that yields findings. An
+error that it raises is a finding too, and the checks after it still run.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -42,7 +42,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._operations.prob
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import RemoteStore
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local.store import LocalStore
 
-# Processors with instructions for SHA have no use for BLAKE3.
+# Processors with instructions for SHA do not need BLAKE3.
 _PROCESSOR = "/proc/cpuinfo"
 _SHA_INSTRUCTIONS = (b"sha_ni", b"sha2")
 _MEBIBYTE = 1024 * 1024
@@ -50,10 +50,10 @@ _MEBIBYTE = 1024 * 1024
 
 @dataclass(frozen=True)
 class CheckRequest:
-    """Which databases would be backed up, where to, and how.
+    """The databases that a run would back up, where to, and how.
 
-    ``remotes`` make the store elsewhere to which backups are sent: of its directory, then of the directories above it, which are
-    tried where it does not exist yet. ``controller_time`` is what the controller's clock says; None leaves the clock unchecked.
+    ``remotes`` make the remote store to which backups are sent: first for its directory, then for each directory above it, to
+    try if it does not exist yet. ``controller_time`` is the time on the controller; None leaves the clock unchecked.
     """
 
     engine: str
@@ -68,7 +68,7 @@ class CheckRequest:
 
 @dataclass
 class _Report:
-    """What the checks have found so far."""
+    """The findings of the checks so far."""
 
     checks: list[str] = field(default_factory=list)
     findings: list[tuple[str, Finding]] = field(default_factory=list)
@@ -84,7 +84,7 @@ class _Report:
     )
 
     def take(self, check: Check) -> None:
-        """Make a check, and record its findings."""
+        """Run a check, and record its findings."""
         name, find = check
         self.checks.append(name)
         try:
@@ -125,7 +125,7 @@ class _Report:
 
 
 def check(request: CheckRequest, context: Context) -> Outcome:
-    """Make all checks. Check mode makes the same ones, except that it sends no probe to a store elsewhere."""
+    """Run all checks. Check mode runs the same ones, but sends no probe to a remote store."""
     report = _Report()
     newest: dict[Group, Backup] = {}
     others: list[Check] = [
@@ -162,7 +162,7 @@ def _compression(request: CheckRequest, context: Context, report: _Report) -> t.
 
 
 def _digest(newest: t.Mapping[Group, Backup]) -> t.Iterator[Finding]:
-    """Find out whether the host lacks BLAKE3 where that costs something."""
+    """Warn if the host lacks BLAKE3 where that costs time or space."""
     if new_hash().name == BLAKE3:
         return
     remedy = "Install python3-blake3, or blake3 with pip."
@@ -181,7 +181,7 @@ def _has_sha_instructions() -> bool:
         with open(_PROCESSOR, "rb") as file:
             words = file.read(_MEBIBYTE).split()
     except OSError:
-        return True  # unknown, and nothing to report
+        return True  # unknown: report nothing
     return any(name in words for name in _SHA_INSTRUCTIONS)
 
 
@@ -245,7 +245,7 @@ def _nearest_above(path: str) -> str:
 
 
 def _files(store: LocalStore) -> t.Iterator[Finding]:
-    """Check that the user can read the backups, and that nobody else in the world can."""
+    """Check that the user can read the backups, and that they are not world-readable."""
     if not store.exists():
         return
     paths = [store.path(name) for name in sorted(store.names()) if is_backup_file(name)]
@@ -270,7 +270,7 @@ def _first(paths: t.Sequence[str]) -> str:
 
 
 def _space(request: CheckRequest, context: Context, report: _Report, newest: dict[Group, Backup]) -> t.Iterator[Finding]:
-    """Compare the free space with the last sizes. ``newest`` is filled with the last good backups."""
+    """Compare the free space with the last sizes. Fills ``newest`` with the last good backups."""
     store = request.store
     if store.exists():
         newest.update(_last_good(request, context))
@@ -285,7 +285,7 @@ def _space(request: CheckRequest, context: Context, report: _Report, newest: dic
 
 
 def _last_good(request: CheckRequest, context: Context) -> dict[Group, Backup]:
-    """Return the last good backups of what a run would dump; of all that this host has of the engine if that is not known."""
+    """Return the last good backups of the databases to dump; if these are not known, all that the host has of the engine."""
     catalog, now = Catalog(request.store), context.clock()
     groups = [
         Group(request.origin, request.engine, one.instance, one.kind, one.database, one.partial)
@@ -320,11 +320,11 @@ def _amount(size: int) -> str:
     return f"{size / _MEBIBYTE:.1f} MiB"
 
 
-# --- The store elsewhere --------------------------------------------------------------------------------------------
+# --- The remote store -----------------------------------------------------------------------------------------------
 
 
 def _upload(request: CheckRequest, context: Context, report: _Report) -> t.Iterator[Finding]:
-    """Try the store to which backups are sent: its directory, or the nearest one above, in which an upload would make it."""
+    """Try the remote store: its directory, or the nearest existing one above, in which an upload would make it."""
     for make in request.remotes:
         store = make()
         try:

@@ -60,7 +60,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores.local.st
 
 @dataclass(frozen=True)
 class DumpRequest:
-    """Which databases to back up, where to, and which to skip. ``lock_timeout`` is in seconds.
+    """The databases to back up, where to, and which ones to skip. ``lock_timeout`` is in seconds.
 
     A new backup gets the ``labels``, and a warning if its content is below ``shrink_warning`` percent of the usual size.
     """
@@ -104,7 +104,7 @@ def dump(request: DumpRequest, context: Context) -> Outcome:
 
 def _dump(request: DumpRequest, context: Context, record: RunRecord) -> Outcome:
     survey = request.engine.survey()
-    if context.is_stopped():  # an incomplete survey says nothing of missing databases
+    if context.is_stopped():  # an incomplete survey proves no database missing
         raise Interrupted("The run was ended before a dump.", "Run it again.")
     if context.check_mode:
         request.store.check()
@@ -208,7 +208,7 @@ def _back_up(run: _Run, step: Step, warnings: list[str]) -> Result:
                 if confirmed is not None:
                     reason = "its content is that of the last one"
                     return Result("unchanged", facts, confirmed, reason=reason, clock_behind=payload.clock_behind)
-                # The backup was deleted, or found bad, in between: then commit the new dump.
+                # Meanwhile the backup was deleted or found bad: commit the new dump.
         manifest = _manifest(request, target, payload, clock()).with_content(content_bytes, content_digest)
         if payload.clock_behind:
             warnings.append(_warning_of_clock(target, payload))
@@ -222,7 +222,7 @@ def _back_up(run: _Run, step: Step, warnings: list[str]) -> Result:
 
 
 def _incomparable(newest: Backup | None, found: Digest) -> str:
-    """Return why the content could not be compared with that of the last good backup, nothing if it could."""
+    """Return why the content could not be compared with that of the last good backup, empty if it could."""
     known = None if newest is None else newest.manifest.content_digest
     if known is None or known.algorithm == found.algorithm:
         return ""
@@ -261,7 +261,7 @@ def _check_room(store: LocalStore, target: Target, newest: Backup | None) -> Non
 
 
 def _fill(run: _Run, target: Target, payload: Pending, newest: Backup | None, task: Task) -> tuple[int, Digest]:
-    """Dump into the payload. Return the content's size in bytes and its digest, if possible as the newest backup has it."""
+    """Dump into the payload. Return the content's size in bytes and its digest, by the newest backup's algorithm if possible."""
     request = run.request
     algorithm = new_hash(None if newest is None else newest.manifest.content_digest)
     digest = request.engine.content_digest(target, algorithm)
@@ -296,7 +296,7 @@ def _record_corrupt(request: DumpRequest, backup: Backup, now: datetime) -> list
 def _confirm(store: LocalStore, listing: Listing, backup: Backup, at: datetime) -> Backup | None:
     """Record that a backup has the database's content. Return the updated backup, None if it is no longer good.
 
-    The time never moves backwards, unless it is in the future.
+    The time never moves backwards, unless the old one is in the future.
     """
     known = backup.confirmed_at
     with listing.locked():

@@ -32,7 +32,7 @@ class Step:
 def make_plan(
     targets: t.Iterable[Target], catalog: Catalog, origin: str, interval: timedelta | None, now: datetime, files: set[str]
 ) -> list[Step]:
-    """Return the step for each database. ``files`` are those of the store, as they were listed for this run."""
+    """Return the step for each database. ``files`` are those in the store, as listed for this run."""
     groups = {_group(origin, target): target for target in targets}
     newest = catalog.newest_good(groups, now, files)
     return [_step(target, group, newest.get(group), interval, now) for group, target in groups.items()]

@@ -13,7 +13,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.shrinkage import Shrinkage
 from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Diff, Outcome, diff_of
 
-# The keys of a failed task's record for a database that did not fail: enough to prune its group, and for a line of a table.
+# The keys that a failed task reports of a database that did not fail: enough to prune its group and to show it in a table.
 _BRIEF = (*Group._fields, "partial_arguments", "source", "filename", "size_bytes", "age_seconds", "outcome")
 
 
@@ -63,7 +63,7 @@ def outcome_of(results: t.Sequence[Result], directory: str, now: datetime, warni
 
 
 def _failure(results: t.Sequence[Result]) -> BackupError | None:
-    """Return the error of the run: that it was stopped, the error of the one database that failed, or one for several."""
+    """Return the error of the run: Interrupted, the error of its only database, or SeveralFailed."""
     failed = [(result.title, result.error) for result in results if result.error is not None]
     if not failed:
         return None

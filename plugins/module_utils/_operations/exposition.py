@@ -21,7 +21,7 @@ Value = t.Union[int, float]
 class Metric:
     """A gauge. ``help`` is one line without backslashes.
 
-    ``is_bookkeeping`` says that a new value alone is no change, such as a time that each run renews.
+    ``is_bookkeeping`` says that a new value, such as a time that each run renews, is no change.
     """
 
     name: str
@@ -35,7 +35,7 @@ def exposition(series: t.Mapping[Metric, t.Mapping[Labels, Value]]) -> str:
 
 
 def without_bookkeeping(text: str, metrics: t.Iterable[Metric]) -> list[str]:
-    """Return the lines of a text, those of bookkeeping without their values."""
+    """Return the lines of a text, without the values of bookkeeping."""
     names = {metric.name for metric in metrics if metric.is_bookkeeping}
     return [line.rpartition(" ")[0] if line.partition("{")[0] in names else line for line in text.split("\n")]
 
@@ -51,5 +51,5 @@ def _labels(labels: Labels) -> str:
 
 
 def _value(text: str) -> str:
-    """Return a label's value as the format has it: a name as modules write it, without line breaks."""
+    """Return a label's value in the format, with control characters escaped as modules do."""
     return escaped(text).replace("\\", "\\\\").replace('"', '\\"')

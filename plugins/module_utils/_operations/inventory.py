@@ -49,7 +49,7 @@ _SORT_KEYS: dict[SortBy, t.Callable[[Backup], t.Any]] = {
 
 @dataclass(frozen=True)
 class InventoryRequest:
-    """Which backups to report, and which page of them. A ``page_size`` of 0 puts all on one page."""
+    """The backups to report, and the page of them. A ``page_size`` of 0 puts all on one page."""
 
     store: ReadableStore
     selection: Selection = EVERYTHING
@@ -67,7 +67,7 @@ class InventoryRequest:
         return summary.newest_good is not None or (self.selection.newest is None and self.states is None)
 
     def without_backups(self, status: Status, listed: t.Container[Group]) -> list[Group]:
-        """Return the selected groups of which only a run is known: each group that has a backup is ``listed``."""
+        """Return the selected groups that runs know and that have no backup. Those with one are ``listed``."""
         if self.selection.names is not None or self.states is not None:
             return []
         wanted = self.selection.databases
@@ -79,7 +79,7 @@ class InventoryRequest:
 
 
 class _Line(t.NamedTuple):
-    """What stays in memory of each backup until it is known which ones are on the page."""
+    """The part of a backup that stays in memory until the page is determined."""
 
     key: t.Any
     filename: str
@@ -88,7 +88,7 @@ class _Line(t.NamedTuple):
 
 @dataclass
 class _Summary:
-    """A group's totals and newest backups, as far as its backups were added."""
+    """The totals and newest backups of a group, from the backups added so far."""
 
     count: int = 0
     bytes: int = 0
@@ -130,11 +130,11 @@ class _Summary:
 def inventory(request: InventoryRequest, context: Context) -> Outcome:
     """Return the facts about the requested backups.
 
-    Holds only the backups on the page in memory, since there may be a hundred thousand: counts the others and drops them.
+    Holds only the backups on the page in memory, since a store may have a hundred thousand; counts and drops the others.
     """
     store, now, catalog = request.store, context.clock(), Catalog(request.store)
     warnings: list[str] = []
-    status = status_of(store, warnings)  # before the backups are listed: what a run stores meanwhile disproves that it failed
+    status = status_of(store, warnings)  # before the backups: one that a run stores meanwhile overrides its failure
     files = catalog.files()
     key_of = _SORT_KEYS[request.sort_by]
     lines: list[_Line] = []
@@ -171,7 +171,7 @@ def inventory(request: InventoryRequest, context: Context) -> Outcome:
 
 
 def _is_expected(group: Group, status: Status) -> bool:
-    """Return whether runs back a group up, or try to. Where no run is known, every group is expected: nobody gave it up."""
+    """Return whether runs back a group up, or try to. If no run is known, every group is expected."""
     known = status.groups.get(group)
     return not status.runs or (known is not None and known.address is not None)
 
@@ -187,7 +187,7 @@ def _watched(backups: t.Iterable[Backup], now: datetime, unread: list[Backup], f
 
 
 def _matching(request: InventoryRequest, backups: t.Iterable[Backup], now: datetime, warnings: list[str]) -> t.Iterable[Backup]:
-    """Return the requested backups, in no order: selects by state first, then the newest of these."""
+    """Return the requested backups, unsorted: selects by state first, then the newest of these."""
     newest, states = request.selection.newest, request.states
     if states is None:
         # Read no more payloads than are reported.

@@ -1,8 +1,8 @@
-"""Pin backups, and label them, in their manifests.
+"""Pin and label backups in their manifests.
 
 plan     which manifests change
-         check mode ends, and so does a run that has nothing to change
-apply    under the lock: the same from the manifests as they are then, each replaced in one step
+         check mode stops here, and so does a run that has nothing to change
+apply    under the lock: plan again from the current manifests, and replace each in one step
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -32,7 +32,7 @@ _REMEDY = "List the backups with backup_facts. No backup was changed."
 
 @dataclass(frozen=True)
 class LabelRequest:
-    """Which backups to pin or unpin (None: neither), and which labels to set or, where the value is None, to remove."""
+    """The backups to pin or unpin (None: neither), and the labels to set or, if the value is None, to remove."""
 
     store: Store
     names: tuple[str, ...]
@@ -51,7 +51,7 @@ class _Change:
 
 
 def label(request: LabelRequest, context: Context) -> Outcome:
-    """Pin and label. Check mode writes nothing, and returns what would be."""
+    """Pin and label. Check mode writes nothing, and returns the plan."""
     store, now = request.store, context.clock()
     changes = _plan(request, now)
     failure: BackupError | None = None
@@ -88,7 +88,7 @@ def _relabelled(backup: Backup, request: LabelRequest, now: datetime) -> Backup:
 
 
 def _apply(store: Store, planned: list[_Change], context: Context) -> tuple[list[_Change], BackupError | None]:
-    """Write the changed manifests. Return each backup with what became of it, and the error that ended the run."""
+    """Write the changed manifests. Return each backup before and after, and the error that ended the run."""
     applied: list[_Change] = []
     failure: BackupError | None = None
     for change in planned:
@@ -102,7 +102,7 @@ def _apply(store: Store, planned: list[_Change], context: Context) -> tuple[list
 
 
 def _write(store: Store, backup: Backup, context: Context) -> None:
-    """Replace a manifest. A store without locks may lose the payload meanwhile, which then must not leave a manifest."""
+    """Replace a manifest, and delete it if the payload was deleted meanwhile, as can happen in a store without locks."""
     if context.is_stopped():
         raise Interrupted("The run was ended before all was pinned or labelled.", "See backups, and run it again.")
     name = backup.filename

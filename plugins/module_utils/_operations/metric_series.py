@@ -1,7 +1,7 @@
-"""Which metrics exist, and their series, from the facts about each directory. Pure.
+"""The metrics, and their series from the facts about each directory. Pure.
 
-Times are given and ages are not: Prometheus computes an age when it is asked for, also where no run writes the file any more. A
-time of 0 means never, so that an alert on an age covers what never happened.
+The values are times, not ages: Prometheus computes ages itself, so that they grow even if no run writes the file any more. A time
+of 0 means never, so that an alert on an age covers what never happened.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -14,7 +14,7 @@ import typing as t
 
 from ansible_collections.lastgood.database.plugins.module_utils._operations.exposition import Labels, Metric, Value
 
-Facts = t.Mapping[str, t.Any]  # what the inventory returns of a directory
+Facts = t.Mapping[str, t.Any]  # what the inventory returns
 
 READABLE = Metric(
     "lastgood_backup_directory_readable", "Whether the directory of backups exists and could be read (1), or not (0)."
@@ -73,7 +73,7 @@ METRICS = (
     UPLOADED,
     BACKUPS,
 )
-# The labels of a database's series; an instance is left out, so that a series goes on after an upgrade.
+# The labels of a database's series, without the instance, so that a series continues after an upgrade.
 GROUP_LABELS = ("directory", "origin", "engine", "kind", "database", "source", "partial")
 OWN_LABELS = frozenset((*GROUP_LABELS, "code", "state"))
 
@@ -81,7 +81,7 @@ _Series = dict[Metric, dict[Labels, Value]]
 
 
 def series_of(directories: t.Mapping[str, Facts | None], labels: t.Mapping[str, str]) -> _Series:
-    """Return the series of directories, each with its facts, or None where it could not be read."""
+    """Return the series of directories, each with its facts, or None if it could not be read."""
     users = tuple(sorted(labels.items()))
     series: _Series = {metric: {} for metric in METRICS}
     for directory, facts in directories.items():
@@ -95,7 +95,7 @@ def series_of(directories: t.Mapping[str, Facts | None], labels: t.Mapping[str, 
 
 
 def _by_labels(directory: str, groups: t.Iterable[Facts]) -> dict[Labels, list[Facts]]:
-    """Return the groups of a directory by their labels. Those that differ in their instance alone come together."""
+    """Return the groups of a directory by their labels. Groups that differ only in their instance share labels."""
     found: dict[Labels, list[Facts]] = collections.defaultdict(list)
     for group in groups:
         if group["count"] or group["expected"]:
@@ -106,7 +106,7 @@ def _by_labels(directory: str, groups: t.Iterable[Facts]) -> dict[Labels, list[F
 
 
 def _add(series: _Series, labels: Labels, groups: t.Sequence[Facts]) -> None:
-    """Add the series of a database: of the instance that is backed up now, else of the one that was last."""
+    """Add the series of a database, from the instance that is backed up now, else from the last one."""
     newest = max(groups, key=_recency)
     run, failure = newest["last_run"], newest["last_failure"]
     series[EXPECTED][labels] = int(newest["expected"])

@@ -1,6 +1,6 @@
-"""Write what Prometheus is to know of the backups in directories into a file for node_exporter.
+"""Write metrics about the backups in directories to a file for node_exporter.
 
-A directory that can't be read is a failure, and a series of its own; the others are written all the same. New times alone are
+A directory that can't be read is a failure, which a series reports too; the others are still written. New times alone are
 written, and are no change.
 """
 
@@ -33,7 +33,7 @@ _POLL_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class MetricsRequest:
-    """Which directories to describe, in which file of ``folder``, and labels that every series gets."""
+    """The directories to describe, the file in ``folder`` to write, and the labels of every series."""
 
     stores: t.Sequence[LocalStore]
     folder: LocalStore
@@ -74,7 +74,7 @@ def metrics(request: MetricsRequest, context: Context) -> Outcome:
 
 
 def _check_destination(request: MetricsRequest) -> None:
-    """Raise an error where the file can't be written. Raises DirectoryMissing where its directory does not exist."""
+    """Raise an error if the file can't be written, DirectoryMissing if its directory does not exist."""
     folder = request.folder
     if folder.facts(request.filename) is None and folder.taken(request.filename):
         raise DestinationUnusable(
@@ -84,7 +84,7 @@ def _check_destination(request: MetricsRequest) -> None:
 
 
 def _facts(store: LocalStore, context: Context, warnings: list[str]) -> Facts:
-    """Return the facts of a directory, and of none of its files."""
+    """Return the facts about a directory, without its files."""
     outcome = inventory(InventoryRequest(store, page=2, page_size=0), context)
     warnings += outcome.warnings
     facts: Facts = outcome.values["ansible_facts"]["database_backups"]
@@ -97,7 +97,7 @@ def _existing(request: MetricsRequest) -> str | None:
 
 
 def _write(request: MetricsRequest, data: bytes) -> None:
-    """Replace the file whole. The partial's name is none that node_exporter reads."""
+    """Replace the file whole. node_exporter ignores the partial by its name."""
     folder, partial = request.folder, f".{request.filename}.partial"
     descriptor = _claim(request, partial)
     try:

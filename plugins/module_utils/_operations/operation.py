@@ -1,6 +1,6 @@
-"""What all operations have in common: each is a function ``verb(request, context)`` that returns an ``Outcome``.
+"""The types of all operations. An operation is a function ``verb(request, context)`` that returns an ``Outcome``.
 
-A request says what to do; the context is what every operation needs to do it.
+The request says what to do; the context has what every operation needs.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -20,9 +20,9 @@ Diff = t.Mapping[str, str]  # as Ansible shows it
 
 @dataclass(frozen=True)
 class Context:
-    """How an operation starts programs, what time it is, and whether it ends after its plan (``check_mode``).
+    """The runner of programs and the clock. In ``check_mode`` an operation ends after its plan.
 
-    It counts what it processes in ``progress``.
+    It counts the bytes it processes in ``progress``.
     """
 
     runner: Runner
@@ -31,13 +31,13 @@ class Context:
     progress: Progress = field(default_factory=Progress)
 
     def is_stopped(self) -> bool:
-        """Return whether the run was stopped: work raises Interrupted at its next step then."""
+        """Return whether the run was stopped. Work then raises Interrupted at its next step."""
         return self.runner.is_stopped()
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an operation did, in check mode what it would do.
+    """The result of an operation, predicted in check mode.
 
     ``values`` are what the module returns, ``changed`` among them. A failure is returned with the values: an operation that
     did a part of its work reports that part. Without -v, ``brief`` replaces the values of the same key of a failed task, since

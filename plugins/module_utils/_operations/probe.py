@@ -15,7 +15,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores.base imp
 
 @dataclass(frozen=True)
 class ProbeRequest:
-    """Which server to check, and whether to write a file to it."""
+    """The server to check, and whether to write a file to it."""
 
     store: RemoteStore
     write_probe: bool = True

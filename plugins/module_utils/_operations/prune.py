@@ -1,7 +1,7 @@
 """Delete the backups that no rule retains, or those that are selected by name or group.
 
 plan     which backups to delete and which to retain, with reasons; which files dead runs left
-         check mode ends, and so does a run that has nothing to delete
+         check mode stops here, and so does a run that has nothing to delete
 again    under the lock: the same plan from a fresh listing, since other runs may have added, deleted or verified backups
 apply    delete each payload before its manifest, so that a killed run leaves nothing that looks like a backup
 """
@@ -32,7 +32,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores.base imp
 
 @dataclass(frozen=True)
 class PruneRequest:
-    """What to delete from a store: the backups that rules do not retain, those with given names, or all of given groups.
+    """The backups to delete from a store: those that no rule retains, those with given names, or all of given groups.
 
     Only backups of ``groups`` are deleted; None means any group. With ``reads_newest``, the last good backup of a group is read
     before any other backup of the group is deleted.
@@ -92,7 +92,7 @@ def _prune(request: PruneRequest, context: Context) -> Report:
 
 
 def _lost_groups(decision: Decision, earlier: Decision) -> dict[Group, str]:
-    """Return the groups whose last good backup was lost since the earlier plan, with the reason to delete nothing of them."""
+    """Return the groups whose last good backup was lost since the earlier plan, with the reason to delete nothing in them."""
     good = {ruling.backup.filename for ruling in decision.rulings() if ruling.backup.state == "good"}
     lost = {group: backup.filename for group, backup in earlier.last_good.items() if backup.filename not in good}
     return {group: f"{filename} is no longer good, or was deleted by another run" for group, filename in lost.items()}

@@ -1,4 +1,4 @@
-"""Plan a prune: which backups are deleted and which stay, with reasons, and which files dead runs left."""
+"""Plan a prune: the backups to delete and to retain, with reasons, and the files that dead runs left."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -37,7 +37,7 @@ class Leftover(t.NamedTuple):
 
 @dataclass
 class Plan:
-    """What to delete, and what to report."""
+    """The files to delete or to retain, and why."""
 
     decision: Decision
     leftovers: list[Leftover] = field(default_factory=list)
@@ -119,9 +119,9 @@ def _without_verdict(backup: Backup) -> Backup:
 
 
 def _leftovers(store: Store, selection: Selection, files: set[str], now: datetime) -> t.Iterator[Leftover]:
-    """Yield what dead runs left and is older than a day: their partials, and manifests without a payload."""
+    """Yield the files that dead runs left over a day ago: partials, and manifests without a payload."""
     labels = None if selection.databases is None else labels_of(selection.databases)
-    hidden = [file for file in files if file.startswith(".")]  # as all partials are
+    hidden = [file for file in files if file.startswith(".")]  # like all partials
     dead, _alive = partials(store, hidden)
     found = {file: (partial, "what a dead run was writing") for file, partial in dead.items()}
     orphans = [file for file in files if file.endswith(MANIFEST_SUFFIX) and file[: -len(MANIFEST_SUFFIX)] not in files]

@@ -32,7 +32,7 @@ class Reader:
         self._by_rules = by_rules
         self._problems: dict[str, str | None] = {}  # by file name
         self._found_corrupt: list[Backup] = []
-        self._corrupt: dict[str, str | None] = {}  # by file name: why it must not be deleted
+        self._corrupt: dict[str, str | None] = {}  # by file name: the reason not to delete it
 
     @property
     def warnings(self) -> list[str]:
@@ -91,7 +91,7 @@ class Reader:
         )
 
     def record_sound(self, clock: Clock) -> list[str]:
-        """Record in their manifests that backups proved sound. Hold the lock. Return a warning for each failure."""
+        """Record in manifests that backups proved sound. The caller holds the lock. Return a warning for each failure."""
         problems = []
         for filename, backup in self.sound.items():
             verdict = Verification(
@@ -122,10 +122,10 @@ class Reader:
         return self._problems.keys() >= anchors and self._corrupt.keys() >= corrupt
 
     def record_corrupt(self, clock: Clock) -> list[str]:
-        """Record in their manifests that backups are corrupt, so that the next run relies on others. Hold the lock.
+        """Record in manifests that backups are corrupt, so that the next run relies on others. The caller holds the lock.
 
-        Return a warning for each failure, and go on: the disk may be full or the connection lost, and what was deleted must
-        be reported all the same.
+        Return a warning for each failure, and continue: the disk may be full or the connection lost, and what
+        was deleted must still be reported.
         """
         problems = []
         for backup in self._found_corrupt:
@@ -143,7 +143,7 @@ class Reader:
         return [(group, backup.filename) for group, backup in anchors if group in groups]
 
     def _read(self, filename: str) -> str | None:
-        """Return what is wrong with a backup, None if it was deleted in the meantime, since the next plan omits it."""
+        """Return what is wrong with a backup, None if it is sound, or was deleted meanwhile: the next plan omits it."""
         backup = Catalog(self._store).find(filename)
         try:
             if backup is None or is_sound(self._store, backup):

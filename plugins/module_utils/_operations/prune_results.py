@@ -20,7 +20,7 @@ _FAILURES_IN_MESSAGE = 3  # the result has all of them
 
 @dataclass
 class Report:
-    """What was deleted, or in check mode would be."""
+    """The deletions that were made, or in check mode would be."""
 
     plan: Plan
     deleted: list[Ruling] = field(default_factory=list)
@@ -40,7 +40,7 @@ class Report:
         )
 
     def _failure(self) -> BackupError | None:
-        """Return the error of the run, None if it deleted everything."""
+        """Return the error of the run, None if all was deleted."""
         if self.ended_by is not None:
             return self.ended_by
         if not self.failures:

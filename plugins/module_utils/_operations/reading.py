@@ -67,8 +67,8 @@ def read_payload(
 
     Calls ``advance`` with the bytes of each piece of the payload.
 
-    A broken stream is read to its end all the same: whether the payload's digest is right is known only there. Reads no more of
-    a payload or content than the ``expected`` manifest's size.
+    Reads a broken stream to its end too, since the payload's digest is known only there. Reads no more of a payload or content
+    than the ``expected`` manifest's size.
     """
     payload = hashlib.sha256()
     most = sys.maxsize if expected.payload_bytes is None else expected.payload_bytes
@@ -92,7 +92,7 @@ def read_payload_alone(
     expected: Manifest,
     advance: t.Callable[[int], object] = lambda count: None,
 ) -> Reading:
-    """Read a payload without decoding it: for a host that can't. The reading has the payload's size and digest, and no content.
+    """Read a payload that the host can't decode. The reading has the payload's size and digest, and no content.
 
     Reads no further than the payload's ``expected`` size.
     """
@@ -125,10 +125,10 @@ def _reading(payload: _Work, content: _Work, sink: _Work, most: int | None) -> t
 
 
 class _Reader:
-    """How far it was read. While one piece is decoded, those before it are digested and handed on."""
+    """Counts what was read. While one piece is decoded, those before it are digested and passed on."""
 
     def __init__(self, payload: Lane[memoryview], content: Lane[memoryview], sink: Lane[memoryview], most: int | None) -> None:
-        """``most`` is how many bytes the content has; None where nobody knows."""
+        """``most`` is the content's size in bytes, None if it is not known."""
         self.payload_bytes = 0
         self.content_bytes = 0
         self.error: ContentInvalid | None = None
@@ -145,7 +145,7 @@ class _Reader:
                 decoder.write(chunk)
             except ContentInvalid as error:
                 self.error = error
-        self._payload.settle()  # the next chunk comes in the same memory
+        self._payload.settle()  # the next chunk reuses the memory
 
     def take(self, piece: bytes | memoryview) -> None:
         """Take in the next output of the decoder."""
@@ -158,7 +158,7 @@ class _Reader:
         self._content.give(view)
         self._sink.give(view)
         if not isinstance(piece, bytes):
-            self._settle()  # as with a chunk
+            self._settle()  # its memory is reused too
 
     def finish(self, decoder: Decoder) -> bool:
         """End the reading, and return whether the stream was complete."""

@@ -39,14 +39,14 @@ from ansible_collections.lastgood.database.plugins.module_utils._space import ch
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import ReadableStore, Staging
 
 LATEST = "latest"
-_OTHERS_IN_MESSAGE = 3  # backups that are not good, named if none is
+_OTHERS_IN_MESSAGE = 3  # backups that are named if none is good
 
 IfExists = t.Literal["fail", "keep", "replace"]
 
 
 @dataclass(frozen=True)
 class RestoreRequest:
-    """Which backup to restore, and what to do if the database exists.
+    """The backup to restore, and what to do if the database exists.
 
     ``staging`` is where the content is unpacked, for an engine that needs it. ``origin`` and ``instance`` select among backups
     of one database name; an instance is given by its identifier or by its source.
@@ -65,7 +65,7 @@ class RestoreRequest:
 
 
 def restore(request: RestoreRequest, context: Context) -> Outcome:
-    """Restore. Check mode performs every check that does not read the payload, and changes nothing."""
+    """Restore a backup. Check mode performs every check that does not read the payload, and changes nothing."""
     clock = context.clock
     backup, warnings = _find(request, clock())
     target = request.engine.examine_target(backup.manifest)
@@ -220,7 +220,7 @@ def _listed(request: RestoreRequest, backups: t.Iterable[Backup]) -> str:
 
 
 def _where_from(request: RestoreRequest, backup: Backup) -> str:
-    """Return the origin of a backup: names that a person recognises first, then those that are unique."""
+    """Describe where a backup is from: first the names that people recognise, then unique ones."""
     manifest = backup.manifest
     parts = [f"origin {manifest.origin}"]
     if manifest.source not in (None, manifest.instance):

@@ -72,7 +72,7 @@ def size_of(backup: Backup) -> int:
 
 
 def status_of(store: ReadableStore, warnings: list[str]) -> Status:
-    """Return the status of a store's runs. If it can't be used, that is empty, with a warning."""
+    """Return the status of a store's runs. If it can't be used, return an empty one, and warn."""
     try:
         return read_status(store)
     except StoreError as error:
@@ -111,7 +111,7 @@ def _run_facts(run: Run) -> dict[str, t.Any]:
 
 
 def _last_run(known: GroupStatus, runs: t.Mapping[str, Run]) -> Attempt | None:
-    """Return the last run of a group. Before its dump begins, that is the run before."""
+    """Return the last run of a group. Until its dump begins, return the run before."""
     task = known.task
     if task is None or task.run not in runs or (task.began_at is None and known.last_run is not None):
         return known.last_run

@@ -1,6 +1,6 @@
 """Records in the directory's status file how a run of db_backup goes.
 
-begin       the databases to dump; earlier runs that died get that outcome
+begin       the databases to dump; dead earlier runs get the outcome died
 progressed  how far each dump is, and the results since, at most once a second
 end         the remaining results, and the outcome of the run, also if the server could not be reached or the run was stopped
 
@@ -37,7 +37,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._operations.oper
 from ansible_collections.lastgood.database.plugins.module_utils._progress import UnderWay
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local.store import LocalStore
 
-_LONGEST_WAIT = 5.0  # seconds, for the lock of a directory where somebody deletes much
+_LONGEST_WAIT = 5.0  # seconds, for the directory's lock: another run may delete much
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Source:
 
 
 class Began(t.NamedTuple):
-    """When the dump of a database began: by the host's clock, and by the monotonic one."""
+    """The time when the dump of a database began: by the host's clock, and by the monotonic one."""
 
     at: datetime
     monotonic: float
@@ -243,7 +243,7 @@ class RunRecord:
         return {group: self._news_of(one.error, one.source) for group in known or [self._source.group(one.database)]}
 
     def _without_survey(self, status: Status, news: _Unwritten, error: BackupError) -> Status:
-        """Return the status after a run that could not list the databases of its server: all that are known failed."""
+        """Return the status after a run that could not list its server's databases: all known ones failed."""
         status = mark_dead_runs(self._store, status)
         groups = [group for group, known in status.groups.items() if self._source.owns(group, known)]
         names = {group.database for group in groups if group.kind == "database"}

@@ -1,4 +1,4 @@
-"""Send good backups to a store elsewhere, each whole under its name, or not at all.
+"""Send good backups to a remote store, each whole under its name, or not at all.
 
 plan      send what the server lacks, unless it was deleted there; a copy with the same digest may need a newer manifest
           check mode stops here
@@ -61,9 +61,9 @@ Verify = t.Literal["size", "sha256"]
 
 @dataclass(frozen=True)
 class UploadRequest:
-    """Which backups to send, and the source and the destination.
+    """The backups to send, the source and the destination.
 
-    ``connect`` makes one more store of the same directory on the server. ``bandwidth_limit`` is bytes a second over all
+    ``connect`` opens one more store of the same directory on the server. ``bandwidth_limit`` is bytes a second over all
     connections, None for no limit. ``retention`` are the rules by which backups are deleted on the server, None where they are
     not known.
     """
@@ -79,7 +79,7 @@ class UploadRequest:
 
 @dataclass
 class Report:
-    """What was done, or in check mode would be."""
+    """The uploads that were made, or in check mode would be."""
 
     location: str
     plan: Plan
@@ -95,7 +95,7 @@ class Report:
         return Outcome(self._values(), self.warnings, self._failure(), diff=self._diff)
 
     def _failure(self) -> BackupError | None:
-        """The error of the run, None if all uploads succeeded."""
+        """Return the error of the run, None if all uploads succeeded."""
         if self.ended_by is not None:
             return self.ended_by
         failed = dict(sorted(self.sent.failures.items()))
@@ -190,7 +190,7 @@ def _refresh_manifests(remote: Store, report: Report) -> None:
         try:
             _refresh(remote, backup)
         except StoreError as error:
-            # The copy is as good as before. An account that may replace nothing is refused each time.
+            # The copy is still good. An account that may replace nothing is refused each time.
             report.warnings.append(f"The times of the copies' confirmation are as they were: {error.problem}")
             return
         report.refreshed.append(name)

@@ -90,7 +90,7 @@ class Dispatch:
 
 
 class Throttle:
-    """Lets so many bytes a second through, over all threads."""
+    """Limits the bytes per second of all threads together."""
 
     def __init__(self, bytes_per_second: int | None, is_stopped: t.Callable[[], bool]) -> None:
         self._rate = bytes_per_second

@@ -1,6 +1,7 @@
-"""Decide which backups to send to a server: those that it lacks, unless it deletes them.
+"""Decide which backups to send to a server: those that it lacks, unless they are deleted there.
 
-A backup of the same name and digest is on the server already; its manifest may lack, or be older in confirmation, pin or labels.
+A backup of the same name and digest is on the server already; its manifest may be missing, or have an older confirmation, pin or
+labels.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -37,7 +38,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores.partials
 
 
 class PlannedUpload(t.NamedTuple):
-    """A backup to send, with this manifest. ``replaces`` is whether a copy of its name fails its own, and is deleted first."""
+    """A backup to send, with this manifest. ``replaces``: a copy of its name fails its own, and is deleted first."""
 
     backup: Backup
     manifest: Manifest
@@ -46,7 +47,7 @@ class PlannedUpload(t.NamedTuple):
 
 @dataclass
 class Plan:
-    """What to do, in the order of age."""
+    """The backups to send and to refresh, the oldest first."""
 
     uploads: list[PlannedUpload] = field(default_factory=list)
     without_manifest: list[Backup] = field(default_factory=list)  # whose copy has no manifest, or one that can't be used
@@ -63,7 +64,7 @@ def select_backups(source: ReadableStore, selection: Selection, now: datetime, c
 
     ``newest`` counts the good ones. Others that are among the newest are returned as well, so that the report mentions them.
     """
-    # In check mode, the task before may have been to make what is missing.
+    # In check mode, an earlier task may only have predicted the backups.
     if not source.exists() and not check_mode:
         raise DirectoryMissing(f"The directory {source.location} does not exist.", "Correct directory, or make a backup first.")
     found = list(Catalog(source).select(selection))
@@ -98,7 +99,7 @@ def make_plan(chosen: list[Backup], remote: ReadableStore, retention: Rules | No
 
 
 def _unwanted(missing: list[Backup], catalog: Catalog, files: set[str], retention: Rules | None, now: datetime) -> dict[str, str]:
-    """Return the backups that the server lacks because they are deleted there, with the reason: they would be sent each night."""
+    """Return the backups that the server lacks because it deletes them, with the reason: they would be sent each night."""
     if retention is not None:
         databases = tuple({name for backup in missing if (name := selector_for(backup.name.kind, backup.database)) is not None})
         entries = map(Entry.of, itertools.chain(catalog.select(Selection(databases=databases), files), missing))
@@ -113,12 +114,12 @@ def _unwanted(missing: list[Backup], catalog: Catalog, files: set[str], retentio
         if not backup.pinned
         and backup.group in newest
         and age_order(backup) < age_order(newest[backup.group])
-        and upload_name(backup.name.filename, str(backup.manifest.payload_sha256)) not in files  # an earlier run's
+        and upload_name(backup.name.filename, str(backup.manifest.payload_sha256)) not in files  # not begun before
     }
 
 
 def new_manifest(backup: Backup, copy: Backup | None = None) -> Manifest:
-    """Return the manifest for a new copy. It has no verdict, which is about the copy that was read.
+    """Return the manifest for a new copy, without a verdict, which is about the copy that was read.
 
     A ``copy`` of the same payload that is replaced, or whose manifest is unusable, may have been pinned or labelled later.
     """

@@ -19,7 +19,7 @@ _CAUSES_AT_MOST = 3  # in words; the result has all verdicts
 
 @dataclass(frozen=True)
 class Finding:
-    """The finding for one backup, and the manifest to record it in; None if no manifest is this backup's.
+    """The finding for one backup, and the manifest to record it in, None if no manifest is this backup's.
 
     ``doubt`` says what was wrong, if a second reading has to confirm it: two readings agree if they have the same doubt.
     """

@@ -195,7 +195,7 @@ Answer = t.TypeVar("Answer")
 
 
 def _errors_inconclusive(work: t.Callable[..., Answer]) -> t.Callable[..., Answer]:
-    """Make errors of the disk that a backup is unpacked to inconclusive: they say nothing about the backup."""
+    """Report errors of the disk for unpacked content as inconclusive: they say nothing about the backup."""
 
     def do(*arguments: t.Any) -> Answer:
         try:

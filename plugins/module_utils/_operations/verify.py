@@ -43,7 +43,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores.base imp
 
 @dataclass(frozen=True)
 class VerifyRequest:
-    """Which backups to verify, and at which level. ``options`` has those of each engine, by its name."""
+    """The backups to verify, and the level. ``options`` has the options of each engine, by its name."""
 
     store: Store
     selection: Selection

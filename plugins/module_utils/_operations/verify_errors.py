@@ -19,7 +19,7 @@ class StoreLost(Exception):
 
 
 class Deleted(Exception):
-    """The backup was deleted since it was listed, as by retention: it gets no verdict."""
+    """The backup was deleted since it was listed, such as by a prune: it gets no verdict."""
 
 
 class Unread(Exception):
