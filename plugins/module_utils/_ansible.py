@@ -42,7 +42,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._stopping import
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local.attributes import PRIVATE, FileAttributes
 from ansible_collections.lastgood.database.plugins.module_utils._text import escaped, lines, one_line, unescaped
 
-_LARGEST_ID = 2**32 - 2  # chown takes the next one for "leave it as it is"
+_LARGEST_ID = 2**32 - 2  # to chown, the next one means "no change"
 # Keys in a result whose values are texts for people: those of one line, and those of several.
 _ONE_LINE = {"msg", "detail", "reason", "warnings", "problem", "remedy"}
 _LINES = {"before", "after", "stderr", "exception"}
@@ -122,7 +122,7 @@ class ModuleRunner:
         self._stop.note(number)
 
     def stop_all(self, number: int | None = None) -> None:
-        """Stop the run: end every program that runs, and each that is started after this. A second time changes nothing."""
+        """Stop the run: end every program that runs, and each that is started after this. A second call changes nothing."""
         if self._stop.begin(number):
             with self._guard:
                 running = tuple(self._running)
@@ -138,13 +138,13 @@ class ModuleRunner:
         signal_family(asked, signal.SIGTERM)
         timer = threading.Timer(KILL_AFTER_SECONDS, lambda: signal_family(asked | families(), signal.SIGKILL))
         timer.daemon = True
-        with contextlib.suppress(RuntimeError):  # a host without a thread to spare
+        with contextlib.suppress(RuntimeError):  # the host has no thread left
             timer.start()
 
 
 def run_operation(module: AnsibleModule, request_from: RequestFrom[Request], operation: Operation[Request]) -> t.NoReturn:
     """Run an operation with the request that the module's options make, and end the module with its outcome."""
-    progress = _progress(module)  # from here on in the background, if at all: no thread was started
+    progress = _progress(module)  # may move to the background: before any thread is started
     runner = ModuleRunner(module)
     outcome = _outcome_of(module, runner, progress, request_from, operation)
     ignore_signals()  # the outcome is known, and no program starts after this
@@ -163,7 +163,7 @@ def run_operation(module: AnsibleModule, request_from: RequestFrom[Request], ope
 
 
 def _progress(module: AnsibleModule) -> Progress:
-    """Return where the run reports how far it is, and continue it in the background if the action plugin asked for that."""
+    """Return the progress of the run, and continue the run in the background if the action plugin asked for that."""
     request = take_request()
     if request is None:
         return Progress()
@@ -224,9 +224,9 @@ def _failure_values(failure: BackupError, number: int | None) -> dict[str, t.Any
 
 
 def _presentable(value: t.Any, key: str = "") -> t.Any:
-    """Return a result with every control character in it visible: a name that somebody chose must not move a terminal's cursor.
+    """Return a result with every control character in it visible: a name must not move a terminal's cursor.
 
-    Texts for people become one line; a diff and a program's words have several. Everything else may be a name, and is
+    Texts for people become one line; a diff and a program's output have several. Everything else may be a name, and is
     written so that ``_read_names`` reads it back.
     """
     if isinstance(value, str):
@@ -269,7 +269,7 @@ def file_attributes(params: t.Mapping[str, t.Any]) -> FileAttributes:
 
 
 def _check_text(params: t.Mapping[str, t.Any], within: str = "") -> None:
-    """Raise ArgumentInvalid for an option with a character that no path, no program and no connection string can have."""
+    """Raise ArgumentInvalid for an option with a null byte, or with a character that the host's locale can't encode."""
     for name, value in params.items():
         option = f"{within}{name}"
         if isinstance(value, dict):

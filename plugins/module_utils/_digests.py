@@ -22,7 +22,7 @@ class Digest(t.NamedTuple):
 
 
 class Hash(t.Protocol):
-    """A digest that is being made, as hashlib and the library blake3 have it."""
+    """A digest that is being computed, by hashlib or the library blake3."""
 
     @property
     def name(self) -> str:
@@ -48,5 +48,5 @@ def new_hash(like: Digest | None = None) -> Hash:
 
 
 def finished(digest: Hash) -> Digest:
-    """Return the digest that a hash has come to."""
+    """Return the digest of a hash."""
     return Digest(digest.name, digest.hexdigest())

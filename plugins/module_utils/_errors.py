@@ -21,7 +21,7 @@ class BackupError(Exception):
     code = "backup_failed"
 
     def __init__(self, problem: str, remedy: str, **details: t.Any) -> None:
-        ended = problem if problem.endswith((".", "!", "?")) else f"{problem}."  # the words of a program may end so already
+        ended = problem if problem.endswith((".", "!", "?")) else f"{problem}."  # a program's message may already end so
         super().__init__(f"{ended} {remedy}")
         self.problem = problem
         self.remedy = remedy

@@ -1,4 +1,4 @@
-"""How far a run is: operations count the bytes they process, and sinks receive the count at most once a second."""
+"""The progress of a run: operations count the bytes they process, and sinks receive the count at most once a second."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -15,8 +15,8 @@ _SECONDS = 1.0  # between two calls of the sinks
 class UnderWay(t.NamedTuple):
     """A task that has begun and has not ended.
 
-    ``subject`` has the facts of the database or backup that it is about, as records have them. ``expected_bytes`` is None where
-    nobody knows how many bytes will come, and may be an estimate: a dump is expected to be as large as the last one.
+    ``subject`` identifies its database or backup by the facts that records have. ``expected_bytes`` is None if the number is not
+    known, and may be an estimate: a dump is expected to be as large as the last one.
     """
 
     title: str
@@ -48,7 +48,7 @@ class Task:
         self._progress.report()
 
     def reach(self, done_bytes: int, title: str | None = None) -> None:
-        """Set the bytes that are done, and the title of what comes next. Work that is repeated goes back by this."""
+        """Set the bytes that are done, and the title of what comes next. Repeated work goes back by this."""
         with self._guard:
             self._done_bytes = done_bytes
             self._title = self._title if title is None else title
@@ -60,7 +60,7 @@ class Task:
         self._progress.report(at_once=True)
 
     def under_way(self) -> UnderWay:
-        """Return how far it is."""
+        """Return its progress."""
         return UnderWay(self._title, self._subject, self._began, self._done_bytes, self._expected_bytes)
 
 
@@ -78,7 +78,7 @@ class Progress:
     def task(
         self, title: str, expected_bytes: int | None = None, subject: t.Mapping[str, t.Any] | None = None
     ) -> t.Iterator[Task]:
-        """Begin a task, which ends when this is left."""
+        """Begin a task, which ends with the context."""
         task = Task(self, title, expected_bytes, subject or {})
         with self._guard:
             self._tasks.append(task)
@@ -91,7 +91,7 @@ class Progress:
 
     @contextlib.contextmanager
     def reporting_to(self, sink: Sink) -> t.Iterator[None]:
-        """Call one more sink, from now until this is left."""
+        """Call one more sink, until the context ends."""
         with self._guard:
             self._sinks = (*self._sinks, sink)
         try:
@@ -101,7 +101,7 @@ class Progress:
                 self._sinks = tuple(one for one in self._sinks if one is not sink)
 
     def report(self, *, at_once: bool = False) -> None:
-        """Call the sinks, unless they are being called, or were called within the last second and it is not ``at_once``."""
+        """Call the sinks, unless a call is under way, or the last one was within a second and this is not ``at_once``."""
         if not self._sinks or (self._monotonic() < self._next and not at_once) or not self._guard.acquire(blocking=at_once):
             return
         try:

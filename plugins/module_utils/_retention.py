@@ -1,16 +1,15 @@
 """Decides which backups are retained and which are deleted: backups in, decisions with reasons out. Changes nothing.
 
-In each group, the candidates are the good backups that are not from the future, newest first. Each rule walks them and
-retains the first one of each period that has one, until its count is used up; the oldest candidate fills a count that is left,
-so that a history that is still short is retained whole. A candidate that any rule retains stays, and the newest candidate,
-which is the last good backup, stays in any case.
+In each group, the candidates are the good backups that are not from the future, newest first. Each rule retains the first one of
+each period that has one, until its count is used up; if some of it is left, also the oldest candidate, so that a short history is
+retained whole. A candidate that any rule retains stays. The newest candidate, which is the last good backup, stays in any case.
 
-Suspect backups never count as good, and stay with one exception: where more than three that are newer than the last good one
+Suspect backups never count as good, and stay with one exception: if more than three that are newer than the last good one
 failed for the same reason, as happens if the database itself can't be restored, the same rules are applied to them separately,
 and the newest three are always retained. Otherwise such a database would fill the disk.
 
-A pinned backup stays whatever its state, and the others are decided on as if it did not exist: it uses up no rule's count, and a
-corrupt backup does not become superfluous by it. It may be the last good backup all the same.
+A pinned backup stays whatever its state, and the rules ignore it: it uses up no rule's count, and no corrupt backup is deleted
+because of it. It can still be the last good backup.
 
 Rules count back from the last good backup's time alone: neither a wrong clock nor a long silence deletes anything.
 """
@@ -36,13 +35,13 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.last_good import age_order, candidates, newer_candidate
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import cause_of
 
-# A corrupt backup stays for so long, so that somebody can examine what went wrong.
+# A corrupt backup stays this long, so that somebody can examine what went wrong.
 CORRUPT_STAYS = timedelta(days=1)
 
-# So many suspect backups with one cause stay whatever the rules say: fewer do not prove that the cause repeats.
+# This many suspect backups of one cause stay whatever the rules say: fewer do not prove that the cause repeats.
 SUSPECT_STAY = 3
 
-# A group is abandoned, by a renamed host or a major upgrade, if its newest backup is so much older than the newest of all.
+# A group is abandoned, by a renamed host or a major upgrade, if its newest backup is this much older than the newest of all.
 ABANDONED_AFTER = timedelta(days=30)
 
 _PERIODS: dict[str, t.Callable[[datetime], t.Hashable]] = {
@@ -62,7 +61,7 @@ _REPEATED = ("it is suspect for the same reason as newer ones, and no rule keeps
 
 @dataclass(frozen=True)
 class Rules:
-    """How many backups of each group to retain: -1 is no limit, 0 is none. Hours, days and so on are those of ``timezone``."""
+    """Counts of backups to retain in each group: -1 is no limit, 0 is none. Hours, days and so on are those of ``timezone``."""
 
     last: int = 0
     hourly: int = 0
@@ -111,9 +110,9 @@ class Ruling(t.NamedTuple):
 
 @dataclass
 class Decision:
-    """The backups that rules retain, those that are deleted, and those that no rule is about; the oldest first.
+    """The backups that rules retain, those that are deleted, and those that are passed over; the oldest first.
 
-    By group, ``last_good`` is the last good backup, and ``newest_suspect`` the newest suspect one where older ones are deleted.
+    By group, ``last_good`` is the last good backup, and ``newest_suspect`` the newest suspect one if older ones are deleted.
     """
 
     kept: list[Ruling] = field(default_factory=list)
@@ -131,7 +130,7 @@ class Decision:
 
 
 def decide(backups: t.Iterable[Entry], rules: Rules, now: datetime, selected: t.Container[Group] | None = None) -> Decision:
-    """Decide on every backup, each group separately. Passes over groups that are not ``selected``, if any are."""
+    """Decide on every backup, each group separately. Passes over groups that are not ``selected``, if given."""
     decision = Decision()
     pinned: list[Entry] = []
     groups: dict[Group, list[Entry]] = collections.defaultdict(list)
@@ -178,7 +177,7 @@ def _pass_over_pinned(pinned: list[Entry], now: datetime, decision: Decision) ->
 
 
 def _why_not_decided(backup: Entry, now: datetime) -> str | None:
-    """Return why a backup stays whatever the rules say, None where they decide."""
+    """Return why a backup stays whatever the rules say, None if they decide."""
     if is_future(backup.created_at, now):
         return f"its time, {display_time(backup.created_at)}, is more than an hour in the future"
     if backup.state == "unverified":
@@ -189,7 +188,7 @@ def _why_not_decided(backup: Entry, now: datetime) -> str | None:
 def _touched_at(members: list[Entry], anchors: list[Entry], now: datetime) -> datetime:
     """Return when a run last added to a group, or confirmed what is in it.
 
-    Where there is an anchor, only the newest anchor and what is newer counts: a backup that may be deleted decides nothing.
+    If the group has an anchor, only the newest one and newer backups count, since any other may be deleted.
     """
     since = age_order(anchors[0]) if anchors else None
     staying = [one for one in members if since is None or age_order(one) >= since]

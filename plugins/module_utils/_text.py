@@ -1,8 +1,8 @@
-"""Texts of others on the way to a terminal or a log.
+"""Texts from outside, made safe for a terminal or a log.
 
-Whoever may create a database chooses its name, and a server chooses its words. A control character among them could move a
-terminal's cursor, reverse the order of a line, or begin a line of its own. ``escaped`` writes each as ``\\x1b`` or ``\\u202e``;
-``unescaped`` reads it back, so that a name in a result can be given to another module.
+Users choose the names of databases, and servers their messages. A control character in them could move a terminal's cursor,
+reverse the order of a line, or begin a new line. ``escaped`` writes each as ``\\x1b`` or ``\\u202e``; ``unescaped`` reads it
+back, so that a name in a result can be given to another module.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -14,7 +14,7 @@ import re
 LONGEST_TEXT = 4000  # characters
 
 # C0, DEL and C1; marks, embeddings, overrides and isolates of bidirectional text; separators of lines and paragraphs; the byte
-# order mark; what annotates or tags without being seen; halves of a surrogate pair, which stand for bytes that are no UTF-8.
+# order mark; invisible annotations and tags; halves of a surrogate pair, which stand for bytes that are not UTF-8.
 _HIDDEN = "\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f"
 _ESCAPE = r"x[01][0-9a-f]|x7f|x[89][0-9a-f]|x5c|u[0-9a-f]{4}|U[0-9a-f]{8}"
 _TO_ESCAPE = re.compile(rf"[{_HIDDEN}]|\\(?={_ESCAPE})")
@@ -25,7 +25,7 @@ _LINES = re.compile(r"\s*[\r\n]+\s*")
 
 
 def escaped(name: str) -> str:
-    """Return a name with every control character visible. ``unescaped`` returns the name again."""
+    """Return a name with every control character visible. ``unescaped`` reverses this."""
     if name.isprintable() and "\\" not in name:
         return name
     return _TO_ESCAPE.sub(lambda found: _escape(found[0]), name)
@@ -57,7 +57,7 @@ def lines(text: str) -> str:
 
 
 def bounded(text: str, most: int = LONGEST_TEXT) -> str:
-    """Return a text with its middle cut out where it is too long: its beginning has the cause, its end what that led to."""
+    """Return a text, without its middle if it is too long: its beginning has the cause, its end the effect."""
     if len(text) <= most:
         return text
     half = most // 2 - 3

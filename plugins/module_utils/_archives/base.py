@@ -50,7 +50,7 @@ class ArchiveFormat(t.Protocol):
         """Begin an archive."""
 
     def size_bytes(self, members: t.Sequence[Member]) -> int:
-        """Return how large an archive with these files is."""
+        """Return the size of an archive of these files."""
 
     def first_file(self, beginning: bytes, name: str) -> bytes | None:
         """Return the first file in the beginning of an archive, None unless it has that name and is complete."""

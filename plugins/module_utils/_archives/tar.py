@@ -1,4 +1,4 @@
-"""tar, as POSIX has it (pax), and tar in gzip: in stored blocks, since backups are compressed already."""
+"""tar in POSIX's form (pax), and tar in gzip, with stored blocks, since backups are compressed already."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -18,7 +18,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._archives.base i
 )
 
 _GZIP_HEADER = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"  # no name, no time, an unknown system
-_STORED_BYTES = 0xFFFF  # as many as a stored block can have
+_STORED_BYTES = 0xFFFF  # the most a stored block can have
 _BLOCK_HEADER = struct.Struct("<BHH")
 _GZIP_TRAILER = struct.Struct("<II")
 _INFLATE_GZIP = 31
@@ -59,7 +59,7 @@ class TarGzip:
 
     def first_file(self, beginning: bytes, name: str) -> bytes | None:
         try:
-            # No more comes out than goes in: ours is stored, and another's may be made to fill our memory.
+            # Output is limited to the input's size: ours is stored, and a hostile one could fill the memory.
             inside = zlib.decompressobj(_INFLATE_GZIP).decompress(beginning, max(1, len(beginning)))
         except zlib.error:
             return None
@@ -99,7 +99,7 @@ class _TarGzipWriter:
 
 
 class _StoredGzip:
-    """A gzip stream of stored blocks, each as large as can be, however the bytes come."""
+    """A gzip stream of stored blocks of full size, whatever the chunks' sizes."""
 
     def __init__(self, output: Output) -> None:
         self._output = output

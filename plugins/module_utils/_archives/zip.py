@@ -1,6 +1,6 @@
-"""zip, with zip64 where a size, a place or a number asks for it.
+"""zip, with zip64 where a size, an offset or a count requires it.
 
-Not by zipfile: that one, dropped after an error, goes on writing, and its bytes are another matter in each version of Python.
+Not by zipfile, which continues to write if it is dropped after an error, and whose bytes depend on the version of Python.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -35,11 +35,11 @@ _VERSION = 20
 _ZIP64_VERSION = 45
 _MADE_ON_UNIX = 3 << 8
 _ATTRIBUTES = (stat.S_IFREG | MEMBER_MODE) << 16
-_SEE_ZIP64 = 0xFFFFFFFF  # in the place of a number that is this large or larger
+_SEE_ZIP64 = 0xFFFFFFFF  # replaces a number that is as large or larger
 _SEE_ZIP64_COUNT = 0xFFFF
 _ZIP64_EXTRA = 0x0001
 
-# What a time of MS-DOS can say.
+# The range of MS-DOS's times.
 _EARLIEST = datetime(1980, 1, 1, tzinfo=timezone.utc)
 _LATEST = datetime(2107, 12, 31, 23, 59, 58, tzinfo=timezone.utc)
 
@@ -72,7 +72,7 @@ class Zip:
 
 
 class _Entry(t.NamedTuple):
-    """What the directory at the end says of a file."""
+    """A file's entry in the directory at the end."""
 
     member: Member
     offset: int
@@ -101,7 +101,7 @@ class _ZipWriter:
 
 
 def _local_header(member: Member) -> bytes:
-    """Return what stands before a file, without its checksum, which is not known yet."""
+    """Return the header of a file, without its checksum, which is not known yet."""
     size, name = member.size_bytes, member.name.encode("ascii")
     extra = _extra(size, size) if size >= _SEE_ZIP64 else b""
     size = min(size, _SEE_ZIP64)
@@ -120,12 +120,12 @@ def _central_header(entry: _Entry) -> bytes:
 
 
 def _extra(*numbers: int) -> bytes:
-    """Return the numbers that are too large for their fields, nothing when there are none."""
+    """Return the zip64 field for numbers that are too large for theirs, empty if none are."""
     return struct.pack(f"<HH{len(numbers)}Q", _ZIP64_EXTRA, 8 * len(numbers), *numbers) if numbers else b""
 
 
 def _end(count: int, central: int, offset: int) -> bytes:
-    """Return what stands behind the directory, which is ``central`` bytes long and begins at ``offset``."""
+    """Return the records after the directory, which is ``central`` bytes long and begins at ``offset``."""
     zip64 = b""
     if count >= _SEE_ZIP64_COUNT or central >= _SEE_ZIP64 or offset >= _SEE_ZIP64:
         versions = (_MADE_ON_UNIX | _ZIP64_VERSION, _ZIP64_VERSION)
@@ -137,7 +137,7 @@ def _end(count: int, central: int, offset: int) -> bytes:
 
 
 def _dos_time(time: datetime) -> tuple[int, int]:
-    """Return time and date as MS-DOS has them, to two seconds."""
+    """Return MS-DOS's time and date, in steps of two seconds."""
     time = min(max(time, _EARLIEST), _LATEST)
     return (
         time.hour << 11 | time.minute << 5 | time.second // 2,

@@ -20,7 +20,7 @@ DIRECTORY_SPEC: Spec = {"directory": {"type": "path", "required": True}}
 
 FILE_SPEC: Spec = {"owner": {"type": "str"}, "group": {"type": "str"}, "mode": {"type": "raw"}}
 
-# Read by the action plugin; the module has no use for it.
+# The action plugin reads it; the module ignores it.
 PROGRESS_SPEC: Spec = {"progress": {"type": "int", "default": 10}}
 
 SELECTION_SPEC: Spec = {

@@ -16,22 +16,22 @@ DUMP_REQUIRED_IF = [("engine", name, list(engine.dump_requires)) for name, engin
 
 
 def dump_options_from(params: Params) -> t.Any:
-    """Return the engine's options of a dump. Raises ArgumentInvalid for an option that the engine has no use for."""
+    """Return the engine's options of a dump. Raises ArgumentInvalid for an option that the engine does not use."""
     return _arguments_of(params).dump_options_from(params)
 
 
 def restore_options_from(params: Params) -> t.Any:
-    """Return the engine's options of a restore. Raises ArgumentInvalid for an option that the engine has no use for."""
+    """Return the engine's options of a restore. Raises ArgumentInvalid for an option that the engine does not use."""
     return _arguments_of(params).restore_options_from(params)
 
 
 def examination_options_from(params: Params, *, check_mode: bool) -> dict[str, t.Any]:
-    """Return the options of an examination, of each engine by its name."""
+    """Return each engine's options of an examination, by its name."""
     return {name: engine.arguments().examination_options_from(params, check_mode) for name, engine in ENGINES.items()}
 
 
 def name_in_backups(params: Params) -> str:
-    """Return the name that backups of the database to restore have."""
+    """Return the database name that the backups to restore have."""
     return _arguments_of(params).name_in_backups(params["database"])
 
 

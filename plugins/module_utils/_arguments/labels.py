@@ -1,4 +1,4 @@
-"""The labels of backups, as users give them."""
+"""The option for labels of backups."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -10,7 +10,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import A
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.labelling import NewLabels
 from ansible_collections.lastgood.database.plugins.module_utils._parameters import Params
 
-LONGEST_VALUE = 256  # bytes in UTF-8: with as many labels as there may be, less than half of what a manifest may have
+LONGEST_VALUE = 256  # bytes in UTF-8: all labels together take less than half of a manifest's limit
 
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,62}")
 
@@ -32,7 +32,7 @@ def _check(key: object, value: object) -> None:
     if value is None:
         return
     if not isinstance(value, str):
-        # 1.10 would become 1.1, and yes would become true.
+        # YAML turns 1.10 into 1.1, and yes into true.
         raise ArgumentInvalid(f"The label {key} is {value!r}, which is no text.", "Write it in quotes.")
     if not value.isprintable() or len(value.encode()) > LONGEST_VALUE:
         raise ArgumentInvalid(

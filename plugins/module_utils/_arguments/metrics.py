@@ -45,7 +45,7 @@ def metrics_file_from(params: Params) -> str:
 
 
 def labels_from(params: Params, reserved: t.Container[str]) -> dict[str, str]:
-    """Return the labels that every series gets. Raises ArgumentInvalid for a name that is no label's or is reserved."""
+    """Return the labels that every series gets. Raises ArgumentInvalid for an invalid or reserved name."""
     labels: dict[t.Any, t.Any] = params["labels"]
     for name, value in labels.items():
         if not isinstance(name, str) or not _LABEL.fullmatch(name):

@@ -25,7 +25,7 @@ RETENTION_SPEC: Spec = {
 RULES_OR_RETENTION_SPEC: Spec = {**RETENTION_SPEC, "retention": {"type": "dict", "options": RETENTION_SPEC}}
 
 _NAMES = tuple(field for field in Group._fields if field != "partial")
-_MASKS = ("********", "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER")  # replaces secrets, wherever they occur in a result
+_MASKS = ("********", "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER")  # Ansible's replacements of secrets in results
 
 
 def rules_from(params: Params) -> Rules:
@@ -69,7 +69,7 @@ def _group_from(value: dict[str, t.Any]) -> Group:
         )
     if value["kind"] not in t.get_args(Kind):
         raise ArgumentInvalid(f"groups has an item whose kind is {value['kind']!r}.", remedy)
-    # An instance may be a number, and is one in YAML without quotes.
+    # An instance may be digits, which YAML reads as a number.
     names = (None if value[field] is None else str(value[field]) for field in _NAMES)
     return Group._make((*names, tuple(map(str, partial))))
 

@@ -48,13 +48,13 @@ SERVER_OR_SFTP_SPEC: Spec = {
 
 
 def sftp_connector(params: Params, *, check_mode: bool, runner: Runner) -> t.Callable[[], SftpStore]:
-    """Return what makes a store of these options. The runner ends waits in it when the run is stopped."""
+    """Return a factory of stores with these options. The runner ends their waits when the run is stopped."""
     settings = sftp_from(params, check_mode=check_mode)
     return lambda: _store(settings, runner)
 
 
 def sftp_trials(params: Params, runner: Runner) -> list[t.Callable[[], SftpStore]]:
-    """Return what makes stores to try a server with: of the directory, then of those above it, if it may be made."""
+    """Return factories of stores to try: for the directory, then, if it may be made, for those above it."""
     settings = dataclasses.replace(sftp_from(params, check_mode=True), create_directory=False)
     return [
         functools.partial(_store, dataclasses.replace(settings, remote_directory=directory), runner)
@@ -91,7 +91,7 @@ def server_or_sftp_from(params: Params, *, check_mode: bool) -> SftpSettings:
 
 
 def sftp_from(params: Params, *, check_mode: bool) -> SftpSettings:
-    """Return where the SFTP server is. Raises ArgumentInvalid for options that contradict each other."""
+    """Return the SFTP server's settings. Raises ArgumentInvalid for options that contradict each other."""
     if not 0 < params["port"] < 65536:
         raise ArgumentInvalid(f"port is {params['port']}, which is no port.", "Give one from 1 to 65535.")
     if params["host_key_policy"] == "pinned" and not (params["host_key"] or "").strip():

@@ -1,6 +1,6 @@
 """The options for the location of backups: one for each kind of store. A task sets exactly one of them.
 
-A new store is one line in ``_REMOTE``. Its options, and how they become a store, are in a file of their own, such as
+A new store is one line in ``_REMOTE``. Its options and their conversion are in a file of their own, such as
 ``store_sftp.py``.
 """
 
@@ -24,7 +24,7 @@ Connect = t.Callable[[], Store]
 
 class _ConnectorFrom(t.Protocol):
     def __call__(self, params: Params, *, check_mode: bool, runner: Runner) -> Connect:
-        """Return what makes a store of these suboptions. Raises ArgumentInvalid."""
+        """Return a factory of stores with these suboptions. Raises ArgumentInvalid."""
 
 
 _REMOTE: dict[str, tuple[Spec, _ConnectorFrom]] = {
@@ -41,14 +41,14 @@ _AMOUNTS = {"K": 1024, "M": 1024**2, "G": 1024**3}
 
 
 def store_from(params: Params, *, check_mode: bool, runner: Runner) -> Store:
-    """Return the store that a module's options name, on this host or elsewhere."""
+    """Return the store that a module's options name, local or remote."""
     if params["directory"] is not None:
         return LocalStore(directory_from(params), is_stopped=runner.is_stopped)
     return connector_from(params, check_mode=check_mode, runner=runner)()
 
 
 def connector_from(params: Params, *, check_mode: bool, runner: Runner) -> Connect:
-    """Return what makes a store of the place elsewhere that a module's options name: each has a connection of its own."""
+    """Return a factory of the remote store that a module's options name. Each store has its own connection."""
     given = [name for name in _REMOTE if params[name] is not None]
     if len(given) != 1:
         raise ArgumentInvalid("The task names no store elsewhere, or several.", f"Give one of {', '.join(_REMOTE)}.")

@@ -56,10 +56,10 @@ class Decoding(t.Protocol):
 
 
 class Compression(t.Protocol):
-    """The face of a compression. An implementation imports its codec only when that is needed."""
+    """The face of a compression. An implementation imports its codec only when needed."""
 
-    name: t.ClassVar[str]  # in manifests, and of db_backup's option ``compression``
-    suffix: t.ClassVar[str]  # of file names, with its dot; no other compression's
+    name: t.ClassVar[str]  # in manifests and db_backup's option ``compression``
+    suffix: t.ClassVar[str]  # of file names, with its dot; unique
 
     def codec(self, level: Level, runner: Runner) -> Codec:
         """Return the best way to encode that the host has. Raises LibraryMissing if it has none."""

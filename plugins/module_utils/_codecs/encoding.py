@@ -1,4 +1,4 @@
-"""How a payload is made of a dump: content → compression → encryption → payload.
+"""The encoding of a dump as a payload: content → compression → encryption → payload.
 
 Names, manifests and operations share an Encoding, which is data; a PayloadCodec does the work.
 """
@@ -41,7 +41,7 @@ class Encoding:
 
 @dataclass(frozen=True)
 class PayloadCodec:
-    """Makes payloads of an encoding, in the way that the host has."""
+    """Makes payloads of an encoding, by what the host has."""
 
     encoding: Encoding
     compression: Codec
@@ -52,18 +52,18 @@ class PayloadCodec:
         return self.compression.compressor
 
     def encode(self, write: Write) -> t.ContextManager[Encoder]:
-        """Begin a payload, whose bytes go to ``write``. Leaving it without ``finish`` gives up whatever was begun."""
+        """Begin a payload, whose bytes go to ``write``. Leaving it without ``finish`` cancels the work."""
         return self.compression.encoding(write)
 
 
 def codec_for(encoding: Encoding, level: Level, runner: Runner) -> PayloadCodec:
-    """Return what makes payloads of an encoding. Raises LibraryMissing where the host has nothing that could."""
+    """Return the way to make payloads of an encoding. Raises LibraryMissing if the host has none."""
     _check_readable(encoding)
     return PayloadCodec(encoding, COMPRESSIONS[encoding.compression].codec(level, runner))
 
 
 def decoder_for(encoding: Encoding, runner: Runner) -> Decoding:
-    """Return what reads payloads of an encoding. Raises LibraryMissing where the host has nothing that could."""
+    """Return the way to read payloads of an encoding. Raises LibraryMissing if the host has none."""
     _check_readable(encoding)
     return COMPRESSIONS[encoding.compression].decoding(runner)
 

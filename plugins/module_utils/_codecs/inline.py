@@ -1,4 +1,4 @@
-"""Encoders and decoders that are a library's objects, or nothing at all."""
+"""Encoders and decoders in this process: by a library, or without one."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -12,17 +12,17 @@ from ansible_collections.lastgood.database.plugins.module_utils._codecs.base imp
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ContentInvalid
 from ansible_collections.lastgood.database.plugins.module_utils._io import CHUNK_BYTES
 
-# How much comes out at a time: little enough to stay in a processor's cache until it is digested and written.
+# The size of a piece of output: small enough to stay in a processor's cache until it is digested and written.
 PIECE_BYTES = CHUNK_BYTES // 2
-# What a member is fed at first, and twice as much each time: what follows its end is copied, and a stream may be made of
-# nothing but ends.
+# A member's first input; each later one is twice as large. Bytes after a member's end are copied, and a stream may have
+# many short members.
 _FIRST_BYTES = 1024
 
 _DAMAGED = "Take another backup, or another copy of this one."
 
 
 class Compressor(t.Protocol):
-    """What zlib, python-isal and the zstd libraries call a compressor object."""
+    """A compressor object of zlib, python-isal or a zstd library."""
 
     def compress(self, data: memoryview, /) -> bytes:
         """Return the compressed bytes that are ready, which may be none."""
@@ -33,7 +33,7 @@ class Compressor(t.Protocol):
 
 @dataclass(frozen=True)
 class InlineEncoder:
-    """Compresses in our own process."""
+    """Compresses in this process."""
 
     compressor: Compressor
     output: Write
@@ -49,7 +49,7 @@ class InlineEncoder:
 
 @dataclass(frozen=True)
 class InlineCodec:
-    """Makes encoders around a new compressor object each."""
+    """Makes encoders, each with a new compressor object."""
 
     compressor: str
     make: t.Callable[[], Compressor]
@@ -60,20 +60,20 @@ class InlineCodec:
 
 
 class Member(t.Protocol):
-    """A member of a compressed stream that is being decoded: a stream may be several, one after the other.
+    """A member of a compressed stream that is being decoded. A stream may have several in sequence.
 
-    Once it ``ended``, ``rest_bytes`` is how much of the last bytes followed its end.
+    Once it ``ended``, ``rest_bytes`` says how many of the last bytes followed it.
     """
 
     ended: bool
     rest_bytes: int
 
     def decode(self, data: memoryview) -> t.Iterator[bytes]:
-        """Take in the next bytes, and give what comes out in bounded pieces. Raises what the library raises."""
+        """Take in the next bytes, and yield the output in bounded pieces. Raises the library's errors."""
 
 
 class BufferingMember:
-    """A member, by an object with the interface of bz2.BZ2Decompressor, which keeps the input that it has not come to."""
+    """A member, by an object with the interface of bz2.BZ2Decompressor, which buffers its remaining input."""
 
     def __init__(self, decompressor: t.Any) -> None:
         self._decompressor = decompressor
@@ -91,7 +91,7 @@ class BufferingMember:
 
 
 class InlineDecoder:
-    """Decompresses in our own process, member by member."""
+    """Decompresses in this process, member by member."""
 
     def __init__(self, make: t.Callable[[], Member], errors: tuple[type[Exception], ...], output: Write) -> None:
         self._make = make
@@ -99,7 +99,7 @@ class InlineDecoder:
         self._output = output
         self._member: Member | None = None
         self._most_bytes = 0
-        self._has_begun = False  # a stream of no member at all has not ended either
+        self._has_begun = False  # a stream without members is incomplete too
 
     def write(self, chunk: memoryview) -> None:
         while chunk:
@@ -133,7 +133,7 @@ class InlineDecoder:
 
 @dataclass(frozen=True)
 class InlineDecoding:
-    """Makes decoders around a library's objects. ``errors`` is what the library raises for what it can't read."""
+    """Makes decoders around a library's objects. ``errors`` are the library's errors for invalid data."""
 
     make: t.Callable[[], Member]
     errors: tuple[type[Exception], ...]
@@ -145,7 +145,7 @@ class InlineDecoding:
 
 @dataclass(frozen=True)
 class PlainEncoder:
-    """Hands on what it gets."""
+    """Passes on its input."""
 
     output: Write
 

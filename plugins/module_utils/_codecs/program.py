@@ -1,4 +1,4 @@
-"""An encoder or a decoder that is a program: it reads from a pipe of ours, and we read its standard output."""
+"""Encoders and decoders by a program, which reads from our pipe. We read its standard output."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -23,7 +23,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._process import 
 
 
 class ProgramEncoder:
-    """Feeds the program, while a thread of its own writes on what the program says."""
+    """Writes to the program, while a thread passes on the program's output."""
 
     def __init__(self, running: RunningProgram, feeding: int, output: Write) -> None:
         self._running = running
@@ -38,7 +38,7 @@ class ProgramEncoder:
         try:
             write_all(self._feeding, chunk)
         except BrokenPipeError as error:
-            self.finish()  # knows why nobody reads any more
+            self.finish()  # raises the reason, if any
             raise ProgramFailed(
                 f"{self._running.command.program} stopped reading before the end of its input.", "Run it by hand and see."
             ) from error
@@ -51,13 +51,13 @@ class ProgramEncoder:
         self._running.wait()
 
     def close(self) -> None:
-        """Let the program see the end of its input."""
+        """End the program's input."""
         if not self._fed:
             self._fed = True
             os.close(self._feeding)
 
     def join(self) -> None:
-        """Wait until nothing is written on any more."""
+        """Wait until all output is passed on."""
         self._drain.join()
 
     def _drain_output(self) -> None:
@@ -68,14 +68,14 @@ class ProgramEncoder:
             buffer = memoryview(bytearray(CHUNK_BYTES))
             while count := read_full(descriptor, buffer, PIPE_PAUSE_SECONDS):
                 self._output(buffer[:count])
-        except BaseException as error:  # raised by finish(), in the thread that asks
+        except BaseException as error:  # finish() raises it in the caller's thread
             self._failure = error
             self._running.stop()
 
 
 @dataclass(frozen=True)
 class ProgramCodec:
-    """Makes encoders around a new run of the program each. The input's path follows ``arguments``."""
+    """Makes encoders, each with a new run of the program. The input's path follows ``arguments``."""
 
     compressor: str
     runner: Runner
@@ -97,7 +97,7 @@ class ProgramCodec:
 
 @dataclass(frozen=True)
 class ProgramDecoder:
-    """Takes status 1 for what the program says of the stream; any other says something of the host."""
+    """Treats exit status 1 as a broken stream, and any other as a failure of the host."""
 
     program: Encoder
 
@@ -114,7 +114,7 @@ class ProgramDecoder:
         try:
             yield
         except ProgramFailed as error:
-            if error.details.get("exit_status") != 1:  # of want of memory, say, or of a library
+            if error.details.get("exit_status") != 1:  # such as a lack of memory or a library
                 raise
             raise ContentInvalid(
                 f"The compressed stream is broken: {error.problem}", "Take another backup, or another copy of this one."
@@ -123,7 +123,7 @@ class ProgramDecoder:
 
 @dataclass(frozen=True)
 class ProgramDecoding:
-    """Makes decoders around a new run of the program each."""
+    """Makes decoders, each with a new run of the program."""
 
     codec: ProgramCodec
 

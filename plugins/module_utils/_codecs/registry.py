@@ -1,4 +1,4 @@
-"""The compressions and encryptions, by the names that manifests and options have. File names follow from their suffixes.
+"""The compressions and encryptions, by the names in manifests and options. File names follow from their suffixes.
 
 The faces are imported by name, so that Ansible's packer finds every file.
 """
@@ -18,7 +18,7 @@ COMPRESSIONS: dict[str, Compression] = {
     NoCompression.name: NoCompression(),
 }
 
-# The suffix of each. They are only recognised: a backup that another tool encrypted is listed, and neither read nor made.
+# Suffixes by name. They are only recognised: a backup that another tool encrypted is listed, but never read or made.
 ENCRYPTIONS: dict[str, str] = {
     "age": ".age",
     "gpg": ".gpg",

@@ -1,4 +1,4 @@
-"""Encodes in a thread of its own, while whoever feeds it reads and digests the next bytes."""
+"""Encodes in a thread of its own, while the caller reads and digests the next bytes."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -12,9 +12,9 @@ import typing as t
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Encoder
 from ansible_collections.lastgood.database.plugins.module_utils._io import CHUNK_BYTES
 
-# What a compressor makes of so much fits into memory that the allocator keeps; of more, into pages that come and go each time.
+# The output for this much fits into memory that the allocator reuses; larger output takes new pages from the kernel each time.
 _BUFFER_BYTES = CHUNK_BYTES // 4
-_BUFFERS = 4  # one is filled and one is encoded; the others make up for a disk or a server that is slow for a moment
+_BUFFERS = 4  # one is filled and one is encoded; the others absorb a short delay of a disk or a server
 
 
 class ThreadedEncoder:
@@ -31,25 +31,25 @@ class ThreadedEncoder:
         self._thread.start()
 
     def buffer(self) -> memoryview:
-        """Wait for a buffer to fill. Raises what the encoder raised meanwhile."""
+        """Wait for a free buffer, and return it. Raises the encoder's error."""
         buffer = self._free.get()
         if self._failure is not None:
             raise self._failure
         return memoryview(buffer)
 
     def write(self, chunk: memoryview) -> None:
-        """Take in what was filled of the buffer that was lent last."""
+        """Take in the filled part of the buffer lent last."""
         self._filled.put(chunk)
 
     def finish(self) -> None:
-        """Encode to the end. Raises what the encoder raises."""
+        """Encode to the end. Raises the encoder's error."""
         self.join()
         if self._failure is not None:
             raise self._failure
         self._encoder.finish()
 
     def join(self) -> None:
-        """Wait until all that came back is encoded."""
+        """Wait until all filled buffers are encoded."""
         self._filled.put(None)
         self._thread.join()
 
@@ -58,14 +58,14 @@ class ThreadedEncoder:
             while (chunk := self._filled.get()) is not None:
                 self._encoder.write(chunk)
                 self._free.put(t.cast(bytearray, chunk.obj))
-        except BaseException as error:  # raised in the thread that feeds us
+        except BaseException as error:  # raised in the caller's thread
             self._failure = error
-            self._free.put(bytearray())  # which may be waiting for a buffer
+            self._free.put(bytearray())  # the caller may be waiting for one
 
 
 @contextlib.contextmanager
 def threaded(encoder: Encoder) -> t.Iterator[ThreadedEncoder]:
-    """Encode in a thread, which has ended when this is left."""
+    """Encode in a thread, which ends with the context."""
     encoding = ThreadedEncoder(encoder)
     try:
         yield encoding

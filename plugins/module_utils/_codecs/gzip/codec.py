@@ -1,6 +1,6 @@
 """gzip, RFC 1952: by python-isal where it can be imported, else by the program pigz, else by zlib.
 
-Decoded by python-isal, else by zlib: no program is any faster at that.
+Decodes by python-isal, else by zlib: no program decodes faster.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -22,11 +22,11 @@ from ansible_collections.lastgood.database.plugins.module_utils._codecs.program 
 from ansible_collections.lastgood.database.plugins.module_utils._process import Runner
 
 _ISAL_LEVELS: dict[Level, int] = {"fast": 1, "balanced": 2, "small": 3}
-# pigz -5 makes what -6 does, to one or two in a hundred, in five sixths of the time or less: that makes up for the digests.
+# pigz -5 comes within 1 or 2 % of the size of -6, in five sixths of the time or less: that makes up for the digests.
 _PIGZ_LEVELS: dict[Level, int] = {"fast": 1, "balanced": 5, "small": 9}
 _ZLIB_LEVELS: dict[Level, int] = {"fast": 1, "balanced": 6, "small": 9}
 _FLAGS_OFFSET = 3  # in a member's header
-_GZIP_WINDOW = 31  # zlib's own number for: the largest window, in a gzip container
+_GZIP_WINDOW = 31  # in zlib's terms: the largest window, in a gzip container
 
 
 def gzip_codec(level: Level, runner: Runner) -> Codec:
@@ -35,7 +35,7 @@ def gzip_codec(level: Level, runner: Runner) -> Codec:
 
 
 def gzip_decoding() -> Decoding:
-    """Return the fastest way to undo gzip that the host has."""
+    """Return the fastest way to decode gzip that the host has."""
     try:
         from isal import igzip_lib
     except ImportError:
@@ -43,15 +43,15 @@ def gzip_decoding() -> Decoding:
     error: t.Any = igzip_lib.IsalError  # a class, whatever its stub says
 
     def make() -> Member:
-        # Not by its decompressobj, which copies what it has not come to once for each piece that it gives.
+        # Not by its decompressobj, which copies the remaining input for each piece of output.
         return BufferingMember(igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP))
 
     return InlineDecoding(lambda: _IsalMember(make), (error, zlib.error))
 
 
 class _IsalMember:
-    """A member of a gzip stream, by python-isal: unless its header has more than it must have, since ISA-L loses its place
-    where several optional fields come in two pieces, and takes flags that mean nothing.
+    """A member of a gzip stream, by python-isal, or by zlib if its header has flags: ISA-L misparses several optional
+    fields that come in two pieces, and accepts invalid flags.
     """
 
     def __init__(self, make: t.Callable[[], Member]) -> None:
@@ -73,7 +73,7 @@ class _IsalMember:
 
 
 class _ZlibMember:
-    """A member of a gzip stream, by zlib's object."""
+    """A member of a gzip stream, by zlib."""
 
     def __init__(self) -> None:
         self._decompressor = zlib.decompressobj(_GZIP_WINDOW)

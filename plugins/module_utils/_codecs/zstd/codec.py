@@ -22,7 +22,7 @@ _INSTALL = "Install the package zstd (Debian, Ubuntu, RHEL, SUSE and Alpine call
 
 
 def zstd_codec(level: Level, runner: Runner) -> Codec:
-    """Return the best way to make Zstandard that the host has. Raises LibraryMissing where it has none."""
+    """Return the best way to encode Zstandard that the host has. Raises LibraryMissing if it has none."""
     codec = _standard_library(level) or _zstandard(level) or _program(level, runner)
     if codec is None:
         raise LibraryMissing(
@@ -34,7 +34,7 @@ def zstd_codec(level: Level, runner: Runner) -> Codec:
 
 
 def zstd_decoding(runner: Runner) -> Decoding:
-    """Return the best way to undo Zstandard that the host has. Raises LibraryMissing where it has none."""
+    """Return the best way to decode Zstandard that the host has. Raises LibraryMissing if it has none."""
     decoding = _standard_library_decoding() or _zstandard_decoding() or _program_decoding(runner)
     if decoding is None:
         raise LibraryMissing(
@@ -89,7 +89,7 @@ def _zstandard_decoding() -> Decoding | None:
         import zstandard
     except ImportError:
         return None
-    if not hasattr(zstandard.ZstdDecompressor().decompressobj(), "unused_data"):  # before 0.19: it can't tell where one ends
+    if not hasattr(zstandard.ZstdDecompressor().decompressobj(), "unused_data"):  # before 0.19: it can't find a frame's end
         return None
 
     return InlineDecoding(lambda: _SlicedFrame(zstandard.ZstdDecompressor().decompressobj()), (zstandard.ZstdError,))
@@ -99,14 +99,14 @@ def _program_decoding(runner: Runner) -> Decoding | None:
     program = runner.find_program("zstd")
     if program is None:
         return None
-    # Without --force, under which it would hand on what is no Zstandard as it is.
+    # Without --force, which passes on other data unchanged.
     return ProgramDecoding(ProgramCodec("zstd", runner, (program, "--decompress", "--quiet", "--stdout")))
 
 
 class _SlicedFrame:
-    """A frame, by an object that gives all at once what it can: so it is fed little.
+    """A frame, by an object that returns all output at once: so its input is small.
 
-    What grows most is a block of one byte again and again, 4 bytes for 128 KiB.
+    A block of one repeated byte grows most: from 4 bytes to 128 KiB.
     """
 
     _SLICE_BYTES = 256
@@ -129,7 +129,7 @@ class _SlicedFrame:
 
 
 def _taken_from(found: bytearray, least: int) -> t.Iterator[bytes]:
-    """Take pieces from the beginning, for as long as there is so much."""
+    """Take pieces from the beginning while ``least`` bytes are left."""
     while len(found) >= least:
         with memoryview(found) as view:
             piece = bytes(view[:PIECE_BYTES])
