@@ -26,7 +26,7 @@ _WRONG_STRATEGY = {
 
 
 class ActionModule(ActionBase):
-    """Write the report on the controller, without a connection to a host."""
+    """Writes the report on the controller, without a connection to a host."""
 
     TRANSFERS_FILES = False
     _requires_connection = False
@@ -41,7 +41,7 @@ class ActionModule(ActionBase):
             return {**result, **_WRONG_STRATEGY}
         path = Path(os.path.abspath(os.path.expanduser(options["dest"])))
         variables = task_vars or {}
-        # Facts are data: to have Ansible look for templates in those of a large fleet takes longer than all the rest.
+        # Facts are data: templating those of a large fleet would take longer than everything else.
         results = {host: variables["hostvars"].raw_get(host).get(_VARIABLE) for host in variables["ansible_play_hosts_all"]}
         try:
             report = report_of(results, datetime.now(timezone.utc))
@@ -54,7 +54,7 @@ class ActionModule(ActionBase):
             return {**result, "failed": True, "msg": f"{problem} {remedy}", "error": {"code": "report_not_written"}}
 
     def _replace(self, path: Path, report: Report, mode: int) -> dict[str, t.Any]:
-        """Write the page, also where only ages are new: a report that says when it was made should not be an old one."""
+        """Write the page, even if only ages changed: the page shows when it was made, which should be the last run."""
         page = page_of(report)
         existing = read(path)
         before, after = _described(existing), (*statement(page), f"mode {mode:04o}")

@@ -19,7 +19,7 @@ from ansible_collections.lastgood.database.plugins.plugin_utils._summary import 
 
 
 class ActionModule(ActionBase):
-    """Show the table on the controller, without a connection to a host."""
+    """Shows the table on the controller, without a connection to a host."""
 
     TRANSFERS_FILES = False
     _requires_connection = False
@@ -38,7 +38,7 @@ class ActionModule(ActionBase):
         return {**result, "msg": lines, "_ansible_verbose_always": True}
 
     def _freshness(self, variables: dict[str, t.Any]) -> dict[str, t.Any]:
-        """Judge the databases of this host, and in the first host of the play those of all hosts."""
+        """Judge the databases of this host, and for the play's first host those of all hosts."""
         now, name = datetime.now(timezone.utc), variables["inventory_hostname"]
         own = expected_on(variables["hostvars"][name], now)
         is_for_all = is_in_lockstep(self._task)

@@ -6,4 +6,4 @@ from ansible_collections.lastgood.database.plugins.plugin_utils._progress_action
 
 
 class ActionModule(ProgressAction):
-    """Run the module of the same name, and show how far it is."""
+    """Runs the module of the same name, and shows its progress."""

@@ -138,9 +138,9 @@ def _is_same(asked: t.Any, known: t.Any, key: str) -> bool:
 
 
 def _fits(parts: t.Sequence[str], text: str) -> bool:
-    """Whether a text has these parts one after the other, the first at its beginning and the last at its end.
+    """Return whether a text has these parts in this order, the first at its beginning and the last at its end.
 
-    Without a regular expression: a hostile host could choose one that takes for ever.
+    Uses no regular expression: a hostile host could choose one that never ends.
     """
     first, *inner, last = parts
     position, end = len(first), len(text) - len(last)

@@ -41,7 +41,7 @@ _NAMES = {
 
 
 class Moment(t.NamedTuple):
-    """When something last happened: a time, NEVER or NOT_KNOWN."""
+    """The last time of an event: a time, NEVER or NOT_KNOWN."""
 
     at: datetime | None = None
     is_known: bool = True
@@ -139,7 +139,7 @@ def _late(group: Values, last_good: Moment, limits: Limits, now: datetime) -> t.
     for name, most in limits.ages.items():
         moment = last_good if name == "backup" else moment_of(group, f"{name}_at")
         if moment.at is None:
-            if moment.is_known and name != "backup":  # without a backup, that is the problem
+            if moment.is_known and name != "backup":  # _missing reports a missing backup
                 yield Problem(name, f"It was never {name}. {_REMEDIES[name]}")
         elif now - moment.at > most:
             age = duration_in_words(now - moment.at)

@@ -1,4 +1,4 @@
-"""How Ansible runs the play that a task is in."""
+"""The way Ansible runs the play of a task."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 

@@ -1,7 +1,7 @@
-"""Run a module in the background of its host, and show in the play how far it is.
+"""Run a module in the background of its host, and show its progress in the play.
 
 Ansible executes the module and reads its result as usual. Only the command that executes the module differs: if the run goes on,
-the command returns how far it is. This action then shows a line and waits on the host, until the run has ended.
+the command returns its progress. This action then shows a line and waits on the host, until the run has ended.
 module_utils/_background.py is the host's side.
 """
 
@@ -64,7 +64,7 @@ class _Signalled(BaseException):
 class ProgressAction(NormalAction):
     """The action of a module that may take long."""
 
-    _folder: str | None = None  # of the run on the host, None where the module runs as any other
+    _folder: str | None = None  # of the run on the host, None if it runs in the foreground
     _began = False  # whether a command was executed on the host
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> t.Any:
@@ -125,7 +125,7 @@ class ProgressAction(NormalAction):
         return result
 
     def _follow(self, result: Executed) -> Executed:
-        """Show how far the run is until it has ended. Return its output."""
+        """Show the run's progress until it has ended. Return its output."""
         before: Reading | None = None
         began = time.monotonic() - self._seconds
         while _is_under_way(result):

@@ -1,4 +1,4 @@
-"""The line that shows how far a host's run is, such as ``db7  app  34 %  1.2 of 3.5 GiB  210 MiB/s  11 s left``."""
+"""The line that shows the progress of a host's run, such as ``db7  app  34 %  1.2 of 3.5 GiB  210 MiB/s  11 s left``."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -16,7 +16,7 @@ _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 
 class Reading(t.NamedTuple):
-    """How far a run was at a moment of the host's own clock.
+    """The progress of a run at a time of the host's own clock.
 
     ``expected_bytes`` is None if it is not known, or if more bytes came than were expected.
     """
@@ -29,7 +29,7 @@ class Reading(t.NamedTuple):
 
 
 def read(output: str) -> Reading | None:
-    """Parse what a running run reports. Return None if it has nothing to report yet, or if the report is invalid."""
+    """Parse the report of a live run. Return None if it has nothing to report yet, or if the report is invalid."""
     text = next((line for line in output.splitlines() if line.startswith(UNDER_WAY)), "")
     try:
         report = json.loads(text)["lastgood_under_way"]

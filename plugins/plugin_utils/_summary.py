@@ -15,9 +15,9 @@ Values = t.Mapping[str, t.Any]
 Row = dict[str, str]
 
 _LONGEST_NOTE = 160  # characters: about a line of a wide terminal
-_WIDEST_CELL = 73  # characters: the longest name that PostgreSQL gives, and that it is partial
+_WIDEST_CELL = 73  # characters: the longest name in PostgreSQL, and " (partial)"
 _LONGEST_TITLE = 255  # characters: a source in brackets, with its folders
-_LONGEST_FILENAME = 255  # never cut, since other modules take it; it is in the last column, and so widens nothing
+_LONGEST_FILENAME = 255  # never cut, since other modules take it; in the last column, it widens nothing
 _UNITS = ((86400, "day"), (3600, "hour"), (60, "minute"))
 _WHOLE = ("note", "next", "reason")  # in lines of their own, or in the last column
 _RIGHT = ("size", "tables", "rows", "seconds")
@@ -61,7 +61,7 @@ def lines_of(table: Table, hosts: t.Mapping[str, Values], *, check_mode: bool = 
 
 
 def _cell(name: str, text: str) -> str:
-    """Return a text, without its middle if it is too long: one host must not widen the table of all."""
+    """Return a text, without its middle if it is too long: one host must not widen the table for all."""
     most = {**dict.fromkeys(_WHOLE, len(text)), "backup": _LONGEST_FILENAME, "title": _LONGEST_TITLE}.get(name, _WIDEST_CELL)
     return text if len(text) <= most else f"{text[: most // 2]}…{text[-(most // 2) :]}"
 

@@ -108,7 +108,7 @@ class _Listing:
 
 
 def report_of(results: t.Mapping[str, t.Any], now: datetime) -> Report:
-    """Return the report. ``results`` has for each host of the play what it registered, None where it registered nothing."""
+    """Return the report. ``results`` has what each host of the play registered, None for a host without a result."""
     listings = {host: _listing(host, registered, now) for host, registered in results.items()}
     listed: dict[bool, list[Database]] = {True: [], False: []}  # by whether the host listed them as its own
     backups: list[Backup] = []
@@ -126,7 +126,7 @@ def report_of(results: t.Mapping[str, t.Any], now: datetime) -> Report:
                 if (owner == host) is own and (own or (owner, backup.filename) not in seen):
                     backups.append(replace(backup, host=owner))
                     seen.add((owner, backup.filename))
-    # What another host says of a host replaces nothing that this says of itself: it could hide a failure.
+    # Another host's listing never replaces a host's own: it could hide a failure.
     shown = [*_without_replaced(listed[True], listed[True]), *_without_replaced(listed[False], listed[True] + listed[False])]
     by_host: dict[str, list[Database]] = {host: [] for host in results}
     for database in shown:
@@ -170,7 +170,7 @@ def _host(name: str, databases: list[Database]) -> Host:
 def _listing(host: str, registered: t.Any, now: datetime) -> _Listing:
     try:
         return _read(host, registered, now)
-    except ArgumentInvalid as error:  # its own variables set a limit that is none
+    except ArgumentInvalid as error:  # its own variables set an invalid limit
         return _Listing([_nameless(host, "unknown", str(error))], [])
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
         return _Listing([_nameless(host, "unknown", "Its results can't be read.")], [])
@@ -287,7 +287,7 @@ def _last_good(one: Values, records: t.Mapping[str, Values], now: datetime) -> M
 def _without_replaced(databases: list[Database], others: list[Database]) -> list[Database]:
     """Mark the groups whose backups continue in one of the others: the host was renamed, or its server upgraded.
 
-    Their source is the same: two servers of one host that have a database of the same name differ in it.
+    Both have the same source. Two servers of one host with a database of one name have different sources.
     """
     newest: dict[tuple[str, ...], Database] = {}
     for one in others:
@@ -341,7 +341,7 @@ def _name(one: Values) -> str:
 
 
 def _bytes(value: t.Any) -> int:
-    """Return a number of bytes. Raises ValueError if there can't be so many: the page could not show them."""
+    """Return a number of bytes. Raises ValueError for an impossible number, which the page could not show."""
     count = int(value)
     if not 0 <= count < 2**63:
         raise ValueError(value)
@@ -349,5 +349,5 @@ def _bytes(value: t.Any) -> int:
 
 
 def _text(text: t.Any, most: int = _LONGEST_NAME) -> str:
-    """Return words of others in one line, without control characters."""
+    """Return a host's text in one line, without control characters."""
     return bounded(one_line(str(text)), most)

@@ -66,7 +66,7 @@ def _words(line: str) -> str:
         return one_line(line)
     for attribute in (_TIME, _CHART):
         line = attribute.sub(r" \1 ", line)
-    return one_line(" ".join(html.unescape(_TAG.sub(" ", line)).split()))  # the page may be another program's
+    return one_line(" ".join(html.unescape(_TAG.sub(" ", line)).split()))  # another program may have written it
 
 
 def _first_rows(report: Report) -> dict[str, int]:
