@@ -1,4 +1,4 @@
-"""Backups as a test wants them: a payload, and a manifest that is true of it unless told otherwise."""
+"""Backups for tests: a payload, and a manifest that matches it unless a test sets other values."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -23,7 +23,7 @@ PAYLOAD = b"what pg_dump said"
 
 
 def ago(**duration: float) -> datetime:
-    """Return the time that is so long before ``NOW``: ``ago(days=2)``."""
+    """Return the time that long before ``NOW``, as in ``ago(days=2)``."""
     return NOW - timedelta(**duration)
 
 
@@ -63,7 +63,7 @@ def manifest_of(data: bytes = PAYLOAD, **over: Any) -> Manifest:
 
 
 def put_backup(folder: Path, created_at: datetime, data: bytes = PAYLOAD, **over: Any) -> str:
-    """Put a good backup into a folder, and return its file name. What is given beside goes into the manifest."""
+    """Put a good backup into a folder, and return its file name. Further values go into the manifest."""
     manifest = manifest_of(data, **{"created_at": created_at, **over})
     label = label_for("globals" if manifest.kind == "globals" else "database", manifest.database)
     name = compose(label, created_at, Encoding(over.get("compression", "gzip")))

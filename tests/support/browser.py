@@ -37,7 +37,7 @@ class Browser:
         return texts
 
     def ask(self, command: str, **values: Any) -> Any:
-        """Give the driver a command, and return the value of its answer."""
+        """Send the driver a command, and return the value of its answer."""
         assert self._driver.stdin is not None and self._driver.stdout is not None
         print(json.dumps({"command": command, **values}), file=self._driver.stdin, flush=True)
         line = self._driver.stdout.readline()
@@ -77,7 +77,7 @@ def browser() -> Iterator[Browser]:
 
 
 def _modules() -> Path:
-    """Return the folder with the modules from npm, installed where they are not as the lock file says."""
+    """Return the folder with the modules from npm, after installing them by the lock file if they differ."""
     MODULES.mkdir(parents=True, exist_ok=True)
     stamp = MODULES / "stamp"
     with (MODULES / "lock").open("w") as lock:

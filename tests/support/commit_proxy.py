@@ -20,7 +20,7 @@ Fault = Literal["lost before the server has it", "lost before its answer comes",
 
 
 class CommitProxy:
-    """Listens in ``directory`` and carries everything to the server, up to the first COMMIT after a RENAME."""
+    """Listens in ``directory`` and forwards everything to the server, up to the first COMMIT after a RENAME."""
 
     def __init__(self, server: Server, directory: Path, fault: Fault, at_commit: Callable[[], None]) -> None:
         self.directory = directory

@@ -1,4 +1,4 @@
-"""The context of an operation as a test wants it, with a time of its own and no programs, and the diff of its outcome."""
+"""The context of an operation for tests, with a given time and no programs, and the diff of its outcome."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -17,7 +17,7 @@ from ansible_collections.lastgood.database.tests.support.backups import NOW
 
 
 class NoPrograms:
-    """A runner that starts no program, and that may say that the run was stopped."""
+    """A runner that starts no program, and can report that the run was stopped."""
 
     def __init__(self, is_stopped: Callable[[], bool]) -> None:
         self.is_stopped = is_stopped
@@ -43,7 +43,7 @@ Reported = list[tuple[str, int, int | None]]  # of each task under way: title, b
 
 
 def reporting(context: Context) -> tuple[Context, Reported]:
-    """Return the context with a progress that reports each step, and what it reports."""
+    """Return the context with a progress that reports each step, and its reports."""
     reported: Reported = []
     seconds = itertools.count()
 

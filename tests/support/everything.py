@@ -1,4 +1,4 @@
-"""A database with one of each kind of thing, and how to see that another one has the same.
+"""A database with one object of each kind, and the comparison of two such databases.
 
 with roles_on(server), database_on(server, sql=everything(server)) as source:
     ...                     # back it up, restore it into another database
@@ -20,7 +20,7 @@ from tools.throwaway_postgresql import Server
 _ROLES = ('"o\'owner"', "reader")
 _SQL = Path(__file__).with_name("everything.sql")
 
-# What only newer versions have.
+# Objects of newer versions.
 _SINCE = {
     16: "create table shop.squeezed (body text storage main); insert into shop.squeezed values ('one')",
     17: """create table shop.numbered (id int generated always as identity, at int) partition by range (at);
@@ -30,7 +30,7 @@ _SINCE = {
         constraint known not null price no inherit, primary key (id, held without overlaps));
         insert into shop.room values ('[1,2)', '[3,9)', 21)""",
 }
-# What an extension gives. Each is there in some installations only.
+# Objects of extensions. Some installations lack some extensions.
 _EXTENSIONS = {
     "vector": """create table shop.v (at vector(3)); insert into shop.v values ('[1,2.5,-3]');
         create index on shop.v using hnsw (at vector_l2_ops)""",
@@ -53,7 +53,7 @@ select 'large object ' || oid, length(lo_get(oid)), md5(lo_get(oid)) from pg_lar
 
 
 class Likeness(NamedTuple):
-    """What makes two databases the same: what there is, and what is in it.
+    """The schema and the content of a database, equal for equal databases.
 
     ``content`` has a line for each table (how many rows, and a digest of them in any order), sequence and large object.
     """
@@ -63,7 +63,7 @@ class Likeness(NamedTuple):
 
 
 def everything(server: Server, *others: Server) -> str:
-    """The SQL that makes the database, as far as a server of that version can, with extensions that all of these have."""
+    """Return the SQL of the database, as far as a server of that version can, with extensions that all of these have."""
     names = (set(one.psql("select name from pg_available_extensions").splitlines()) for one in (server, *others))
     there = set.intersection(*names)
     newer = [sql for major, sql in _SINCE.items() if server.major >= major]
@@ -73,7 +73,7 @@ def everything(server: Server, *others: Server) -> str:
 
 @contextlib.contextmanager
 def roles_on(server: Server) -> Iterator[None]:
-    """Make the roles that own things, and drop them in the end: the databases must be gone by then."""
+    """Make the roles that own things, and drop them in the end. Drop the databases before that."""
     for role in _ROLES:
         server.psql(f"create role {role}")
     try:
@@ -84,7 +84,7 @@ def roles_on(server: Server) -> Iterator[None]:
 
 
 def likeness(server: Server, database: str) -> Likeness:
-    """What is in a database, less what differs from one to the other although they are the same."""
+    """Return the schema and content of a database, less what differs between equal databases."""
     schema = server.run("pg_dump", "--schema-only", database=database).stdout
     schema = re.sub(r"^\\(?:un)?restrict .*\n", "", schema, flags=re.MULTILINE)
     return Likeness(schema.splitlines(), server.psql(_CONTENT, database).splitlines())

@@ -57,7 +57,7 @@ def commands(script: str) -> list[list[str]]:
         text += line
         try:
             words = shlex.split(text.replace("\\\n", " "), comments=True)
-        except ValueError:  # a quotation goes on
+        except ValueError:  # inside a quotation
             continue
         if text.endswith("\\\n"):
             continue
@@ -80,7 +80,7 @@ def write_playbook(folder: Path, name: str, document: list[dict[str, Any]]) -> s
 
 
 def check_syntax(folder: Path, *playbooks: str) -> None:
-    """Have ansible-playbook read playbooks, files in a folder or the collection's."""
+    """Check playbooks' syntax by ansible-playbook: a folder's or the collection's."""
     done = subprocess.run(
         (sys.executable, "-m", "ansible", "playbook", "--syntax-check", "--inventory", "db7,", *playbooks),
         cwd=folder,

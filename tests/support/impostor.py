@@ -1,4 +1,4 @@
-"""Programs that stand in for PostgreSQL's own: small, real, and told what to do wrong."""
+"""Programs in place of PostgreSQL's own: small scripts that fail or wait for a test."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -10,8 +10,8 @@ from pathlib import Path
 
 from ansible_collections.lastgood.database.tests.support.observe import wait_until
 
-# For the shell the second line is a command, for Python a text: the interpreter's path may be too long, or have a space in
-# it, for a first line.
+# For the shell the second line is a command, for Python a text: the interpreter's path may be too long for a first line, or
+# have a space in it.
 _PREAMBLE = """\
 #!/bin/sh
 'exec' '{python}' '-IS' "$0" "$@"
@@ -63,7 +63,7 @@ wait_for("go")
 go_on()
 """
 
-# The first bytes of the real dump; then it waits to be told to write the rest.
+# Writes the first bytes of the real dump, and the rest after ``say("go")``.
 HALF = """
 sink = open(out, "wb", buffering=0)
 for chunk in real_output({count}):
@@ -78,8 +78,8 @@ for chunk in real_output({count}):
 class Impostor:
     """A bin_directory in which one of PostgreSQL's programs is a Python script, and the others are the real ones.
 
-    The script finds ``note(name)``, ``wait_for(name)``, ``go_on()`` (become the real program), ``real_output(count)``, and
-    the file to write as ``out``, where there is one.
+    The script can use ``note(name)``, ``wait_for(name)``, ``go_on()`` (become the real program), ``real_output(count)``, and
+    ``out``, the path of the file to write, if any.
     """
 
     def __init__(self, folder: Path, real: Path, script: str, *, program: str = "pg_dump") -> None:
@@ -99,12 +99,12 @@ class Impostor:
         return (self.notes / name).exists()
 
     def wait_for(self, name: str, unless: Callable[[], bool] = lambda: False) -> None:
-        """Wait until the script has noted that; it fails when ``unless`` comes true first."""
+        """Wait until the script has noted that. Fails if ``unless`` becomes true first."""
         wait_until(lambda: self.has_noted(name) or unless())
         assert self.has_noted(name), f"it ended before it noted {name!r}"
 
     def say(self, name: str) -> None:
-        """Note what the script waits for."""
+        """End the script's wait for it."""
         (self.notes / name).touch()
 
     def pid(self, name: str = "pid") -> int:

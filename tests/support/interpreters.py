@@ -17,27 +17,27 @@ from tools.pythons import find_all
 
 UNPRIVILEGED = 65534
 
-# What a module may import, beside the standard library.
+# The packages that a module may import.
 _PACKAGES = ("ansible", "psycopg2", "psycopg2_binary.libs", "isal", "zstandard")
 _MODULE = f"{COLLECTION}.plugins.modules.db_backup"
 _IMPORTS = f"import psycopg2, {_MODULE}"
 
 
 def other_pythons() -> list[tuple[str, Path]]:
-    """Every version of Python that the modules support, that really runs here, and is not our own: name and path."""
+    """Return the other versions of Python that the modules support and this machine has: name and path."""
     return [(str(one), one.path) for one in find_all(9, 14) if one.version != sys.version_info[:2]]
 
 
 def make_host_of_another_python(python: Path, folder: Path) -> Host:
-    """Return a host on which Python finds Ansible and the collection, and nothing else that is ours."""
+    """Return a host whose Python finds Ansible and the collection, and no other package of ours."""
     (folder / "ansible").symlink_to(_package("ansible"))
     return Host(python=python, search_path=(collections_path(), folder), environment={"PYTHONDONTWRITEBYTECODE": "1"})
 
 
 def make_unprivileged_host(folder: Path) -> Host:
-    """Return a host of a user without privileges: ourselves, or as root somebody else.
+    """Return a host of an unprivileged user: the current one, or another if that is root.
 
-    Where that user can't reach our interpreter (as below a home folder of mode 0700), a copy is made in ``folder``.
+    If that user can't reach our interpreter (as below a home folder of mode 0700), makes a copy in ``folder``.
     """
     if os.geteuid() != 0:
         return Host()
@@ -68,7 +68,7 @@ def _can_import(host: Host) -> bool:
 
 
 def _copy(folder: Path) -> Host:
-    """A copy of this interpreter and of what modules import, by links where the file system has them."""
+    """Return a host with a copy of this interpreter and of modules' imports, hard links if possible."""
     base = Path(sys.base_prefix)
     prefix, packages = folder / "python", folder / "packages"
     python = prefix / "bin" / Path(sys.executable).resolve().name
@@ -93,7 +93,7 @@ def _copy(folder: Path) -> Host:
 
 
 def _package(name: str) -> Path:
-    """Where a package is; a wheel's libraries stand beside it."""
+    """Return a package's path. A wheel's libraries are beside it."""
     spec = importlib.util.find_spec("psycopg2" if name == "psycopg2_binary.libs" else name)
     assert spec is not None and spec.origin is not None, f"{name} is not installed"
     return Path(spec.origin).parent.with_name(name)

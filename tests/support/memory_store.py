@@ -1,4 +1,4 @@
-"""The smallest store: a dictionary. It shows what a new store has to have, and takes no server and no disk."""
+"""The smallest store: a dictionary. It shows what a new store needs, and uses no server and no disk."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -28,7 +28,7 @@ _CHUNK_BYTES = 64 * 1024
 
 
 class MemoryStore:
-    """Files by name. Stores over the same dictionary have the same files; None is a place that does not exist."""
+    """Files by name. Stores over the same dictionary have the same files; None is a missing directory."""
 
     creates_directory = True
     capabilities = Capabilities(reads_cheaply=True, has_locks=True, replaces_atomically=True)

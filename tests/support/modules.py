@@ -1,10 +1,10 @@
-"""Runs a module of the collection as a host does in the end: a process of its own, JSON in, JSON out.
+"""Runs a module of the collection as a host does: in a process of its own, JSON in, JSON out.
 
 outcome = run_module("backup_facts", directory="/somewhere")
 outcome.result["ansible_facts"]
 
 with running_module("db_backup", directory="/somewhere", ...) as process:
-    ...                     # look at it, stop it
+    ...                     # observe or stop it
     outcome = process.wait()
 """
 
@@ -28,20 +28,20 @@ from typing import Any
 
 COLLECTION = "ansible_collections.lastgood.database"
 NOTHING: Mapping[str, Any] = types.MappingProxyType({})
-HANGS_AFTER_SECONDS = 120  # far more than any run here takes
+HANGS_AFTER_SECONDS = 120  # far more than any run takes
 
 
 def collections_path() -> Path:
-    """Where Python finds the collection under its name."""
+    """Return the search path of the collection."""
     spec = importlib.util.find_spec(f"{COLLECTION}.plugins")
     assert spec is not None and spec.submodule_search_locations is not None
-    # Not resolved: the checkout may be reached by a link that bears the collection's name.
+    # Not resolved: a link with the collection's name may lead to the checkout.
     return Path(next(iter(spec.submodule_search_locations))).parents[3]
 
 
 @dataclass(frozen=True)
 class Host:
-    """Who runs a module, with what: an interpreter, where it finds its imports, and a user (None: ourselves)."""
+    """A host that runs modules: an interpreter, its search path, and a user (None: the current one)."""
 
     python: Path = Path(sys.executable)
     search_path: tuple[Path, ...] = field(default_factory=lambda: (collections_path(),))
@@ -55,7 +55,7 @@ class Host:
             "HOME": "/nonexistent",
             "LC_ALL": "C.UTF-8",
             "PYTHONPATH": os.pathsep.join(map(str, self.search_path)),
-            # Modules of nobody's can't be cached, and those of older interpreters need not be.
+            # The user nobody can't write a cache, and older interpreters need none.
             **({} if self.uid is None else {"PYTHONDONTWRITEBYTECODE": "1"}),
             **self.environment,
         }
@@ -66,7 +66,7 @@ OURSELVES = Host()
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a module ended, and what it said."""
+    """The exit status and the output of a module."""
 
     status: int
     result: dict[str, Any]
@@ -75,7 +75,7 @@ class Outcome:
 
     @property
     def changed(self) -> bool:
-        """Raises AssertionError when the module failed: then it says nothing that counts."""
+        """Raises AssertionError if the module failed: it has no meaning then."""
         assert self.status == 0, f"the module failed: {self.result.get('msg')}\n{self.stderr}"
         changed = self.result["changed"]
         assert isinstance(changed, bool)
@@ -83,7 +83,7 @@ class Outcome:
 
     @property
     def warnings(self) -> list[str]:
-        """Their texts: newer versions of Ansible wrap each one up."""
+        """Their texts, which newer versions of Ansible wrap."""
         found = self.result.get("warnings", [])
         return [one if isinstance(one, str) else str(one["event"]["msg"]) for one in found]
 
@@ -97,7 +97,7 @@ class Outcome:
 
     @property
     def error_code(self) -> str | None:
-        """The code of the failure, None where there was none."""
+        """The code of the failure, None if none occurred."""
         assert (self.status != 0) == bool(self.result.get("failed")), self.stdout
         return self.result["error"]["code"] if self.status != 0 else None
 
@@ -107,7 +107,7 @@ class Outcome:
 
 
 class ModuleProcess:
-    """A module that runs."""
+    """A running module."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
@@ -125,14 +125,14 @@ class ModuleProcess:
         self._process.send_signal(number)
 
     def close_output(self) -> None:
-        """Hear no more of it."""
+        """Close its output."""
         for stream in (self._process.stdout, self._process.stderr):
             assert stream is not None
             stream.close()
         self._process.stdout = self._process.stderr = None
 
     def kill(self) -> None:
-        """End it without a chance to do anything, and wait until it is gone."""
+        """Kill it by SIGKILL, and wait until it has ended."""
         self._process.kill()
         self._process.communicate(timeout=HANGS_AFTER_SECONDS)
 
@@ -154,7 +154,7 @@ def running_module(
     diff: bool = False,
     **options: Any,
 ) -> Iterator[ModuleProcess]:
-    """Start a module. It does not outlive the ``with``. Options that are called like ours can be given as ``more``."""
+    """Start a module, which ends with the ``with``. ``more`` has options named like a parameter."""
     arguments = {"_ansible_check_mode": check, "_ansible_diff": diff, **options, **more}
     process = subprocess.Popen(
         (host.python, "-m", f"{COLLECTION}.plugins.modules.{name}"),
@@ -207,7 +207,7 @@ def _read(status: int, stdout: str, stderr: str) -> Outcome:
         result = json.loads(stdout)
     except ValueError:
         raise AssertionError(f"no result, status {status}; standard output:\n{stdout}\nstandard error:\n{stderr}") from None
-    # Ansible takes a task with this key for one that was skipped.
+    # Ansible treats a task with this key as skipped.
     assert "skipped" not in result
     assert "Traceback" not in stdout + stderr, stdout + stderr
     return Outcome(status, result, stdout, stderr)

@@ -1,4 +1,4 @@
-"""Look at what a run leaves behind: files as they are, processes that live."""
+"""Observe what a run leaves behind: files and live processes."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -30,7 +30,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 def runs(pid: int) -> bool:
-    """Whether a process lives; one that has ended and was not waited for does not."""
+    """Return whether a process lives; a zombie does not."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except (FileNotFoundError, ProcessLookupError):
@@ -39,7 +39,7 @@ def runs(pid: int) -> bool:
 
 
 def contents(folder: Path) -> dict[str, str]:
-    """The digest of every file in a folder, by name, without the files that say only how runs went and exclude each other."""
+    """Return the digest of every file in a folder, by name, without the files of the status and the lock."""
     return {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest()
         for path in folder.iterdir()
@@ -48,7 +48,7 @@ def contents(folder: Path) -> dict[str, str]:
 
 
 def state_of(top: Path) -> dict[str, tuple[Any, ...]]:
-    """All that is to be known of a tree: what is there, its bytes, its times, its owner and mode."""
+    """Return all that is known of a tree: its files, with bytes, times, owner and mode."""
     return {str(path): _facts(path) for path in (top, *sorted(top.rglob("*")))}
 
 
@@ -63,12 +63,12 @@ def _facts(path: Path) -> tuple[Any, ...]:
 
 
 def payloads(folder: Path) -> list[Path]:
-    """What bears the name of a backup, oldest name first."""
+    """Return the files named as backups, the oldest first."""
     return sorted(path for path in folder.iterdir() if path.name.startswith("backup_") and not path.name.endswith(MANIFEST))
 
 
 def payload(folder: Path) -> Path:
-    """The only backup."""
+    """Return the only backup."""
     [only] = payloads(folder)
     return only
 
@@ -88,12 +88,12 @@ def rewrite_manifest(of: Path, **values: Any) -> None:
 
 
 def leftovers(folder: Path) -> list[str]:
-    """The names of all that a run in progress has, and a run that ended has not."""
+    """Return the names of files that only a run in progress has."""
     return sorted(path.name for path in folder.iterdir() if path.name.startswith(".") and path.name not in BOOKKEEPING)
 
 
 def assert_whole(folder: Path) -> None:
-    """Every payload has a manifest that is true of it, every manifest has its payload, and nothing is left over."""
+    """Assert that each payload has a matching manifest, each manifest a payload, and nothing is left over."""
     assert leftovers(folder) == []
     for path in payloads(folder):
         said = manifest(path)

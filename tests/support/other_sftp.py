@@ -1,4 +1,4 @@
-"""A second implementation of SFTP, asyncssh's: other logins, no posix-rename, a root of its own, and lies where told to."""
+"""A second SFTP server, asyncssh's: other logins, no posix-rename, a root of its own, false answers if a test wants them."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -26,7 +26,7 @@ Files = Callable[[asyncssh.SSHServerChannel[bytes], bytes], asyncssh.SFTPServer]
 
 @dataclass
 class OtherServer:
-    """A server that runs: what is below ``root`` is all that its users see."""
+    """A running server, whose users see only what is below ``root``."""
 
     root: Path
     folder: Path
@@ -52,7 +52,7 @@ class OtherServer:
 
 
 class _Logins(asyncssh.SSHServer):
-    """Lets USER in, by the ways that are told."""
+    """Lets USER log in by the given ways."""
 
     def __init__(self, server: OtherServer, ways: tuple[str, ...], keys: Path | None, hangs_at: str) -> None:
         self._server = server
@@ -82,7 +82,7 @@ class _Logins(asyncssh.SSHServer):
 
     async def _hang(self, place: str) -> None:
         if self._hangs_at == place:
-            await asyncio.Event().wait()  # which never comes
+            await asyncio.Event().wait()  # for ever
 
     def kbdint_auth_supported(self) -> bool:
         return "keyboard-interactive" in self._ways
@@ -108,7 +108,7 @@ def other_sftp_server(
 ) -> Iterator[OtherServer]:
     """Start a server in a thread, which ends with the ``with``. ``more`` is for asyncssh.listen.
 
-    One that hangs at the login or the password lets nobody in, and refuses nobody either.
+    One that hangs at the login or the password neither accepts nor rejects anybody.
     """
     folder.mkdir()
     server = OtherServer(folder / "root", folder)
@@ -142,7 +142,7 @@ async def _stop(acceptor: asyncssh.SSHAcceptor) -> None:
 
 @contextlib.contextmanager
 def _loop() -> Iterator[Callable[[Coroutine[Any, Any, Any]], Any]]:
-    """Run an event loop beside us, and give what has it do something."""
+    """Run an event loop in a thread. Yield what runs a coroutine in it."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="sftp", daemon=True)
     thread.start()

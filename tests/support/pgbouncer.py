@@ -33,13 +33,13 @@ logfile = {folder}/log
 
 
 def pgbouncer() -> str | None:
-    """The path of PgBouncer, None when it is not installed."""
+    """Return PgBouncer's path, None if it is not installed."""
     return shutil.which("pgbouncer", path=os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin")))
 
 
 @contextlib.contextmanager
 def pooling(server: Server, mode: str, size: int = 1, databases: str = "") -> Iterator[dict[str, object]]:
-    """Run PgBouncer, and give the options by which a module reaches the server through it."""
+    """Run PgBouncer. Yield the options by which a module reaches the server through it."""
     program = pgbouncer()
     assert program is not None
     with tempfile.TemporaryDirectory(prefix="pooler-") as name:
@@ -57,7 +57,7 @@ def pooling(server: Server, mode: str, size: int = 1, databases: str = "") -> It
             )
         )
         user = []
-        if os.geteuid() == 0:  # as which it does not run
+        if os.geteuid() == 0:  # it refuses to run as root
             owner = server.data_directory.stat()
             os.chown(folder, owner.st_uid, owner.st_gid)
             os.chown(settings, owner.st_uid, owner.st_gid)

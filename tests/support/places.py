@@ -1,4 +1,4 @@
-"""Directories that a test's own can't be: one that others may reach, one that is full soon, one whose disk fails."""
+"""Special directories for tests: one that others can reach, one that is full soon, one whose disk fails."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -25,7 +25,7 @@ only_root = pytest.mark.skipif(not AS_ROOT, reason="only root may mount and give
 
 @contextlib.contextmanager
 def common_directory() -> Iterator[Path]:
-    """A directory that everybody may go to, and that an unprivileged user owns."""
+    """Make a directory that everybody can reach and an unprivileged user owns."""
     path = Path(tempfile.mkdtemp(dir="/tmp", prefix="store-"))
     if AS_ROOT:
         os.chown(path, UNPRIVILEGED, UNPRIVILEGED)
@@ -39,7 +39,7 @@ def common_directory() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def tiny_file_system(path: Path) -> Iterator[Path]:
-    """A file system of 64 KiB, mounted on a directory that is made for it."""
+    """Mount a file system of 64 KiB on a directory that is made for it."""
     path.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(path)], check=True)
     try:
@@ -50,7 +50,7 @@ def tiny_file_system(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def common_disk(size: str) -> Iterator[Path]:
-    """A file system of that size, which everybody may go to, by a path that leaves room for a socket's name."""
+    """Mount a file system of that size, which everybody can reach by a path short enough for a socket."""
     path = Path(tempfile.mkdtemp(dir="/tmp", prefix="disk-"))
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=1777", "tmpfs", str(path)], check=True)
     try:
@@ -61,7 +61,7 @@ def common_disk(size: str) -> Iterator[Path]:
 
 
 def refuse_to_read(patch: pytest.MonkeyPatch, *names: str) -> None:
-    """Make a disk that gives an error for these files of a directory, whenever one is opened to be read."""
+    """Simulate a disk that fails whenever one of these files is opened for reading."""
     real = LocalStore._open_file
 
     def open_file(store: LocalStore, name: str) -> int:

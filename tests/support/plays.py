@@ -53,11 +53,11 @@ class Play:
     folder: Path
 
     def output(self) -> str:
-        """Return what it has written so far."""
+        """Return its output so far."""
         return (self.folder / "output").read_text(errors="replace")
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
-        """Wait for something that happens while the play runs."""
+        """Wait until a condition is met while the play runs."""
         wait_until(lambda: condition() or self.process.poll() is not None)
         assert self.process.poll() is None, self.output()
 
@@ -85,7 +85,7 @@ def playing(
     environment: Mapping[str, str] | None = None,
     **keywords: Any,
 ) -> Iterator[Play]:
-    """Start a play, which does not outlive the ``with``. The result of each task is noted, also of one that fails."""
+    """Start a play, which ends with the ``with``. Records the result of each task, even if it fails."""
     registered = [{"ignore_errors": True, **task, "register": f"result_{number}"} for number, task in enumerate(tasks)]
     content = "{{ [" + ", ".join(f"result_{number}" for number in range(len(tasks))) + "] | to_json }}"
     note = {

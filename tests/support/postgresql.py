@@ -1,4 +1,4 @@
-"""A PostgreSQL server as a test sees it: how the modules log in, a database to play with, restores by PostgreSQL alone."""
+"""A PostgreSQL server for tests: the modules' login, a database to change, and restores by PostgreSQL's own programs."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -29,7 +29,7 @@ every_version = pytest.mark.parametrize("server", VERSIONS, indirect=True, ids=[
 
 PASSWORD = 'c0l:on \\ back\'slash "quo:ted" %41 $HOME'
 
-# A bit of each that may get lost on the way.
+# One of each object that may get lost.
 CONTENT = """
 create table item (id int primary key, body text, raw bytea, at timestamptz, many numeric[]);
 insert into item select n, 'line '||n||E'\\n\\\\. \\t "double" ''single'' \u00e9\u4e16\u754c', decode(md5(n::text), 'hex'),
@@ -70,7 +70,7 @@ class Site(NamedTuple):
         return self.server.psql(text, self.database)
 
     def grow(self, megabytes: int) -> None:
-        """Add so much that no compressor makes smaller."""
+        """Add data that no compressor makes smaller."""
         self.sql(
             f"create table if not exists noise (raw text); insert into noise select string_agg(md5(random()::text), '')"
             f" from generate_series(1, {megabytes * 32768}) n group by n / 32"
@@ -78,14 +78,14 @@ class Site(NamedTuple):
 
 
 def facts_of(directory: Path, **options: Any) -> dict[str, Any]:
-    """What backup_facts says of a directory."""
+    """Return a directory's backup_facts."""
     facts = run_module("backup_facts", directory=str(directory), **options).result["ansible_facts"]["database_backups"]
     assert isinstance(facts, dict)
     return facts
 
 
 def login(server: Server, **over: Any) -> dict[str, Any]:
-    """The options by which a module reaches a server."""
+    """Return a module's options to reach a server."""
     return {
         "login_unix_socket": str(server.socket_directory),
         "login_port": server.port,
@@ -113,7 +113,7 @@ def drop(server: Server, name: str) -> None:
 
 
 def dump_of(server: Server, database: str) -> str:
-    """All that is in a database, by PostgreSQL's own pg_dump, less what differs from dump to dump."""
+    """Return a database as pg_dump's SQL, without the parts that differ from dump to dump."""
     text = server.run("pg_dump", database=database).stdout
     return re.sub(r"^\\(?:un)?restrict .*\n", "", text, flags=re.MULTILINE)
 

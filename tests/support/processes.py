@@ -15,16 +15,16 @@ from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
 UNPRIVILEGED = 65534
-HANGS_AFTER_SECONDS = 120.0  # far more than any work here takes
+HANGS_AFTER_SECONDS = 120.0  # far more than any work takes
 
-# Forked: what the work needs is imported by then, which an unprivileged user might not be able to do.
+# Forked: the work's imports are done before, which an unprivileged user might be unable to do.
 _FORK = multiprocessing.get_context("fork")
 
 Result = TypeVar("Result")
 
 
 def in_child(work: Callable[[], Result]) -> Result:
-    """Do the work in a child, and return what it did. What it raises fails the test."""
+    """Do the work in a child, and return its result. An exception fails the test."""
     with child(lambda talk: talk.send(_outcome(work))) as (_process, talk):
         answer: tuple[Result, str] = hear(talk)
     result, trace = answer
@@ -33,7 +33,7 @@ def in_child(work: Callable[[], Result]) -> Result:
 
 
 def as_unprivileged(work: Callable[[], Result]) -> Result:
-    """Do the work in a child as a user whom permissions bind: as ourselves, or where we are root as somebody else."""
+    """Do the work in a child as an unprivileged user: as the current one, or if that is root, as another."""
 
     def dropped() -> Result:
         if os.geteuid() == 0:
@@ -46,7 +46,7 @@ def as_unprivileged(work: Callable[[], Result]) -> Result:
 
 
 def death_of(work: Callable[[], object]) -> int:
-    """Do the work in a child, and return how that ended: its exit status, or the number of a signal with a minus."""
+    """Do the work in a child, and return how that ended: its exit status, or a signal's number, negative."""
     with child(lambda _talk: work()) as (process, _talk):
         process.join(HANGS_AFTER_SECONDS)
         assert process.exitcode is not None, "it hangs"
@@ -55,11 +55,11 @@ def death_of(work: Callable[[], object]) -> int:
 
 @contextlib.contextmanager
 def child(work: Callable[[Connection], object]) -> Iterator[tuple[BaseProcess, Connection]]:
-    """Do the work beside us. It is handed one end of a connection, and we have the other. At the end it is gone."""
+    """Do the work in a child. It gets one end of a connection, the caller the other. Kills the child at the end."""
     ours, theirs = _FORK.Pipe()
     process = _FORK.Process(target=_work_at, args=(work, ours, theirs), daemon=True)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside threads, which the test runner may have
+        warnings.simplefilter("ignore", DeprecationWarning)  # of a fork while the test runner has threads
         process.start()
     theirs.close()
     try:
@@ -72,7 +72,7 @@ def child(work: Callable[[Connection], object]) -> Iterator[tuple[BaseProcess, C
 
 
 def hear(talk: Connection) -> Any:
-    """Wait for what the other end says. EOFError when it is gone."""
+    """Receive from the other end. Raises EOFError if it is closed."""
     assert talk.poll(HANGS_AFTER_SECONDS), "it hangs"
     return talk.recv()
 

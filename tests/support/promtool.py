@@ -12,7 +12,7 @@ import pytest
 
 
 def promtool(*arguments: str | Path, stdin: bytes = b"") -> None:
-    """Run promtool, and fail with its words. Skips the test where it is not installed."""
+    """Run promtool, and fail with its output. Skips the test if it is not installed."""
     program = shutil.which("promtool")
     if program is None:
         pytest.skip("no promtool on this machine")

@@ -1,4 +1,4 @@
-"""A network between a module and its server, which carries so many bytes in one direction and then fails."""
+"""A network between a module and its server, which fails after a number of bytes in one direction."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -20,7 +20,7 @@ _DRIP_SECONDS = 0.2
 
 @dataclass
 class Proxy:
-    """Listens on ``port``, and carries what comes to another port on loopback."""
+    """Listens on ``port``, and forwards data to another port on loopback."""
 
     to: int
     limit: int
@@ -56,7 +56,7 @@ class Proxy:
                     if self.failure == "drip":
                         sink.sendall(data[:left])
                         self._drip(source, sink, data[left:])
-                    return  # or else both ends stay open, and nothing comes any more
+                    return  # otherwise both ends stay open, without data
                 left -= len(data)
                 sink.sendall(data)
             sink.shutdown(socket.SHUT_WR)

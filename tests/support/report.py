@@ -42,7 +42,7 @@ def backup(created: str, database: str | None = "app", **over: Any) -> dict[str,
 
 
 def database(*backups: dict[str, Any], name: str | None = "app", **over: Any) -> dict[str, Any]:
-    """Return what facts say of a group that has these backups, the newest last."""
+    """Return the facts of a group with these backups, the newest last."""
     usual = {
         "origin": "db1",
         "engine": "postgresql",
@@ -72,19 +72,19 @@ def facts(databases: list[dict[str, Any]], files: list[dict[str, Any]], **over: 
 
 
 def registered(*directories: dict[str, Any], **max_age: str) -> dict[str, Any]:
-    """Return what a host registers that has listed these directories."""
+    """Return what a host with these directories registers."""
     place = {"directory": DIRECTORY, "max_age": max_age}
     return {"results": [{"_backup_place": place, "ansible_facts": {"database_backups": one}} for one in directories]}
 
 
 def host(name: str = "db1", created: str | None = None, /, **over: Any) -> dict[str, Any]:
-    """Return what a host registers that has one database, with one backup. Other values are the database's."""
+    """Return what a host with one database and one backup registers. Other values are the database's."""
     one = backup(created or ago(hours=5), origin=name)
     return registered(facts([database(one, **{"origin": name, **over})], [one]))
 
 
 def fleet(hosts: int, days: int) -> dict[str, dict[str, Any]]:
-    """Return what many hosts register: each has two databases with a backup a day, and a few have trouble."""
+    """Return what many hosts register: each has two databases with a backup a day, and a few have problems."""
     results: dict[str, dict[str, Any]] = {}
     for number in range(1, hosts + 1):
         name = f"db{number}"

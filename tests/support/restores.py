@@ -1,4 +1,4 @@
-"""What tests of restores to PostgreSQL share: how one is started, and what it may not have changed."""
+"""Tools for tests of restores to PostgreSQL: start one, and assert what it must not change."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -37,7 +37,7 @@ def databases(server: Server) -> list[str]:
 
 @contextlib.contextmanager
 def nothing_else_left(site: Site) -> Iterator[None]:
-    """Whatever happens, no database is left but those that were there, and those that the test drops."""
+    """Drop the databases that the test leaves. Asserts that they are only copies and replaced ones."""
     before = databases(site.server)
     yield
     left = set(databases(site.server)) - set(before)
@@ -51,7 +51,7 @@ def oid_of(site: Site) -> str:
 
 
 def at_work(server: Server) -> set[str]:
-    """Who is connected to a server, and the programs that were started to connect to it."""
+    """Return a server's sessions, and the programs that were started to connect to it."""
     sessions = "select pid, backend_start, datname, application_name from pg_stat_activity where backend_type = 'client backend'"
     found = set(server.psql(f"{sessions} and pid <> pg_backend_pid()").splitlines())
     for process in Path("/proc").glob("[0-9]*"):
@@ -64,11 +64,11 @@ def at_work(server: Server) -> set[str]:
 
 @contextlib.contextmanager
 def as_it_was(site: Site) -> Iterator[None]:
-    """The target is the same database with the same content afterwards, nobody has stayed, and no other database is there."""
+    """Assert that the target, its content, the list of databases and the directory stay the same, and no session is left."""
     present = at_work(site.server)
     before = oid_of(site), dump_of(site.server, site.database), databases(site.server), contents(site.directory)
     yield
-    wait_until(lambda: at_work(site.server) <= present)  # the server needs a moment to see that a program is gone
+    wait_until(lambda: at_work(site.server) <= present)  # the server notices a program's end with a delay
     after = oid_of(site), dump_of(site.server, site.database), databases(site.server), contents(site.directory)
     assert after == before
 
@@ -90,7 +90,7 @@ def connected(site: Site, database: str | None = None, user: str = "postgres") -
 def held(
     site: Site, folder: Path, script: str = "", program: str = "pg_restore", **over: Any
 ) -> Iterator[tuple[ModuleProcess, Impostor]]:
-    """A restore whose program has been started to fill the new database, and waits for ``say("go")``."""
+    """Start a restore whose program begins to fill the new database, and waits for ``say("go")``."""
     wait = 'if any(one.startswith("--dbname") for one in arguments):\n    note("started"); wait_for("go")\n'
     impostor = Impostor(folder, site.server.bin_directory, f"{wait}{script}\ngo_on()", program=program)
     with restoring(site, bin_directory=str(impostor.bin_directory), **over) as process:
@@ -105,7 +105,7 @@ def remains(site: Site) -> list[str]:
 
 @contextlib.contextmanager
 def locked(site: Site) -> Iterator[Any]:
-    """A transaction of a session on another database that has a lock on the target."""
+    """Hold a lock on the target by a transaction in another database."""
     with connected(site, "postgres") as holder:
         holder.cursor().execute(f"comment on database {site.database} is 'nobody takes my name away'")
         yield holder

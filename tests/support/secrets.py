@@ -1,4 +1,4 @@
-"""Looks for a secret, again and again, wherever somebody else on the machine could see it."""
+"""Searches for a secret, repeatedly, wherever another user of the machine could see it."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -14,9 +14,9 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def watching_for(secret: str, *folders: Path) -> Iterator[None]:
-    """Look at every process's arguments and environment and at every file in the folders, as long as the ``with`` lasts.
+    """Search every process's arguments and environment and every file in the folders, during the ``with``.
 
-    AssertionError at its end for each place where the secret was, as it is or in base64.
+    Raises AssertionError at its end with the places of the secret, plain or in base64.
     """
     needles = (secret.encode(), base64.b64encode(secret.encode()).rstrip(b"=")[:-1])
     seen: set[str] = set()

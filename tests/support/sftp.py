@@ -22,7 +22,7 @@ from ansible_collections.lastgood.database.tests.support.observe import wait_unt
 
 PASSPHRASE = "open ses'ame \" $HOME"
 
-# Privilege separation wants this directory, which a service would make.
+# Privilege separation needs this directory, which a service would make.
 _PRIVSEP = Path("/run/sshd")
 
 _CONFIG = """\
@@ -43,20 +43,20 @@ _SUBSYSTEM = "Subsystem sftp internal-sftp"
 
 
 def sshd() -> str | None:
-    """The path of OpenSSH's server, None when it is not installed."""
+    """Return the path of OpenSSH's server, None if not installed."""
     return shutil.which("sshd", path=os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin")))
 
 
 @dataclass(frozen=True)
 class SftpServer:
-    """A server that runs. ``options`` are those by which one reaches a directory on it."""
+    """A running server. ``options`` returns the options to reach a directory on it."""
 
     port: int
     folder: Path
     process: subprocess.Popen[bytes]
 
     def kill(self) -> None:
-        """End it and all its connections at once."""
+        """Kill it and all its connections at once."""
         signal_family(family_of(self.process), signal.SIGKILL)
 
     @property
@@ -64,11 +64,11 @@ class SftpServer:
         return self.folder / "known_hosts"
 
     def host_key(self, kind: str = "ed25519") -> str:
-        """Its public key, as ``type base64``."""
+        """Return its public key, as ``type base64``."""
         return " ".join((self.folder / f"host_{kind}.pub").read_text().split()[:2])
 
     def fingerprint(self, kind: str) -> str:
-        """Its public key, as ``SHA256:...``."""
+        """Return its fingerprint, ``SHA256:...``."""
         told = subprocess.run(("ssh-keygen", "-lf", self.folder / f"host_{kind}.pub"), check=True, capture_output=True, text=True)
         return told.stdout.split()[1]
 

@@ -1,4 +1,4 @@
-"""What the modules and the role accept, as the code has it, and whether a task or a command in a document fits.
+"""The arguments that the modules and the role accept by their code, and checks of documents' tasks against them.
 
 A template stands for a value of any type, since only a run would know it.
 """
@@ -38,12 +38,12 @@ def module_names() -> list[str]:
 
 
 class _Caught(Exception):
-    """What a module passed to AnsibleModule."""
+    """A module's arguments to AnsibleModule."""
 
 
 @functools.cache
 def specification(name: str) -> dict[str, Any]:
-    """Return what a module passes to AnsibleModule when it starts. It gets no further."""
+    """Return what a module passes to AnsibleModule when it starts. Ends the module then."""
 
     def catch(**passed: Any) -> None:
         raise _Caught(passed)
@@ -80,7 +80,7 @@ def module_problems(name: str, arguments: dict[str, Any]) -> list[str]:
 
 
 def role_problems(variables: dict[str, Any], *, entry_point: str | None = None) -> list[str]:
-    """Return why the role would refuse these variables; those of others (``ansible_become``) are passed over."""
+    """Return why the role would refuse these variables; ignores those of others, such as ``ansible_become``."""
     known = role_variables() if entry_point is None else entry_points()[entry_point]["options"]
     ours = {name: value for name, value in variables.items() if name.startswith("backup_") and name != "backup_hosts"}
     spec = {name: option for name, option in role_variables().items() if name in known and name in ours}
@@ -98,7 +98,7 @@ def tasks_of(document: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 def task_problems(task: dict[str, Any]) -> list[str]:
-    """Return why a task of ours would be refused."""
+    """Return why a task would be refused."""
     problems = []
     for key, arguments in task.items():
         module = key.removeprefix(f"{COLLECTION}.")

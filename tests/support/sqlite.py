@@ -1,4 +1,4 @@
-"""What somebody can put beside an SQLite database, for whoever opens it next."""
+"""Hostile files that another user can put beside an SQLite database."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -12,7 +12,7 @@ _SECTOR_BYTES = 512
 
 
 def plant_journal(database: Path, victim: Path) -> Path:
-    """Make a file, and a hot journal that has SQLite remove it, as it does with a super-journal that nobody needs any more.
+    """Make a file, and a hot journal that makes SQLite delete it, as it deletes a super-journal that no journal names.
 
     https://www.sqlite.org/fileformat2.html#the_rollback_journal
     """

@@ -17,10 +17,10 @@ _PRESETS: dict[Level, int] = {"fast": 0, "balanced": 3, "small": 6}
 
 
 def xz_codec(level: Level) -> Codec:
-    """Return the way to make xz."""
+    """Return the xz encoder."""
     return InlineCodec("lzma", lambda: lzma.LZMACompressor(preset=_PRESETS[level]))
 
 
 def xz_decoding() -> Decoding:
-    """Return the way to undo xz."""
+    """Return the xz decoder."""
     return InlineDecoding(lambda: BufferingMember(lzma.LZMADecompressor(lzma.FORMAT_XZ)), (lzma.LZMAError,))

@@ -58,7 +58,7 @@ class ExampleRestoreOptions:
 
 
 class ExampleEngine:
-    """The engine ``example``. One with files of its own for these jobs imports each in the method that needs it."""
+    """The engine ``example``. One with a file for each job imports it in the method that needs it."""
 
     name: t.ClassVar[str] = "example"
     dump_requires: t.ClassVar[tuple[str, ...]] = ("databases",)

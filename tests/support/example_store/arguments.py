@@ -15,5 +15,5 @@ EXAMPLE_SPEC: Spec = {"mounted_at": {"type": "path", "required": True}}
 
 
 def example_connector(params: Params, *, check_mode: bool, runner: Runner) -> t.Callable[[], ExampleStore]:
-    """Return what makes a store of these options."""
+    """Return a factory of stores with these options."""
     return lambda: ExampleStore(params["mounted_at"], is_stopped=runner.is_stopped)

@@ -1,4 +1,4 @@
-"""The smallest store for a test of how one is added: a mounted share, which is reached as a directory is."""
+"""The smallest store for a test that adds one: a mounted share, which is accessed like a directory."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
