@@ -1,4 +1,4 @@
-"""What an engine offers to the modules: it converts their options to its own."""
+"""The part of an engine that converts the options of modules to its own."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -10,13 +10,13 @@ from ansible_collections.lastgood.database.plugins.module_utils._parameters impo
 
 
 class EngineArguments(t.Protocol):
-    """The functions of an engine's ``arguments.py``. The options that they return are those of the engine's face."""
+    """The functions of an engine's ``arguments.py``. The engine's methods take the options that they return."""
 
     def dump_options_from(self, params: Params) -> t.Any:
-        """Return the options of db_backup. Raises ArgumentInvalid for one that the engine has no use for."""
+        """Return the options of db_backup. Raises ArgumentInvalid for one that the engine does not use."""
 
     def restore_options_from(self, params: Params) -> t.Any:
-        """Return the options of db_restore. Raises ArgumentInvalid for one that the engine has no use for."""
+        """Return the options of db_restore. Raises ArgumentInvalid for one that the engine does not use."""
 
     def examination_options_from(self, params: Params, check_mode: bool) -> t.Any:
         """Return the options of backup_verify."""

@@ -1,4 +1,4 @@
-"""The face of an engine: what the rest of the collection knows of a kind of database.
+"""The face of an engine: the interface to one kind of database.
 
 Each engine has a folder with one ``engine.py``, and one line in the registry. docs/architecture.md says how to add one.
 """
@@ -25,31 +25,31 @@ ExaminationOptions_contra = t.TypeVar("ExaminationOptions_contra", contravariant
 
 
 class Engine(t.Protocol[DumpOptions_contra, RestoreOptions_contra, ExaminationOptions_contra]):
-    """One kind of database. Its options are made from a module's by its ``arguments``.
+    """One kind of database. Its ``arguments`` convert a module's options to its own.
 
-    Implementations import a job's file only when it is asked for: a target compiles all that a module imports.
+    Each method imports its file only when it is called: a target compiles all files that a module imports.
     """
 
     name: t.ClassVar[str]
     dump_requires: t.ClassVar[tuple[str, ...]]  # the options that db_backup requires for the engine
 
     def arguments(self) -> EngineArguments:
-        """Return what converts the options of modules for the engine."""
+        """Return the functions that convert the options of modules."""
 
     def dumper(self, options: DumpOptions_contra, runner: Runner) -> Dumper:
-        """Return what surveys and dumps the databases."""
+        """Return a dumper of the selected databases."""
 
     def checker(self, options: DumpOptions_contra, runner: Runner) -> Checker:
-        """Return what checks whether the databases can be dumped."""
+        """Return a checker of the selected databases."""
 
     def restorer(self, options: RestoreOptions_contra, runner: Runner) -> Restorer:
-        """Return what restores one database."""
+        """Return a restorer of one database."""
 
     def examiner(self, options: ExaminationOptions_contra, runner: Runner, clock: Clock) -> Examiner:
-        """Return what examines the content of backups."""
+        """Return an examiner of the content of backups."""
 
     def content_digest(self, form: str, algorithm: Hash) -> ContentDigest | None:
-        """Return a new digest for a dump in a format, by a hash that is new; None if the engine has no such format."""
+        """Return a new digest for a dump in a format, computed by a new hash; None if the engine has no such format."""
 
     def recognise(self, head: bytes) -> Format | None:
         """Return the format of a dump that begins with these bytes, None if it is not this engine's."""

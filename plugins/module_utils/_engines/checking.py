@@ -1,4 +1,4 @@
-"""What an engine offers to backup_check: it finds the problems that a dump of its databases would have."""
+"""The part of an engine that backup_check uses: it finds the problems that a dump would have."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -16,7 +16,7 @@ Severity = t.Literal["error", "warning"]
 
 @dataclass(frozen=True)
 class Finding:
-    """A problem, as the error that reports it. An ``error`` makes a backup fail or lack something."""
+    """A problem, as the error that reports it. An ``error`` makes a backup fail or be incomplete."""
 
     error: BackupError
     severity: Severity = "error"
@@ -27,7 +27,7 @@ Check = tuple[str, t.Callable[[], t.Iterator[Finding]]]  # a name for the report
 
 
 class Dumpable(t.NamedTuple):
-    """A database or a cluster's globals that a run would dump: what its group is, and the size of the engine's copy."""
+    """A database or a cluster's globals that a run would dump: its group, and the size of the engine's own copy."""
 
     kind: Kind
     database: str | None
@@ -40,7 +40,7 @@ class Checker(t.Protocol):
     """Checks whether the databases that the options select can be dumped. Writes nothing."""
 
     def checks(self) -> t.Sequence[Check]:
-        """Return what to do, in order: a check uses the results of those before it, and yields nothing if they are missing.
+        """Return the checks, in order: each uses the results of those before it, and yields nothing if they are missing.
 
         A BackupError that a check raises is a finding too, and the next check is called anyway.
         """
@@ -57,7 +57,7 @@ def _nothing_more(target: Target) -> None:
 
 
 class SurveyChecker:
-    """Checks by the survey of an engine without a server. ``examine`` raises an error for a bad target."""
+    """Checks an engine without a server by its survey. ``examine`` raises an error for a bad target."""
 
     def __init__(self, dumper: Dumper, examine: t.Callable[[Target], None] = _nothing_more) -> None:
         self._dumper = dumper

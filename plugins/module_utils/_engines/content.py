@@ -1,4 +1,4 @@
-"""What the dump of every engine has: a format, and a digest of its content."""
+"""The format of a dump and the digest of its content, for every engine."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -12,13 +12,13 @@ Format = t.Literal["custom", "plain"]
 
 
 class ContentDigest(t.Protocol):
-    """Reads a dump as it passes: whether it is whole, and which digest its content has.
+    """Computes the digest of a dump as it is streamed, and checks that it is complete.
 
-    The digest leaves out what changes without the data changing.
+    The digest excludes what changes without the data changing.
     """
 
     def update(self, chunk: memoryview) -> None:
-        """Take in the next bytes; the chunk is used up when this returns."""
+        """Add the next bytes; the chunk may be reused after this returns."""
 
     def finish(self) -> Digest:
-        """Return the digest. Raises ContentInvalid when the dump is not whole."""
+        """Return the digest. Raises ContentInvalid if the dump is incomplete."""

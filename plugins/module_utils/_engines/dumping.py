@@ -1,4 +1,4 @@
-"""What an engine offers to db_backup: it surveys its databases and dumps them."""
+"""The part of an engine that db_backup uses: it surveys and dumps databases."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -18,7 +18,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.names 
 class Target:
     """One database or cluster to dump, as its manifest will describe it.
 
-    ``instance`` distinguishes databases of one name. ``partial`` has the arguments that exclude a part of the database.
+    ``instance`` distinguishes databases of the same name. ``partial`` has the arguments that exclude a part of the database.
     ``copy_bytes`` is the size of the engine's own copy, which is beside the payload while the dump runs.
     """
 
@@ -51,9 +51,9 @@ class Unavailable:
 
 @dataclass(frozen=True)
 class Scope:
-    """What the options say before the server is asked: its address, and which databases they select.
+    """The server's address and the selected databases, known from the options alone.
 
-    ``databases`` of None selects all that match no pattern of ``exclude``. ``partial`` is as in ``Target``.
+    If ``databases`` is None, it selects all that match no pattern of ``exclude``. ``partial`` is as in ``Target``.
     """
 
     address: str
@@ -110,8 +110,8 @@ class Dumper(t.Protocol):
     def dumping(self, target: Target, make_copy_file: t.Callable[[], str]) -> t.ContextManager[Content]:
         """Begin to dump. Leaving the context before the end cancels the dump.
 
-        ``make_copy_file`` makes an empty file beside the payload, for an engine that can only be dumped by a copy.
+        ``make_copy_file`` makes an empty file beside the payload, for an engine that can only be dumped as a copy.
         """
 
     def content_digest(self, target: Target, algorithm: Hash) -> ContentDigest:
-        """Return a new digest for a dump of the target, by a hash that is new."""
+        """Return a new digest for a dump of the target, computed by a new hash."""

@@ -1,4 +1,4 @@
-"""What an engine offers to backup_verify: it examines the content of backups."""
+"""The part of an engine that backup_verify uses: it examines backups."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -23,13 +23,13 @@ WHOLE = ExaminationResult("Its structure is whole.")
 
 
 class ContentExamination(t.Protocol):
-    """Takes in the content of a backup, and reports the result at the end."""
+    """Receives the content of a backup, and returns the result at the end."""
 
     def write(self, data: bytes | memoryview) -> None:
-        """Take in the next bytes; they are not used after this returns."""
+        """Receive the next bytes; they are not used after this returns."""
 
     def finish(self) -> ExaminationResult:
-        """End the content. Raises ContentInvalid if it is not good, any other error if the host can't examine it."""
+        """Return the result. Raises ContentInvalid for bad content, any other error if the host can't examine it."""
 
 
 class Examination(t.Protocol):

@@ -1,4 +1,4 @@
-"""The engines, by name. The names are those in manifests and of the modules' option ``engine``."""
+"""The engines, by their names in manifests and in the modules' option ``engine``."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -36,7 +36,7 @@ def engine_named(name: str) -> AnyEngine:
 def content_digest_for(manifest: Manifest) -> ContentDigest | None:
     """Return a new digest for the content of the backup with this manifest; None for an unknown engine or format.
 
-    It has the manifest's algorithm if the host has that.
+    It uses the manifest's algorithm if the host has that.
     """
     engine, form = manifest.engine, manifest.format
     if engine is None or form is None or engine not in ENGINES:
@@ -45,7 +45,7 @@ def content_digest_for(manifest: Manifest) -> ContentDigest | None:
 
 
 def describe_content(head: bytes) -> tuple[str, Format] | None:
-    """Return engine and format of a dump that begins with these bytes; None if no engine recognises it."""
+    """Return the engine and format of a dump that begins with these bytes; None if no engine recognises it."""
     recognised = ((name, engine.recognise(head)) for name, engine in ENGINES.items())
     return next(((name, form) for name, form in recognised if form is not None), None)
 

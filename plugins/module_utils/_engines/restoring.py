@@ -1,4 +1,4 @@
-"""What an engine offers to db_restore: it restores a backup to one of its databases."""
+"""The part of an engine that db_restore uses: it restores a backup to a database."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -24,8 +24,8 @@ class TargetState:
 class Swapped:
     """The result of a restore.
 
-    ``previous`` is the name that the old database has now, None if it was not retained. For ``seconds``, clients found no
-    database under the old name.
+    ``previous`` is the new name of the old database, None if it was not retained. For ``seconds``, clients found no database
+    under the old name.
     """
 
     previous: str | None
@@ -37,13 +37,13 @@ class Restoration(t.Protocol):
     """A running restore. The methods are called in this order. The old database stays as it is until ``swap``."""
 
     def write_globals(self, data: bytes | memoryview) -> None:
-        """Take in the globals. They come before the content, if at all."""
+        """Receive the globals, if any. They come before the content."""
 
     def write(self, data: bytes | memoryview) -> None:
-        """Take in the content."""
+        """Receive the content."""
 
     def fill(self) -> None:
-        """Make the new database beside the old one. Called after all digests proved right."""
+        """Make the new database beside the old one. Called after all digests matched."""
 
     def swap(self) -> Swapped:
         """Put the new database in the old one's place."""

@@ -1,6 +1,6 @@
-"""Give a restored file what the old one has: owner, group, mode, access control list, and extended attributes.
+"""Give a restored file the owner, group, mode, access control list and extended attributes of the old one.
 
-The group bits of a file with an access control list are the list's mask, not what the group may do: without the list they
+The group bits of a file with an access control list hold the list's mask, not the group's rights: without the list they
 would give the group the rights of everybody who is named in it. https://man7.org/linux/man-pages/man5/acl.5.html
 """
 
@@ -18,7 +18,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import N
 _PERMISSIONS = 0o777
 _GROUP_BITS = 0o070
 _ACL = "system.posix_acl_access"
-# Signatures of the old content, and rights to run a program.
+# Signatures of the old content, and capabilities of a program.
 _OF_THE_CONTENT = ("security.ima", "security.evm", "security.capability")
 _UNSUPPORTED = (errno.ENODATA, errno.EOPNOTSUPP)
 # https://github.com/torvalds/linux/blob/master/include/uapi/linux/posix_acl_xattr.h
@@ -27,19 +27,19 @@ _ACL_GROUP, _ACL_MASK = 0x04, 0x10
 
 
 def check_group(path: str, facts: os.stat_result, folder: os.stat_result) -> None:
-    """Raise NotOwner where a new file in the folder could not be given the group of the old one."""
+    """Raise NotOwner if a new file in the folder can't get the group of the old one."""
     inherits = folder.st_mode & 0o2000 and folder.st_gid == facts.st_gid
     if os.geteuid() != 0 and not inherits and facts.st_gid not in {os.getegid(), *os.getgroups()}:
         raise _not_in_group(path, facts)
 
 
 def copy_attributes(path: str, old: int, new: int) -> list[str]:
-    """Give the file ``new`` the attributes of ``old``, which is open by its name alone. Return those it could not copy."""
+    """Copy the attributes of ``old``, an O_PATH descriptor, to ``new``. Return a warning for each that can't be copied."""
     facts = os.fstat(old)
     with store_errors(f"Giving the restored {path} the attributes of the old file"):
         _give_owner(path, facts, new)
         attributes, unread = _read(f"/proc/self/fd/{old}")
-        with contextlib.suppress(OSError):  # what the folder gives to new files is not what the old one had
+        with contextlib.suppress(OSError):  # a new file may have the folder's default list
             os.removexattr(new, _ACL)
         os.fchmod(new, _mode_without_acl(facts.st_mode & _PERMISSIONS, attributes.get(_ACL)))
     lost = unread + [name for name, value in attributes.items() if not _set(new, name, value)]
@@ -79,7 +79,7 @@ def _read(path: str) -> tuple[dict[str, bytes], list[str]]:
 
 
 def _mode_without_acl(mode: int, acl: bytes | None) -> int:
-    """Return a mode in which the group bits are what the group may do."""
+    """Return the mode with the group's own rights as its group bits."""
     if acl is None:
         return mode
     entries = {tag: rights for tag, rights, _id in _ACL_ENTRY.iter_unpack(acl[_ACL_HEADER.size :])}
@@ -93,7 +93,7 @@ def _set(new: int, name: str, value: bytes) -> bool:
     try:
         os.setxattr(new, name, value)
     except OSError:
-        return _has(new, name, value)  # a label is the policy's to give, and may be the right one
+        return _has(new, name, value)  # a security policy may have set the right label itself
     return True
 
 

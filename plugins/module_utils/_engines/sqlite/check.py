@@ -1,4 +1,4 @@
-"""Checks that a file is a database, by its first bytes: to open a database may recover it, which writes to it."""
+"""Check by its first bytes that a file is a database: opening a database may recover it, which writes to it."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -10,12 +10,12 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.dumping
 from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.opening import find_file
 from ansible_collections.lastgood.database.plugins.module_utils._errors import SourceInvalid, store_errors
 
-# https://www.sqlite.org/fileformat2.html, section 1.3.1. A file without any bytes is an empty database.
+# https://www.sqlite.org/fileformat2.html, section 1.3.1. An empty file is an empty database.
 _BEGINNING = b"SQLite format 3\0"
 
 
 def check_beginning(target: Target) -> None:
-    """Raise SourceInvalid where a file does not begin as a database does."""
+    """Raise SourceInvalid if a file does not begin as a database does."""
     file = find_file(target.source)
 
     def read() -> bytes:

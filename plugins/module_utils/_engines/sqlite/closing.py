@@ -1,6 +1,6 @@
-"""See that nobody has a database open that is to be replaced, and hold SQLite's own lock on it meanwhile.
+"""Check that no other process has a database open, and hold SQLite's own lock on it while it is replaced.
 
-An application that has the old file open would go on with it, unseen, and what it writes would be lost.
+An application that has the old file open would not notice, and what it writes to it would be lost.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -20,9 +20,9 @@ _LOCKED = "locked"
 
 @contextlib.contextmanager
 def closed_to_others(file: DatabaseFile) -> t.Iterator[None]:
-    """Hold SQLite's own lock on a database, all of it in its one file.
+    """Hold SQLite's own lock on a database, with its journal merged into the file.
 
-    Raises DatabaseInUse where somebody has it open. When it is given up in the end the database is as it was.
+    Raises DatabaseInUse if somebody has it open. If the body fails, the journal mode is restored.
     """
     users = openers(file.facts)
     if users:
@@ -62,17 +62,17 @@ def _is_open_as(link: str, facts: os.stat_result) -> bool:
 
 
 def _lock(database: Opened) -> str | None:
-    """Lock a database for ourselves, and return its journal mode; None for one that SQLite can't open.
+    """Lock a database exclusively, and return its journal mode; None if SQLite can't open it.
 
-    One that is read without locks has no log, which whoever had it open would need.
+    Also None for one that is read without locks: it has no log, so nobody has it open.
     """
     connection = database.connection
     if database.immutable:
         return None
     try:
-        connection.execute("PRAGMA writable_schema=ON")  # lets a schema pass that this SQLite can't parse
+        connection.execute("PRAGMA writable_schema=ON")  # accepts a schema that this SQLite can't parse
         [(mode,)] = connection.execute("PRAGMA journal_mode").fetchall()
-        # This succeeds only when nobody else has it open, and takes what is in the journal into the file.
+        # This succeeds only if nobody else has it open, and merges the journal into the file.
         connection.execute("PRAGMA journal_mode=DELETE").fetchall()
         connection.execute("BEGIN EXCLUSIVE")
     except sqlite3.DatabaseError as error:

@@ -1,4 +1,4 @@
-"""The content of an SQLite backup: how it begins, and its digest."""
+"""The content of an SQLite backup: its first bytes, and its digest."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -11,7 +11,7 @@ FILE_MAGIC = b"SQLite format 3\x00"  # https://www.sqlite.org/fileformat2.html, 
 
 
 class FileDigest:
-    """The digest of a database file: every byte counts, since the copy of an unchanged database is the same."""
+    """The digest of a database file: it covers every byte, since copies of an unchanged database are equal."""
 
     def __init__(self, algorithm: Hash) -> None:
         self._digest = algorithm
@@ -23,6 +23,6 @@ class FileDigest:
         self._digest.update(chunk)
 
     def finish(self) -> Digest:
-        if self._head not in (FILE_MAGIC, b""):  # a database that nothing was ever put into has no byte
+        if self._head not in (FILE_MAGIC, b""):  # a database that was never written to is empty
             raise ContentInvalid("The copy does not begin as an SQLite database does.", "Examine the source with sqlite3.")
         return finished(self._digest)

@@ -1,7 +1,7 @@
-"""SQLite: a consistent copy of the database file, by the online backup interface.
+"""Dump an SQLite database as a consistent copy, by the online backup interface.
 
-It is made in steps within one read transaction: without that it would begin anew whenever another connection writes, and
-never end under a busy writer. Until it is made, writers wait in rollback mode and go on in WAL mode.
+The copy is made in steps within one read transaction: otherwise it would restart whenever another connection writes, and
+never end under a busy writer. Meanwhile, writers wait in rollback mode and continue in WAL mode.
 https://www.sqlite.org/backup.html
 """
 
@@ -54,7 +54,7 @@ _ATTEMPT_SECONDS = 0.25
 
 @dataclass(frozen=True)
 class SqliteDumper:
-    """Dumps database files of this machine."""
+    """Dumps database files of this host."""
 
     name: t.ClassVar[str] = "sqlite"
 
@@ -100,7 +100,7 @@ class SqliteDumper:
         try:
             with self._reading(target) as source, contextlib.closing(connect(copy)) as destination:
                 # SQLite opens by name. In another user's directory the name may lead to another file by now.
-                if len(descriptors_of(identity)) < 2:  # once by whoever made the copy's file, once by SQLite
+                if len(descriptors_of(identity)) < 2:  # one of the file's creator, one of SQLite
                     raise _led_astray(copy)
                 destination.execute("PRAGMA journal_mode=OFF")
                 destination.execute("PRAGMA synchronous=OFF")
@@ -110,7 +110,7 @@ class SqliteDumper:
 
     @contextlib.contextmanager
     def _reading(self, target: Target) -> t.Iterator[sqlite3.Connection]:
-        """Open a database and begin to read it, which brings in all that SQLite opens by name."""
+        """Begin to read a database, so that SQLite has opened all files that it opens by name."""
         file = find_file(target.instance)
         if file.path != target.instance:
             raise SourceInvalid(
@@ -183,7 +183,7 @@ def _target(path: str) -> Target:
 
 
 def _identity(copy: str) -> os.stat_result:
-    """Return which file the copy's is. Raises StoreFailed unless it is the empty one that was just made for it."""
+    """Return the stat result of the copy. Raises StoreFailed unless it is the empty file that was just made."""
     with store_errors(f"Examining {copy}"):
         facts = os.lstat(copy)
     if not stat.S_ISREG(facts.st_mode) or facts.st_size or facts.st_nlink != 1 or facts.st_uid != os.geteuid():
@@ -203,7 +203,7 @@ def _translate(path: str, error: sqlite3.Error) -> BackupError:
         return NoSpace(
             f"Copying {path}: {error}.", "Make room, or back up to another directory; earlier backups are as they were."
         )
-    if "I/O" in str(error):  # of the copy or of the database, SQLite does not say
+    if "I/O" in str(error):  # SQLite does not report which of the files
         return StoreFailed(
             f"Copying {path} into the directory of backups: {error}.",
             "Check both disks, and the limit on the size of files (ulimit -f); earlier backups are as they were.",

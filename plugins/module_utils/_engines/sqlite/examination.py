@@ -1,4 +1,4 @@
-"""Examine a backup of an SQLite database: SQLite's own check, on a private copy that is removed afterwards."""
+"""Examine a backup of an SQLite database by SQLite's own check, on a private copy that is removed afterwards."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -41,7 +41,7 @@ class SqliteExaminer:
 
 @dataclass(frozen=True)
 class SqliteExamination:
-    """The content of one backup."""
+    """Examines one backup."""
 
     is_stopped: t.Callable[[], bool]
 
@@ -68,7 +68,7 @@ class SqliteExamination:
 
 @dataclass(frozen=True)
 class _CopyExamination:
-    """The copy."""
+    """Writes and checks the copy."""
 
     path: str
     descriptor: int
@@ -89,5 +89,5 @@ class _CopyExamination:
             remark = inspection.check()
             tables, rows = inspection.count() if self.counts else (None, None)
         found = f"It was restored: {tables} tables with {rows} rows." if self.counts else WHOLE.detail
-        # Such rows are the source's own: a restore brings back what the application has.
+        # The source has the same rows: a restore brings back what the application has.
         return ExaminationResult(f"{found} {remark}." if remark else found, tables, rows)

@@ -1,6 +1,6 @@
-"""The folder of a database that is restored, and what restores make in it.
+"""The folder of a database that is restored, and the files of restores in it.
 
-It is open for the whole restore: what root does in it by name is done in this folder, whatever its path leads to by then.
+It stays open for the whole restore, so that root works in this folder, whatever its path leads to later.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -30,7 +30,7 @@ _SWEEP_FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 @dataclass(frozen=True)
 class Folder:
-    """An open folder. Names are of files in it."""
+    """An open folder. Names are those of files in it."""
 
     path: str
     descriptor: int
@@ -49,12 +49,12 @@ class Folder:
         return self.facts(name) is not None
 
     def is_file(self, name: str, facts: os.stat_result) -> bool:
-        """Return whether a name is that file's."""
+        """Return whether a name refers to that file."""
         found = self.facts(name)
         return found is not None and os.path.samestat(found, facts)
 
     def open_name(self, name: str) -> int:
-        """Open a file by its name alone: closing that ends no lock of SQLite's."""
+        """Open a file with O_PATH: closing that releases no lock of SQLite's."""
         return os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.descriptor)
 
     def create(self, name: str) -> int:
@@ -77,7 +77,7 @@ class Folder:
 
 @contextlib.contextmanager
 def open_folder(path: str) -> t.Iterator[Folder]:
-    """Open the folder of a path. Raises SourceInvalid where somebody else's link leads root to it."""
+    """Open the folder of a path. Raises SourceInvalid if another user's link leads root to it."""
     parent = os.path.dirname(path)
     try:
         with walking(parent) as walk:
@@ -97,14 +97,14 @@ def scratch_name(name: str, stamp: datetime) -> str:
 
 
 def replaced_name(name: str, stamp: datetime) -> str:
-    """Return the file name of the old database that is retained."""
+    """Return the file name of a retained old database."""
     return f"{name}_replaced_{stamp.strftime(_STAMP)}"
 
 
 def sweep(folder: Folder, name: str) -> list[str]:
-    """Undo what dead runs began, and remove what they left. Return a warning for each.
+    """Undo the unfinished swaps of dead runs, and remove their files. Return a warning for each file.
 
-    The folder is listed once, before anything else: what a run that lives makes after that is not touched.
+    Lists the folder once, at the beginning: files that a living run makes later are not touched.
     """
     with store_errors(f"Listing {folder.path}"):
         names = os.listdir(folder.descriptor)
@@ -137,7 +137,7 @@ def _stamped(names: t.Iterable[str], beginning: str) -> t.Iterator[tuple[str, st
 
 @contextlib.contextmanager
 def _dead(folder: Folder, scratch: str) -> t.Iterator[bool]:
-    """Hold the lock of a dead run's file, and yield whether it is one."""
+    """Try to lock the file of a restore, and yield whether its run is dead."""
     facts = folder.facts(scratch)
     if facts is None or not stat.S_ISREG(facts.st_mode):
         yield False
@@ -150,7 +150,7 @@ def _dead(folder: Folder, scratch: str) -> t.Iterator[bool]:
 
 
 def _undo(folder: Folder, name: str, replaced: str) -> None:
-    """Undo the beginning of a swap: the second name of the old database, and its journals that were set aside."""
+    """Undo an unfinished swap: remove the second name of the old database, and rename its journals back."""
     if _is_second_name(folder, name, replaced):
         folder.remove(replaced)
     if folder.has(replaced):

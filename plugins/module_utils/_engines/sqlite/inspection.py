@@ -1,10 +1,10 @@
-"""Check a database file that nobody else has, and that anybody may have made: SQLite's own check, within limits.
+"""Check a private copy of an untrusted database by SQLite's own check, within limits.
 
-A database can make its check use up a host: it may have indexes and constraints whose expressions take gigabytes and hours.
-So the check has a heap and a time of its own, and it runs in a thread that can be left behind: SQLite checks for an
-interruption only between the steps of its program, and one step can take minutes.
+A database can make its check exhaust a host: expressions in its indexes and constraints may take gigabytes and hours. So the
+check has limits of memory and time, and it runs in a thread that can be abandoned: SQLite checks for an interruption only
+between the steps of its program, and one step can take minutes.
 
-Only damage is the database's own fault. If this SQLite does not support something, or a limit is exceeded, that proves nothing
+Only damage counts against the database. If this SQLite does not support something, or a limit is exceeded, that proves nothing
 about the database.
 """
 
@@ -32,7 +32,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
 
 HEAP_BYTES = 64 * 1024 * 1024
 LEAST_SECONDS = 60.0
-BYTES_A_SECOND = 1024 * 1024  # a slow disk's pace when it is read in no order
+BYTES_A_SECOND = 1024 * 1024  # random reads from a slow disk
 
 _MOST_FINDINGS = 100_000
 _DAMAGE_SHOWN = 3
@@ -43,20 +43,20 @@ _IMMUTABLE = "mode=ro&immutable=1"  # without locks and journals, whatever mode 
 _TABLES = "SELECT name, sql FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
 _VIRTUAL = re.compile("CREATE VIRTUAL ", re.IGNORECASE)
 
-# Rows that the tables' definitions do not allow, as after a change of the schema. They are stored as the application stored them.
+# Values that violate the tables' definitions, as after a change of the schema. The application stored them like that.
 _BREAKS_RULE = re.compile(r"(?:NULL|NUMERIC|TEXT|non-[A-Z]+) value in |CHECK constraint failed in ")
-# A definition that this SQLite can't parse. The other two come of damaged pages.
+# A definition that this SQLite can't parse. Damaged pages cause the two excluded texts.
 _UNKNOWN_SCHEMA = re.compile(r"malformed database schema \(.*\) - (?!invalid rootpage|orphan index)", re.DOTALL)
 _UNREAD = re.compile(r"unable to get the page\. error code=(\d+)|failed to get page ")
 _CORRUPT = 11  # https://www.sqlite.org/rescode.html
-# Findings that come of a table that was left out, since its definition can't be parsed.
+# Findings about a table that was left out because its definition can't be parsed.
 _OF_UNKNOWN = re.compile(r"^\*\*\* in database main \*\*\*$|never used$|max rootpage .* disagrees")
-# What an application brings to SQLite, or another version of it has, and this one does not.
+# Features that an application adds to SQLite, or another version has, and this one lacks.
 _LACKS = re.compile(
     r"no such (?:collation sequence|function|module|tokenizer)|unknown (?:function|tokenizer)|unsafe use of"
     r"|unsupported file format"
 )
-_DAMAGE = re.compile(r"malformed|not a database")  # Python gives the error's name from 3.11 on
+_DAMAGE = re.compile(r"malformed|not a database")  # Python has the error's name from 3.11 on
 _TROUBLE = re.compile(r"disk I/O error|unable to open|is full|locked|readonly")
 
 Answer = t.TypeVar("Answer")
@@ -73,7 +73,7 @@ class _Findings:
         return _Findings([line for line in self.damage if not _OF_UNKNOWN.search(line)], self.broken_values)
 
     def judge(self) -> str:
-        """Return a remark on a database without damage. Raises ContentInvalid, or Inconclusive for what is unknown."""
+        """Return a remark on an undamaged database. Raises StoreFailed, Inconclusive or ContentInvalid for others."""
         unread = [line for line in self.damage if _is_unread(line)]
         if unread:
             raise StoreFailed(f"SQLite can't read the copy that it checks: {unread[0]}.", "See that the disk works and has room.")
@@ -101,21 +101,21 @@ class Inspection:
         self.is_abandoned = False
 
     def check(self) -> str:
-        """Check that the file is whole. Return a remark on it, "" as a rule.
+        """Check that the file is undamaged. Return a remark on it, usually "".
 
-        Raises ContentInvalid for damage, Inconclusive where this SQLite can't check it, StoreFailed where the disk fails.
+        Raises ContentInvalid for damage, Inconclusive if this SQLite can't check it, StoreFailed if the disk fails.
         """
         try:
             return self._run(self._examine).judge()
         except Inconclusive:
-            # Damage is damage all the same. A table that can't be parsed is left out now, so that its pages seem to be unused.
+            # Check the other tables for damage. One that can't be parsed is left out, so that its pages seem to be unused.
             with contextlib.suppress(Inconclusive):
                 self._run(lambda: self._connection.execute("PRAGMA writable_schema=ON").fetchall())
                 self._run(self._examine).without_unknown_tables().judge()
             raise
 
     def count(self) -> tuple[int, int]:
-        """Return how many tables and rows there are, without virtual tables, whose rows are their module's."""
+        """Return the numbers of tables and rows, without virtual tables, whose rows are their module's."""
         return self._run(self._count)
 
     def _examine(self) -> _Findings:
@@ -134,7 +134,7 @@ class Inspection:
         return len(names), sum(rows)
 
     def _run(self, work: t.Callable[[], Answer]) -> Answer:
-        """Do work in a thread. It is interrupted, and left behind if that does not end it, when the time or the run is over."""
+        """Do work in a thread. When the time or the run is over, interrupt the work, and abandon it if it does not end."""
         if self._is_stopped():
             raise Interrupted("The run was ended before SQLite's check.", "Run it again.")
         answers: list[Answer] = []
@@ -143,7 +143,7 @@ class Inspection:
         def do() -> None:
             try:
                 answers.append(work())
-            except BaseException as error:  # carried over to whoever waits
+            except BaseException as error:  # raised again below
                 errors.append(error)
 
         thread = threading.Thread(target=do, name="sqlite", daemon=True)
@@ -173,7 +173,7 @@ class Inspection:
 
 @contextlib.contextmanager
 def inspecting(path: str, descriptor: int, is_stopped: t.Callable[[], bool]) -> t.Iterator[Inspection]:
-    """Open a file for a check. ``descriptor`` is ours of the same file; SQLite opens it by its name."""
+    """Open a file for a check. ``descriptor`` identifies the file, which SQLite opens by its name."""
     facts = os.fstat(descriptor)
     others = len(descriptors_of(facts))
     try:
@@ -207,7 +207,7 @@ def _limit(connection: sqlite3.Connection) -> None:
 
 
 def _translated(error: BaseException) -> BaseException:
-    """Return what an error of SQLite's says about the database, or about this host."""
+    """Convert an error of SQLite's to one about the database or about this host."""
     text = str(error)
     if isinstance(error, MemoryError) or "too big" in text:
         return _too_much(f"needs more than the {HEAP_BYTES >> 20} MiB of memory that it gets")
@@ -238,7 +238,7 @@ def _too_much(what: str) -> Inconclusive:
 
 
 def _is_unread(finding: str) -> bool:
-    """Whether a finding is not about a page, but about an error on the way to it: of the disk, or for want of memory."""
+    """Return whether a finding reports an error in reading a page, of the disk or for lack of memory, and no damage."""
     match = _UNREAD.search(finding)
     return match is not None and int(match[1] or 0) & 0xFF != _CORRUPT
 

@@ -1,8 +1,8 @@
-"""SQLite: a database file is opened as the application opens it, by the file's owner.
+"""Open an SQLite database as its application does: as the file's owner.
 
-SQLite opens, makes and removes journals by name, beside the database, and obeys them: one can name any file on the host
-to be removed. So root opens a database with the rights of its owner alone, sees afterwards that SQLite has the file that
-was examined, and opens a database of root's own only where nobody else can put anything in its place or beside it.
+SQLite opens, makes and removes journals by name, beside the database, and does what they say: one can make it remove any
+file on the host. So root opens a database with the rights of its owner alone, checks afterwards that SQLite opened the file
+that was examined, and opens a database of its own only if nobody else can replace it or put a file beside it.
 https://www.sqlite.org/lockingv3.html#hot_journals, https://www.sqlite.org/tempfiles.html#super_journal_files
 """
 
@@ -37,7 +37,7 @@ _opening = threading.Lock()
 
 @dataclass(frozen=True)
 class DatabaseFile:
-    """A file that is to be opened as a database: its path, which has no link in it, and what the file system says of it."""
+    """A file to open as a database: its path, which contains no links, and its stat result."""
 
     path: str
     facts: os.stat_result
@@ -52,7 +52,7 @@ class DatabaseFile:
 
 
 def find_file(path: str) -> DatabaseFile:
-    """Return the file that an absolute path leads to, if we may open it as a database. It is not opened.
+    """Return the file that an absolute path leads to, if we may open it as a database. Does not open it.
 
     Raises DatabaseMissing, NotOwner or SourceInvalid.
     """
@@ -86,7 +86,7 @@ def check_walk(path: str, walk: Walk) -> None:
 
 @contextlib.contextmanager
 def opened(file: DatabaseFile) -> t.Iterator[Opened]:
-    """Connect to a database as its owner. Nothing waits for a lock, and no transaction begins by itself."""
+    """Connect to a database as its owner. Statements wait for no lock, and begin no transaction."""
     database = file.as_owner(lambda: _open(file))
     try:
         yield database
@@ -96,30 +96,30 @@ def opened(file: DatabaseFile) -> t.Iterator[Opened]:
 
 @dataclass(frozen=True)
 class Opened:
-    """A database that is open. An ``immutable`` one is read as it lies on the disk, without locks and journals."""
+    """An open database. An ``immutable`` one is read as it is on the disk, without locks and journals."""
 
     file: DatabaseFile
     connection: sqlite3.Connection
     immutable: bool = False
 
     def check_unchanged(self) -> None:
-        """Raise SourceBusy where somebody wrote to a file that was read without a lock."""
+        """Raise SourceBusy if somebody wrote to a file that was read without a lock."""
         if self.immutable and (_stamp(os.lstat(self.file.path)) != _stamp(self.file.facts) or _has_log(self.file)):
             raise SourceBusy(f"{self.file.path} was changed while it was read.", "Run it again.")
 
 
 def connect(path: str, parameters: str = "mode=rw") -> sqlite3.Connection:
-    """Connect to a database. Nothing waits for a lock, and no transaction begins by itself."""
+    """Connect to a database. Statements wait for no lock, and begin no transaction."""
     uri = f"file:{urllib.parse.quote(os.fsencode(path))}?{parameters}"
     try:
-        # One thread after the other uses it: those that act as the owner, and ours.
+        # One thread at a time uses it: ours, or one that acts as the owner.
         return sqlite3.connect(uri, uri=True, timeout=0, isolation_level=None, check_same_thread=False)
     except sqlite3.Error as error:
         raise unopened(path, error) from error
 
 
 def unopened(path: str, error: sqlite3.Error) -> SourceInvalid:
-    """Return the error for a database that SQLite can't open, or whose journals it can't."""
+    """Return the error for a database that can't be opened, or whose journals can't be."""
     return SourceInvalid(
         f"{path} can't be opened: {error}.",
         "See that the file's owner may enter its folder, and write to it where the database is in WAL mode.",
@@ -130,14 +130,14 @@ def descriptors_of(facts: os.stat_result) -> list[int]:
     """Return our descriptors of a file."""
     found = []
     for number in map(int, os.listdir("/proc/self/fd")):
-        with contextlib.suppress(OSError):  # the listing's own is closed by now
+        with contextlib.suppress(OSError):  # the listing's own, closed by now
             if os.path.samestat(os.fstat(number), facts):
                 found.append(number)
     return found
 
 
 def _open(file: DatabaseFile) -> Opened:
-    # rw, not ro: as the application itself would, so that what a crash left is recovered, and nothing is left behind.
+    # rw, as the application opens it, so that SQLite recovers the database after a crash, and leaves no files.
     connection, descriptor = _connect_to(file, "mode=rw")
     if not _would_leave_journals(file, descriptor):
         return Opened(file, connection)
@@ -147,7 +147,7 @@ def _open(file: DatabaseFile) -> Opened:
 
 
 def _connect_to(file: DatabaseFile, parameters: str) -> tuple[sqlite3.Connection, int]:
-    """Connect to a database, and return SQLite's own descriptor of it as well. Raises SourceInvalid if that is another file."""
+    """Connect to a database, and return SQLite's descriptor of it, too. Raises SourceInvalid if SQLite opens another file."""
     with _opening:
         before = descriptors_of(file.facts)
         connection = connect(file.path, parameters)
@@ -162,7 +162,7 @@ def _connect_to(file: DatabaseFile, parameters: str) -> tuple[sqlite3.Connection
 
 
 def _would_leave_journals(file: DatabaseFile, descriptor: int) -> bool:
-    """Return whether SQLite would make a log that it can't remove: it has the mode of a database that its owner may not write.
+    """Return whether SQLite would make a log that it can't remove: the log gets the mode of a database that is read-only.
 
     The application could not write to such a log later.
     """
@@ -180,7 +180,7 @@ def _stamp(facts: os.stat_result) -> tuple[int, ...]:
 
 
 def _check_that_root_s_own(walk: Walk) -> None:
-    """Raise SourceInvalid where somebody else could put a file in the place of root's, or write a journal of it."""
+    """Raise SourceInvalid if somebody else could replace root's file, or write a journal of it."""
     path = walk.path
     for journal in (f"{path}{ending}" for ending in JOURNALS):
         if os.path.lexists(journal):
@@ -189,7 +189,7 @@ def _check_that_root_s_own(walk: Walk) -> None:
     folder = os.path.dirname(path)
     for step in reversed(walk.steps[:-2]):
         folder = os.path.dirname(folder)
-        if step.facts.st_uid != 0 or not step.facts.st_mode & stat.S_ISVTX:  # in a sticky one, others can't rename what is root's
+        if step.facts.st_uid != 0 or not step.facts.st_mode & stat.S_ISVTX:  # in a sticky one, others can't rename root's files
             _check(path, folder, step.facts)
 
 
@@ -202,7 +202,7 @@ def _check(path: str, name: str, facts: os.stat_result) -> None:
 
 
 def _check_other_names(path: str, walk: Walk) -> None:
-    """Raise SourceInvalid where somebody else may have given the owner's file its name in this folder (a hard link)."""
+    """Raise SourceInvalid if somebody else may have made this hard link to the owner's file."""
     facts, folder = walk.end.facts, walk.folder.facts
     if folder.st_uid not in (0, facts.st_uid) or _others_may_write(folder, folder.st_uid):
         raise SourceInvalid(

@@ -1,4 +1,4 @@
-"""What the options of the modules come to for SQLite. An examination has none."""
+"""SQLite's options, converted from those of the modules. An examination has none."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class SqliteDumpOptions:
-    """Which database files are dumped, less those that match a pattern, and how many seconds to wait for a writer."""
+    """The database files to dump, except those that match a pattern, and the seconds to wait for a writer."""
 
     paths: tuple[str, ...]
     exclude: tuple[str, ...] = ()
@@ -18,7 +18,7 @@ class SqliteDumpOptions:
 
 @dataclass(frozen=True)
 class SqliteRestoreOptions:
-    """Which database file is restored, and whether the old one is retained beside it."""
+    """The database file to restore, and whether the old one is retained beside it."""
 
     database: str
     keep_old: bool = False

@@ -1,7 +1,7 @@
-"""Do work on files with the rights of a file's owner and nothing more, as root.
+"""Let root do work with only the rights of a file's owner.
 
-SQLite opens by name, and a name in a folder of somebody else leads wherever they want: with the owner's rights it leads to
-what the owner can read already. So the work has the owner's user, the groups of a login of theirs, and no capability.
+SQLite opens files by name, and somebody else can make a name in their folder lead anywhere: the owner's rights limit that to
+files that the owner can open anyway. So the work has the owner's user id, the groups of their login, and no capabilities.
 https://man7.org/linux/man-pages/man2/setfsuid.2.html, https://man7.org/linux/man-pages/man7/capabilities.7.html
 """
 
@@ -32,9 +32,9 @@ Answer = t.TypeVar("Answer")
 
 
 def as_owner(owner: os.stat_result, folder: str, work: t.Callable[[], Answer]) -> Answer:
-    """Do work in ``folder`` with the rights of the owner of a file there. Raises NotOwner where root may not take them.
+    """Do work with the rights of the owner of a file in ``folder``. Raises NotOwner if root may not take them.
 
-    It runs in a thread of its own, since these rights belong to a thread; the groups belong to the process, whose other
+    The work runs in its own thread, since these rights belong to a thread; the groups belong to the process, whose other
     threads are root and need none.
     """
     if os.geteuid() == owner.st_uid:
@@ -57,10 +57,10 @@ def _work_as(owner: os.stat_result, folder: str, work: t.Callable[[], Answer]) -
 
 @contextlib.contextmanager
 def _own_rights() -> t.Iterator[None]:
-    """Take back in the end what this thread may do.
+    """Restore this thread's rights at the end.
 
-    It may outlive its work by a moment, and the groups of the process are set in every thread of it: if one may not do that,
-    the C library ends the process.
+    The thread may outlive its work by a moment, and setting the groups of the process sets them in every thread: if one may
+    not do that, the C library ends the process.
     """
     header, capabilities = _capabilities()
     _c_library().capget(header, capabilities)
@@ -85,10 +85,10 @@ def _groups(owner: os.stat_result) -> t.Iterator[None]:
 
 
 def _login_groups(owner: os.stat_result) -> list[int]:
-    """Return the groups of a login, the primary one first.
+    """Return the groups of the owner's login, the primary one first.
 
-    A user whom the host does not know, such as a container's, has the file's group if the host does not know that either:
-    it then protects nothing of the host's.
+    A user unknown to the host, such as a container's, gets the file's group if that is unknown, too: it then protects
+    nothing on the host.
     """
     try:
         entry = pwd.getpwuid(owner.st_uid)
@@ -110,7 +110,7 @@ def _take_ids(owner: os.stat_result) -> None:
     library = _c_library()
     library.setfsgid(_login_groups(owner)[0])
     library.setfsuid(owner.st_uid)
-    if library.setfsuid(-1) & 0xFFFFFFFF != owner.st_uid:  # -1 is nobody's id, so that this only asks
+    if library.setfsuid(-1) & 0xFFFFFFFF != owner.st_uid:  # -1 is no valid id: this only reads the id
         raise _not_owner(owner)
 
 
@@ -121,12 +121,12 @@ def _take_root_s_ids() -> None:
 
 
 def _drop_capabilities() -> None:
-    """Use no capability in this thread. The permitted ones stay, so that they can be taken back."""
+    """Clear this thread's effective capabilities. The permitted ones remain, to be restored later."""
     import ctypes
 
     header, capabilities = _capabilities()
     _c_library().capget(header, capabilities)
-    for word in (0, 3):  # effective, permitted and inheritable, of the lower and the upper 32
+    for word in (0, 3):  # each half of 32 has effective, permitted, inheritable
         capabilities[word] = 0
     if _c_library().capset(header, capabilities) != 0:
         raise NotOwner(
@@ -136,14 +136,14 @@ def _drop_capabilities() -> None:
 
 
 def _capabilities() -> tuple[t.Any, t.Any]:
-    """Return a header and room for the capabilities of this thread. https://man7.org/linux/man-pages/man2/capget.2.html"""
+    """Return a header and a buffer for this thread's capabilities. https://man7.org/linux/man-pages/man2/capget.2.html"""
     import ctypes
 
     return (ctypes.c_uint32 * 2)(_CAPABILITIES_VERSION_3, 0), (ctypes.c_uint32 * 6)()
 
 
 def _first_closed(folder: str) -> str | None:
-    """Return the first of the folders on the way that this thread may not go through; None where it may go all the way."""
+    """Return the topmost folder above ``folder`` that this thread may not enter; None if it may enter all of them."""
     path = ""
     for name in os.path.dirname(folder).split("/"):
         path = f"{path.rstrip('/')}/{name}"
@@ -151,20 +151,21 @@ def _first_closed(folder: str) -> str | None:
             os.stat(f"{path}/.")
         except PermissionError:
             return path
-        except OSError:  # whoever opens it says so
+        except OSError:  # opening it reports that
             return None
     return None
 
 
 def _bring_into_reach(folder: str, closed: str) -> None:
-    """Show this thread, and nobody else, the folder at its own path, though the folders above are closed to the owner.
+    """Mount the folder at its own path for this thread alone, though the owner may not enter the folders above it.
 
-    A container's data lies in such a place. SQLite needs the true path: journals of several files name each other by it.
+    Containers have their data in such folders. SQLite needs the true path: the journals of a transaction on
+    several files contain it.
     """
-    with contextlib.suppress(OSError):  # then SQLite says that it can't be opened
+    with contextlib.suppress(OSError):  # then SQLite reports that it can't open it
         _call("unshare", _NEW_MOUNTS)
         _call("mount", b"none", b"/", None, _PRIVATE_BELOW, None)
-        with walking(folder) as walk:  # anew, since a file is bound only within the namespace that it was opened in
+        with walking(folder) as walk:  # again: a file can be bound only in the namespace that it was opened in
             if walk.path != folder:
                 return
             _call("mount", b"lastgood", os.fsencode(closed), b"tmpfs", 0, b"mode=0755,size=1m")

@@ -1,8 +1,8 @@
 """Resolve the path of a database file by descriptors, one name at a time.
 
 A path that root follows may lead through folders of others, who can put a link to somebody else's file in it at any moment.
-So each name is opened without following it, and a link is followed only where it and its folder belong to root or to the owner
-of what the path ends at. https://www.kernel.org/doc/html/latest/admin-guide/sysctl/fs.html#protected-symlinks has the same idea.
+So each name is opened without following it, and a link is accepted only if it and its folder belong to root or to the owner
+of the file at the end, similar to https://www.kernel.org/doc/html/latest/admin-guide/sysctl/fs.html#protected-symlinks.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -19,13 +19,13 @@ from dataclasses import dataclass
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import SourceInvalid
 
-_BY_NAME_ONLY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC  # opens nothing for reading: closing it ends no lock of SQLite's
+_BY_NAME_ONLY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC  # not for reading: closing it releases no lock of SQLite's
 _MOST_LINKS = 40  # as the kernel allows
 
 
 @dataclass(frozen=True)
 class Step:
-    """A folder or a file on the way, opened by its name alone."""
+    """A folder or a file on the path, opened with O_PATH."""
 
     name: str
     descriptor: int
@@ -34,7 +34,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Walk:
-    """The end of a path: every step from the root folder on, without any link, and who could set the links followed."""
+    """A resolved path: its steps from the root folder on, without links, and the users who can set the links followed."""
 
     steps: tuple[Step, ...]
     link_setters: frozenset[int]
@@ -53,7 +53,7 @@ class Walk:
         return self.steps[-2] if len(self.steps) > 1 else self.end
 
     def check_links(self, path: str) -> None:
-        """Raise SourceInvalid where root was led through a link that a user other than the owner of the end can set."""
+        """Raise SourceInvalid if root followed a link that a user other than the owner of the end can set."""
         strangers = self.link_setters - {0, self.end.facts.st_uid}
         if os.geteuid() == 0 and strangers:
             raise SourceInvalid(
@@ -65,7 +65,7 @@ class Walk:
 
 @contextlib.contextmanager
 def walking(path: str) -> t.Iterator[Walk]:
-    """Follow an absolute path to its end. Raises OSError where it does not exist or may not be entered."""
+    """Follow an absolute path to its end. Raises OSError if it does not exist or may not be entered."""
     names = collections.deque(path.split("/"))
     link_setters: set[int] = set()
     links = 0

@@ -1,7 +1,6 @@
-"""SQLite: a restore into a file beside the old one, which is then renamed over it.
+"""Restore an SQLite database to a file beside the old one, and rename it over that.
 
-The journals of the old one are removed before the new file gets its name: SQLite would apply them to the new one, and destroy
-it.
+The old file's journals are set aside before the new file gets the name: SQLite would apply them to it, and destroy it.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -45,7 +44,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._locks import tr
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
 from ansible_collections.lastgood.database.plugins.module_utils._space import check_space, free_bytes
 
-_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)  # errors of file systems without them, such as vfat
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)  # file systems without hard links, such as vfat
 
 
 @dataclass(frozen=True)
@@ -91,13 +90,13 @@ class SqliteRestorer:
                 try_lock(descriptor)
                 yield SqliteRestoration(self, folder, scratch, descriptor, replaced_name(name, stamp), swept)
             finally:
-                with contextlib.suppress(OSError):  # the next restore removes what stays
+                with contextlib.suppress(OSError):  # the next restore removes it
                     folder.remove(scratch)
                 close_quietly(descriptor)
 
 
 class SqliteRestoration:
-    """A restore that runs."""
+    """A running restore."""
 
     def __init__(
         self,
@@ -137,7 +136,7 @@ class SqliteRestoration:
                 f"SQLite says of the restored database: {error.problem}", "Take another backup; the database is as it was."
             ) from error
         except Inconclusive as error:
-            # The bytes are those that were backed up, by their digest.
+            # The digest shows that the bytes are the backup's.
             self._warnings.append(f"The restored database was not checked. {error}")
         else:
             if remark:
@@ -156,7 +155,7 @@ class SqliteRestoration:
                     with store_errors(f"Keeping {self._path}"):
                         self._folder.link(self._name, self._replaced)
                     undo.callback(self._remove_second_name, old.facts)
-                # Those that SQLite has not taken into the old database are stale, or as unreadable as that.
+                # Journals that SQLite did not merge into the old file are stale, or as unreadable as it is.
                 aside = self._set_journals_aside(undo)
                 self._take_name()
             self._tidy_up([] if self._keep_old else aside)
@@ -177,7 +176,7 @@ class SqliteRestoration:
 
     @contextlib.contextmanager
     def _undone_unless_swapped(self) -> t.Iterator[contextlib.ExitStack]:
-        """Undo what is noted unless the restored database has the name, whatever else went wrong: then it is too late."""
+        """Yield a stack of undo steps. Leaving performs them, unless the restored database may have its name by then."""
         with contextlib.ExitStack() as undo:
             try:
                 yield undo
@@ -188,7 +187,7 @@ class SqliteRestoration:
     def _may_have_name(self) -> bool:
         try:
             return self._folder.is_file(self._name, os.fstat(self._descriptor))
-        except OSError:  # then nothing is removed that may be the only one
+        except OSError:  # remove nothing that may be the only copy
             return True
 
     def _remove_second_name(self, facts: os.stat_result) -> None:
@@ -221,7 +220,7 @@ class SqliteRestoration:
 
     @contextlib.contextmanager
     def _failing_unless_named(self) -> t.Iterator[None]:
-        """Make an error a warning if the restored database has its name all the same, as on a network's file system."""
+        """Turn an error into a warning if the restored database has its name anyway, as on a network file system."""
         try:
             yield
         except OSError as error:
@@ -245,14 +244,14 @@ class SqliteRestoration:
 
     def _name_it(self) -> None:
         try:
-            self._folder.link(self._scratch, self._name)  # a rename would replace what came in between
+            self._folder.link(self._scratch, self._name)  # a rename would replace a newer file
         except OSError as error:
             if error.errno not in _NO_LINKS or self._folder.has(self._name):
                 raise
             self._folder.rename(self._scratch, self._name)
 
     def _check_stopped(self) -> None:
-        """Raise Interrupted where the run is over. After the rename that follows the database is restored, and reported so."""
+        """Raise Interrupted if the run was stopped. The rename that follows completes the restore, which is then reported."""
         if self._is_stopped():
             raise Interrupted("The run was ended before the restored database was put in place.", "Run it again.")
 
@@ -265,7 +264,7 @@ class SqliteRestoration:
             )
 
     def _tidy_up(self, remains: list[str]) -> None:
-        """Remove files that are no longer needed, and flush the names to the disk. The restored database stays in any case."""
+        """Remove files that are no longer needed, and flush the names to the disk. Errors become warnings."""
         try:
             with store_errors("Removing what was there, and bringing the new name to the disk"):
                 for name in remains:
@@ -276,7 +275,7 @@ class SqliteRestoration:
 
 
 def _check_old(path: str, folder: Folder, facts: os.stat_result) -> None:
-    """Raise what keeps the file at a path from being replaced."""
+    """Raise an error if the file at a path can't be replaced."""
     if stat.S_ISLNK(facts.st_mode):
         raise SourceInvalid(f"{path} is a link.", f"Name the file that it leads to: {os.path.realpath(path)}")
     find_file(folder.path_of(os.path.basename(path)))
