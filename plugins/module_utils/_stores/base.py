@@ -14,8 +14,8 @@ from datetime import datetime, timezone
 from ansible_collections.lastgood.database.plugins.module_utils._errors import StoreFailed
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local.bookkeeping import Bookkeeping
 
-# How long to wait for a store's lock. A run holds it for moments, or while a slow disk deletes many files: after this time, the
-# other run hangs.
+# How long to wait for a store's lock. A run holds it for moments, or while a slow disk deletes many files: a run
+# that holds it longer hangs.
 LOCK_SECONDS = 600.0
 
 
@@ -27,7 +27,7 @@ class FileFacts(t.NamedTuple):
 
     @property
     def modified_at(self) -> datetime:
-        """When the file was last written, or the nearest time that the calendar has."""
+        """When the file was last written, or the nearest time that datetime has."""
         try:
             return datetime.fromtimestamp(self.modified_seconds, timezone.utc)
         except (OverflowError, ValueError, OSError):
@@ -36,7 +36,7 @@ class FileFacts(t.NamedTuple):
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What some stores can do and others can't. Operations and modules ask for these, never for the kind of a store."""
+    """The abilities of only some stores. Operations and modules ask for these, never for the kind of a store."""
 
     reads_cheaply: bool  # reading a payload transfers nothing over a network
     has_locks: bool  # ``lock`` excludes other runs, and ``is_held`` knows which files they write
@@ -61,7 +61,7 @@ class NewPayload:
     """A payload to store, and how to read it.
 
     ``chunks`` reads it from its first byte, each time it is called; ``source`` names it in messages. ``partial`` is the name of
-    the file that is being written, where a store needs one: a later call with the same name continues with it. ``replaces``
+    the file that is being written, if a store needs one: a later call with the same name continues with it. ``replaces``
     deletes a payload of the same name just before the new one takes the name.
     """
 
@@ -76,7 +76,7 @@ class NewPayload:
 
 
 class Written(t.NamedTuple):
-    """How many bytes of a payload were written, and whether an earlier call had written the others."""
+    """The bytes of a payload that were written, and whether an earlier call had written the others."""
 
     bytes: int
     resumed: bool
@@ -114,10 +114,10 @@ class ReadableStore(t.Protocol):
         """Return the path of a file, for messages and results."""
 
     def staging(self) -> Staging | None:
-        """Return where to unpack a backup beside the others, None if the store is not on this host."""
+        """Return a place to unpack a backup beside the others, None if the store is not on this host."""
 
     def bookkeeping(self) -> Bookkeeping | None:
-        """Return what keeps the status of runs beside the backups, None if the store is not on this host."""
+        """Return the record of the runs beside the backups, None if the store is not on this host."""
 
     def names(self) -> list[str]:
         """Return the names of all files, in no order."""
@@ -143,11 +143,11 @@ class ReadableStore(t.Protocol):
     def read_many(self, names: t.Iterable[str], limit: int) -> t.Iterator[bytes | StoreFailed | None]:
         """Return the first ``limit`` bytes of each of many small files, in their order, as ``facts_of`` does.
 
-        A file that can't be read yields the error, so that the others are read all the same.
+        A file that can't be read yields the error, so that the others are still read.
         """
 
     def chunks(self, name: str) -> t.Generator[memoryview, None, None]:
-        """Read a file from its first byte to its last. A chunk is good until the next is asked for."""
+        """Read a file from its first byte to its last. A chunk is valid until the next is requested."""
 
     def drop_cache(self, name: str) -> None:
         """Make the next read of a file come from the medium, if the store supports that."""
@@ -162,7 +162,7 @@ class Store(ReadableStore, t.Protocol):
         """Make the directory and its parents if they do not exist, with mode 0700."""
 
     def check(self) -> None:
-        """Raise DirectoryUnusable where the directory exists and can't be written to, as far as reading shows that."""
+        """Raise DirectoryUnusable if the directory exists and can't be written to, as far as reading shows that."""
 
     def lock(self, seconds: float = LOCK_SECONDS) -> t.ContextManager[object]:
         """Keep other runs from committing, deleting and sweeping. Raises Locked after ``seconds``."""
@@ -170,7 +170,7 @@ class Store(ReadableStore, t.Protocol):
     def replace(self, name: str, data: bytes, like: str | None = None) -> None:
         """Write a small file whole: a reader finds the old one or the new one. Under the lock only.
 
-        Where ``like`` names another file, it gets that one's owner and mode, if the store gives files any but its user's.
+        If ``like`` names another file, it gets that one's owner and mode, in a store that has files of several users.
         """
 
     def put(self, payload: NewPayload, before_chunk: t.Callable[[int], None], *, reads_back: bool) -> Written:

@@ -1,6 +1,6 @@
 """Store a payload by way of a partial, in a store whose files can be renamed.
 
-agree     read the partial of an earlier call, and compare: the part that agrees is not written again
+agree     read the partial of an earlier call, and compare: equal bytes are not written again
 write     digest the payload on the way, so that a damaged one is not passed on
 verify    the size, or the digest by reading back
 commit    put the sidecar in place, then rename once, without replacing a file
@@ -94,11 +94,11 @@ class _Putting:
         return Written(written, resumed=offset > 0)
 
     def _agreed_bytes(self) -> int:
-        """Return how many bytes of an earlier call's partial agree with the payload. Reads it, since it is not trusted."""
+        """Return how many bytes of an earlier call's partial match the payload. Reads it, since it is not trusted."""
         store, partial = self._store, self._payload.partial
         facts = store.facts(partial)
         if facts is None or facts.size_bytes > self._payload.size_bytes:
-            if store.taken(partial):  # not in any case: some accounts may delete nothing
+            if store.taken(partial):  # only then: some accounts may delete nothing
                 store.remove(partial)
             return 0
         agreed = 0
@@ -106,12 +106,12 @@ class _Putting:
         with contextlib.closing(ours), contextlib.closing(store.chunks(partial)) as theirs:
             for chunk in theirs:
                 if bytes(chunk) != ours.take(len(chunk)):
-                    break  # from here on it is written over
+                    break  # overwritten from this byte on
                 agreed += len(chunk)
         return agreed
 
     def _content_from(self, offset: int) -> t.Generator[memoryview, None, None]:
-        """Yield the payload from ``offset`` on. All of it is digested."""
+        """Yield the payload from ``offset`` on, and digest all of it."""
         place = 0
         chunks = self._payload.chunks()
         with contextlib.closing(chunks), lane(self._digest.update) as digesting:

@@ -25,13 +25,13 @@ class PartialTrial:
 
     def __init__(self, store: RenamingStore) -> None:
         self._store = store
-        # If the run is killed, the file that stays is hidden, and its name is no backup's.
+        # If the run is killed, the file that remains is hidden, and its name is no backup's.
         self._name = f".lastgood-probe-{os.urandom(8).hex()}"
         self._partial, self._sidecar = f"{self._name}.partial", f"{self._name}.json"
         self._data = os.urandom(_BYTES)
 
     def refusal(self) -> str | None:
-        """Return why the account may delete nothing, as an attempt to delete a file that does not exist shows."""
+        """Return why the account may delete nothing. Tries to delete a file that does not exist."""
         try:
             self._store.remove(self._name)
         except FileForbidden as error:

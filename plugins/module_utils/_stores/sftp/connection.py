@@ -1,4 +1,4 @@
-"""A connection to an SFTP server, step by step, so that each step is timed and reports its own error."""
+"""A connection to an SFTP server, made in steps, so that each step is timed and reports its own error."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -51,7 +51,7 @@ _KEY_EXCHANGES = (
     "diffie-hellman-group-exchange-sha256",
     "diffie-hellman-group14-sha256",
 )
-# By the type of key that they need; a server has at most one of each type. The name of an RSA key itself comes last.
+# By the type of key that they need; a server has at most one key of each type. An RSA key's own name comes last.
 _HOST_KEY_KINDS = (
     ("ssh-ed25519",),
     ("ecdsa-sha2-nistp256",),
@@ -63,21 +63,21 @@ _HOST_KEYS = [name for names in _HOST_KEY_KINDS for name in names if name != "ss
 _NO_LONGER = ["ssh-rsa", "ssh-dss", "ssh-rsa-cert-v01@openssh.com"]
 _WINDOW_BYTES = 8 * 1024 * 1024  # bytes in flight: 100 MB/s with a delay of 80 ms
 _SHORTEST_WAIT = 0.1
-_LARGEST_NUMBER = 2**31 - 1  # that an option of a socket takes
+_LARGEST_NUMBER = 2**31 - 1  # for an option of a socket
 
 Stopping = t.Callable[[t.Callable[[], object]], t.ContextManager[None]]
 
 
 class Connection:
-    """A connection in the making: ``resolve``, ``connect``, ``check_host_key``, ``authenticate``, ``open_sftp``.
+    """A connection, opened in steps: ``resolve``, ``connect``, ``check_host_key``, ``authenticate``, ``open_sftp``.
 
-    Each step may take ``timeout``, whatever the server sends meanwhile. ``stopping`` calls what it is given when the run is
+    Each step may take ``timeout``, whatever the server sends meanwhile. ``stopping`` calls a function when the run is
     stopped, as Runner.stopping does.
     """
 
     def __init__(self, settings: SftpSettings, stopping: Stopping) -> None:
         self.settings = settings
-        self.remembered = False  # whether accept_new met a key that was not known
+        self.remembered = False  # whether accept_new accepted an unknown key
         self._library = _import_paramiko()
         self._addresses: list[t.Any] = []
         self._transport: paramiko.Transport | None = None
@@ -171,7 +171,7 @@ class Connection:
         problem = f"{settings.name} can't be spoken to"
         try:
             transport.start_client(timeout=seconds)
-        except Exception as error:  # of any class: the library raises again what its thread met
+        except Exception as error:  # of any class: the library raises its thread's exception
             if not transport.remote_version:
                 raise BannerMissing(
                     f"{settings.name} answers, but not as an SSH server does within {seconds:g} seconds.",
@@ -279,7 +279,7 @@ class Connection:
             share, left = max(_SHORTEST_WAIT, (ends - time.monotonic()) / left), left - 1
             try:
                 stream = socket.socket(family, kind, protocol)
-            except OSError as error:  # a family that the host has switched off
+            except OSError as error:  # the host has disabled the family
                 failure = error
                 continue
             try:
@@ -295,7 +295,7 @@ class Connection:
             raise ConnectionRefused(
                 f"{name} refused the connection.", "See that the server runs, and correct host and port."
             ) from failure
-        if isinstance(failure, (socket.timeout, TimeoutError)):  # which are one from Python 3.10 on
+        if isinstance(failure, (socket.timeout, TimeoutError)):  # one class from Python 3.10 on
             raise ConnectionTimeout(
                 f"{name} did not answer within {self.settings.timeout:g} seconds.", "Check the network and its firewalls."
             ) from failure
@@ -324,11 +324,11 @@ def _those_in(available: t.Sequence[str], wanted: t.Sequence[str]) -> list[str]:
 
 @contextlib.contextmanager
 def _without(name: str) -> t.Iterator[None]:
-    """Let a library that is only wished for not be found: paramiko's configuration files, unused here, take half its time."""
+    """Hide an optional library: paramiko imports it for configuration files, unused here, which takes half its time."""
     if name in sys.modules:
         yield
         return
-    sys.modules[name] = None  # type: ignore[assignment]  # so says Python that there is none
+    sys.modules[name] = None  # type: ignore[assignment]  # marks the module as missing
     try:
         yield
     finally:
@@ -338,13 +338,13 @@ def _without(name: str) -> t.Iterator[None]:
 def _import_paramiko() -> t.Any:
     try:
         with warnings.catch_warnings(), _without("invoke"):
-            warnings.simplefilter("ignore")  # older ones warn of ciphers that are never used here
+            warnings.simplefilter("ignore")  # older ones warn of ciphers that we never use
             import paramiko
     except ImportError as error:
         raise LibraryMissing(
             "SFTP needs the Python library paramiko.", "Install it, such as Debian's python3-paramiko.", library="paramiko"
         ) from error
-    # Its log would go to standard error, with the words of servers in it.
+    # Its log would go to standard error, with texts from servers in it.
     log = logging.getLogger("paramiko")
     log.addHandler(logging.NullHandler())
     log.setLevel(logging.CRITICAL + 1)

@@ -64,7 +64,7 @@ _LONGEST_NAME = 255  # limits the memory for a listing
 _UNDER_WAY = 32  # reads or writes of one file at a time
 _FLUSH_BYTES = 256 * 1024 * 1024  # otherwise a slow disk could keep the server silent at the end for longer than the timeout
 _TINY_READ = 512  # bytes; a file in smaller pieces would take for ever
-_SHORT_READS = 64  # of one file; more, and it is not worth waiting for
+_SHORT_READS = 64  # of one file; with more, reading it fails
 
 
 def look(path: str, *, follow: bool = False) -> Conversation[Attributes | None]:
@@ -79,7 +79,7 @@ def look(path: str, *, follow: bool = False) -> Conversation[Attributes | None]:
 
 
 def facts_of_file(path: str) -> Conversation[FileFacts | None]:
-    """Return size and time of a regular file, None if no such file exists."""
+    """Return the facts of a regular file, None if no such file exists."""
     found = yield from look(path)
     if found is None or not found.is_file:
         return None
@@ -149,7 +149,7 @@ def read_start(path: str, limit: int) -> Conversation[bytes | StatusError | None
 
 
 def list_directory(path: str, seconds: float) -> Conversation[list[str]]:
-    """Return the names of the regular files in a directory. One request at a time: not every server bears more.
+    """Return the names of the regular files in a directory. One request at a time: not every server takes more.
 
     Raises ServerInvalid after ``seconds``: a server could go on for ever, name by name.
     """
@@ -165,7 +165,7 @@ def list_directory(path: str, seconds: float) -> Conversation[list[str]]:
                 raise invalid("a listing without an end")
             for _number in range(count):
                 name = reply.text()
-                reply.text()  # as `ls -l` has it
+                reply.text()  # its line of `ls -l`
                 if reply.attributes().is_file and _is_name(name):
                     found[name.decode("utf-8", "surrogateescape")] = None
     except StatusError as error:
@@ -213,7 +213,7 @@ def extended(name: bytes, arguments: bytes, kind: int = STATUS) -> Conversation[
 
 
 def flush_request(handle: bytes) -> Request:
-    """Ask the server to flush an open file to its disk. Only for servers with the extension FSYNC."""
+    """Return the request to flush an open file to disk. Only for servers with the extension FSYNC."""
     return Request(EXTENDED, text(FSYNC) + handle)
 
 
@@ -258,9 +258,9 @@ def read_all(session: Session, path: str, handle: bytes, size: int) -> t.Generat
 
 
 def write_all(session: Session, handle: bytes, offset: int, chunks: t.Iterable[memoryview]) -> int:
-    """Write to an open file from ``offset`` on, with many requests under way. Return how many bytes that were.
+    """Write to an open file from ``offset`` on, with many requests under way. Return the number of bytes.
 
-    Where the server can, it brings them to its disk now and then. Raises StatusError as soon as it refuses a piece.
+    If the server can, it flushes them to its disk now and then. Raises StatusError as soon as it refuses a piece.
     """
     asked: collections.deque[int] = collections.deque()
     early: dict[int, Reply | StatusError] = {}
@@ -286,7 +286,7 @@ def write_all(session: Session, handle: bytes, offset: int, chunks: t.Iterable[m
     except (ConnectionFailed, Interrupted):  # the stream may be in the middle of an answer
         raise
     except (StatusError, BackupError):
-        while asked:  # the session goes on after that
+        while asked:  # the session is used after that
             _reply_to(session, asked.popleft(), early)
         raise
     return written

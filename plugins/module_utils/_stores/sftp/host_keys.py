@@ -1,4 +1,4 @@
-"""Which host keys are known, as OpenSSH keeps them in its known_hosts files."""
+"""The known host keys, as OpenSSH has them in its known_hosts files."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -28,7 +28,7 @@ USER_FILE = "~/.ssh/known_hosts"
 
 
 class HostKey(t.NamedTuple):
-    """A public key, such as ``ssh-ed25519``, and its bytes."""
+    """A public key: its type (``ssh-ed25519``) and its bytes."""
 
     kind: str
     blob: bytes
@@ -104,7 +104,7 @@ def is_fingerprint(pinned: str) -> bool:
 
 
 def check_pinned(pinned: str, name: str, key: HostKey) -> None:
-    """Raise HostKeyChanged unless the key is the one that is pinned, as ``type base64`` or as ``SHA256:...``."""
+    """Raise HostKeyChanged unless the key is the pinned one, given as ``type base64`` or as ``SHA256:...``."""
     known = pinned.strip()
     if not is_fingerprint(known):
         found = _key(*known.split()[:2]) if len(known.split()) >= 2 else None
@@ -159,7 +159,7 @@ def _key(kind: str, text: str) -> HostKey | None:
 
 
 def _matches(patterns: str, name: str) -> bool:
-    """Return whether a line is about the host: one pattern fits, and none that is negated."""
+    """Return whether a line is for the host: a pattern matches, and no negated one does."""
     if patterns.startswith("|"):
         return _is_hash_of(patterns, name)
     found = False
@@ -172,7 +172,7 @@ def _matches(patterns: str, name: str) -> bool:
 
 
 def _without_classes(pattern: str) -> str:
-    """Return the pattern with its brackets as they stand: OpenSSH's patterns know only ``*`` and ``?``."""
+    """Return the pattern with its brackets escaped: OpenSSH's patterns have only ``*`` and ``?``."""
     return re.sub(r"\[", "[[]", pattern)
 
 

@@ -38,7 +38,7 @@ def read_key_file(path: str, passphrase: str | None) -> PKey:
 
 
 def read_key(data: bytes, title: str, passphrase: str | None) -> PKey:
-    """Return the key that a text is. Nothing of it comes into a message."""
+    """Return the key in a text. No message contains any of it."""
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey

@@ -23,9 +23,9 @@ _USER_KEYS = ("~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa")
 
 
 class Login:
-    """Attempts to log in, one after another, in an order that the server accepts.
+    """Tries the methods of login one after another, in an order that the server accepts.
 
-    ``transport`` gives the connection as it is now, ``reconnect`` makes a new one.
+    ``transport`` returns the present connection, ``reconnect`` makes a new one.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class Login:
         return self._transport().is_authenticated()
 
     def _again_where_hung_up(self, attempt: t.Callable[[], list[str]]) -> list[str]:
-        """Make an attempt, on a new connection where the server does not bear a second one: the library asks anew each time."""
+        """Make an attempt, again on a new connection if the server hung up: some do when the library requests login twice."""
         try:
             return attempt()
         except self._library.BadAuthenticationType:

@@ -17,7 +17,7 @@ STATUS, HANDLE, DATA, NAME, ATTRS = 101, 102, 103, 104, 105
 EXTENDED, EXTENDED_REPLY = 200, 201
 
 OK, END_OF_FILE, NO_SUCH_FILE, PERMISSION_DENIED, FAILURE = 0, 1, 2, 3, 4
-# Of later versions of the protocol; some servers send them in this one.
+# From later versions of the protocol; some servers send them in this one.
 NO_SUCH_PATH, NO_SPACE_ON_FILESYSTEM, QUOTA_EXCEEDED = 10, 14, 15
 MISSING = (NO_SUCH_FILE, NO_SUCH_PATH)
 FULL = (NO_SPACE_ON_FILESYSTEM, QUOTA_EXCEEDED)
@@ -26,16 +26,16 @@ FOR_READING, FOR_WRITING, CREATE, EXCLUSIVE = 0x01, 0x02, 0x08, 0x20
 
 FILE_MODE = 0o600
 DIRECTORY_MODE = 0o700
-SAFE_REQUEST_BYTES = 32 * 1024  # what every server takes
-_LARGEST_FILE = 2**60  # a size above it is a lie, or was a negative number
+SAFE_REQUEST_BYTES = 32 * 1024  # every server takes that
+_LARGEST_FILE = 2**60  # a larger size is false, or was a negative number
 _LONGEST_HANDLE = 256
-_LONGEST_WORDS = 300  # of a server's own, in a message
+_LONGEST_WORDS = 300  # of a server's text in a message
 
 NO_DATA = memoryview(b"")
 
 
 class Request(t.NamedTuple):
-    """A packet to send, less its number. ``data``, what is written to a file, ends it."""
+    """A packet to send, without its number. It ends with ``data``, to write to a file."""
 
     kind: int
     body: bytes

@@ -1,4 +1,4 @@
-"""How long to wait for a server, whatever it sends meanwhile.
+"""A limit on waiting for a server, whatever it sends meanwhile.
 
 A limit on each read alone is not enough: a server that sends one byte a second never reaches it. A thread therefore watches
 the total, and closes the connection from outside, since some waits of the library have no limit of their own.
@@ -13,7 +13,7 @@ import time
 import types
 import typing as t
 
-_PROGRESS_BYTES = 4096  # so many bytes, or a whole answer, renew a part of the patience
+_PROGRESS_BYTES = 4096  # so many bytes, or a whole answer, renew a part of the time
 _PROGRESS_PART = 0.25
 _LOOKS_PER_TIMEOUT = 20
 _LONGEST_PAUSE = 0.5
@@ -21,9 +21,9 @@ _STOPPED_SECONDS = 5.0
 
 
 class Patience:
-    """Time that a server may take. Waiting uses it up; progress renews it, up to ``seconds``.
+    """The time that a server may take. Waiting uses it up; progress renews it, up to ``seconds``.
 
-    A context manager, entered for each wait. ``hang_up`` is called once, from another thread, when the patience has run out.
+    A context manager, entered for each wait. ``hang_up`` is called once, from another thread, when the time has run out.
     """
 
     def __init__(self, seconds: float, hang_up: t.Callable[[], object]) -> None:
@@ -50,7 +50,7 @@ class Patience:
         self._left -= time.monotonic() - self._began
 
     def begin(self) -> None:
-        """Start with all the patience again, for the next step."""
+        """Renew the whole time, for the next step."""
         self._left = self.seconds
 
     def progress(self, count: int) -> None:
@@ -62,7 +62,7 @@ class Patience:
         self.progress(_PROGRESS_BYTES)
 
     def stop(self) -> None:
-        """Hang up soon, whatever comes: the run was stopped, and what is under way has this long to be answered."""
+        """Hang up soon, since the run was stopped: pending requests have up to _STOPPED_SECONDS to be answered."""
         self._last_deadline = time.monotonic() + min(self.seconds, _STOPPED_SECONDS)
         self.is_stopped = True
 

@@ -1,7 +1,7 @@
 """One channel of an SSH connection that speaks SFTP: many requests under way at once, and no answer trusted.
 
-A conversation is a generator: it yields a request, and is sent the reply. Those of many files go on side by side, so that
-a network's delay is paid once and not once for each file.
+A conversation is a generator: it yields a request, and is sent the reply. Those of many files run concurrently, so that a
+network's delay occurs once, not once for each file.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -39,12 +39,12 @@ Conversation = t.Generator[Request, Reply, Result]
 
 
 _LARGEST_REPLY = 1024 * 1024
-_SSH_PACKET_BYTES = 32 * 1024 - 64  # what paramiko sends at once to most servers: of more it copies the rest each time
-_CONVERSATIONS = 64  # at a time, as OpenSSH's own client has it
+_SSH_PACKET_BYTES = 32 * 1024 - 64  # most servers accept that at once; paramiko copies what exceeds it each time
+_CONVERSATIONS = 64  # at a time, as in OpenSSH's own client
 
 
 class Channel(t.Protocol):
-    """What we use of paramiko's channel."""
+    """The part of paramiko's channel that we use."""
 
     def send(self, data: bytes) -> int:
         """Send at least one byte, and return how many were sent; 0 when the channel is closed."""
@@ -179,7 +179,7 @@ class Session:
 
 
 class _ChannelErrors:
-    """Waits with patience, and raises the channel's errors as ours. A class, since it is entered for every packet."""
+    """Limits each wait, and raises the channel's errors as ours. A class for speed: every packet enters it."""
 
     def __init__(self, patience: Patience, server: str) -> None:
         self._patience = patience
@@ -208,7 +208,7 @@ class _ChannelErrors:
 
 
 def _request_bytes(largest: int) -> int:
-    """Return how much to read or write at once. Every server takes 32 KiB; a packet has room for a little less than 256."""
+    """Return how many bytes to read or write at once. Every server takes 32 KiB; a packet holds almost 256 KiB."""
     return max(SAFE_REQUEST_BYTES, min(largest, 255 * 1024))
 
 
@@ -224,7 +224,7 @@ def _step(conversation: Conversation[Result], reply: Reply) -> t.Callable[[], Re
 
 
 def ask(request: Request, kind: int) -> Conversation[Reply]:
-    """Send one request, for one kind of answer."""
+    """Send a request that has one kind of answer."""
     reply = yield request
     if reply.kind != kind:
         raise invalid("another answer than was asked for")

@@ -46,7 +46,7 @@ _KINDS: dict[int, type[StoreFailed]] = {
     **dict.fromkeys(packets.MISSING, FileMissing),
 }
 _NEW_FILE = packets.FOR_WRITING | packets.CREATE | packets.EXCLUSIVE
-_LISTING_TIMES = 10  # how many times the timeout a listing may take as a whole
+_LISTING_TIMES = 10  # a whole listing may take this many times the timeout
 
 Result = t.TypeVar("Result")
 
@@ -54,7 +54,7 @@ Result = t.TypeVar("Result")
 class SftpStore:
     """A directory on a server. It has the methods of the store's protocol, and those that an upload needs.
 
-    ``stopping`` calls what it is given when the run is stopped, as Runner.stopping does.
+    ``stopping`` calls a function when the run is stopped, as Runner.stopping does.
     """
 
     # Not every server replaces a file in one step: OpenSSH does, others don't.
@@ -77,7 +77,7 @@ class SftpStore:
         self._connection = self._opened = None
 
     def steps(self) -> t.Iterator[Step]:
-        """Yield what opens the session, in order."""
+        """Yield the steps that open the session."""
         self._connection = connection = Connection(self._settings, self._stopping)
         yield "resolve", connection.resolve
         yield "connect", self._connect
@@ -87,7 +87,7 @@ class SftpStore:
 
     @property
     def session(self) -> Session:
-        """The session, which is opened when it is first asked for."""
+        """The session, which is opened at its first use."""
         if self._opened is None:
             try:
                 for _name, step in self.steps():
@@ -123,7 +123,7 @@ class SftpStore:
         return found is not None
 
     def ensure(self) -> None:
-        """Make the directory, and those above it, where they are missing: for their owner alone."""
+        """Make the directory and its missing parents, accessible only to their owner."""
         missing = [self._directory] if not self.exists() else []
         while missing and "/" in missing[-1].rstrip("/").lstrip("/"):
             above = missing[-1].rpartition("/")[0]
@@ -186,7 +186,7 @@ class SftpStore:
         return failure
 
     def drop_cache(self, name: str) -> None:
-        """SFTP has no way to ask for that."""
+        """SFTP has no request for that."""
 
     def chunks(self, name: str) -> t.Generator[memoryview, None, None]:
         path = self.path(name)
@@ -215,7 +215,7 @@ class SftpStore:
         return self._do(f"Examining {self.path(name)}", conversations.look(self._at(name))) is not None
 
     def add(self, name: str, data: bytes) -> None:
-        """Write a small file whole. Raises StoreFailed where the name is taken."""
+        """Write a small file whole. Raises StoreFailed if the name is taken."""
         with self._partial(name, data) as partial:
             publish(self, partial, name, len(data))
 
@@ -225,7 +225,7 @@ class SftpStore:
         check_size(self, name, len(data))
 
     def _replaces(self, name: str, data: bytes) -> bool:
-        """Replace a file in one step, and return whether the server does that: some announce it, and always refuse it."""
+        """Replace a file in one step, and return whether the server did: some announce it, and always refuse it."""
         if _POSIX_RENAME not in self.session.extensions:
             return False
         with self._partial(name, data) as partial:
@@ -286,12 +286,12 @@ class SftpStore:
         try:
             written = conversations.write_all(self.session, handle, offset, chunks)
         except StatusError as error:
-            refusal = self._refused(doing, error, self.session.write_bytes)  # while the written bytes take up space
+            refusal = self._refused(doing, error, self.session.write_bytes)  # while the bytes still take up space
             self._close_quietly(handle)
             raise refusal from error
         except (ConnectionFailed, Interrupted):
             raise
-        except BackupError:  # of whom the chunks come from
+        except BackupError:  # of the chunks' source
             self._close_quietly(handle)
             raise
         self._finish(doing, handle)
@@ -397,7 +397,7 @@ class SftpStore:
         try:
             handle = self.session.converse(conversations.open_file(self._at(name), _NEW_FILE))
         except StatusError:
-            return True  # for another reason
+            return True  # refused for another reason
         steps = [conversations.plain(packets.write_request(handle, 0, memoryview(bytes(self.session.write_bytes))))]
         if conversations.FSYNC in self.session.extensions:
             steps.append(conversations.plain(conversations.flush_request(handle)))
