@@ -1,13 +1,13 @@
 """Continue a run in the background, so that the play can show how far it is.
 
-A module returns once, at its end. An action plugin therefore names a folder and how long to wait. The process that it started
+A module returns once, at its end. An action plugin therefore names a folder and a time to wait. The process that it started
 forks: the child does the work, in a session of its own, which a lost connection does not end. If the child ends in time, its
-parent returns its result, as if there had been no child. Else the parent returns how far the run is, and the action plugin
+parent returns its result, as if there had been no child. If not, the parent returns the progress, and the action plugin
 reads the rest from the folder.
 
 /tmp/.lastgood-<token>   0700; /tmp, since each user has it, also one without a home
     lock                 held for as long as the run is alive
-    pid                  whom to signal while the lock is held
+    pid                  the process to signal while the lock is held
     progress             how far the run is, as the parent returns it
     result, errors       what the module printed
 """
@@ -33,7 +33,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._stopping import
 from ansible_collections.lastgood.database.plugins.module_utils._text import one_line
 
 VARIABLE = "LASTGOOD_BACKGROUND"  # "<seconds to wait> <token>", in the environment of the module
-UNDER_WAY = '{"lastgood_under_way": '  # how the output of a run begins that has not ended
+UNDER_WAY = '{"lastgood_under_way": '  # begins the output of an unfinished run
 NOTHING_YET = f"{UNDER_WAY}null}}\n"
 _STAYS = 86400.0  # seconds for which the result of a run waits to be fetched
 _ROOM = 1 << 23  # bytes, for the result of a run over very many backups
@@ -41,7 +41,7 @@ _REQUEST = re.compile(r"([0-9]{1,6}) ([0-9a-f]{32})")
 
 
 class Request(t.NamedTuple):
-    """How long to wait for the end of the run, and the folder to make."""
+    """The time to wait for the end of the run, and the folder to make."""
 
     seconds: float
     folder: str
@@ -53,22 +53,22 @@ def folder_of(token: str) -> str:
 
 
 def take_request() -> Request | None:
-    """Return what the action plugin asked for, and keep it from the programs that the run starts."""
+    """Return the action plugin's request, and hide it from the programs that the run starts."""
     found = _REQUEST.fullmatch(os.environ.pop(VARIABLE, ""))
     return None if found is None else Request(float(found[1]), folder_of(found[2]))
 
 
 def continue_in_background(request: Request) -> Sink:
-    """Return in a child, with where to report its progress. The parent never returns.
+    """Return in a child, with a sink for its progress. The parent never returns.
 
-    For a process without threads, in which the signals that end a run are held. Raises OSError where the host can't: then
-    nothing was begun.
+    For a process without threads, in which the signals that end a run are blocked. Raises OSError if the host can't do it:
+    then nothing was begun.
     """
     folder = request.folder
     room = os.statvfs(os.path.dirname(folder))
     if room.f_bavail * room.f_frsize < _ROOM:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.path.dirname(folder))
-    if shutil.which("flock") is None:  # by which the action plugin waits for the end
+    if shutil.which("flock") is None:  # with it the action plugin waits for the end
         raise FileNotFoundError(errno.ENOENT, "the program flock is not installed")
     _sweep()
     try:
@@ -122,7 +122,7 @@ def _is_alive(folder: str) -> bool:
 
 
 def _reporter(folder: str) -> Sink:
-    """Return a sink that writes how far the run is. The run goes on where it can't be written."""
+    """Return a sink that writes the run's progress. If that fails, the run continues."""
 
     def report(under_way: t.Sequence[UnderWay]) -> None:
         now = time.monotonic()
@@ -142,7 +142,7 @@ def _reporter(folder: str) -> Sink:
 
 
 def _attend(child: int, request: Request) -> t.NoReturn:
-    """Wait for the child, and end with its result or with how far it is."""
+    """Wait for the child, and exit with its result or its progress."""
     folder, status = request.folder, 0
     try:
         _replace(folder, "pid", f"{child}\n")
@@ -161,7 +161,7 @@ def _attend(child: int, request: Request) -> t.NoReturn:
 
 
 def _wait(child: int, seconds: float) -> int | None:
-    """Return the exit status of the child, None if it runs on. Other signals that end a run are passed to it."""
+    """Return the child's exit status, None if it still runs. Passes on the signals that end a run, except SIGHUP."""
     deadline = time.monotonic() + seconds
     while True:
         ended, status = os.waitpid(child, os.WNOHANG)
@@ -193,7 +193,7 @@ def _replace(folder: str, name: str, text: str) -> None:
 
 
 def _content(folder: str, name: str) -> bytes:
-    """Return what is in a file, nothing if it does not exist."""
+    """Return a file's content, nothing if it does not exist."""
     try:
         with open(os.path.join(folder, name), "rb") as file:
             return file.read()

@@ -18,7 +18,7 @@ _SHORT_READ_BYTES = CHUNK_BYTES // 8
 
 
 def pipe() -> tuple[int, int]:
-    """Make a pipe, as large as the system lets us: fewer, larger reads."""
+    """Make a pipe as large as the system allows, for fewer reads."""
     reading, writing = os.pipe()
     with contextlib.suppress(OSError):
         fcntl.fcntl(writing, _F_SETPIPE_SZ, CHUNK_BYTES)
@@ -26,9 +26,9 @@ def pipe() -> tuple[int, int]:
 
 
 def read_full(descriptor: int, buffer: memoryview, pause: float = 0.0) -> int:
-    """Read until the buffer is full or the stream ends, and return how many bytes that were.
+    """Read until the buffer is full or the stream ends, and return the number of bytes.
 
-    ``pause`` is how long to leave a pipe alone, in seconds, after a read that brought little.
+    ``pause`` is how long to wait, in seconds, after a read that returned little.
     """
     filled = 0
     while count := os.readv(descriptor, [buffer[filled:]]):

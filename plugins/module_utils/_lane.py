@@ -1,4 +1,4 @@
-"""Work on a stream that goes on beside us: digests, and writing to a disk, need no Python while they last."""
+"""Work on a stream in another thread: digests, and writing to a disk, run without the interpreter's lock."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -9,17 +9,17 @@ import contextlib
 import typing as t
 from concurrent import futures
 
-# From where it is: its own package would load it only when used, in a thread, while another starts a program; it has locks
-# that are to be held over a fork.
+# From its own file: the package would load it at the first use, in a thread, while another starts a program; it has locks
+# that have to be held over a fork.
 from concurrent.futures.thread import ThreadPoolExecutor
 
-_UNDER_WAY = 2  # one is worked on, and the next is there when that is done
+_UNDER_WAY = 2  # one is being worked on, and the next one waits
 
 Piece = t.TypeVar("Piece")
 
 
 class Lane(t.Generic[Piece]):
-    """Does one kind of work on piece after piece, in their order, in a thread of its own. After a failure it does no more."""
+    """Does one kind of work on piece after piece, in order, in a thread of its own. Stops after a failure."""
 
     def __init__(self, work: t.Callable[[Piece], object], thread: futures.Executor) -> None:
         self._work = work
@@ -28,12 +28,12 @@ class Lane(t.Generic[Piece]):
         self._failure: BaseException | None = None
 
     def give(self, piece: Piece) -> None:
-        """Hand over a piece, which is used up when ``settle`` returns. Waits where the work is behind; raises what it raised."""
+        """Hand over a piece, which may be reused after ``settle``. Waits if the work is behind; raises an error of the work."""
         self._wait(_UNDER_WAY - 1)
         self._under_way.append(self._thread.submit(self._do, piece))
 
     def settle(self) -> None:
-        """Wait until the work on all pieces is done. Raises what it raised."""
+        """Wait until the work on all pieces is done. Raises its error."""
         self._wait(0)
 
     def _wait(self, most: int) -> None:
@@ -46,13 +46,13 @@ class Lane(t.Generic[Piece]):
         if self._failure is None:
             try:
                 self._work(piece)
-            except BaseException as error:  # raised in the thread that gives
+            except BaseException as error:  # raised by the next call
                 self._failure = error
 
 
 @contextlib.contextmanager
 def lane(work: t.Callable[[Piece], object]) -> t.Iterator[Lane[Piece]]:
-    """Open a lane for a kind of work. Its thread has ended when this is left; pieces on which it had not begun are dropped."""
+    """Open a lane for a kind of work. Leaving it waits for its thread to end; pieces that were not begun are dropped."""
     thread = ThreadPoolExecutor(max_workers=1)
     try:
         yield Lane(work, thread)

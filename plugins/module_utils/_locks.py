@@ -20,7 +20,7 @@ def try_lock(descriptor: int) -> bool:
 
 
 def try_shared_lock(descriptor: int) -> bool:
-    """The same for a lock that many may hold at a time, as long as nobody holds it alone."""
+    """Do the same for a shared lock, which many may hold at a time."""
     return _try(descriptor, fcntl.LOCK_SH)
 
 

@@ -17,7 +17,7 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks
 
 
 def list_from(params: Params, option: str) -> tuple[t.Any, ...] | None:
-    """Return an option's list, None where it is not set. Raises ArgumentInvalid for an empty one."""
+    """Return an option's list, None if it is not set. Raises ArgumentInvalid for an empty one."""
     values: list[t.Any] | None = params[option]
     if values is None:
         return None
@@ -35,7 +35,7 @@ def at_least(params: Params, option: str, least: int) -> int:
 
 
 def duration_from(params: Params, option: str) -> timedelta | None:
-    """Return an option's duration, None where it is not set. Raises ArgumentInvalid if it is not a duration."""
+    """Return an option's duration, None if it is not set. Raises ArgumentInvalid if it is not a duration."""
     text: str | None = params[option]
     return None if text is None else duration_of(option, text)
 
@@ -60,7 +60,7 @@ def duration_in_words(duration: timedelta) -> str:
 
 
 def percent_from(params: Params, option: str) -> int:
-    """Return an option's number of hundredths. Raises ArgumentInvalid for one that is not from 0 to 100."""
+    """Return an option's percentage. Raises ArgumentInvalid for one that is not from 0 to 100."""
     value = at_least(params, option, 0)
     if value > 100:
         raise ArgumentInvalid(f"{option} is {value}.", "It must be 100 or less.")

@@ -51,7 +51,7 @@ class Process(t.Protocol):
 
 @dataclass(frozen=True)
 class Completed:
-    """How a program ended: its exit status (negative: the signal that ended it) and what it said."""
+    """The result of a program: its exit status (negative: the signal that ended it) and output."""
 
     exit_status: int
     stdout: bytes
@@ -62,7 +62,7 @@ class Runner(t.Protocol):
     """Starts programs for us."""
 
     def find_program(self, name: str) -> str | None:
-        """Return the path of the program of that name on PATH, None if there is none."""
+        """Return the path of the program of that name, None if PATH has none."""
 
     def run(
         self,
@@ -73,9 +73,9 @@ class Runner(t.Protocol):
         started: t.Callable[[Process], None],
         directory: str | None = None,
     ) -> Completed:
-        """Run a program to its end, in ``directory`` if one is given, and return how it ended.
+        """Run a program to its end, in ``directory`` if one is given, and return its result.
 
-        Calls ``started`` as soon as it runs. Raises OSError when it can't be started; then ``started`` was never called.
+        Calls ``started`` as soon as it runs. Raises OSError if it can't be started; then ``started`` is never called.
         """
 
     def is_stopped(self) -> bool:
@@ -84,15 +84,15 @@ class Runner(t.Protocol):
     def stopping(self, act: t.Callable[[], object]) -> t.ContextManager[None]:
         """Call ``act`` once, from another thread, if the run is stopped while the context is open; at once if it was before.
 
-        For what a program's end does not end: a query, a socket, a copy. Leaving waits for an act that was begun.
+        For work that ending programs does not end: a query, a socket, a copy. Leaving waits for an act that was begun.
         """
 
 
 @dataclass(frozen=True)
 class Command:
-    """A program with its arguments, what it gets beside them, and how long it may take.
+    """A program with its arguments, its environment and its limit of time.
 
-    ``environment`` is added to our own, ``descriptors`` stay open for it, ``seconds`` of None is no limit. ``directory`` is its
+    ``environment`` is added to our own, ``descriptors`` stay open for it, None for ``seconds`` is no limit. ``directory`` is its
     working directory, for a user who may not enter ours. ``reportable`` selects the part of its error output that may be
     reported. ``prepare`` is called in the thread that starts it, so that the program inherits the thread's restrictions.
     """
@@ -178,7 +178,7 @@ class _Words:
 
 
 def _take_over(stream: t.Any) -> int:
-    """Return a pipe's descriptor, and replace it by an empty file for the runner, which would keep all output in memory."""
+    """Take a pipe's descriptor, and give the runner an empty file instead: it would keep all output in memory."""
     descriptor = os.dup(stream.fileno())
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, stream.fileno(), inheritable=False)
@@ -187,16 +187,16 @@ def _take_over(stream: t.Any) -> int:
 
 
 class RunningProgram:
-    """A program that runs beside us, in a thread that waits for its end.
+    """A running program, with a thread that waits for its end.
 
-    A context manager: it is left only when the program has ended. Leaving it with an exception ends the program.
+    A context manager: leaving it waits for the program's end. Leaving it with an exception ends the program.
     """
 
     def __init__(self, runner: Runner, command: Command, *, owned: t.Sequence[int] = (), take_output: bool = False) -> None:
         """Prepare to run ``command``.
 
         The descriptors ``owned`` are the program's ends of our pipes: ours are closed once the program has its copies,
-        and also when it never started, or whoever is at the other end would wait for ever.
+        and also if it never started, since the thread at the other end would wait for ever.
         With ``take_output`` the program's standard output is a pipe for us to read, see ``output``.
         """
         self.command = command
@@ -230,12 +230,12 @@ class RunningProgram:
         return not self._thread.is_alive()
 
     def output(self) -> int | None:
-        """Return the descriptor to read the standard output from, None when the program never started."""
+        """Return the descriptor to read the standard output from, None if the program never started."""
         self._ready.wait()
         return self._output
 
     def wait(self) -> Completed:
-        """Wait for the program's end and return how it ended. Raises ProgramFailed unless that was with status 0."""
+        """Wait for the program's end, and return its result. Raises ProgramFailed unless it ended with status 0."""
         self._thread.join()
         program, outcome = self.command.program, self._outcome
         if isinstance(outcome, OSError) and outcome.errno in _EXHAUSTED:
@@ -293,7 +293,7 @@ class RunningProgram:
             timer.daemon = True
             timer.start()
         try:
-            with self._words:  # its thread is begun before prepare, and so keeps its rights
+            with self._words:  # starts its thread before prepare takes rights away
                 self.command.prepare()
                 completed = self._runner.run(
                     self.command.arguments,
@@ -303,7 +303,7 @@ class RunningProgram:
                     directory=self.command.directory,
                 )
             self._outcome = replace(completed, stderr=self._words.all())
-        except BaseException as error:  # carried over to wait(), in the thread that asks
+        except BaseException as error:  # raised again by wait(), in its caller's thread
             self._outcome = error
         finally:
             if timer is not None:
@@ -374,7 +374,7 @@ def _process_at(number: int) -> tuple[int, Pid] | None:
 
 
 def run(runner: Runner, command: Command) -> Completed:
-    """Run a program whose output is short, and return how it ended. Raises ProgramFailed unless that was with status 0."""
+    """Run a program whose output is short, and return its result. Raises ProgramFailed unless it ended with status 0."""
     with RunningProgram(runner, command) as running:
         return running.wait()
 
@@ -387,7 +387,7 @@ class Producer:
         self._descriptor = descriptor
 
     def readinto(self, buffer: memoryview) -> int:
-        """Fill the buffer as far as the program's output goes, and return how many bytes that were: 0 at its end."""
+        """Fill the buffer with the program's output, and return the number of bytes: 0 at its end."""
         return read_full(self._descriptor, buffer, PIPE_PAUSE_SECONDS)
 
     def finish(self) -> None:
@@ -426,7 +426,7 @@ class Consumer:
         self._descriptor: int | None = descriptor
 
     def write(self, data: bytes | memoryview) -> None:
-        """Pass on the next bytes. Drops them if the program has stopped reading: its exit status says why."""
+        """Pass on the next bytes. Drops them if the program has stopped reading: its exit status shows why."""
         if self._descriptor is not None:
             try:
                 write_all(self._descriptor, data)
@@ -468,7 +468,7 @@ def consuming(runner: Runner, command_for: t.Callable[[str, int], Command]) -> t
 
 
 def failure(command: Command, completed: Completed) -> ProgramFailed:
-    """Return the error for a program that failed, with its own words."""
+    """Return the error for a program that failed, with its error output."""
     program = command.program
     words = bounded(command.reportable(completed.stderr.decode("utf-8", "replace")).strip())
     status = completed.exit_status

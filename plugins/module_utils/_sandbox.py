@@ -1,9 +1,9 @@
-"""Runs programs that may turn hostile, such as a database server that restores somebody's backup.
+"""Run programs that may be hostile, such as a database server that restores somebody's backup.
 
-A program in a sandbox has namespaces of its own (mounts, processes, network, IPC, host name) and a root file system that has
-nothing of the host but programs and libraries, read-only, and one writable folder. Root runs it under a user id that
-owns nothing on the host; everybody else in a user namespace. It has no capabilities and gets none. A filter of system calls
-forbids access to what no namespace separates.
+A program in a sandbox has namespaces of its own (mounts, processes, network, IPC, host name) and a root file system with
+only the host's programs and libraries, read-only, and one writable folder. Root runs it under a user id that owns nothing on
+the host, other users run it in a user namespace. It has no capabilities and can get none. A filter of system calls forbids
+access to all that no namespace isolates.
 
 All of its processes end with the first process of their PID namespace, and that one ends with us. The folder of a dead run has
 a free lock; the next run removes it.
@@ -38,7 +38,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._scratch import 
 from ansible_collections.lastgood.database.plugins.module_utils._space import check_space, free_bytes
 from ansible_collections.lastgood.database.plugins.module_utils._syscalls import forbid_calls
 
-FILES = "/drill"  # what the writable folder is called inside
+FILES = "/drill"  # the path of the writable folder inside
 
 _PREFIX = "lastgood-drill-"
 _USER = "postgres"  # the name of the account inside, for programs that ask
@@ -53,7 +53,7 @@ _WATCH_SECONDS = 0.2
 _LONGEST_FOLDER = 107 - len("/.s.PGSQL.5432")  # bytes: the path of a socket in it has to fit, see unix(7)
 
 # Ids that no distribution gives to users, containers or services, and that directories such as SSSD's do not map either;
-# then, where a container has few ids, those of systemd's dynamic users. https://systemd.io/UIDS-GIDS/
+# second, for a container with few ids, those of systemd's dynamic users. https://systemd.io/UIDS-GIDS/
 _FREE_IDS = ((2000200001, 2147352575), (61184, 65519))
 
 _SYSTEM = (
@@ -74,12 +74,12 @@ _KEPT_FLAGS = (
     (os.ST_RELATIME, "relatime"),
 )
 
-# setpriv ends what follows when the thread that started it ends. One that ended before that is noticed by another parent.
+# setpriv ends what follows when the thread that started it ends. If that has ended already, the parent is another process.
 _WITH_US = '[ "$PPID" = "$1" ] || exit 1; shift; exec "$@"'
 
-# The first process of the namespaces. It stays as the parent of the program, with the rights that the program lacks.
-# The old root can be removed only by somebody with these rights, and a user namespace be made only while /proc is in reach:
-# so the program waits for the removal after it has become who it will be.
+# The first process of the namespaces. It remains as the program's parent, with the rights that the program lacks.
+# Only a process with these rights can remove the old root, and a user namespace can be made only while /proc is visible:
+# so the program first takes its final identity, and then waits for the removal.
 _BUILD = r"""
 set -eu
 root=$1 files=$2 kept=$3 log=$4 account=$5 nested=$6; shift 6
@@ -124,7 +124,7 @@ _WAIT = 'echo ready >&3; read -r answer <&4; exec 3>&- 4>&-; cd /drill; exec "$@
 
 @dataclass(frozen=True)
 class Sandbox:
-    """How programs are shut in on this host. ``uid`` and ``gid`` own what they write."""
+    """The sandbox of this host. ``uid`` and ``gid`` own what programs write in it."""
 
     runner: Runner
     programs: t.Mapping[str, str]
@@ -133,12 +133,12 @@ class Sandbox:
 
     @property
     def has_own_user(self) -> bool:
-        """Whether programs run under a user id of their own, which takes root."""
+        """Whether programs run under a user id of their own, as only root can do."""
         return self.uid != os.geteuid()
 
     @contextlib.contextmanager
     def room(self, needed_bytes: int = 0) -> t.Iterator[Room]:
-        """Make a folder for one program and what it writes, and remove it with all that is in it."""
+        """Make a folder for one program and the files that it writes, and remove it afterwards."""
         parent = _parent()
         check_space(
             parent,
@@ -185,7 +185,7 @@ class Room:
     ) -> Command:
         """Return the command that runs a program in the sandbox, in the folder FILES.
 
-        ``readable`` are paths that it needs beside the system's own. With ``logged`` what it says goes to the file ``log``.
+        ``readable`` are paths that it needs besides the system's. With ``logged``, its output goes to the file ``log``.
         """
         sandbox, programs = self.sandbox, self.sandbox.programs
         identity: tuple[str, ...] = ()
@@ -218,19 +218,19 @@ class Room:
         )
 
     def link(self, name: str) -> None:
-        """Make a link of our own to a file inside, which stays valid whatever the program does with the file's name.
+        """Make a hard link to a file inside, which stays valid whatever the program does with the file's name.
 
-        Call it before anything hostile runs: whoever can change the folder could put a link to another file in its place.
+        Call it before anything hostile runs: a program that can change the folder could replace the file by a link.
         """
         with store_errors(f"Linking {name} in {self.folder}"):
             os.link(os.path.join(self.files, name), os.path.join(self.folder, name), follow_symlinks=False)
 
     @contextlib.contextmanager
     def watched(self, running: RunningProgram) -> t.Iterator[None]:
-        """End a program that leaves too little of the file system to others. Raises NoSpace then, or Inconclusive if unknown."""
+        """End a program that leaves too little free space. Raises NoSpace then, Inconclusive if the free space is unknown."""
         size = self._file_system()
         reserve = min(_LARGEST_RESERVE, size.f_blocks * size.f_frsize // _SHARE_IN_RESERVE)
-        files = size.f_files // _SHARE_IN_RESERVE  # none where the file system makes room for them as it goes
+        files = size.f_files // _SHARE_IN_RESERVE  # 0 if the file system adds inodes as needed
         done = threading.Event()
         causes: list[BackupError] = []
 
@@ -240,7 +240,7 @@ class Room:
                     self._check_reserve(reserve, files)
                 except BackupError as cause:
                     causes.append(cause)
-                    with contextlib.suppress(OSError):  # no descriptor to find its processes by: again
+                    with contextlib.suppress(OSError):  # no descriptor to list its processes: try again
                         running.kill()
                         return
 
@@ -276,7 +276,7 @@ class Room:
             ) from error
 
     def said(self) -> str:
-        """Return the end of the log of the program."""
+        """Return the end of the program's log."""
         with contextlib.suppress(OSError), open(self.log, "rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - _LOG_BYTES))
             return file.read(_LOG_BYTES).decode("utf-8", "replace").strip()
@@ -284,7 +284,7 @@ class Room:
 
 
 def open_sandbox(runner: Runner) -> Sandbox:
-    """Return the sandbox of this host. Raises Inconclusive where a trial shows that it has none."""
+    """Return the sandbox of this host. Raises Inconclusive if a trial shows that it has none."""
     programs = {name: runner.find_program(name) for name in _PROGRAMS}
     missing = [name for name, path in programs.items() if path is None]
     if missing:
@@ -318,7 +318,7 @@ def _refused(error: BackupError) -> Inconclusive:
 
 
 def _free_id() -> int:
-    """Return a user id that nobody has: no account, no process, and by all agreements no file."""
+    """Return a user id that has no account, no process and, by convention, no file."""
     taken = {_owner(f"/proc/{number}") for number in filter(str.isdecimal, os.listdir("/proc"))}
     for low, high in _FREE_IDS:
         if not _is_mapped(low, high):
@@ -356,12 +356,12 @@ def _owner(path: str) -> int | None:
 
 
 def _processes_of(uid: int) -> int:
-    """Return how many processes a user has: the limit of a user namespace counts them too on older kernels."""
+    """Return how many processes a user has: on older kernels the limit of a user namespace counts them too."""
     return sum(_owner(f"/proc/{number}") == uid for number in filter(str.isdecimal, os.listdir("/proc")))
 
 
 def _mounts(readable: t.Iterable[str]) -> t.Iterator[str]:
-    """Yield what the new root has of the host, three words each: how, the path, and options or what a link leads to."""
+    """Yield the host's paths in the new root, three words each: the kind, the path, and options or a link's target."""
     mounted = _mount_points()
     done: list[str] = []
     for path in (*_SYSTEM, *sorted(set(readable))):
@@ -390,7 +390,7 @@ def _mount_points() -> list[str]:
 
 
 def _options(path: str, wanted: str) -> str:
-    """Return the options to mount a folder anew with. In a user namespace none that it has may be left out."""
+    """Return the options to remount a folder with. A user namespace may drop none of its present ones."""
     with store_errors(f"Examining the file system of {path}"):
         flags = os.statvfs(path).f_flag
     return ",".join(dict.fromkeys((*wanted.split(","), *(name for flag, name in _KEPT_FLAGS if flags & flag))))

@@ -28,7 +28,7 @@ def temporary_directory() -> str:
 
 @contextlib.contextmanager
 def scratch_folder(parent: str, prefix: str) -> t.Iterator[str]:
-    """Make a folder, lock it, so that it is known to be in use, and remove it with all that is in it."""
+    """Make a folder, lock it to mark it as in use, and remove it with its content afterwards."""
     with store_errors(f"Making a folder in {parent}"):
         folder, lock = _claim(parent, prefix)
     try:
@@ -41,7 +41,7 @@ def scratch_folder(parent: str, prefix: str) -> t.Iterator[str]:
 
 
 def sweep_scratch_folders(parent: str, prefix: str) -> None:
-    """Remove the folders of dead runs: what is in them may be secret, and takes room. What can't be removed stays."""
+    """Remove the folders of dead runs: their content may be secret, and takes space. Skips what can't be removed."""
     with contextlib.suppress(OSError):
         for name in os.listdir(parent):
             if name.startswith(prefix):
@@ -61,7 +61,7 @@ def _sweep(folder: str) -> None:
 
 
 def _claim(parent: str, prefix: str) -> tuple[str, int]:
-    """Make a folder, and lock it. One that a sweep took for a dead run's in between is made anew."""
+    """Make a folder, and lock it. Makes another if a sweep took it for a dead run's in between."""
     import tempfile
 
     while True:
@@ -76,7 +76,7 @@ def _claim(parent: str, prefix: str) -> tuple[str, int]:
 
 
 def _is_free(lock: int) -> bool:
-    """Lock a new folder. A file system without locks is no obstacle: no sweep can take the folder there."""
+    """Lock a new folder. Returns True if the file system has no locks: then no sweep can remove it."""
     try:
         return try_lock(lock)
     except LocksUnavailable:
@@ -91,7 +91,7 @@ def _is_at(folder: str, descriptor: int) -> bool:
 
 
 def _remove(folder: str) -> None:
-    """Remove a folder, however deep it is, and whatever modes are in it. Nothing may run in it any more."""
+    """Remove a folder of any depth, whatever modes are in it. No program may run in it any more."""
     with store_errors(f"Removing {folder}"):
         top = os.open(folder, _FOLDER)
         try:
@@ -104,7 +104,7 @@ def _remove(folder: str) -> None:
 
 
 def _remove_entry(top: int, entry: os.DirEntry[str]) -> None:
-    """Remove what is right below the top. A folder's folders are moved there first, so that none is ever deep."""
+    """Remove an entry of the top folder. Its subfolders are moved to the top first, so that none is ever deep."""
     if not entry.is_dir(follow_symlinks=False):
         os.unlink(entry.name, dir_fd=top)
         return

@@ -24,7 +24,7 @@ Act = t.Callable[[], object]
 
 
 class Stop:
-    """Whether the run was stopped, and the acts to perform at that moment."""
+    """A flag that the run was stopped, and the acts to perform at that moment."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
@@ -83,7 +83,7 @@ class _Acting:
             self._do()
 
     def wait(self) -> None:
-        """Let an act that was begun end, so that it can't affect what comes next, but not for ever."""
+        """Wait for a begun act to end, but not for ever, so that it can't affect what comes next."""
         if self._thread.ident is not None:
             self._thread.join(KILL_AFTER_SECONDS)
 
@@ -93,7 +93,7 @@ class _Acting:
 
 
 def hold_signals() -> None:
-    """Let the signals that end a run wait until ``stop_on_signals``: what comes before it could not answer them."""
+    """Block the signals that end a run until ``stop_on_signals``: nothing could handle them before that."""
     signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING_SIGNALS)
 
 
@@ -111,7 +111,7 @@ def stop_on_signals(note: t.Callable[[int], object], stop: t.Callable[[int], obj
 
 
 def ignore_signals() -> None:
-    """Let the signals that end a run pass, until the process has ended. Programs started after this would ignore them too."""
+    """Ignore the signals that end a run, until the process has ended. Programs started after this would ignore them too."""
     _handle(signal.SIG_IGN)
 
 

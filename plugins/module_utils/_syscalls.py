@@ -1,8 +1,8 @@
-"""Forbids a thread, and all programs that it starts, to ask the kernel for what no namespace separates.
+"""Forbid a thread, and all programs that it starts, the system calls that no namespace restricts.
 
-Keys      a session has its keyring in every namespace, and in it may be Kerberos tickets and keys of encrypted file systems
-Sockets   vsock leads from a virtual machine to its host, whatever the network namespace; others lead to who knows what
-io_uring  makes sockets too, past this filter
+Keys      a session has one keyring in all namespaces, which may hold Kerberos tickets and keys of encrypted file systems
+Sockets   vsock leads from a virtual machine to its host, whatever the network namespace; other families are unknown
+io_uring  makes sockets too, which this filter does not see
 
 https://www.kernel.org/doc/html/latest/userspace-api/seccomp_filter.html
 """
@@ -27,14 +27,14 @@ _LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
 _ALLOW, _ERROR = 0x7FFF0000, 0x00050000
 _NUMBER_AT, _ARCHITECTURE_AT, _FIRST_ARGUMENT_AT = 0, 4, 16
 
-_FAMILIES = (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6, 16)  # 16 is netlink; each has its network namespace
+_FAMILIES = (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6, 16)  # 16 is netlink; network namespaces separate these
 _IO_URING_SETUP = 425
-_OTHER_CALLS_SINCE = 0x40000000  # the same ones for the x32 ABI
+_OTHER_CALLS_SINCE = 0x40000000  # the same calls of the x32 ABI
 
 
 @dataclass(frozen=True)
 class _Machine:
-    """The numbers of a kind of processor: its own, that of socket, and those of calls that are forbidden."""
+    """The numbers for a kind of processor: its own, that of socket, and those of the forbidden calls."""
 
     architecture: int
     socket: int
@@ -42,7 +42,7 @@ class _Machine:
 
 
 # https://github.com/torvalds/linux/blob/master/include/uapi/linux/audit.h, and the tables of system calls.
-# On two of them a call from before there was socket does the same; what it is to do is out of a filter's reach.
+# Two of them have socketcall, 102, too. It is forbidden, since a filter can't see which family it asks for.
 _MACHINES = {
     "x86_64": _Machine(0xC000003E, 41, (248, 249, 250)),
     "aarch64": _Machine(0xC00000B7, 198, (217, 218, 219)),
@@ -53,7 +53,7 @@ _MACHINES = {
 
 
 def forbid_calls() -> None:
-    """Forbid them to this thread and what it starts, for ever. Raises Inconclusive where that is not possible."""
+    """Install the filter, for ever, for this thread and what it starts. Raises Inconclusive if that fails."""
     import ctypes
 
     machine = _MACHINES.get(os.uname().machine)
@@ -65,7 +65,7 @@ def forbid_calls() -> None:
     library = ctypes.CDLL(None, use_errno=True)
     nothing = ctypes.c_ulong(0)
     for call in (
-        (_NO_NEW_PRIVS, ctypes.c_ulong(1), nothing, nothing, nothing),  # without it only root may
+        (_NO_NEW_PRIVS, ctypes.c_ulong(1), nothing, nothing, nothing),  # others than root need it
         (_SECCOMP, ctypes.c_ulong(_FILTER), described, nothing, nothing),
     ):
         if library.prctl(*call) != 0:
@@ -73,7 +73,7 @@ def forbid_calls() -> None:
 
 
 def _program(machine: _Machine) -> list[bytes]:
-    """Return the filter's instructions. A call by another architecture's numbers does not exist."""
+    """Return the filter's instructions. Calls of another architecture fail with ENOSYS."""
     low_word = _FIRST_ARGUMENT_AT + (4 if sys.byteorder == "big" else 0)
     missing, no_family = _ERROR | errno.ENOSYS, _ERROR | errno.EAFNOSUPPORT
     return [
