@@ -163,7 +163,8 @@ def test_the_record_and_the_manifest_say_what_was_backed_up(site: Site) -> None:
     [listed] = site.facts()["files"]
     assert listed.pop("age_seconds") >= record.pop("age_seconds")
     assert (listed.pop("uploaded_at"), listed.pop("uploaded_at_epoch")) == (None, None)
-    assert listed == {key: value for key, value in record.items() if key not in ("outcome", "reason", "clock_behind")}
+    assert listed == {key: value for key, value in record.items() if key not in ("outcome", "reason", "clock_behind", "shrunk")}
+    assert (record["clock_behind"], record["shrunk"]) == (0, None)
 
 
 def test_unchanged_databases_are_stored_again_when_asked_for(site: Site) -> None:
