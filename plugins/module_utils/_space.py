@@ -19,4 +19,4 @@ def free_bytes(place: int | str, path: str) -> int:
 def check_space(place: str, free: int, needed: int, purpose: str, remedy: str) -> None:
     """Raise NoSpace if less space is free than ``purpose`` needs."""
     if free < needed:
-        raise NoSpace(f"{place} has {free} bytes free, and {purpose} needs {needed}.", remedy)
+        raise NoSpace(f"{place} has {free} bytes free, and {purpose} needs about {needed}.", remedy)

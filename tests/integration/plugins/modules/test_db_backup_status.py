@@ -269,7 +269,7 @@ def test_of_a_killed_run_the_facts_say_that_it_died(site: Site, tmp_path: Path) 
     assert (facts["last_run"]["outcome"], facts["last_run"]["ended_at"], facts["running"]) == ("died", None, [])
     entry = database_facts(site)
     assert (entry["last_run"]["outcome"], entry["last_run"]["code"]) == ("died", "run_died")
-    assert "without a word" in entry["last_failure"]["msg"]
+    assert "it was killed, or the host went down" in entry["last_failure"]["msg"]
     assert entry["newest_good"] == payload(site.directory).name
     assert state_of(site.directory) == before
     # Another database's run does not know better, and writes it down.

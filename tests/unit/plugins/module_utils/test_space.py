@@ -27,5 +27,5 @@ def test_what_just_fits_fits() -> None:
 
 
 def test_one_byte_too_little_is_an_error_that_has_both_numbers() -> None:
-    with pytest.raises(NoSpace, match="/srv has 9 bytes free, and the archive needs 10"):
+    with pytest.raises(NoSpace, match="/srv has 9 bytes free, and the archive needs about 10"):
         check_space("/srv", 9, 10, "the archive", "Make room.")
