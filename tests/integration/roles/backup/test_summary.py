@@ -112,7 +112,7 @@ def test_a_database_whose_run_was_killed_has_a_line_that_says_so(site: Site, tmp
         done = run(tmp_path, hosts, entry=entry)
     [row] = [row for row in rows(done) if row[:2] == ["db1", site.database]]
     assert row[2] == ("died" if entry == "main" else "failing"), done.stdout
-    assert "ended without a word" in done.stdout and done.returncode != 0
+    assert "it was killed, or the host went down" in done.stdout and done.returncode != 0
 
 
 def test_a_database_that_failed_is_shown_as_sent_where_its_last_good_backup_is_on_the_server(
