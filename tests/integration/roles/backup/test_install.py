@@ -85,4 +85,4 @@ def test_another_distribution_is_refused_with_what_to_do(tmp_path: Path) -> None
     command = ("ansible-playbook", str(playbook), "--inventory", "db7,", "--extra-vars", json.dumps(variables), "--check")
     done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "ANSIBLE_NOCOLOR": "1"})
     assert done.returncode == 2
-    assert "known for Debian and RedHat, and this is Suse" in done.stdout
+    assert "knows the packages of Debian and RedHat, not of Suse" in done.stdout

@@ -124,6 +124,13 @@ def test_a_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
     assert target.read_text() == "mine" and not page(tmp_path).is_symlink()
 
 
+def test_a_host_with_an_invalid_age_is_unknown_and_hides_no_other(tmp_path: Path) -> None:
+    done = report(tmp_path, {"db1": host(tmp_path, "db1", backup_max_age={"backup": "soon"}), "db2": host(tmp_path, "db2")})
+    assert done.returncode == 0, done.stdout
+    assert tiles(tmp_path) == {"db1": "unknown", "db2": "safe"}
+    assert "backup_max_age.backup is &#39;soon&#39;" in page(tmp_path).read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     ("arguments", "variables", "code"),
     [
@@ -131,7 +138,6 @@ def test_a_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
         (["--check"], {"backup_report": "/no/such/folder/report.html"}, "report_not_written"),
         (["--check"], {"backup_report": "/"}, "report_not_written"),
         ([], {"backup_report_mode": "wide open"}, "argument_invalid"),
-        ([], {"backup_max_age": {"backup": "soon"}}, "argument_invalid"),
     ],
 )
 def test_what_can_not_be_done_has_a_code_in_check_mode_too(
