@@ -221,7 +221,7 @@ def test_a_server_that_is_not_named_is_an_error_before_anything_is_done(
     del known["backup_sftp"]
     finished = play(tmp_path, {**known, "backup_read_from": "sftp"}, entry=entry)
     assert finished.returncode != 0
-    assert "backup_sftp has to say" in finished.stdout
+    assert "Set backup_sftp, which backup_read_from=sftp reads from." in finished.stdout
 
 
 def test_retention_that_is_shorter_there_sends_and_deletes_nothing_on_an_unchanged_night(
