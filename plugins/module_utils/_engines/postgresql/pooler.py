@@ -70,11 +70,11 @@ def _are_shared(connections: list[psycopg2.extensions.connection]) -> bool:
 
 def is_direct(connection: psycopg2.extensions.connection) -> bool:
     """Return whether the server's own process is at the other end; False where that can't be known."""
+    # A query comes first: it reports a connection that was lost.
+    [(backend, port)] = query(connection, "SELECT pg_catalog.pg_backend_pid(), pg_catalog.inet_client_port()")
     with socket.socket(fileno=os.dup(connection.fileno())) as end:
         if end.family == socket.AF_UNIX:
-            [(backend,)] = query(connection, "SELECT pg_catalog.pg_backend_pid()")
             return _listener(end) == _parent(backend)
-        [(port,)] = query(connection, "SELECT pg_catalog.inet_client_port()")
         return bool(port == end.getsockname()[1])
 
 

@@ -23,7 +23,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     StoreFailed,
     store_errors,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._io import write_all
+from ansible_collections.lastgood.database.plugins.module_utils._io import close_quietly, write_all
 from ansible_collections.lastgood.database.plugins.module_utils._locks import try_lock, try_shared_lock
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local.attributes import FileAttributes
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local.lock_file import LOCK_NAME, give_away, open_lock
@@ -54,7 +54,7 @@ class Bookkeeping:
             _wait(lambda: try_lock(descriptor), seconds, self.location)
             yield
         finally:
-            os.close(descriptor)
+            close_quietly(descriptor)
 
     def read(self, name: str, limit: int) -> bytes | None:
         """Return the first ``limit`` bytes of a file, None without a file. Raises StoreFailed if others may have made it."""
@@ -109,7 +109,7 @@ class Bookkeeping:
                 _wait(lambda: try_shared_lock(descriptor), _MARK_SECONDS, self.location)
             yield
         finally:
-            os.close(descriptor)
+            close_quietly(descriptor)
 
     def has_no_live_run(self) -> bool:
         """Return whether no run of this host is alive in the directory. If that can't be found out, one may be."""
@@ -122,7 +122,7 @@ class Bookkeeping:
         except (Locked, LocksUnavailable):
             return False
         finally:
-            os.close(descriptor)
+            close_quietly(descriptor)
 
     def _check(self, name: str, found: os.stat_result) -> None:
         """Raise StoreFailed for a file that another user may have put there."""
