@@ -97,7 +97,7 @@ class ProgramMissing(BackupError):
 
 
 class RunDied(BackupError):
-    """A run was killed, or its host went down. No run fails with this: backup_facts reports it."""
+    """A run was killed, or its host went down. The controller reports it, and backup_facts for an earlier run."""
 
     code = "run_died"
 

@@ -47,7 +47,7 @@ _LOST = {
     "failed": True,
     "msg": "The run ended without a result: it was killed, or the host restarted. Earlier backups are as they were. Search the "
     "host's log for that time (the out-of-memory killer, a restart), and run it again.",
-    "error": {"code": "run_lost"},
+    "error": {"code": "run_died"},
 }
 
 Executed = t.Mapping[str, t.Any]  # what a command on the host returned

@@ -229,7 +229,7 @@ def test_a_run_that_is_killed_is_a_failure_that_says_so(site: Site) -> None:
         os.kill(int((folder / "pid").read_text()), signal.SIGKILL)
         play.finish()
     [result] = play.results()
-    assert (result["failed"], result["error"]) == (True, {"code": "run_lost"})
+    assert (result["failed"], result["error"]) == (True, {"code": "run_died"})
     assert "out-of-memory" in result["msg"]
     assert not folder.exists()
 
