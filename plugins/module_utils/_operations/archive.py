@@ -46,6 +46,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.select
     newest_of_each,
     passed_over,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._operations.destination import check_destination
 from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Context, Diff, Outcome, diff_of
 from ansible_collections.lastgood.database.plugins.module_utils._space import check_space
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import ReadableStore
@@ -118,7 +119,8 @@ class Plan:
 
 def archive(request: ArchiveRequest, context: Context) -> Outcome:
     """Make the archive, unless the existing one has the same backups. Check mode writes nothing."""
-    _check_destination(request)
+    _check_name(request)
+    check_destination(request.folder, request.filename)
     swept = [] if context.check_mode else _sweep(request.folder)
     plan = _plan(request, context.clock())
     size, sha256 = _make(request, plan, context.check_mode)
@@ -161,14 +163,10 @@ def _sweep(folder: LocalStore) -> list[str]:
     return warnings
 
 
-def _check_destination(request: ArchiveRequest) -> None:
+def _check_name(request: ArchiveRequest) -> None:
     if is_reserved(request.filename):
         raise DestinationUnusable(
             f"{request.destination} has a name that could be taken for a backup's.", "Give the archive another one."
-        )
-    if request.folder.facts(request.filename) is None and request.folder.taken(request.filename):
-        raise DestinationUnusable(
-            f"{request.destination} is there, and is no regular file.", "Name another, or the file that a link leads to."
         )
 
 

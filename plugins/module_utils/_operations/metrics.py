@@ -13,13 +13,13 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
-    DestinationUnusable,
     Interrupted,
     Locked,
     StoreError,
     store_errors,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._io import close_quietly, write_all
+from ansible_collections.lastgood.database.plugins.module_utils._operations.destination import check_destination
 from ansible_collections.lastgood.database.plugins.module_utils._operations.exposition import exposition, without_bookkeeping
 from ansible_collections.lastgood.database.plugins.module_utils._operations.inventory import InventoryRequest, inventory
 from ansible_collections.lastgood.database.plugins.module_utils._operations.metric_series import METRICS, Facts, series_of
@@ -47,7 +47,8 @@ class MetricsRequest:
 
 def metrics(request: MetricsRequest, context: Context) -> Outcome:
     """Write the file, unless it has the same content. Check mode writes nothing."""
-    _check_destination(request)
+    check_destination(request.folder, request.filename)
+    request.folder.check()
     warnings: list[str] = []
     errors: list[StoreError] = []
     directories: dict[str, Facts | None] = {}
@@ -71,16 +72,6 @@ def metrics(request: MetricsRequest, context: Context) -> Outcome:
         errors[0] if errors else None,
         diff=lambda: diff_of(request.destination, _lines(before or ""), _lines(after)),
     )
-
-
-def _check_destination(request: MetricsRequest) -> None:
-    """Raise an error if the file can't be written, DirectoryMissing if its directory does not exist."""
-    folder = request.folder
-    if folder.facts(request.filename) is None and folder.taken(request.filename):
-        raise DestinationUnusable(
-            f"{request.destination} is there, and is no regular file.", "Name another, or the file that a link leads to."
-        )
-    folder.check()
 
 
 def _facts(store: LocalStore, context: Context, warnings: list[str]) -> Facts:
