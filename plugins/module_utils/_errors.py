@@ -96,6 +96,12 @@ class ProgramMissing(BackupError):
     code = "program_missing"
 
 
+class RecipientInvalid(BackupError):
+    """A recipient of encrypted backups is malformed, unknown, expired, revoked, or a private key."""
+
+    code = "recipient_invalid"
+
+
 class RunDied(BackupError):
     """A run was killed, or its host went down. The controller reports it, and backup_facts for an earlier run."""
 

@@ -24,7 +24,8 @@ FLOORS = (
     ("module_utils._operations", "module_utils._arguments"),
     ("module_utils._engines", "module_utils._archives", "module_utils._retention"),
     ("module_utils._metadata", "module_utils._sandbox", "module_utils._background"),
-    ("module_utils._stores", "module_utils._codecs", "module_utils._scratch", "module_utils._stopping", "module_utils._progress"),
+    ("module_utils._stores", "module_utils._codecs", "module_utils._stopping", "module_utils._progress"),
+    ("module_utils._scratch",),
     ("module_utils._process", "module_utils._syscalls", "module_utils._locks", "module_utils._space", "module_utils._parameters"),
     ("module_utils._errors", "module_utils._io", "module_utils._lane", "module_utils._collector", "module_utils._digests"),
     ("module_utils._text",),
@@ -40,7 +41,7 @@ PARTS = [
 BODY_ON_THE_LINE = re.compile(r"^ *(?:def |\)).*: \.\.\.$", re.MULTILINE)
 ANSIBLE = {"ansible", "jinja2", "markupsafe"}  # and the libraries that a controller has because Ansible needs them
 KNOW_ANSIBLE = {"modules", "action", "plugin_utils", "module_utils._ansible"}
-LAZY = {"psycopg2", "isal", "blake3", "zstandard", "compression", "paramiko", "cryptography"}
+LAZY = {"psycopg2", "isal", "blake3", "zstandard", "compression", "pyrage", "paramiko", "cryptography"}
 # What Ansible's own run_command is there for, and what its packer can't follow.
 FORBIDDEN = {"subprocess", "multiprocessing", "importlib", "pty", "popen2"}
 MAY_FORK = {"module_utils._background"}  # to do the module's own work in a child
@@ -247,11 +248,13 @@ def test_order_is_let_be(name: str, source: str) -> None:
     assert list(complaints(name, source)) == []
 
 
-# A file name needs the names and suffixes of the compressions, which are in their faces, and nothing that does the work.
+# A file name needs the names and suffixes of the compressions and encryptions. They are in their faces, apart from what does
+# the work.
 CODECS = sorted(
     name.removeprefix("module_utils.")
     for name in files()
-    if name.startswith("module_utils._codecs.") and not name.endswith((".base", ".registry", ".encoding", ".compression"))
+    if name.startswith("module_utils._codecs.")
+    and not name.endswith((".base", ".registry", ".encoding", ".compression", ".encryption"))
 )
 
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import typing as t
+from dataclasses import dataclass, field
 
 from ansible_collections.lastgood.database.plugins.module_utils._process import Runner
 
@@ -28,7 +29,7 @@ class Codec(t.Protocol):
     """A way to encode, chosen from what the host has."""
 
     @property
-    def compressor(self) -> str:
+    def tool(self) -> str:
         """The library or program with its version, for the manifest."""
 
     def encoding(self, write: Write) -> t.ContextManager[Encoder]:
@@ -66,3 +67,56 @@ class Compression(t.Protocol):
 
     def decoding(self, runner: Runner) -> Decoding:
         """Return the best way to decode that the host has. Raises LibraryMissing if it has none."""
+
+
+@dataclass(frozen=True)
+class Recipients:
+    """Who can decrypt a payload. Nothing in it is secret.
+
+    ``texts`` has public keys, or fingerprints of keys. ``file`` is the path of a file with public keys, as the encryption's
+    own program reads it: a list of recipients for age, a keyring for GnuPG.
+    """
+
+    texts: tuple[str, ...] = ()
+    file: str | None = None
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A private key that decrypts payloads: its text, or the path of its file, and its passphrase. repr hides the secrets."""
+
+    text: str | None = field(default=None, repr=False)
+    file: str | None = None
+    passphrase: str | None = field(default=None, repr=False)
+
+
+class EncryptionCodec(Codec, t.Protocol):
+    """A way to encrypt for some recipients, chosen from what the host has."""
+
+    @property
+    def recipients(self) -> tuple[str, ...]:
+        """The ids of the recipients, sorted and without duplicates, for the manifest.
+
+        An id can be computed from the private key too, so that an identity's backups can be found.
+        """
+
+
+class Encryption(t.Protocol):
+    """The face of an encryption. An implementation imports its codec only when needed."""
+
+    name: t.ClassVar[str]  # in manifests and db_backup's option ``encryption``
+    suffix: t.ClassVar[str]  # of file names, with its dot; unique
+
+    def codec(self, recipients: Recipients, runner: Runner) -> EncryptionCodec:
+        """Return the best way to encrypt that the host has. Raises ProgramMissing if it has none.
+
+        Raises RecipientInvalid for a recipient that is malformed, unknown, expired or revoked, or a private key, whose
+        text no error repeats.
+        """
+
+    def decoding(self, identity: Identity, runner: Runner) -> Decoding:
+        """Return the best way to decrypt that the host has. Raises ProgramMissing if it has none.
+
+        Its decoders raise ContentInvalid for a payload that is broken. An identity that can't open a payload is another
+        error, since it says nothing about the payload.
+        """

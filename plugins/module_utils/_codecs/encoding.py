@@ -7,10 +7,21 @@ Names, manifests and operations share an Encoding, which is data; a PayloadCodec
 
 from __future__ import annotations
 
+import contextlib
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Codec, Decoding, Encoder, Level, Write
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import (
+    Codec,
+    Decoder,
+    Decoding,
+    Encoder,
+    EncryptionCodec,
+    Identity,
+    Level,
+    Recipients,
+    Write,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.registry import COMPRESSIONS, ENCRYPTIONS
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
 from ansible_collections.lastgood.database.plugins.module_utils._process import Runner
@@ -36,43 +47,104 @@ class Encoding:
     def suffix(self) -> str:
         """The end of the file name of a payload, such as ``.gz.age``. Each encoding has its own."""
         compression = COMPRESSIONS[self.compression].suffix
-        return compression if self.encryption is None else compression + ENCRYPTIONS[self.encryption]
+        return compression if self.encryption is None else compression + ENCRYPTIONS[self.encryption].suffix
 
 
 @dataclass(frozen=True)
 class PayloadCodec:
-    """Makes payloads of an encoding, by what the host has."""
+    """Makes payloads of an encoding, by what the host has. Without an ``encryption`` they are only compressed."""
 
     encoding: Encoding
     compression: Codec
+    encryption: EncryptionCodec | None = None
 
     @property
     def compressor(self) -> str:
         """The library or program that compresses, with its version, for the manifest."""
-        return self.compression.compressor
+        return self.compression.tool
 
-    def encode(self, write: Write) -> t.ContextManager[Encoder]:
+    @property
+    def encryptor(self) -> str | None:
+        """The library or program that encrypts, with its version, for the manifest."""
+        return None if self.encryption is None else self.encryption.tool
+
+    @property
+    def recipients(self) -> tuple[str, ...]:
+        """The ids of those who can decrypt, for the manifest."""
+        return () if self.encryption is None else self.encryption.recipients
+
+    @contextlib.contextmanager
+    def encode(self, write: Write) -> t.Iterator[Encoder]:
         """Begin a payload, whose bytes go to ``write``. Leaving it without ``finish`` cancels the work."""
-        return self.compression.encoding(write)
+        if self.encryption is None:
+            with self.compression.encoding(write) as compressing:
+                yield compressing
+            return
+        with self.encryption.encoding(write) as encrypting, self.compression.encoding(_into(encrypting)) as compressing:
+            yield _Chain(compressing, encrypting)
 
 
-def codec_for(encoding: Encoding, level: Level, runner: Runner) -> PayloadCodec:
-    """Return the way to make payloads of an encoding. Raises LibraryMissing if the host has none."""
-    _check_readable(encoding)
-    return PayloadCodec(encoding, COMPRESSIONS[encoding.compression].codec(level, runner))
+@dataclass(frozen=True)
+class _PayloadDecoding:
+    """Reads encrypted payloads."""
+
+    encryption: Decoding
+    compression: Decoding
+
+    @contextlib.contextmanager
+    def decoding(self, write: Write) -> t.Iterator[Decoder]:
+        with self.compression.decoding(write) as decompressing, self.encryption.decoding(_into(decompressing)) as decrypting:
+            yield _Chain(decrypting, decompressing)
 
 
-def decoder_for(encoding: Encoding, runner: Runner) -> Decoding:
-    """Return the way to read payloads of an encoding. Raises LibraryMissing if the host has none."""
-    _check_readable(encoding)
-    return COMPRESSIONS[encoding.compression].decoding(runner)
+@dataclass(frozen=True)
+class _Chain:
+    """Two streams, of which the first one writes to the second one."""
+
+    first: Encoder
+    second: Encoder
+
+    def write(self, chunk: memoryview) -> None:
+        self.first.write(chunk)
+
+    def finish(self) -> None:
+        self.first.finish()
+        self.second.finish()
 
 
-def _check_readable(encoding: Encoding) -> None:
-    if encoding.encrypted:
+def _into(stream: Encoder) -> Write:
+    def write(data: bytes | memoryview) -> None:
+        stream.write(memoryview(data))
+
+    return write
+
+
+def codec_for(encoding: Encoding, level: Level, runner: Runner, recipients: Recipients | None = None) -> PayloadCodec:
+    """Return the way to make payloads of an encoding. Raises LibraryMissing if the host has none.
+
+    An encryption needs ``recipients``, and raises RecipientInvalid if one of them can't be used.
+    """
+    compression = COMPRESSIONS[encoding.compression].codec(level, runner)
+    if encoding.encryption is None:
+        return PayloadCodec(encoding, compression)
+    if recipients is None:
+        raise ArgumentInvalid(f"encryption is {encoding.encryption}, and no recipient is given.", "Give recipients.")
+    return PayloadCodec(encoding, compression, ENCRYPTIONS[encoding.encryption].codec(recipients, runner))
+
+
+def decoder_for(encoding: Encoding, runner: Runner, identity: Identity | None = None) -> Decoding:
+    """Return the way to read payloads of an encoding. Raises LibraryMissing if the host has none.
+
+    An encrypted payload needs an ``identity``: without one it raises ArgumentInvalid.
+    """
+    compression = COMPRESSIONS[encoding.compression].decoding(runner)
+    if encoding.encryption is None:
+        return compression
+    if identity is None:
         raise ArgumentInvalid(
-            f"A payload that is encrypted ({encoding.encryption}) can neither be made nor read.", "Decrypt it first."
+            f"A payload that is encrypted ({encoding.encryption}) can't be read without an identity.", "Decrypt it first."
         )
+    return _PayloadDecoding(ENCRYPTIONS[encoding.encryption].decoding(identity, runner), compression)
 
 
 def _check(kind: str, name: str, known: t.Collection[str]) -> None:

@@ -51,7 +51,7 @@ class InlineEncoder:
 class InlineCodec:
     """Makes encoders, each with a new compressor object."""
 
-    compressor: str
+    tool: str
     make: t.Callable[[], Compressor]
 
     @contextlib.contextmanager
@@ -159,7 +159,7 @@ class PlainEncoder:
 class PlainCodec:
     """No compression, both ways."""
 
-    compressor = "none"
+    tool = "none"
 
     @contextlib.contextmanager
     def encoding(self, write: Write) -> t.Iterator[Encoder]:

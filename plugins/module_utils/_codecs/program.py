@@ -77,7 +77,7 @@ class ProgramEncoder:
 class ProgramCodec:
     """Makes encoders, each with a new run of the program. The input's path follows ``arguments``."""
 
-    compressor: str
+    tool: str
     runner: Runner
     arguments: tuple[str, ...]
 

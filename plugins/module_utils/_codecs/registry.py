@@ -7,7 +7,9 @@ The faces are imported by name, so that Ansible's packer finds every file.
 
 from __future__ import annotations
 
-from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Compression
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.age.encryption import AgeEncryption
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Compression, Encryption
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.gpg.encryption import GpgEncryption
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.gzip.compression import GzipCompression
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.none.compression import NoCompression
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.zstd.compression import ZstdCompression
@@ -18,8 +20,7 @@ COMPRESSIONS: dict[str, Compression] = {
     NoCompression.name: NoCompression(),
 }
 
-# Suffixes by name. They are only recognised: a backup that another tool encrypted is listed, but never read or made.
-ENCRYPTIONS: dict[str, str] = {
-    "age": ".age",
-    "gpg": ".gpg",
+ENCRYPTIONS: dict[str, Encryption] = {
+    AgeEncryption.name: AgeEncryption(),
+    GpgEncryption.name: GpgEncryption(),
 }

@@ -77,6 +77,7 @@ CODES = {
     "ReadBackDiffers": "read_back_differs",
     "ServerInvalid": "server_invalid",
     "SftpUnavailable": "sftp_unavailable",
+    "RecipientInvalid": "recipient_invalid",
     "RolesMissing": "roles_missing",
     "ServerReadOnly": "server_read_only",
     "ServerTooOld": "server_too_old",

@@ -32,7 +32,7 @@ with patch_module_args({}):
     runner = ModuleRunner(AnsibleModule(argument_spec={}))
 compression = "none" if compressor == "none" else "zstd" if compressor.endswith(("zstd", "zstandard")) else "gzip"
 codec = COMPRESSIONS[compression].codec("fast", runner)
-assert codec.compressor.split()[0] == compressor, codec.compressor
+assert codec.tool.split()[0] == compressor, codec.tool
 
 # What comes out is no smaller than what goes in: nowhere on the way may it be kept.
 PRODUCER = '''

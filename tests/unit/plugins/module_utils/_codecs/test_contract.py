@@ -180,8 +180,8 @@ def test_equal_content_gives_equal_bytes_and_a_codec_may_be_used_again(
 
 @every_way
 def test_a_manifest_says_what_did_the_work(way: Way, codec: Codec) -> None:
-    assert codec.compressor
-    assert (codec.compressor == "none") == (way.compression == "none")
+    assert codec.tool
+    assert (codec.tool == "none") == (way.compression == "none")
 
 
 @every_way

@@ -4,24 +4,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import ClassVar
 
 import pytest
 
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleRunner
-from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import LEVELS, Codec, Level
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import (
+    LEVELS,
+    Codec,
+    Encoder,
+    Identity,
+    Level,
+    Recipients,
+    Write,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.encoding import (
     ENCODINGS,
     Encoding,
     codec_for,
     decoder_for,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.inline import PlainEncoder
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.registry import COMPRESSIONS, ENCRYPTIONS
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     ArgumentInvalid,
     LibraryMissing,
     ProgramFailed,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._process import Runner
 
 MAGIC = {"gzip": b"\x1f\x8b", "zstd": b"\x28\xb5\x2f\xfd", "none": b"some"}
 
@@ -72,6 +84,7 @@ def test_each_encoding_has_a_suffix_of_its_own() -> None:
 
 def test_a_registered_name_is_that_of_its_face() -> None:
     assert [compression.name for compression in COMPRESSIONS.values()] == list(COMPRESSIONS)
+    assert [encryption.name for encryption in ENCRYPTIONS.values()] == list(ENCRYPTIONS)
 
 
 def test_an_unknown_compression_is_refused() -> None:
@@ -85,11 +98,58 @@ def test_an_unknown_encryption_is_refused() -> None:
 
 
 @pytest.mark.parametrize("encryption", ENCRYPTIONS)
-def test_an_encrypted_payload_is_neither_made_nor_read(runner: ModuleRunner, encryption: str) -> None:
-    encoding = Encoding("gzip", encryption)
-    for ask in (lambda: codec_for(encoding, "fast", runner), lambda: decoder_for(encoding, runner)):
-        with pytest.raises(ArgumentInvalid, match=rf"encrypted \({encryption}\)"):
-            ask()
+def test_nothing_is_encrypted_without_a_recipient_nor_read_without_an_identity(runner: ModuleRunner, encryption: str) -> None:
+    with pytest.raises(ArgumentInvalid, match="no recipient"):
+        codec_for(Encoding("gzip", encryption), "fast", runner)
+    with pytest.raises(ArgumentInvalid, match=rf"encrypted \({encryption}\)"):
+        decoder_for(Encoding("gzip", encryption), runner)
+
+
+class Reversal:
+    """Reverses the bits of each byte, both ways, which stands for an encryption."""
+
+    tool, recipients = "reversal 1", ("somebody",)
+
+    @contextlib.contextmanager
+    def encoding(self, write: Write) -> Iterator[Encoder]:
+        yield PlainEncoder(lambda data: write(bytes(255 - byte for byte in data)))
+
+    decoding = encoding
+
+
+class ReversalEncryption:
+    """The face of that encryption."""
+
+    name: ClassVar[str] = "age"
+    suffix: ClassVar[str] = ".age"
+
+    def codec(self, recipients: Recipients, runner: Runner) -> Reversal:
+        return Reversal()
+
+    def decoding(self, identity: Identity, runner: Runner) -> Reversal:
+        return Reversal()
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+def test_a_content_is_first_compressed_and_then_encrypted(
+    runner: ModuleRunner, monkeypatch: pytest.MonkeyPatch, compression: str
+) -> None:
+    monkeypatch.setitem(ENCRYPTIONS, "age", ReversalEncryption())
+    encoding, payload, content = Encoding(compression, "age"), bytearray(), bytearray()
+    codec = codec_for(encoding, "fast", runner, Recipients(("somebody",)))
+    assert (codec.encryptor, codec.recipients) == ("reversal 1", ("somebody",))
+    with codec.encode(payload.extend) as encoder:
+        encoder.write(memoryview(b"some content"))
+        encoder.finish()
+    assert bytes(255 - byte for byte in payload).startswith(MAGIC[compression])
+    with decoder_for(encoding, runner, Identity("secret")).decoding(content.extend) as decoder:
+        decoder.write(memoryview(payload))
+        decoder.finish()
+    assert content == b"some content"
+
+
+def test_the_secrets_of_an_identity_do_not_show() -> None:
+    assert "s3cret" not in repr(Identity(text="s3cret", passphrase="s3cret"))
 
 
 def test_a_program_that_is_killed_says_nothing_of_the_stream(

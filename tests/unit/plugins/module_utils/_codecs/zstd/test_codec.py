@@ -38,7 +38,7 @@ def codec_of(request: pytest.FixtureRequest, runner: ModuleRunner, without_libra
 
     def make(level: Level) -> Codec:
         codec = zstd_codec(level, runner)
-        assert codec.compressor.split()[0] == request.param
+        assert codec.tool.split()[0] == request.param
         return codec
 
     return make
@@ -75,7 +75,7 @@ def test_the_levels_make_it_smaller_and_smaller(codec_of: CodecOf, text: bytes, 
 def test_a_library_comes_before_the_program(runner: ModuleRunner, without_library: Callable[[str], None]) -> None:
     found = []
     for library in ("compression", "zstandard", None):
-        found.append(zstd_codec("fast", runner).compressor.split()[0])
+        found.append(zstd_codec("fast", runner).tool.split()[0])
         if library is not None:
             without_library(library)
     assert list(dict.fromkeys(found)) == WAYS
