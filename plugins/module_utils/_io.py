@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import os
 import time
+import typing as t
 
 CHUNK_BYTES = 1024 * 1024
 # pg_dump writes 4 KiB at a time: letting the pipe fill up costs both sides less than waking up for each write.
@@ -45,6 +46,18 @@ def write_all(descriptor: int, data: bytes | memoryview) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(descriptor, rest) :]
+
+
+@contextlib.contextmanager
+def secret_file(data: bytes) -> t.Iterator[int]:
+    """Write data to a file that exists only in memory, accessible only to us, and yield its descriptor."""
+    descriptor = os.memfd_create("secret", os.MFD_CLOEXEC)
+    try:
+        os.fchmod(descriptor, 0o600)  # programs refuse a secret that others may read
+        write_all(descriptor, data)
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def close_quietly(descriptor: int) -> None:

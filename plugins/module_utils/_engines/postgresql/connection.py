@@ -35,7 +35,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     LibraryMissing,
     QueryFailed,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._io import write_all
+from ansible_collections.lastgood.database.plugins.module_utils._io import secret_file
 
 if t.TYPE_CHECKING:
     import psycopg2.extensions
@@ -122,18 +122,6 @@ def password_file(login: Login) -> t.ContextManager[int | None]:
         return contextlib.nullcontext()
     escaped = login.password.replace("\\", "\\\\").replace(":", "\\:")
     return secret_file(os.fsencode(f"*:*:*:*:{escaped}\n"))
-
-
-@contextlib.contextmanager
-def secret_file(data: bytes) -> t.Iterator[int]:
-    """Write data to a file that exists only in memory, accessible only to us, and yield its descriptor."""
-    descriptor = os.memfd_create("secret", os.MFD_CLOEXEC)
-    try:
-        os.fchmod(descriptor, 0o600)  # libpq ignores a password file that others may read
-        write_all(descriptor, data)
-        yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager

@@ -29,7 +29,6 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.postgre
     connecting,
     execute,
     password_file,
-    secret_file,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.content import take_out_restriction
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.faults import Fault, reported_in
@@ -64,7 +63,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     RolesMissing,
     store_errors,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._io import CHUNK_BYTES, write_all
+from ansible_collections.lastgood.database.plugins.module_utils._io import CHUNK_BYTES, secret_file, write_all
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
 from ansible_collections.lastgood.database.plugins.module_utils._process import Command, Runner, producing, run
 
