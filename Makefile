@@ -56,8 +56,9 @@ bench: .dev ## how fast it is, beside other tools
 pictures: .dev ## make the pictures of the documentation anew (needs chromium, nodejs and npm)
 	@$(RUN) python -m tools.pictures
 
-build: .demo ## the artifact for Galaxy, in .cache/dist
+build: .demo ## the artifact for Galaxy, and the program for hosts without a controller, in .cache/dist
 	@$(RUN) python tools/collection.py
+	@$(RUN) python tools/program.py
 
 clean: ## remove all that these targets made
 	@rm -rf .cache .venv

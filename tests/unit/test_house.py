@@ -19,6 +19,7 @@ PREFIX = "ansible_collections.lastgood.database.plugins."
 
 # From the top down: the floors of the house, and the rooms of each. A room is a folder or a file.
 FLOORS = (
+    ("module_utils._program",),
     ("modules", "action"),
     ("module_utils._ansible", "plugin_utils"),
     ("module_utils._operations", "module_utils._arguments"),
@@ -39,12 +40,12 @@ PARTS = [
     if folder.is_dir() and folder.name != "__pycache__"
 ]
 BODY_ON_THE_LINE = re.compile(r"^ *(?:def |\)).*: \.\.\.$", re.MULTILINE)
-ANSIBLE = {"ansible", "jinja2", "markupsafe"}  # and the libraries that a controller has because Ansible needs them
+ANSIBLE = {"ansible", "jinja2", "markupsafe", "yaml"}  # and the libraries that a controller has because Ansible needs them
 KNOW_ANSIBLE = {"modules", "action", "plugin_utils", "module_utils._ansible"}
 LAZY = {"psycopg2", "isal", "blake3", "zstandard", "compression", "pyrage", "paramiko", "cryptography"}
 # What Ansible's own run_command is there for, and what its packer can't follow.
 FORBIDDEN = {"subprocess", "multiprocessing", "importlib", "pty", "popen2"}
-MAY_FORK = {"module_utils._background"}  # to do the module's own work in a child
+MAY_FORK = {"module_utils._background", "module_utils._program"}  # to do a module's work in a child
 FORBIDDEN_CALLS = {"__import__", "eval", "exec", "os.system", "os.popen", "os.fork", "os.execv", "os.posix_spawn"}
 
 
@@ -220,6 +221,7 @@ UTILS = f"{PREFIX}module_utils"
         ("module_utils._codecs.gzip", "class C:\n    from isal import isal_zlib", "before it is needed"),
         ("module_utils._codecs.gzip", "if not t.TYPE_CHECKING:\n    import zstandard", "before it is needed"),
         ("module_utils._process", "from ansible.module_utils.basic import AnsibleModule", "is not to know of it"),
+        ("modules.db_backup", f"from {UTILS}._program.main import main", "above it"),
         ("module_utils._process", "import requests", "not the standard library's"),
     ],
 )

@@ -1,0 +1,205 @@
+"""The command line of the program, made from the documentation of the modules: their options are its options."""
+
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import json
+import os
+import re
+import stat
+import typing as t
+
+from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
+from ansible_collections.lastgood.database.plugins.module_utils._program.verbs import VERBS, Verb
+
+Documents = t.Mapping[str, t.Any]
+
+# Options with a secret. A value on the command line would be shown to every user of the host.
+SECRETS = {"key_passphrase", "login_password", "password", "private_key"}
+_TAKE_VALUE = {"--settings"}
+_MARKUP = re.compile(r"(?<![A-Z])(?:[BICVOMEP]|RV|L|U)\(((?:[^()\\]|\\.)*)\)")
+_PREFIX = re.compile(r"lastgood\.database\.|ansible\.builtin\.")
+_WORST_SECRET = 1 << 20  # bytes of a file with a secret
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that leaves the rest of the program to report its errors."""
+
+    def error(self, message: str) -> t.NoReturn:
+        raise ArgumentInvalid(f"{message}.".replace("..", "."), f"See `lastgood help {self.prog.split()[-1]}`.")
+
+
+def verb_first(arguments: t.Sequence[str]) -> tuple[str | None, list[str]]:
+    """Return the verb and all other arguments. Those for every verb may stand before it."""
+    before: list[str] = []
+    rest = list(arguments)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("-"):
+            return word, [*before, *rest]
+        before.append(word)
+        if word in _TAKE_VALUE and rest:
+            before.append(rest.pop(0))
+    return None, before
+
+
+def parser_for(verb: Verb, documents: Documents) -> Parser:
+    """Return the parser of a verb."""
+    parser = Parser(prog=f"lastgood {verb.name}", add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
+    common = parser.add_argument_group()
+    common.add_argument("--settings", metavar="FILE", default=None)
+    common.add_argument("--json", action="store_true", default=False)
+    common.add_argument("--check", action="store_true", default=False)
+    common.add_argument("--diff", action="store_true", default=False)
+    common.add_argument("-v", "--verbose", action="count", default=0)
+    common.add_argument("-h", "--help", action="store_true", default=False)
+    if verb.name in ("settings", "help", "completion"):
+        parser.add_argument("what", nargs="?", default=None)
+    if verb.name == "restore":
+        parser.add_argument("--yes", action="store_true", default=False)
+    if verb.module is not None:
+        for name, option in documents["modules"][verb.module]["options"].items():
+            _add(parser, name, option)
+            for below, suboption in (option.get("suboptions") or {}).items() if option["type"] == "dict" else ():
+                _add(parser, f"{name}.{below}", suboption)
+    return parser
+
+
+def _add(parser: Parser, name: str, option: t.Mapping[str, t.Any]) -> None:
+    """Add the arguments of one option of a module, ``a.b`` for a suboption."""
+    spellings = sorted({f"--{name.replace('_', '-')}", f"--{name}"})
+    secret = name.rpartition(".")[2] in SECRETS
+    if secret:
+        stem = name.replace("_", "-")
+        parser.add_argument(*spellings, dest=name, nargs="?", action=_Refuse)
+        if not name.endswith("private_key"):  # which has an option for a file of its own
+            parser.add_argument(f"--{stem}-file", metavar="FILE", dest=f"{name}@file")
+            parser.add_argument(f"--ask-{stem}", action="store_true", dest=f"{name}@ask")
+    elif option["type"] == "bool":
+        parser.add_argument(*spellings, dest=name, nargs="?", const="true", metavar="yes|no")
+        parser.add_argument(
+            *(spelling.replace("--", "--no-", 1) for spelling in spellings), dest=name, action="store_const", const="false"
+        )
+    elif option["type"] in ("list", "dict"):
+        parser.add_argument(*spellings, dest=name, action="append")
+    else:
+        parser.add_argument(*spellings, dest=name, choices=option.get("choices"))
+
+
+class _Refuse(argparse.Action):
+    """Refuses a secret on the command line."""
+
+    def __call__(self, parser: t.Any, namespace: t.Any, values: t.Any, option_string: str | None = None) -> t.NoReturn:
+        raise _secret_refused(str(option_string), self.dest)
+
+
+def _secret_refused(spelling: str, name: str) -> ArgumentInvalid:
+    stem = name.replace("_", "-")
+    if name.endswith("private_key"):
+        remedy = f"Give --{stem}-file FILE."
+    else:
+        remedy = f"Give --{stem}-file FILE, with - for the standard input, or --ask-{stem}."
+    return ArgumentInvalid(f"{spelling} would show a secret to every user of the host.", remedy)
+
+
+def options_from(namespace: argparse.Namespace, verb: Verb, documents: Documents) -> dict[str, t.Any]:
+    """Return the options of the module that the command line sets. Reads secrets from files, or asks for them."""
+    described = documents["modules"][verb.module]["options"]
+    options: dict[str, t.Any] = {}
+    for name, value in sorted(vars(namespace).items()):  # an option before its suboptions
+        name, _at, how = name.partition("@")
+        top, _dot, below = name.partition(".")
+        if top not in described:
+            continue
+        option = described[top]["suboptions"][below] if below else described[top]
+        if how:
+            value = _asked(name) if how == "ask" else _content(name, value)
+        elif option["type"] == "list":
+            value = [one for text in value for one in _list(name, text)]
+        elif option["type"] == "dict":
+            value = _dict(name, value)
+        if below:
+            options.setdefault(top, {})[below] = value
+        else:
+            options[top] = value
+    return options
+
+
+def _list(name: str, text: str) -> list[t.Any]:
+    """Return the elements that one argument gives: a JSON list, or texts between commas."""
+    if text.lstrip().startswith(("[", "{")):
+        found = _json(name, text)
+        return found if isinstance(found, list) else [found]
+    return text.split(",")
+
+
+def _dict(name: str, texts: list[str]) -> dict[str, t.Any]:
+    """Return the keys and values that arguments give: each is a JSON object, or ``key=value``."""
+    found: dict[str, t.Any] = {}
+    for text in texts:
+        if text.lstrip().startswith("{"):
+            found.update(_json(name, text))
+        elif "=" in text:
+            key, _equals, value = text.partition("=")
+            found[key] = value
+        else:
+            raise ArgumentInvalid(
+                f"--{name} is {text!r}, neither key=value nor a JSON object.", f"Give --{name} once for each key."
+            )
+    for key in SECRETS & found.keys():
+        raise _secret_refused(f"{key} in --{name}", f"{name}.{key}")
+    return found
+
+
+def _json(name: str, text: str) -> t.Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ArgumentInvalid(f"--{name} is no valid JSON: {error}.", "Put it into single quotes for the shell.") from error
+
+
+def _content(name: str, path: str) -> str:
+    """Return the first line of a file with a secret."""
+    option = f"--{name.replace('_', '-')}-file"
+    try:
+        descriptor = 0 if path == "-" else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        with open(descriptor, encoding="utf-8", closefd=path != "-") as file:
+            found = os.fstat(descriptor)
+            if stat.S_ISREG(found.st_mode) and found.st_mode & 0o007:
+                raise ArgumentInvalid(f"{option}: every user of the host can open {path}.", f"Run chmod 0600 {path}.")
+            return file.readline(_WORST_SECRET).rstrip("\r\n")
+    except OSError as error:
+        raise ArgumentInvalid(f"{option}: {path} can't be read: {error.strerror}.", "Name another file.") from error
+    except UnicodeDecodeError as error:
+        raise ArgumentInvalid(f"{option}: {path} is no text in UTF-8.", "Name another file.") from error
+
+
+def _asked(name: str) -> str:
+    try:
+        return getpass.getpass(f"{name}: ")
+    except (EOFError, OSError) as error:
+        option = name.replace("_", "-")
+        raise ArgumentInvalid(f"--ask-{option} needs a terminal.", f"Give --{option}-file FILE.") from error
+
+
+# --- Help -------------------------------------------------------------------------------------------------------
+
+
+def plain(text: str) -> str:
+    """Return a text of the documentation without Ansible's markup."""
+    return _PREFIX.sub("", _MARKUP.sub(lambda found: found[1].replace("\\", ""), text))
+
+
+def overview() -> list[str]:
+    """Return the help of the whole program."""
+    width = max(map(len, VERBS))
+    return [
+        "Usage: lastgood VERB [OPTIONS]",
+        "",
+        *(f"  {name:{width}}  {verb.help}" for name, verb in VERBS.items()),
+        "",
+        "Every verb takes --settings FILE, --json, --check, --diff and --verbose. `lastgood help VERB` explains one.",
+    ]

@@ -1,0 +1,20 @@
+"""The start of the program ``lastgood``, which plugin_utils/_program_builder.py makes of this collection."""
+
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import json
+import sys
+import typing as t
+import zipfile
+
+from ansible_collections.lastgood.database.plugins.module_utils._program.main import main
+
+
+def start() -> t.NoReturn:
+    """Execute the command line, and exit."""
+    path = sys.path[0]  # of the archive that Python executes
+    with zipfile.ZipFile(path) as archive:
+        documents = json.loads(archive.read("lastgood.json"))
+    sys.exit(main(sys.argv[1:], documents, path))
