@@ -201,5 +201,5 @@ def _result_of(status: int, output: bytes, errors: bytes) -> Result:
         "failed": True,
         "msg": f"The run ended without a result. {how} Earlier backups are as they were. Search the host's log for that time "
         f"(the out-of-memory killer), and run it again. {words}".strip(),
-        "error": {"code": "run_lost"},
+        "error": {"code": "run_died"},
     }

@@ -15,7 +15,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._operations.oper
 
 COLLECTION = "ansible_collections.lastgood.database"
 MODULES = sorted(Path(__file__).parents[5].joinpath("plugins", "modules").glob("*.py"))
-ON_THE_CONTROLLER = ("backup_report", "backup_summary")  # these modules only refuse to run on a host
+ON_THE_CONTROLLER = ("backup_program", "backup_report", "backup_summary")  # these modules only refuse to run on a host
 
 
 def operation_of(path: Path) -> str:
