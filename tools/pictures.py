@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from ansible_collections.lastgood.database.plugins.plugin_utils._progress_line import Reading, line
+from ansible_collections.lastgood.database.plugins.module_utils._progress_line import Reading, line
 from ansible_collections.lastgood.database.plugins.plugin_utils._report.data import report_of
 from ansible_collections.lastgood.database.plugins.plugin_utils._report.page import page_of
 from ansible_collections.lastgood.database.tests.support.browser import browser, what_is_missing

@@ -11,7 +11,7 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import file_attributes
 from ansible_collections.lastgood.database.plugins.module_utils._errors import BackupError
-from ansible_collections.lastgood.database.plugins.plugin_utils._freshness import STATES
+from ansible_collections.lastgood.database.plugins.module_utils._overview.freshness import STATES
 from ansible_collections.lastgood.database.plugins.plugin_utils._play import is_in_lockstep
 from ansible_collections.lastgood.database.plugins.plugin_utils._report.data import Report, report_of
 from ansible_collections.lastgood.database.plugins.plugin_utils._report.file import Existing, check, read, write

@@ -7,15 +7,15 @@ from datetime import datetime, timezone
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.lastgood.database.plugins.plugin_utils._expected import counts_of, expected_on, not_fresh
-from ansible_collections.lastgood.database.plugins.plugin_utils._play import is_in_lockstep
-from ansible_collections.lastgood.database.plugins.plugin_utils._summary import (
+from ansible_collections.lastgood.database.plugins.module_utils._overview.expected import counts_of, expected_on, not_fresh
+from ansible_collections.lastgood.database.plugins.module_utils._overview.summary import (
     NOT_FRESH,
     TABLES,
     Table,
     freshness_lines,
     lines_of,
 )
+from ansible_collections.lastgood.database.plugins.plugin_utils._play import is_in_lockstep
 
 
 class ActionModule(ActionBase):

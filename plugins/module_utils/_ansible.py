@@ -18,7 +18,7 @@ from datetime import datetime, timezone
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from ansible_collections.lastgood.database.plugins.module_utils._background import continue_in_background, take_request
+from ansible_collections.lastgood.database.plugins.module_utils._background import continue_in_background, sinks, take_request
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     ArgumentInvalid,
     BackupError,
@@ -166,7 +166,7 @@ def _progress(module: AnsibleModule) -> Progress:
     """Return the progress of the run, and continue the run in the background if the action plugin asked for that."""
     request = take_request()
     if request is None:
-        return Progress()
+        return Progress(*sinks())
     try:
         return Progress(continue_in_background(request))
     except OSError as error:

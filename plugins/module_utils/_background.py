@@ -37,6 +37,7 @@ UNDER_WAY = '{"lastgood_under_way": '  # begins the output of an unfinished run
 NOTHING_YET = f"{UNDER_WAY}null}}\n"
 _STAYS = 86400.0  # seconds for which the result of a run waits to be fetched
 _ROOM = 1 << 23  # bytes, for the result of a run over very many backups
+_pipes: list[int] = []
 _REQUEST = re.compile(r"([0-9]{1,6}) ([0-9a-f]{32})")
 
 
@@ -56,6 +57,16 @@ def take_request() -> Request | None:
     """Return the action plugin's request, and hide it from the programs that the run starts."""
     found = _REQUEST.fullmatch(os.environ.pop(VARIABLE, ""))
     return None if found is None else Request(float(found[1]), folder_of(found[2]))
+
+
+def report_to(pipe: int) -> None:
+    """Write the progress of this process's run to a pipe. The program ``lastgood`` runs a module in a child, and reads it."""
+    _pipes.append(pipe)
+
+
+def sinks() -> list[Sink]:
+    """Return the sinks of this process's run, unless it continues in the background."""
+    return [_writer(pipe) for pipe in _pipes]
 
 
 def continue_in_background(request: Request) -> Sink:
@@ -125,20 +136,34 @@ def _reporter(folder: str) -> Sink:
     """Return a sink that writes the run's progress. If that fails, the run continues."""
 
     def report(under_way: t.Sequence[UnderWay]) -> None:
-        now = time.monotonic()
-        tasks = [
-            {
-                "title": one_line(task.title),
-                "seconds": now - task.began,
-                "done_bytes": task.done_bytes,
-                "expected_bytes": task.expected_bytes,
-            }
-            for task in under_way
-        ]
         with contextlib.suppress(OSError):
-            _replace(folder, "progress", f"{UNDER_WAY}{json.dumps({'seconds': now, 'tasks': tasks})}}}\n")
+            _replace(folder, "progress", _report(under_way))
 
     return report
+
+
+def _writer(pipe: int) -> Sink:
+    """Return a sink that writes the run's progress to a pipe. If nobody reads it, the run continues."""
+
+    def report(under_way: t.Sequence[UnderWay]) -> None:
+        with contextlib.suppress(OSError):
+            write_all(pipe, _report(under_way).encode())
+
+    return report
+
+
+def _report(under_way: t.Sequence[UnderWay]) -> str:
+    now = time.monotonic()
+    tasks = [
+        {
+            "title": one_line(task.title),
+            "seconds": now - task.began,
+            "done_bytes": task.done_bytes,
+            "expected_bytes": task.expected_bytes,
+        }
+        for task in under_way
+    ]
+    return f"{UNDER_WAY}{json.dumps({'seconds': now, 'tasks': tasks})}}}\n"
 
 
 def _attend(child: int, request: Request) -> t.NoReturn:

@@ -23,7 +23,7 @@ from ansible.plugins.action.normal import ActionModule as NormalAction
 from ansible.utils.display import Display
 
 from ansible_collections.lastgood.database.plugins.module_utils._background import NOTHING_YET, UNDER_WAY, VARIABLE, folder_of
-from ansible_collections.lastgood.database.plugins.plugin_utils._progress_line import Reading, line, read
+from ansible_collections.lastgood.database.plugins.module_utils._progress_line import Reading, line, read
 
 DEFAULT_SECONDS = 10
 _PATIENCE = 600.0  # seconds for which a host may be out of reach while its run goes on

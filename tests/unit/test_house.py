@@ -22,8 +22,8 @@ FLOORS = (
     ("module_utils._program",),
     ("modules", "action"),
     ("module_utils._ansible", "plugin_utils"),
-    ("module_utils._operations", "module_utils._arguments"),
-    ("module_utils._engines", "module_utils._archives", "module_utils._retention"),
+    ("module_utils._operations", "module_utils._arguments", "module_utils._overview"),
+    ("module_utils._engines", "module_utils._archives", "module_utils._retention", "module_utils._progress_line"),
     ("module_utils._metadata", "module_utils._sandbox", "module_utils._background"),
     ("module_utils._stores", "module_utils._codecs", "module_utils._stopping", "module_utils._progress"),
     ("module_utils._scratch",),
@@ -204,7 +204,7 @@ UTILS = f"{PREFIX}module_utils"
         ("module_utils._arguments.stores", f"from {UTILS}._operations import prune", "another room of its floor"),
         ("modules.backup_prune", f"from {PREFIX}action.backup_summary import ActionModule", "another room of its floor"),
         ("module_utils._stores.local.store", f"from {UTILS}._metadata.names import parse", "above it"),
-        ("module_utils._operations.dump", f"from {PREFIX}plugin_utils._summary import summary", "above it"),
+        ("module_utils._operations.dump", f"from {PREFIX}plugin_utils._play import is_in_lockstep", "above it"),
         ("module_utils._stores.sftp.store", f"from {UTILS}._stores.local.store import LocalStore", "another part of its room"),
         ("module_utils._engines.sqlite.dump", f"from {UTILS}._engines.postgresql import sql", "another part of its room"),
         ("module_utils._errors", f"from {PREFIX}modules.db_backup import main", "above it"),
@@ -235,7 +235,7 @@ def test_disorder_is_seen(name: str, source: str, words: str) -> None:
     [
         (
             "action.backup_summary",
-            f"from {PREFIX}plugin_utils._summary import summary\nfrom ansible.plugins.action import ActionBase",
+            f"from {PREFIX}module_utils._overview.summary import summary\nfrom ansible.plugins.action import ActionBase",
         ),
         ("module_utils._stores.local.store", f"from {UTILS}._stores.base import Store\nfrom {UTILS}._stores.local import paths"),
         ("module_utils._engines.registry", f"from {UTILS}._engines.sqlite.engine import SqliteEngine"),

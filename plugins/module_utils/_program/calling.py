@@ -19,6 +19,7 @@ import traceback
 import typing as t
 from dataclasses import dataclass, field
 
+from ansible_collections.lastgood.database.plugins.module_utils._background import report_to
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid, BackupError
 from ansible_collections.lastgood.database.plugins.module_utils._program.verbs import face
 from ansible_collections.lastgood.database.plugins.module_utils._stopping import STOPPING_SIGNALS
@@ -124,6 +125,7 @@ class Caller:
             for number in STOPPING_SIGNALS:
                 if signal.getsignal(number) is not signal.SIG_IGN:
                     signal.signal(number, signal.SIG_DFL)
+            report_to(outputs[2])
             _give_arguments(self._arguments(call, check_mode))
             face(call.module)()
         except SystemExit as ended:

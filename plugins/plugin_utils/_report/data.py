@@ -14,8 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
-from ansible_collections.lastgood.database.plugins.module_utils._text import bounded, one_line
-from ansible_collections.lastgood.database.plugins.plugin_utils._freshness import (
+from ansible_collections.lastgood.database.plugins.module_utils._overview.freshness import (
     FAILED_RUNS,
     NEVER,
     NOT_KNOWN,
@@ -28,6 +27,7 @@ from ansible_collections.lastgood.database.plugins.plugin_utils._freshness impor
     limits_from,
     moment_of,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._text import bounded, one_line
 
 Values = t.Mapping[str, t.Any]
 

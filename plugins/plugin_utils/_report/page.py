@@ -16,10 +16,10 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from ansible_collections.lastgood.database.plugins.module_utils._overview.freshness import STATES, Moment
+from ansible_collections.lastgood.database.plugins.module_utils._overview.summary import age_in_words, size_in_words
 from ansible_collections.lastgood.database.plugins.module_utils._text import one_line
-from ansible_collections.lastgood.database.plugins.plugin_utils._freshness import STATES, Moment
 from ansible_collections.lastgood.database.plugins.plugin_utils._report.data import BACKUP_STATES, REPLACED, Report
-from ansible_collections.lastgood.database.plugins.plugin_utils._summary import age_in_words, size_in_words
 
 _DATABASE_STATES = (*STATES, REPLACED)
 _FOLDER = Path(__file__).parent

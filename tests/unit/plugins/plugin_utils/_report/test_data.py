@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.lastgood.database.plugins.plugin_utils._freshness import NEVER, NOT_KNOWN
+from ansible_collections.lastgood.database.plugins.module_utils._overview.freshness import NEVER, NOT_KNOWN
 from ansible_collections.lastgood.database.plugins.plugin_utils._report.data import Report, report_of
 from ansible_collections.lastgood.database.tests.support.report import NOW, ago, backup, database, facts, host, registered
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 import re
 import typing as t
 
+from ansible_collections.lastgood.database.plugins.module_utils._overview.expected import ASKED, Expected
+from ansible_collections.lastgood.database.plugins.module_utils._overview.freshness import SAFE
 from ansible_collections.lastgood.database.plugins.module_utils._text import bounded, lines
-from ansible_collections.lastgood.database.plugins.plugin_utils._expected import ASKED, Expected
-from ansible_collections.lastgood.database.plugins.plugin_utils._freshness import SAFE
 
 Values = t.Mapping[str, t.Any]
 Row = dict[str, str]

@@ -9,8 +9,13 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.lastgood.database.plugins.plugin_utils._expected import Expected, counts_of, expected_on, not_fresh
-from ansible_collections.lastgood.database.plugins.plugin_utils._summary import freshness_lines
+from ansible_collections.lastgood.database.plugins.module_utils._overview.expected import (
+    Expected,
+    counts_of,
+    expected_on,
+    not_fresh,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._overview.summary import freshness_lines
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=timezone.utc)
 IDENTITY = {"origin": "db1", "engine": "postgresql", "instance": "73", "kind": "database", "database": "app"}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.lastgood.database.plugins.module_utils._background import NOTHING_YET
-from ansible_collections.lastgood.database.plugins.plugin_utils._progress_line import Reading, line, read
+from ansible_collections.lastgood.database.plugins.module_utils._progress_line import Reading, line, read
 
 MIB, GIB = 1 << 20, 1 << 30
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
-from ansible_collections.lastgood.database.plugins.plugin_utils._freshness import (
+from ansible_collections.lastgood.database.plugins.module_utils._overview.freshness import (
     Judgement,
     judge,
     last_good_of,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.lastgood.database.plugins.plugin_utils._summary import (
+from ansible_collections.lastgood.database.plugins.module_utils._overview.summary import (
     BACKED_UP,
     CHECKED,
     VERIFIED,

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
-from ansible_collections.lastgood.database.plugins.module_utils._text import one_line
-from ansible_collections.lastgood.database.plugins.plugin_utils._freshness import (
+from ansible_collections.lastgood.database.plugins.module_utils._overview.freshness import (
     FAILING,
     SAFE,
     STATES,
@@ -30,6 +29,7 @@ from ansible_collections.lastgood.database.plugins.plugin_utils._freshness impor
     limits_from,
     never_backed_up,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._text import one_line
 
 ASKED = "_backup_asked"  # the variable of a host that has a value for each source
 _INVENTORY = "backup_inventory"
