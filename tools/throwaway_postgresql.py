@@ -49,7 +49,6 @@ from tools import folder_guard
 __all__ = ["Installation", "PostgresqlError", "Server", "find_installations", "installation"]
 
 FAST_SETTINGS = {**THROWAWAY_SETTINGS, "max_connections": "50", "shared_buffers": "32MB"}
-
 LOOPBACK = "127.0.0.1"
 SOCKET_PATH_LIMIT = 107  # bytes
 INITDB_SECONDS = 120
@@ -306,6 +305,18 @@ class Server:
             raise
         return server
 
+    def start_standby(self, settings: Mapping[str, str] | None = None) -> Server:
+        """A standby of this server, which streams from it. settings: beside those of this server."""
+        standby = Server(self.installation, _Folder(_parent_for_folders()), None, tcp=False)
+        try:
+            standby._copy_cluster(self)
+            standby._configure(settings or {}, None)
+            standby._launch_on_free_port()
+        except BaseException:
+            standby.close()
+            raise
+        return standby
+
     def __enter__(self) -> Server:
         return self
 
@@ -425,16 +436,29 @@ class Server:
         else:
             initdb += ["--auth=scram-sha-256", f"--pwfile={password_file}"]
             password_file.write_text(self._password + "\n", encoding="utf-8")
-        process = self._folder.launch(initdb, subprocess.PIPE)
+        try:
+            self._run_as_server(initdb)
+        finally:
+            password_file.unlink(missing_ok=True)
+
+    def _copy_cluster(self, primary: Server) -> None:
+        if user := _server_user():
+            os.chown(self._folder.path, user.pw_uid, user.pw_gid)
+        login = f"host={primary.socket_directory} port={primary.port} user={primary.user}"
+        options = ("--write-recovery-conf", "--checkpoint=fast", "--no-sync", "--pgdata", self.data_directory)
+        self._run_as_server((self.bin_directory / "pg_basebackup", "--dbname", login, *options))
+
+    def _run_as_server(self, command: Sequence[str | Path]) -> None:
+        """Run a program that makes the cluster, as the server's user."""
+        name = Path(command[0]).name
+        process = self._folder.launch(command, subprocess.PIPE)
         try:
             said = process.communicate(timeout=INITDB_SECONDS)[0]
         except subprocess.TimeoutExpired as error:
-            raise PostgresqlError(f"initdb took more than {INITDB_SECONDS} s") from error
-        finally:
-            password_file.unlink(missing_ok=True)
+            raise PostgresqlError(f"{name} took more than {INITDB_SECONDS} s") from error
         if process.returncode != 0:
             words = said.decode(errors="replace").strip()
-            raise PostgresqlError(f"initdb ended with status {process.returncode}: {words}")
+            raise PostgresqlError(f"{name} ended with status {process.returncode}: {words}")
 
     def _configure(self, settings: Mapping[str, str], hba: str | None) -> None:
         ours = {

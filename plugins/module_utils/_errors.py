@@ -199,6 +199,18 @@ class QueryFailed(BackupError):
     code = "query_failed"
 
 
+class RecoveryConflict(BackupError):
+    """A standby cancelled the dump, which would have held up the replay."""
+
+    code = "recovery_conflict"
+
+
+class ReplayBehind(BackupError):
+    """A standby did not replay what the run waited for."""
+
+    code = "replay_behind"
+
+
 class RolesMissing(BackupError):
     """The server lacks roles that the dump's owners and grants need."""
 

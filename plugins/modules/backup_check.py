@@ -238,7 +238,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._parameters impo
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local.store import LocalStore
 
 # Options of db_backup that this module does not have, since no check depends on them.
-_DUMP_ONLY = {"timeout": None, "lock_timeout": "60s"}
+_DUMP_ONLY = {"timeout": None, "lock_timeout": "60s", "wait_for_replay": None}
 
 
 @contextlib.contextmanager

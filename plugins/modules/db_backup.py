@@ -151,6 +151,21 @@ options:
       - The module always waits up to ten minutes for the lock of the directory itself, which each run holds only briefly.
     type: str
     default: 60s
+  retries:
+    description:
+      - How often to make the dump of a database again if a PostgreSQL standby cancels it, because it conflicts with the replay
+        of what comes from the primary server. V(0) fails at once.
+      - A warning says how often that happened. An error also says which settings of the standby prevent it.
+    type: int
+    default: 2
+  wait_for_replay:
+    description:
+      - How long the run waits until a PostgreSQL standby has replayed what its primary server had written when the run began,
+        such as V(5m). It fails if the standby takes longer, or is not connected to its primary server.
+      - What the primary server has written is known to the standby from the last message that it received. A user who is not
+        a member of C(pg_read_all_stats) sees only what the standby had received.
+      - By default the run does not wait. On a primary server and in check mode this option has no effect.
+    type: str
   shrink_warning:
     description:
       - Warn of a new backup whose content has less than this many percent of the usual size. RV(backups[].shrunk) then says how
@@ -451,9 +466,10 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores.local.st
 def request_from(params: Params, context: Context) -> t.Iterator[DumpRequest]:
     """Yield the request that the module's options make."""
     runner = context.runner
+    asked = {**params, "wait_for_replay": None} if context.check_mode else params  # check mode dumps nothing
     with contextlib.closing(LocalStore(directory_from(params), file_attributes(params), runner.is_stopped)) as store:
         yield DumpRequest(
-            engine=engine_named(params["engine"]).dumper(dump_options_from(params), runner),
+            engine=engine_named(params["engine"]).dumper(dump_options_from(asked), runner),
             store=store,
             origin=params["origin"] or platform.node(),
             codec=codec_for(Encoding(params["compression"]), params["compression_level"], runner),
@@ -461,6 +477,7 @@ def request_from(params: Params, context: Context) -> t.Iterator[DumpRequest]:
             skip_unchanged=params["skip_unchanged"],
             parallel_databases=at_least(params, "parallel_databases", 1),
             lock_timeout=lock_timeout_from(params),
+            retries=at_least(params, "retries", 0),
             shrink_warning=percent_from(params, "shrink_warning"),
             labels=present_labels(labels_from(params)),
         )
@@ -488,6 +505,8 @@ def main() -> t.NoReturn:
             "labels": {"type": "dict", "default": {}},
             "timeout": {"type": "str"},
             "lock_timeout": {"type": "str", "default": "60s"},
+            "retries": {"type": "int", "default": 2},
+            "wait_for_replay": {"type": "str"},
             "shrink_warning": {"type": "int", "default": 50},
             **PROGRESS_SPEC,
         },

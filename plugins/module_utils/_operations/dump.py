@@ -21,6 +21,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.dumping
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     BackupError,
     Interrupted,
+    RecoveryConflict,
     StoreError,
     StoreFailed,
     host_errors,
@@ -62,7 +63,8 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores.local.st
 class DumpRequest:
     """The databases to back up, where to, and which ones to skip. ``lock_timeout`` is in seconds.
 
-    A new backup gets the ``labels``, and a warning if its content is below ``shrink_warning`` percent of the usual size.
+    A new backup gets the ``labels``, and a warning if its content is below ``shrink_warning`` percent of the usual size. A dump
+    that a standby cancels is made again, up to ``retries`` times.
     """
 
     engine: Dumper
@@ -73,6 +75,7 @@ class DumpRequest:
     skip_unchanged: bool = True
     parallel_databases: int = 1
     lock_timeout: float = 60.0
+    retries: int = 0
     shrink_warning: int = 0  # percent
     labels: t.Mapping[str, str] = field(default_factory=dict)
 
@@ -164,12 +167,33 @@ def _apply(run: _Run, step: Step) -> Result:
         if is_stopped():
             raise Interrupted("The run was ended before this dump began.", "Run it again.")
         with host_errors():
-            return replace(_back_up(run, step, warnings), warnings=tuple(warnings))
+            return replace(_back_up_in_spite_of_conflicts(run, step, warnings), warnings=tuple(warnings))
     except BackupError as failure:
         error: BackupError = failure
         if is_stopped() and not isinstance(error, Interrupted):  # the stop caused the failure
             error = Interrupted("The run was ended in the middle of a dump.", "Run it again.")
         return Result("failed", _facts(request, step.target), error=error, reason=step.reason, warnings=tuple(warnings))
+
+
+def _back_up_in_spite_of_conflicts(run: _Run, step: Step, warnings: list[str]) -> Result:
+    """Back up a database, again if a standby cancels the dump."""
+    retries = run.request.retries
+    for failed in range(retries + 1):
+        try:
+            result = _back_up(run, step, warnings)
+        except RecoveryConflict as error:
+            if run.context.is_stopped():
+                raise
+            conflict = error
+        else:
+            if failed:
+                warnings.append(f"{conflict} The dump was made again, and attempt {failed + 1} succeeded.")
+            return result
+    raise RecoveryConflict(
+        f"{conflict.problem}{' This happened ' + str(retries + 1) + ' times.' if retries else ''}",
+        f"{conflict.remedy} Or raise retries.",
+        **conflict.details,
+    )
 
 
 def _back_up(run: _Run, step: Step, warnings: list[str]) -> Result:

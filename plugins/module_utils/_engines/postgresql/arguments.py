@@ -21,7 +21,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._parameters impo
 
 
 def dump_options_from(params: Params) -> PostgresqlDumpOptions:
-    timeout = duration_from(params, "timeout")
+    timeout, replay = duration_from(params, "timeout"), duration_from(params, "wait_for_replay")
     return PostgresqlDumpOptions(
         login=login_from(params),
         databases=list_from(params, "databases"),
@@ -32,6 +32,7 @@ def dump_options_from(params: Params) -> PostgresqlDumpOptions:
         extra_args=tuple(params["extra_args"]),
         timeout=None if timeout is None else timeout.total_seconds(),
         lock_timeout=lock_timeout_from(params),
+        wait_for_replay=None if replay is None else replay.total_seconds(),
     )
 
 

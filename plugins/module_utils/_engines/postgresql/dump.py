@@ -20,6 +20,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.dumping
     Unavailable,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.connection import (
+    Login,
     connecting,
     password_file,
 )
@@ -32,13 +33,18 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.postgre
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.options import PostgresqlDumpOptions
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.pooler import check_sessions, is_direct
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.programs import Program, choose_program
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.standby import (
+    cancelled_sessions,
+    explained_by_conflict,
+    wait_for_replay,
+    warnings_of_standby,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.survey import (
     Server,
     ask,
     check_dumpable,
     check_program,
     wanted_databases,
-    warnings_of_standby,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     BackupError,
@@ -61,6 +67,7 @@ class PostgresqlDumper:
         self._connecting = functools.partial(connecting, is_stopped=runner.is_stopped)
         self._programs: dict[str, Program] = {}
         self._reads_passwords = True
+        self._is_standby = False
 
     def scope(self) -> Scope:
         options, login = self._options, self._options.login
@@ -76,7 +83,10 @@ class PostgresqlDumper:
     def survey(self) -> Survey:
         with self._connecting(self._options.login) as connection:
             self._login = self._options.login.reached(connection)
+            if self._options.wait_for_replay is not None:
+                wait_for_replay(connection, self._options.wait_for_replay, self._runner.is_stopped)
             server, direct = ask(connection), is_direct(connection)
+        self._is_standby = server.is_standby
         if not direct:
             check_sessions(self._login, self._login.database, self._connecting)
         names, warnings = wanted_databases(server, self._options.databases, self._options.exclude_databases)
@@ -130,21 +140,33 @@ class PostgresqlDumper:
                     seconds=options.timeout,
                 )
 
+            login = dataclasses.replace(self._login, database=target.database or self._login.database)
+            cancelled = cancelled_sessions(login, self._connecting) if self._is_standby else 0
             began = time.monotonic()
             try:
                 with producing(self._runner, command_for) as producer:
                     yield producer
             except ProgramFailed as error:
-                if target.database is None or self._runner.is_stopped():
+                if self._runner.is_stopped():
                     raise
-                raise explained(
-                    error,
-                    target.title,
-                    dataclasses.replace(self._login, database=target.database),
-                    major=int(target.server_version.partition(".")[0]),
-                    seconds=time.monotonic() - began,
-                    lock_timeout=options.lock_timeout,
-                ) from error
+                raise self._explained(error, target, login, time.monotonic() - began, cancelled) from error
+
+    def _explained(self, error: ProgramFailed, target: Target, login: Login, seconds: float, cancelled: int) -> BackupError:
+        """Return the error that a failed dump is. The server had cancelled so many sessions when it began."""
+        found: BackupError = error
+        if target.database is not None:
+            found = explained(
+                error,
+                target.title,
+                login,
+                major=int(target.server_version.partition(".")[0]),
+                seconds=seconds,
+                lock_timeout=self._options.lock_timeout,
+            )
+        if found is not error or not self._is_standby:
+            return found
+        is_stopped = self._runner.is_stopped
+        return explained_by_conflict(error, target.title, login, self._connecting, before=cancelled, is_stopped=is_stopped)
 
     def content_digest(self, target: Target, algorithm: Hash) -> ContentDigest:
         return CustomDigest(algorithm) if target.format == "custom" else PlainDigest(algorithm)

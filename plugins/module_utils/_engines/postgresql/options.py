@@ -27,6 +27,7 @@ class PostgresqlDumpOptions:
     extra_args: tuple[str, ...] = ()
     timeout: float | None = None
     lock_timeout: float = 60.0
+    wait_for_replay: float | None = None
 
     @property
     def with_globals(self) -> bool:

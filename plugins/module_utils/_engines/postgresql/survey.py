@@ -40,10 +40,6 @@ _ABOUT = """
 SELECT pg_catalog.set_config('client_encoding', 'SQL_ASCII', true);
 SELECT encode(textsend(current_user::text), 'hex'), has_table_privilege('pg_catalog.pg_authid', 'SELECT'), pg_is_in_recovery()
 """
-_UNLOGGED = """
-SELECT c.oid::regclass::text FROM pg_catalog.pg_class c WHERE c.relpersistence = 'u' AND c.relkind = 'r' ORDER BY 1
-"""
-_NAMED = 5  # tables in a warning
 # Databases that providers of managed servers keep on them, and let nobody connect to.
 _PROVIDERS_OWN = ("azure_maintenance", "azure_sys", "cloudsqladmin", "rdsadmin")
 # Some releases store an option on each column that no server accepts in SQL. Only a pg_dump as new as the server omits it.
@@ -170,16 +166,3 @@ def check_program(program: Program, server: Server, login: Login, connect: Conne
             f"Install {client_packages(server.major)} of version {server.version} or newer, or say in bin_directory where its "
             "programs are.",
         )
-
-
-def warnings_of_standby(login: Login, connect: Connect) -> list[str]:
-    """Return what a dump of the login's database lacks because the server is a standby."""
-    with connect(login) as connection:
-        tables = [table for (table,) in query(connection, _UNLOGGED)]
-    if not tables:
-        return []
-    others = f" and {len(tables) - _NAMED} others" if len(tables) > _NAMED else ""
-    return [
-        f"The server is a standby, which has no rows of unlogged tables: the backup of the database {login.database} lacks "
-        f"those of {', '.join(tables[:_NAMED])}{others}. Back it up from the primary server, or make the tables logged."
-    ]

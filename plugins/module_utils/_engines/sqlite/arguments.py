@@ -17,7 +17,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._parameters impo
 def dump_options_from(params: Params) -> SqliteDumpOptions:
     if params["format"] == "plain":
         raise _useless("format=plain")
-    _refuse(params, "include_globals", "extra_args", "timeout")
+    _refuse(params, "include_globals", "extra_args", "timeout", "wait_for_replay")
     return SqliteDumpOptions(
         paths=list_from(params, "databases") or (),
         exclude=tuple(params["exclude_databases"]),

@@ -38,6 +38,7 @@ DUMP: dict[str, Any] = {
     "extra_args": ["-O"],
     "timeout": "2h",
     "lock_timeout": "90s",
+    "wait_for_replay": "5m",
 }
 
 
@@ -52,6 +53,7 @@ def test_options_for_postgresql() -> None:
         extra_args=("-O",),
         timeout=7200.0,
         lock_timeout=90.0,
+        wait_for_replay=300.0,
     )
 
 

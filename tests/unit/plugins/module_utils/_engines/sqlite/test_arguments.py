@@ -26,6 +26,7 @@ SQLITE: dict[str, Any] = {
     "extra_args": [],
     "timeout": None,
     "lock_timeout": "90s",
+    "wait_for_replay": None,
 }
 RESTORE: dict[str, Any] = {
     "database": "/srv/app.db",
@@ -42,7 +43,9 @@ def test_options_for_sqlite() -> None:
     assert (options.paths, options.exclude, options.lock_timeout) == (("/srv/app.db",), ("test_*",), 90.0)
 
 
-@pytest.mark.parametrize("over", [{"format": "plain"}, {"include_globals": True}, {"extra_args": ["-O"]}, {"timeout": "2h"}])
+@pytest.mark.parametrize(
+    "over", [{"format": "plain"}, {"include_globals": True}, {"extra_args": ["-O"]}, {"timeout": "2h"}, {"wait_for_replay": "5m"}]
+)
 def test_what_means_nothing_for_sqlite_is_refused(over: dict[str, Any]) -> None:
     with pytest.raises(ArgumentInvalid, match=f"{next(iter(over))}.* means nothing for SQLite"):
         dump_options_from({**SQLITE, **over})
