@@ -23,7 +23,9 @@ class AgeEncryption:
     suffix: t.ClassVar[str] = ".age"
 
     def codec(self, recipients: Recipients, runner: Runner) -> EncryptionCodec:
-        raise ArgumentInvalid("A payload that is encrypted (age) can't be made.", "Use encryption=none.")
+        from ansible_collections.lastgood.database.plugins.module_utils._codecs.age.codec import age_codec
+
+        return age_codec(recipients, runner)
 
     def decoding(self, identity: Identity, runner: Runner) -> Decoding:
         raise ArgumentInvalid("A payload that is encrypted (age) can't be read.", "Decrypt it first.")

@@ -23,7 +23,9 @@ class GpgEncryption:
     suffix: t.ClassVar[str] = ".gpg"
 
     def codec(self, recipients: Recipients, runner: Runner) -> EncryptionCodec:
-        raise ArgumentInvalid("A payload that is encrypted (gpg) can't be made.", "Use encryption=none.")
+        from ansible_collections.lastgood.database.plugins.module_utils._codecs.gpg.codec import gpg_codec
+
+        return gpg_codec(recipients, runner)
 
     def decoding(self, identity: Identity, runner: Runner) -> Decoding:
         raise ArgumentInvalid("A payload that is encrypted (gpg) can't be read.", "Decrypt it first.")

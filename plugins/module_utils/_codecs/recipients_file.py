@@ -1,0 +1,25 @@
+"""The file of ``recipients_file``, which has public keys."""
+
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
+
+_LARGEST = 4 * 1024 * 1024  # bytes; a keyring with some hundred signed keys has less
+
+
+def read_recipients(path: str) -> bytes:
+    """Return the content of the file. Raises ArgumentInvalid if it can't be read or has no content."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(_LARGEST + 1)
+    except OSError as error:
+        raise ArgumentInvalid(
+            f"recipients_file {path} can't be read: {error.strerror}.", "Correct the path, or copy the file to the host."
+        ) from error
+    if len(data) > _LARGEST:
+        raise ArgumentInvalid(f"recipients_file {path} has more than {_LARGEST} bytes.", "Name a file of public keys.")
+    if not data.strip():
+        raise ArgumentInvalid(f"recipients_file {path} is empty.", "Write public keys to it.")
+    return data
