@@ -193,6 +193,12 @@ class NotOwner(BackupError):
     code = "not_owner"
 
 
+class PartsMissing(BackupError):
+    """The backup lacks a schema or table that restore_only names."""
+
+    code = "parts_missing"
+
+
 class QueryFailed(BackupError):
     """The database server refused a query."""
 
@@ -215,6 +221,12 @@ class RolesMissing(BackupError):
     """The server lacks roles that the dump's owners and grants need."""
 
     code = "roles_missing"
+
+
+class RunSqlFailed(BackupError):
+    """A statement of run_sql failed."""
+
+    code = "run_sql_failed"
 
 
 class ServerReadOnly(BackupError):

@@ -73,6 +73,40 @@ options:
         V(/var/run/postgresql:5433) or V(7300000000000000000). After a major upgrade both clusters have the same source, and only
         the instance distinguishes them.
     type: str
+  run_sql:
+    description:
+      - SQL to run in the restored database before it gets its name, such as to remove personal data from a copy of production.
+        Either O(run_sql.statements) or O(run_sql.file) is required.
+      - All of it runs in one transaction. If a part of it fails, nothing is replaced, and the restored database is removed. The
+        error has the server's message and the number of the statement, or the line of the file where the server reports it, but
+        neither the SQL nor rows.
+      - It runs after the restore, with all constraints and triggers in place, and before O(analyze). Names without a schema are
+        found by the C(search_path) that is set for the database, by default C("$user", public).
+      - PostgreSQL executes it by C(EXECUTE) of PL/pgSQL, as O(login_user) or O(session_role). Commands that begin or end a
+        transaction (C(COMMIT), C(ROLLBACK), C(SAVEPOINT)), commands that can't run in one (C(VACUUM)), C(COPY) from or to the
+        client, and commands of C(psql) are errors.
+    type: dict
+    suboptions:
+      statements:
+        description:
+          - The statements, in order. An item may have several statements, separated by semicolons.
+          - They are hidden in results and logs of Ansible, but the server may log them.
+        type: list
+        elements: str
+      file:
+        description:
+          - Absolute path of a file on the host with the statements, in UTF-8 and of at most 16 MiB. To run a file of the
+            controller, give its content to O(run_sql.statements) by the lookup P(ansible.builtin.file#lookup).
+        type: path
+      as_owner:
+        description:
+          - Whether to run it with the role of the restored database's owner (C(SET ROLE)), so that it has no other rights, and
+            what it creates belongs to the owner. A statement can still return to the role of the login with C(RESET ROLE).
+        type: bool
+        default: false
+      timeout:
+        description: How long all of it may take, such as V(2h). By default there is no limit.
+        type: str
   engine:
     description: What kind of database it is.
     type: str
@@ -188,6 +222,20 @@ EXAMPLES = r"""
   become: true
   become_user: postgres
 
+- name: Make a copy without personal data
+  lastgood.database.db_restore:
+    directory: /srv/backups
+    source_database: app
+    database: app_staging
+    if_exists: replace
+    run_sql:
+      statements:
+        - TRUNCATE session, audit_log
+        - UPDATE customer SET name = 'Customer ' || id, email = id || '@example.org'
+      timeout: 1h
+  become: true
+  become_user: postgres
+
 - name: Restore straight from an SFTP server, where the host's own disk is lost
   lastgood.database.db_restore:
     sftp:
@@ -267,7 +315,7 @@ error:
       description:
         - A name for what went wrong that stays the same, such as V(payload_corrupt), V(database_exists), V(database_in_use),
           V(database_locked), V(server_read_only),
-          V(extension_unavailable) or V(roles_missing).
+          V(extension_unavailable), V(roles_missing) or V(run_sql_failed).
         - The code V(connection_lost) means that the connection broke during the renaming, and that the server has not answered
           since. Only in this case it is unknown which database has the name. The message says how to find out.
       type: str
@@ -276,6 +324,10 @@ error:
       type: list
       elements: str
       returned: for the code V(roles_missing)
+    sqlstate:
+      description: The server's code for what it refused.
+      type: str
+      returned: for the codes V(run_sql_failed) and V(query_failed), where the server gave one
     sessions:
       description: Who is connected to the database.
       type: list
@@ -318,6 +370,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._arguments.engin
     restore_options_from,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.login import LOGIN_SPEC
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.restores import RUN_SQL_SPEC
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.stores import ONE_STORE, STORE_SPEC, store_from
 from ansible_collections.lastgood.database.plugins.module_utils._engines.registry import engine_named
 from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Context
@@ -358,6 +411,7 @@ def main() -> t.NoReturn:
             "source_database": {"type": "str"},
             "origin": {"type": "str"},
             "instance": {"type": "str"},
+            **RUN_SQL_SPEC,
             **ENGINE_SPEC,
             "database": {"type": "str", "required": True},
             "if_exists": {"type": "str", "choices": ["fail", "keep", "replace"], "default": "fail"},

@@ -64,6 +64,10 @@ class Restorer(t.Protocol):
     def database(self) -> str:
         """The target, as the user names it."""
 
+    @property
+    def plan(self) -> tuple[str, ...]:
+        """What is done beside the restore of the whole backup, for a diff."""
+
     def describe_server(self, manifest: Manifest) -> str | None:
         """Return the server that a backup is from, with its version; None if the engine has no servers."""
 

@@ -33,7 +33,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.last_g
     why_not_candidate,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.selection import Selection, passed_over
-from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Context, Outcome, diff_of
+from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Context, Diff, Outcome, diff_of
 from ansible_collections.lastgood.database.plugins.module_utils._operations.reading import read_payload
 from ansible_collections.lastgood.database.plugins.module_utils._space import check_space
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import ReadableStore, Staging
@@ -111,9 +111,13 @@ def _outcome(
         "swap_seconds": None if swapped is None else round(swapped.seconds, 6),
         "previous": None if swapped is None else swapped.previous,
     }
+    return Outcome(values, [*request.store.warnings, *warnings], diff=lambda: _diff(request, backup, target, changed))
+
+
+def _diff(request: RestoreRequest, backup: Backup, target: TargetState, changed: bool) -> Diff:
     before = ["as it was"] if target.exists else []
-    after = [f"{backup.name.filename}, of {display_time(backup.created_at)}"] if changed else before
-    return Outcome(values, [*request.store.warnings, *warnings], diff=lambda: diff_of(database, before, after))
+    restored = [f"{backup.name.filename}, of {display_time(backup.created_at)}", *request.engine.plan] if changed else before
+    return diff_of(request.engine.database, before, restored)
 
 
 def _warnings_of(backup: Backup) -> tuple[str, ...]:

@@ -190,6 +190,10 @@ class _Restorer:
 
     database: str
 
+    @property
+    def plan(self) -> tuple[str, ...]:
+        return ()
+
     def describe_server(self, manifest: Manifest) -> str | None:
         return None
 

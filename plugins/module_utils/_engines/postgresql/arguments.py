@@ -10,6 +10,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.postgre
     PostgresqlExaminationOptions,
     PostgresqlRestoreOptions,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._engines.run_sql import run_sql_from
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
 from ansible_collections.lastgood.database.plugins.module_utils._parameters import (
     Params,
@@ -46,6 +47,7 @@ def restore_options_from(params: Params) -> PostgresqlRestoreOptions:
         jobs=at_least(params, "jobs", 1),
         bin_directory=params["bin_directory"],
         analyze=params["analyze"],
+        run_sql=run_sql_from(params),
     )
 
 

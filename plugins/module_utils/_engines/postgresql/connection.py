@@ -314,13 +314,22 @@ def execute(connection: psycopg2.extensions.connection, sql: str) -> None:
         ) from error
 
 
-@contextlib.contextmanager
-def patiently() -> t.Iterator[None]:
+def patiently() -> t.ContextManager[None]:
     """Wait for the server's answers, however long they take."""
+    return _waiting_by(None)
+
+
+def until(deadline: float, is_stopped: t.Callable[[], bool]) -> t.ContextManager[None]:
+    """Wait for the server's answers until a monotonic time at most, and no longer when ``is_stopped``."""
+    return _waiting_by(lambda connection: _wait_for_answer(connection, deadline - time.monotonic(), is_stopped))
+
+
+@contextlib.contextmanager
+def _waiting_by(callback: t.Callable[[psycopg2.extensions.connection], None] | None) -> t.Iterator[None]:
     import psycopg2.extensions
 
     before = psycopg2.extensions.get_wait_callback()
-    psycopg2.extensions.set_wait_callback(None)
+    psycopg2.extensions.set_wait_callback(callback)
     try:
         yield
     finally:

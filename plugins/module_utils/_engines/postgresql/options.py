@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ansible_collections.lastgood.database.plugins.module_utils._engines.content import Format
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.connection import Login
+from ansible_collections.lastgood.database.plugins.module_utils._engines.run_sql import RunSql
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class PostgresqlRestoreOptions:
     jobs: int = 2
     bin_directory: str | None = None
     analyze: bool = True
+    run_sql: RunSql | None = None
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,7 @@ _OF_DATABASE = re.compile(
     rf"{NAME}( .*)",
     re.DOTALL,
 )
-
-
+_SEARCH_PATH = re.compile(r' SET "?search_path"? TO (.*)', re.DOTALL)
 _EXTENSION = re.compile(rf"CREATE EXTENSION (?:IF NOT EXISTS )?({NAME})(?: .*)?", re.DOTALL)
 
 
@@ -73,6 +72,13 @@ class Properties:
     def others_as(self, name: str) -> list[str]:
         """Return the statements that give it all the rest."""
         return [parts if isinstance(parts, str) else _named(parts, name) for parts in self._others]
+
+    @property
+    def search_path(self) -> str | None:
+        """Return the database's own setting of search_path, as SQL; None where it has none."""
+        settings = [parts[1] for parts in self._others if not isinstance(parts, str) and parts[0] == "ALTER DATABASE "]
+        found = [match[1] for match in map(_SEARCH_PATH.fullmatch, settings) if match is not None]
+        return found[0] if found else None
 
     def comment_as(self, name: str) -> list[str]:
         """Return the statement that gives it its comment, if it has one; it is among the rest, too."""

@@ -29,6 +29,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.postgre
     check_writable,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.protections import protected, set_encoding
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.run_sql import run_sql
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.swap import Names, Swap
 from ansible_collections.lastgood.database.plugins.module_utils._engines.restoring import Swapped, TargetState
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
@@ -56,6 +57,11 @@ class PostgresqlRestorer:
         self.database = options.database
         self._options = options
         self._runner = runner
+
+    @property
+    def plan(self) -> tuple[str, ...]:
+        sql = self._options.run_sql
+        return () if sql is None else (sql.plan,)
 
     def describe_server(self, manifest: Manifest) -> str | None:
         return f"PostgreSQL {manifest.server_version}" if manifest.server_version else None
@@ -130,6 +136,8 @@ class PostgresqlRestoration:
     def fill(self) -> None:
         with self._runner.stopping(self._control.cancel):
             self.new.fill()
+        if self._options.run_sql is not None:
+            run_sql(self._options.login, self.new.name, self.new.properties.search_path, self._options.run_sql, self._runner)
         if self._options.analyze:
             self.new.analyze()
 

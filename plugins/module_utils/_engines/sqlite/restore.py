@@ -62,6 +62,10 @@ class SqliteRestorer:
     def database(self) -> str:
         return self.options.database
 
+    @property
+    def plan(self) -> tuple[str, ...]:
+        return ()
+
     def describe_server(self, manifest: Manifest) -> str | None:
         return None
 

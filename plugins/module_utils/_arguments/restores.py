@@ -1,0 +1,21 @@
+"""Options of db_restore for a part of a backup, and for SQL that changes what it restored."""
+
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import Spec
+
+RUN_SQL_SPEC: Spec = {
+    "run_sql": {
+        "type": "dict",
+        "options": {
+            "statements": {"type": "list", "elements": "str", "no_log": True},
+            "file": {"type": "path"},
+            "as_owner": {"type": "bool", "default": False},
+            "timeout": {"type": "str"},
+        },
+        "mutually_exclusive": [["statements", "file"]],
+        "required_one_of": [["statements", "file"]],
+    }
+}
