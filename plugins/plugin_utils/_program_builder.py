@@ -154,10 +154,10 @@ def _version() -> str:
 def _documentation(module: str) -> dict[str, t.Any]:
     """Return the documentation of a module, with the options of the fragments that it names."""
     document = yaml.safe_load(_texts_in(ROOT / "plugins" / "modules" / f"{module}.py")["DOCUMENTATION"])
-    options: dict[str, t.Any] = {}
-    for fragment in document.pop("extends_documentation_fragment", []):
-        options.update(_fragment(fragment).get("options", {}))
-    options.update(document.get("options", {}))
+    options: dict[str, t.Any] = document.get("options") or {}
+    for fragment in document.get("extends_documentation_fragment", []):
+        for option, described in _fragment(fragment)["options"].items():
+            options[option] = {**described, **options.get(option, {})}  # the module's own words count
     return {
         "short_description": document["short_description"],
         "description": document["description"],

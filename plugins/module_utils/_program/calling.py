@@ -20,13 +20,13 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ansible_collections.lastgood.database.plugins.module_utils._background import report_to
-from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid, BackupError
+from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid, BackupError, host_errors
 from ansible_collections.lastgood.database.plugins.module_utils._program.verbs import face
 from ansible_collections.lastgood.database.plugins.module_utils._stopping import STOPPING_SIGNALS
 from ansible_collections.lastgood.database.plugins.module_utils._text import lines
 
 Result = dict[str, t.Any]
-Watch = t.Callable[[str], object]  # called with each report of the progress, a text of one line
+Watch = t.Callable[["Call", str], object]  # called with each call and its progress, and with "" at its end
 
 _PIECE = 1 << 16
 
@@ -54,9 +54,12 @@ class Caller:
     _child: int | None = field(default=None, init=False)
 
     def __call__(self, call: Call, *, check_mode: bool | None = None) -> Result:
-        """Return the result of a module. Raises BackupError if it can't be run."""
-        with self._passing_on():
-            status, output, errors = self._run(call, self.check_mode if check_mode is None else check_mode)
+        """Return the result of a module, a failure if it can't be run."""
+        try:
+            with host_errors(), self._passing_on():
+                status, output, errors = self._run(call, self.check_mode if check_mode is None else check_mode)
+        except BackupError as error:
+            return {"failed": True, "msg": str(error), "error": error.as_result()}
         return _result_of(status, output, errors)
 
     def _run(self, call: Call, check_mode: bool) -> tuple[int, bytes, bytes]:
@@ -69,12 +72,14 @@ class Caller:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         for _reading, writing in (result, errors, reports):
             os.close(writing)
-        output = self._collect(result[0], errors[0], reports[0])
+        output = self._collect(call, result[0], errors[0], reports[0])
+        if self.watch:
+            self.watch(call, "")
         _pid, status = os.waitpid(self._child, 0)
         self._child = None
         return os.waitstatus_to_exitcode(status), *output
 
-    def _collect(self, result: int, errors: int, reports: int) -> tuple[bytes, bytes]:
+    def _collect(self, call: Call, result: int, errors: int, reports: int) -> tuple[bytes, bytes]:
         """Read what the child writes until it has ended. Return its result and its errors."""
         collected = {result: bytearray(), errors: bytearray(), reports: bytearray()}
         with selectors.DefaultSelector() as selector:
@@ -90,7 +95,7 @@ class Caller:
                     elif key.fd == reports:
                         *whole, collected[key.fd][:] = collected[key.fd].split(b"\n")
                         if whole and self.watch:
-                            self.watch(whole[-1].decode(errors="replace"))
+                            self.watch(call, whole[-1].decode(errors="replace"))
         return bytes(collected[result]), bytes(collected[errors])
 
     @contextlib.contextmanager

@@ -13,12 +13,34 @@ import stat
 import typing as t
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
-from ansible_collections.lastgood.database.plugins.module_utils._program.verbs import VERBS, Verb
+from ansible_collections.lastgood.database.plugins.module_utils._program.verbs import Verb
 
 Documents = t.Mapping[str, t.Any]
 
 # Options with a secret. A value on the command line would be shown to every user of the host.
 SECRETS = {"key_passphrase", "login_password", "password", "private_key"}
+# The options of every verb: how each is written, and what it does.
+COMMON = {
+    "settings": (
+        "--settings FILE",
+        "Read the settings from FILE, else LASTGOOD_SETTINGS, else /etc/lastgood/settings.yml or .json",
+    ),
+    "json": ("--json", "Print results for programs"),
+    "check": ("--check", "Change nothing, and show what would be done"),
+    "diff": ("--diff", "Show what changes"),
+    "verbose": ("--verbose, -v", "Print more"),
+    "help": ("--help, -h", "Explain the verb"),
+}
+# The options that the program adds to the module's, and for which verbs.
+OWN: dict[tuple[str, t.Callable[[Verb], bool]], tuple[str, str]] = {
+    ("yes", lambda verb: verb.name == "restore"): ("--yes", "Replace a database without a question."),
+    ("from_server", lambda verb: verb.from_server): ("--from-server", "Read from the SFTP server of the settings."),
+    ("from_host", lambda verb: verb.from_server): (
+        "--from-host NAME",
+        "With --from-server, read the backups of the host with this name in the inventory.",
+    ),
+}
+_TAKE_WORD = ("settings", "help", "completion")
 _TAKE_VALUE = {"--settings"}
 _MARKUP = re.compile(r"(?<![A-Z])(?:[BICVOMEP]|RV|L|U)\(((?:[^()\\]|\\.)*)\)")
 _PREFIX = re.compile(r"lastgood\.database\.|ansible\.builtin\.")
@@ -49,17 +71,14 @@ def verb_first(arguments: t.Sequence[str]) -> tuple[str | None, list[str]]:
 def parser_for(verb: Verb, documents: Documents) -> Parser:
     """Return the parser of a verb."""
     parser = Parser(prog=f"lastgood {verb.name}", add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
-    common = parser.add_argument_group()
-    common.add_argument("--settings", metavar="FILE", default=None)
-    common.add_argument("--json", action="store_true", default=False)
-    common.add_argument("--check", action="store_true", default=False)
-    common.add_argument("--diff", action="store_true", default=False)
-    common.add_argument("-v", "--verbose", action="count", default=0)
-    common.add_argument("-h", "--help", action="store_true", default=False)
-    if verb.name in ("settings", "help", "completion"):
+    parser.add_argument("--settings", metavar="FILE", default=None)
+    for name in ("json", "check", "diff", "yes", "from_server"):
+        parser.add_argument(f"--{name.replace('_', '-')}", dest=name, action="store_true", default=False)
+    parser.add_argument("--from-host", dest="from_host", default=None)
+    parser.add_argument("-v", "--verbose", action="count", default=0)
+    parser.add_argument("-h", "--help", action="store_true", default=False)
+    if verb.name in _TAKE_WORD:
         parser.add_argument("what", nargs="?", default=None)
-    if verb.name == "restore":
-        parser.add_argument("--yes", action="store_true", default=False)
     if verb.module is not None:
         for name, option in documents["modules"][verb.module]["options"].items():
             _add(parser, name, option)
@@ -70,15 +89,15 @@ def parser_for(verb: Verb, documents: Documents) -> Parser:
 
 def _add(parser: Parser, name: str, option: t.Mapping[str, t.Any]) -> None:
     """Add the arguments of one option of a module, ``a.b`` for a suboption."""
-    spellings = sorted({f"--{name.replace('_', '-')}", f"--{name}"})
+    spellings = sorted({hyphened(name), f"--{name}"})
     secret = name.rpartition(".")[2] in SECRETS
     if secret:
-        stem = name.replace("_", "-")
         parser.add_argument(*spellings, dest=name, nargs="?", action=_Refuse)
         if not name.endswith("private_key"):  # which has an option for a file of its own
-            parser.add_argument(f"--{stem}-file", metavar="FILE", dest=f"{name}@file")
-            parser.add_argument(f"--ask-{stem}", action="store_true", dest=f"{name}@ask")
-    elif option["type"] == "bool":
+            file, ask = spellings_of(name, option)
+            parser.add_argument(file, metavar="FILE", dest=f"{name}@file")
+            parser.add_argument(ask, action="store_true", dest=f"{name}@ask")
+    elif option.get("type") == "bool":
         parser.add_argument(*spellings, dest=name, nargs="?", const="true", metavar="yes|no")
         parser.add_argument(
             *(spelling.replace("--", "--no-", 1) for spelling in spellings), dest=name, action="store_const", const="false"
@@ -89,6 +108,18 @@ def _add(parser: Parser, name: str, option: t.Mapping[str, t.Any]) -> None:
         parser.add_argument(*spellings, dest=name, choices=option.get("choices"))
 
 
+def hyphened(name: str) -> str:
+    """Return how an option of a module is written on the command line. The name with underscores is accepted, too."""
+    return f"--{name.replace('_', '-')}"
+
+
+def spellings_of(name: str, option: t.Mapping[str, t.Any]) -> list[str]:
+    """Return the arguments that an option of a module has. A secret is read from a file, or asked for."""
+    if name.rpartition(".")[2] in SECRETS:
+        return [] if name.endswith("private_key") else [f"{hyphened(name)}-file", hyphened(f"ask-{name}")]
+    return [hyphened(name), hyphened(f"no-{name}")] if option["type"] == "bool" else [hyphened(name)]
+
+
 class _Refuse(argparse.Action):
     """Refuses a secret on the command line."""
 
@@ -97,11 +128,8 @@ class _Refuse(argparse.Action):
 
 
 def _secret_refused(spelling: str, name: str) -> ArgumentInvalid:
-    stem = name.replace("_", "-")
-    if name.endswith("private_key"):
-        remedy = f"Give --{stem}-file FILE."
-    else:
-        remedy = f"Give --{stem}-file FILE, with - for the standard input, or --ask-{stem}."
+    remedy = f"Give {hyphened(name)}-file FILE"
+    remedy += "." if name.endswith("private_key") else f", with - for the standard input, or {hyphened(f'ask-{name}')}."
     return ArgumentInvalid(f"{spelling} would show a secret to every user of the host.", remedy)
 
 
@@ -163,7 +191,7 @@ def _json(name: str, text: str) -> t.Any:
 
 def _content(name: str, path: str) -> str:
     """Return the first line of a file with a secret."""
-    option = f"--{name.replace('_', '-')}-file"
+    option = f"{hyphened(name)}-file"
     try:
         descriptor = 0 if path == "-" else os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         with open(descriptor, encoding="utf-8", closefd=path != "-") as file:
@@ -181,25 +209,10 @@ def _asked(name: str) -> str:
     try:
         return getpass.getpass(f"{name}: ")
     except (EOFError, OSError) as error:
-        option = name.replace("_", "-")
-        raise ArgumentInvalid(f"--ask-{option} needs a terminal.", f"Give --{option}-file FILE.") from error
-
-
-# --- Help -------------------------------------------------------------------------------------------------------
+        file, ask = spellings_of(name, {})
+        raise ArgumentInvalid(f"{ask} needs a terminal.", f"Give {file} FILE.") from error
 
 
 def plain(text: str) -> str:
     """Return a text of the documentation without Ansible's markup."""
     return _PREFIX.sub("", _MARKUP.sub(lambda found: found[1].replace("\\", ""), text))
-
-
-def overview() -> list[str]:
-    """Return the help of the whole program."""
-    width = max(map(len, VERBS))
-    return [
-        "Usage: lastgood VERB [OPTIONS]",
-        "",
-        *(f"  {name:{width}}  {verb.help}" for name, verb in VERBS.items()),
-        "",
-        "Every verb takes --settings FILE, --json, --check, --diff and --verbose. `lastgood help VERB` explains one.",
-    ]

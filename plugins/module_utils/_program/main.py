@@ -4,22 +4,23 @@
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import os
 import sys
 import typing as t
+from datetime import datetime, timezone
 
-from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid, BackupError, Locked
+from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid, BackupError, Interrupted, Locked
 from ansible_collections.lastgood.database.plugins.module_utils._program import settings as settings_file
 from ansible_collections.lastgood.database.plugins.module_utils._program.calling import Call, Caller, Result
 from ansible_collections.lastgood.database.plugins.module_utils._program.command_line import (
     Documents,
     options_from,
-    overview,
     parser_for,
     verb_first,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._program.output import Output
-from ansible_collections.lastgood.database.plugins.module_utils._program.run import run
 from ansible_collections.lastgood.database.plugins.module_utils._program.verbs import VERBS, Verb
 
 OK, FAILED, USAGE, NOT_GOOD, LOCKED = 0, 1, 2, 3, 75
@@ -33,20 +34,41 @@ def main(arguments: t.Sequence[str], documents: Documents, program: str) -> int:
         if word is None and "--version" in rest:
             output.lines([f"lastgood {documents['version']}"])
             return OK
-        if word is None or word == "help":
-            output.lines(overview())
-            return OK if word or {"-h", "--help"} & set(rest) else USAGE
-        verb = VERBS.get(word)
-        if verb is None:
-            raise ArgumentInvalid(f"There is no verb {word!r}.", "`lastgood help` lists them.")
-        return _execute(verb, rest, documents, program, output)
+        status = _overview(rest, output) if word is None else _execute(_verb(word), rest, documents, program, output)
+        output.flush()
+        return status
     except BackupError as error:
-        output.complain(str(error))
-        return status_of({"failed": True, "error": error.as_result()})
+        failure = {"failed": True, "msg": str(error), "error": error.as_result()}
+        if output.json:
+            output.document(failure)
+        else:
+            output.complain(str(error))
+        return status_of(failure)
+    except BrokenPipeError:  # as with `lastgood list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return FAILED
+    except KeyboardInterrupt:
+        output.complain("Interrupted.")
+        return FAILED
+
+
+def _verb(word: str) -> Verb:
+    if word not in VERBS:
+        raise ArgumentInvalid(f"No verb is called {word!r}.", "`lastgood help` lists them.")
+    return VERBS[word]
+
+
+def _overview(rest: list[str], output: Output) -> int:
+    from ansible_collections.lastgood.database.plugins.module_utils._program.explaining import overview
+
+    output.lines(overview())
+    return OK if {"-h", "--help"} & set(rest) else USAGE
 
 
 def _execute(verb: Verb, rest: list[str], documents: Documents, program: str, output: Output) -> int:
     given = parser_for(verb, documents).parse_args(rest)
+    if given.help or verb.name in ("help", "completion"):
+        return _explain(verb, given, documents, output)
     caller = Caller(program, given.check, given.diff, given.verbose)
 
     def load() -> settings_file.Settings:
@@ -54,15 +76,27 @@ def _execute(verb: Verb, rest: list[str], documents: Documents, program: str, ou
 
     if verb.name == "settings":
         return _settings(given.what, load(), documents, output)
+    if verb.name == "status":
+        return _status(load(), caller, output)
     if verb.name == "run":
-        result = run(load(), caller)
+        return _run(load(), caller, output)
+    caller.watch = _watch(output, getattr(given, "progress", 10))
+    options = options_from(given, verb, documents)
+    if verb.from_server and given.from_server:
+        options.update(from_server=True, from_host=given.from_host)
+    return _modules(verb, options, given, load, caller, documents, output)
+
+
+def _explain(verb: Verb, given: argparse.Namespace, documents: Documents, output: Output) -> int:
+    from ansible_collections.lastgood.database.plugins.module_utils._program.explaining import completion, explanation, overview
+
+    if verb.name == "completion" and not given.help:
+        output.lines(completion(given.what, documents))
+    elif verb.name == "help" and given.what is None:
+        output.lines(overview())
     else:
-        if verb.module is None:
-            raise ArgumentInvalid(f"{verb.name} is not yet built.", "Use another verb.")
-        options = {**verb.defaults, **options_from(given, verb, documents)}
-        result = caller(Call(verb.module, options))
-    output.document(result)
-    return status_of(result)
+        output.lines(explanation(_verb(given.what) if verb.name == "help" else verb, documents))
+    return OK
 
 
 def _settings(what: str | None, settings: settings_file.Settings, documents: Documents, output: Output) -> int:
@@ -76,9 +110,110 @@ def _settings(what: str | None, settings: settings_file.Settings, documents: Doc
     raise ArgumentInvalid("settings needs a word: show or check.", "Give one.")
 
 
+def _status(settings: settings_file.Settings, caller: Caller, output: Output) -> int:
+    from ansible_collections.lastgood.database.plugins.module_utils._overview.freshness import SAFE
+    from ansible_collections.lastgood.database.plugins.module_utils._program.showing import freshness, freshness_values
+    from ansible_collections.lastgood.database.plugins.module_utils._program.status import status
+
+    expected = status(settings, caller, lambda: datetime.now(timezone.utc))
+    if caller.signal is not None:
+        raise Interrupted("The run was ended.", "Run it again.")
+    if output.json:
+        output.document({"databases": freshness_values(expected)})
+    else:
+        freshness(expected, output)
+    return OK if all(one.judgement.state == SAFE for one in expected) else NOT_GOOD
+
+
+def _run(settings: settings_file.Settings, caller: Caller, output: Output) -> int:
+    from ansible_collections.lastgood.database.plugins.module_utils._program.run import run
+    from ansible_collections.lastgood.database.plugins.module_utils._program.run_output import RunOutput
+
+    caller.watch = _watch(output, settings.variables.get("backup_progress", 10))
+    shown = RunOutput(settings, output, check_mode=caller.check_mode)
+    result = run(settings, caller, shown.of_source)
+    shown.at_end(result)
+    return status_of(result)
+
+
+def _modules(
+    verb: Verb,
+    options: dict[str, t.Any],
+    given: argparse.Namespace,
+    load: t.Callable[[], settings_file.Settings],
+    caller: Caller,
+    documents: Documents,
+    output: Output,
+) -> int:
+    """Run the modules of a verb, whatever fails in one of them."""
+    from ansible_collections.lastgood.database.plugins.module_utils._program.planning import calls_of
+    from ansible_collections.lastgood.database.plugins.module_utils._program.showing import difference, show, trouble
+
+    calls = calls_of(verb, options, load, caller, documents)
+    results: list[Result] = []
+    for call in calls:
+        if verb.name == "restore" and call.options.get("if_exists") == "replace" and not (given.yes or caller.check_mode):
+            _agree(call, caller, output)
+        if caller.signal is not None:
+            break
+        result = caller(call)
+        results.append({**({"title": call.title} if call.title else {}), "module": call.module, **result})
+        if not output.json:
+            output.titled(call.title if len(calls) > 1 and verb.name not in ("list", "facts") else "")
+            show(verb.name, result, output, check_mode=caller.check_mode)
+            if caller.diff:
+                difference(result, output)
+            trouble(result, call.title if len(calls) > 1 else "", output)
+    if output.json:
+        output.document({"results": results})
+    if not results and caller.signal is None:
+        output.complain("Nothing to do: no rule and no place applies.")
+    statuses = [_status_of_check(result) if verb.name == "check" else status_of(result) for result in results]
+    return (
+        FAILED
+        if caller.signal is not None
+        else next((status for status in (FAILED, USAGE, LOCKED, NOT_GOOD) if status in statuses), OK)
+    )
+
+
+def _agree(call: Call, caller: Caller, output: Output) -> None:
+    """Ask whether to replace a database. Raises ArgumentInvalid without a terminal, Interrupted if the answer is no."""
+    if not sys.stdin.isatty():
+        raise ArgumentInvalid("The restore would replace the database, and there is no terminal to ask.", "Give --yes.")
+    would = caller(call, check_mode=True)
+    restored = would.get("restored")
+    if would.get("failed") or restored is None:
+        return  # the restore reports it
+    print(
+        f"Replace {restored['target']} by {restored['filename']}, of {restored['created_at']} UTC? [y/N] ",
+        end="",
+        file=sys.stderr,
+    )
+    sys.stderr.flush()
+    answer = ""
+    with contextlib.suppress(EOFError):
+        answer = input()
+    if answer.strip().lower() not in ("y", "yes"):
+        raise Interrupted("Nothing was restored.", "Run it again to restore.")
+
+
 def _output(as_json: bool) -> Output:
-    is_terminal = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
-    return Output(sys.stdout, sys.stderr, as_json, is_terminal and not os.environ.get("NO_COLOR"))
+    is_terminal = sys.stdout.isatty()
+    colours = is_terminal and os.environ.get("TERM") != "dumb" and not os.environ.get("NO_COLOR")
+    return Output(sys.stdout, sys.stderr, as_json, is_terminal, bool(colours))
+
+
+def _watch(output: Output, seconds: t.Any) -> t.Callable[[Call, str], object] | None:
+    """Return what shows the progress: a bar on a terminal, else lines."""
+    from ansible_collections.lastgood.database.plugins.module_utils._program.progress import Bar, Lines
+
+    try:
+        seconds = float(seconds)
+    except (TypeError, ValueError) as error:
+        raise ArgumentInvalid(f"progress is {seconds!r}.", "Give a number of seconds.") from error
+    if output.json or not seconds:
+        return None
+    return Bar(sys.stderr) if sys.stderr.isatty() else Lines(sys.stderr, seconds)
 
 
 def status_of(result: Result) -> int:
@@ -87,3 +222,10 @@ def status_of(result: Result) -> int:
         return OK
     code = (result.get("error") or {}).get("code", ArgumentInvalid.code)  # Ansible's own checks of the options have no code
     return {ArgumentInvalid.code: USAGE, Locked.code: LOCKED}.get(code, FAILED)
+
+
+def _status_of_check(result: Result) -> int:
+    """Return the exit status of a check, which fails for a problem that it found, or because it could not be made."""
+    if any(problem["severity"] == "error" for problem in result.get("problems") or []):
+        return NOT_GOOD
+    return status_of(result)

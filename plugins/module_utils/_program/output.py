@@ -26,6 +26,7 @@ class Output:
     stream: t.TextIO
     errors: t.TextIO
     json: bool = False
+    is_terminal: bool = False
     colours: bool = False
 
     def lines(self, lines: t.Iterable[str]) -> None:
@@ -35,12 +36,23 @@ class Output:
     def document(self, values: t.Any) -> None:
         print(json.dumps(values, indent=2, ensure_ascii=False), file=self.stream)
 
+    def titled(self, title: str) -> None:
+        """Print the title of what follows, if it has one."""
+        if title:
+            self.lines([title])
+
+    def flush(self) -> None:
+        self.stream.flush()
+
     def complain(self, text: str) -> None:
+        self.stream.flush()  # both may be the same file
         print(f"lastgood: {text}", file=self.errors)
 
     def table(self, columns: t.Sequence[str], rows: t.Sequence[Row]) -> None:
         """Print rows below the names of their columns."""
         columns = [name for name in columns if any(row.get(name) for row in rows)]
+        if not columns:
+            return
         width = {name: max(len(name), *(len(row.get(name, "")) for row in rows)) for name in columns}
         self.lines(
             [self._line({name: name for name in columns}, columns, width), *(self._line(row, columns, width) for row in rows)]
@@ -48,8 +60,8 @@ class Output:
 
     def _line(self, row: Row, columns: t.Sequence[str], width: t.Mapping[str, int]) -> str:
         line = "  ".join(self._cell(row.get(name, ""), name, width[name]) for name in columns[:-1])
-        last = columns[-1] if columns else ""
-        return f"{line}  {self._cell(row.get(last, ''), last, 0)}".strip() if line else self._cell(row.get(last, ""), last, 0)
+        last = columns[-1]
+        return "  ".join(filter(None, (line, self._cell(row.get(last, ""), last, 0)))).rstrip()
 
     def _cell(self, text: str, name: str, width: int) -> str:
         padded = f"{text:>{width}}" if name in _RIGHT else f"{text:<{width}}"

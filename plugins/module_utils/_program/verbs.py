@@ -7,49 +7,50 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field
 
-NO_DEFAULTS: t.Mapping[str, t.Any] = {}
-
 
 @dataclass(frozen=True)
 class Verb:
-    """A verb: its module, None if the program does it itself, and the defaults that differ from the module's."""
+    """A verb: its module, None if the program does it itself, and the defaults that differ from the module's.
+
+    Without a place, it is repeated for each ``place`` or ``source`` of the settings, as ``per`` says.
+    """
 
     name: str
-    help: str
+    summary: str
     module: str | None = None
     defaults: t.Mapping[str, t.Any] = field(default_factory=dict)
-    per: str = ""  # what a call without a place is repeated for: each "place" or each "source" of the settings; "" for neither
+    per: str = ""
+    from_server: bool = False  # whether it can read from the SFTP server of the settings
 
 
-VERBS = {
-    verb.name: verb
-    for verb in (
-        Verb("run", "Do what the settings say: back up every source, send, prune, write metrics"),
-        Verb("status", "Say whether every database of the settings has a fresh backup"),
-        Verb("list", "List backups", "backup_facts", per="place"),
-        Verb("facts", "Say everything that is known about backups", "backup_facts", per="place"),
-        Verb("backup", "Back up databases", "db_backup", per="source"),
-        Verb("verify", "Read backups again, and record whether each is good", "backup_verify", per="place"),
-        Verb(
-            "drill",
-            "Restore the newest backups to a throw-away server",
-            "backup_verify",
-            {"level": "restore", "newest": 1},
-            "place",
-        ),
-        Verb("restore", "Restore a database from a backup", "db_restore"),
-        Verb("archive", "Put backups into one file to take away", "backup_archive"),
-        Verb("prune", "Delete the backups that no rule keeps", "backup_prune", per="place"),
-        Verb("upload", "Send good backups to an SFTP server", "backup_upload", per="place"),
-        Verb("check", "Check whether the next backup can succeed", "backup_check", per="source"),
-        Verb("label", "Pin and label backups", "backup_label"),
-        Verb("metrics", "Write the state of backups into a file for Prometheus", "backup_metrics"),
-        Verb("sftp-check", "Check whether an SFTP server accepts backups", "sftp_check"),
-        Verb("settings", "Show the settings, or check them"),
-        Verb("help", "Explain a verb"),
-        Verb("completion", "Print the completion for a shell"),
-    )
-}
+_NEWEST = {"level": "restore", "newest": 1}
+_OF_ALL = (
+    Verb("run", "Back up every source of the settings, send, prune, and write metrics"),
+    Verb("status", "Judge whether every database of the settings has a fresh backup"),
+    Verb("list", "List backups", "backup_facts", {"sort_by": "created_at", "descending": True}, per="place", from_server=True),
+    Verb(
+        "facts",
+        "Show the last good backup of each database, and how its last run went",
+        "backup_facts",
+        per="place",
+        from_server=True,
+    ),
+    Verb("backup", "Back up databases", "db_backup", per="source"),
+    Verb("verify", "Read backups again, and record whether each is good", "backup_verify", per="place", from_server=True),
+    Verb("drill", "Restore the newest backups to a throw-away server", "backup_verify", _NEWEST, "place", from_server=True),
+    Verb("restore", "Restore a database from a backup", "db_restore", from_server=True),
+    Verb("archive", "Put backups into one file to take away", "backup_archive"),
+    Verb("prune", "Delete the backups that no rule retains", "backup_prune", per="place"),
+    Verb("upload", "Send good backups to an SFTP server", "backup_upload", per="place"),
+    Verb("check", "Check whether the next backup can succeed", "backup_check", per="source"),
+    Verb("label", "Pin and label backups", "backup_label"),
+    Verb("metrics", "Write the state of backups into a file for Prometheus", "backup_metrics"),
+    Verb("sftp-check", "Check whether an SFTP server accepts backups", "sftp_check"),
+    Verb("settings", "Show or check the settings"),
+    Verb("help", "Explain a verb"),
+    Verb("completion", "Print the completion for bash, zsh or fish"),
+)
+VERBS = {verb.name: verb for verb in _OF_ALL}
 
 
 def face(module: str) -> t.Callable[[], t.NoReturn]:
