@@ -1,6 +1,9 @@
 """The algorithms for digests of a content: BLAKE3 where the host has its Python library, else SHA-256.
 
 On processors without instructions for SHA, SHA-256 takes a third of the time of a dump. https://github.com/BLAKE3-team/BLAKE3
+
+The digest of an encrypted backup's content is made with a key: without the key it neither tells that two contents are equal,
+nor confirms a guess.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -8,10 +11,16 @@ On processors without instructions for SHA, SHA-256 takes a third of the time of
 from __future__ import annotations
 
 import hashlib
+import hmac
 import typing as t
+from dataclasses import dataclass, field
 
 BLAKE3 = "blake3"
 SHA256 = "sha256"
+KEYED_BLAKE3 = "keyed_blake3"
+HMAC_SHA256 = "hmac_sha256"
+KEYED = (KEYED_BLAKE3, HMAC_SHA256)
+KEY_BYTES = 32  # as many as BLAKE3 takes
 
 
 class Digest(t.NamedTuple):
@@ -19,6 +28,17 @@ class Digest(t.NamedTuple):
 
     algorithm: str
     value: str
+
+
+@dataclass(frozen=True)
+class DigestKey:
+    """A key for digests, and the id by which manifests name it. The id does not reveal the key."""
+
+    secret: bytes = field(repr=False)
+
+    @property
+    def id(self) -> str:
+        return hmac.new(self.secret, b"id", hashlib.sha256).hexdigest()[:16]
 
 
 class Hash(t.Protocol):
@@ -35,9 +55,39 @@ class Hash(t.Protocol):
         """Return the digest of all bytes so far."""
 
 
-def new_hash(like: Digest | None = None) -> Hash:
-    """Return a new hash of the algorithm of another digest if the host has it, else of the fastest that the host has."""
-    if like is not None and like.algorithm == SHA256:
+@dataclass(frozen=True)
+class _Keyed:
+    """A digest with a key. The libraries do not name it so that it differs from the one without."""
+
+    name: str
+    digest: Hash
+
+    def update(self, data: bytes | memoryview, /) -> None:
+        self.digest.update(data)
+
+    def hexdigest(self) -> str:
+        return self.digest.hexdigest()
+
+
+def new_hash(like: Digest | None = None, key: DigestKey | None = None) -> Hash:
+    """Return a new hash of the algorithm of another digest if the host has it, else of the fastest that the host has.
+
+    With a ``key`` the algorithm is one with a key, without one it is one without.
+    """
+    algorithm = None if like is None else like.algorithm
+    if key is None:
+        return _unkeyed(algorithm)
+    try:
+        import blake3
+    except ImportError:
+        algorithm = HMAC_SHA256
+    if algorithm == HMAC_SHA256:
+        return _Keyed(HMAC_SHA256, hmac.new(key.secret, digestmod=hashlib.sha256))
+    return _Keyed(KEYED_BLAKE3, blake3.blake3(key=key.secret))
+
+
+def _unkeyed(algorithm: str | None) -> Hash:
+    if algorithm == SHA256:
         return hashlib.sha256()
     try:
         import blake3

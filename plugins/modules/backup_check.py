@@ -24,6 +24,7 @@ author:
 extends_documentation_fragment:
   - lastgood.database._attributes
   - lastgood.database._attributes.actiongroup_backup_login
+  - lastgood.database._encryption
   - lastgood.database._login
   - lastgood.database._sftp
 attributes:
@@ -164,7 +165,7 @@ checks:
   returned: success and failure, as soon as the options are valid
   type: list
   elements: str
-  sample: [options, connection, programs, databases, grants, compression, directory, files, space, digest, clock, upload]
+  sample: [options, connection, programs, databases, grants, compression, encryption, directory, files, space, digest, clock]
 server_version:
   description: Version of the server, or of the library SQLite. Null if it is not known.
   returned: success and failure, as soon as the options are valid
@@ -176,6 +177,11 @@ programs:
   type: list
   elements: str
   sample: [pg_dump 17.5, pg_restore 17.5, pg_dumpall 17.5]
+encryptor:
+  description: What would encrypt. Null if the host has nothing that could, or nothing is encrypted.
+  returned: success and failure, as soon as the options are valid
+  type: str
+  sample: pyrage 1.4.0
 compressor:
   description: What would compress. Null if the host has nothing that could.
   returned: success and failure, as soon as the options are valid
@@ -221,6 +227,11 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import run_operation
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import DIRECTORY_SPEC, directory_from
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.encryption import (
+    ENCRYPTION_SPEC,
+    encoding_from,
+    recipients_from,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.engines import (
     DUMP_REQUIRED_IF,
     ENGINE_SPEC,
@@ -228,7 +239,6 @@ from ansible_collections.lastgood.database.plugins.module_utils._arguments.engin
 )
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.login import LOGIN_SPEC
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.store_sftp import SFTP_SPEC, sftp_trials
-from ansible_collections.lastgood.database.plugins.module_utils._codecs.encoding import Encoding
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.registry import COMPRESSIONS
 from ansible_collections.lastgood.database.plugins.module_utils._engines.registry import engine_named
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
@@ -252,7 +262,8 @@ def request_from(params: Params, context: Context) -> t.Iterator[CheckRequest]:
             checker=engine.checker(options, context.runner),
             store=store,
             origin=params["origin"] or platform.node(),
-            encoding=Encoding(params["compression"]),
+            encoding=encoding_from(params),
+            recipients=recipients_from(params),
             remotes=() if params["sftp"] is None else sftp_trials(params["sftp"], context.runner),
             controller_time=_time_from(params["controller_time"]),
             clock_tolerance=duration_of("clock_tolerance", params["clock_tolerance"]),
@@ -273,6 +284,7 @@ def main() -> t.NoReturn:
             **DIRECTORY_SPEC,
             **LOGIN_SPEC,
             **ENGINE_SPEC,
+            **ENCRYPTION_SPEC,
             "databases": {"type": "list", "elements": "str"},
             "exclude_databases": {"type": "list", "elements": "str", "default": []},
             "include_globals": {"type": "bool"},

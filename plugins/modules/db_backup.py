@@ -22,6 +22,7 @@ author:
 extends_documentation_fragment:
   - lastgood.database._attributes
   - lastgood.database._attributes.actiongroup_backup_login
+  - lastgood.database._encryption
   - lastgood.database._files
   - lastgood.database._login
   - lastgood.database._progress
@@ -106,6 +107,8 @@ options:
       - The content is compared by its digest. That is BLAKE3 if the host has the Python library blake3, else SHA-256, and always
         of the algorithm of the last good backup. If the host lacks that one, the backup is stored, and RV(backups[].reason) says
         so.
+      - The digest of an encrypted backup has a key, the file C(.lastgood.key) in O(directory). If it was lost, the backup is
+        stored too. So is one for other recipients than the last good backup's, even where O(interval) would skip it.
     type: bool
     default: true
   parallel_databases:
@@ -180,7 +183,8 @@ notes:
     access to it. A file of V(root)'s own is opened only where V(root) alone may write to its folder and those above. V(root)
     follows a symbolic link only if the link and its folder belong to V(root) or to the owner of the database.
   - The dump of an SQLite database first copies the file into the directory, which needs space for the copy and the backup at
-    the same time.
+    the same time. The copy is not encrypted, and is deleted when the dump ends. To have it on no disk, let O(directory) be on a
+    tmpfs, and send the backups away. All else that is written is encrypted if O(encryption) is set.
 seealso:
   - module: lastgood.database.backup_facts
   - name: Backup and restore in PostgreSQL
@@ -220,6 +224,16 @@ EXAMPLES = r"""
     parallel_databases: 2
     lock_timeout: 5m
     timeout: 2h
+
+- name: Back up for two people, either of whom can decrypt it
+  lastgood.database.db_backup:
+    directory: /var/lib/postgresql/backups
+    encryption: age
+    recipients:
+      - age1dhtj9g0e0qnc2w8kh9cmsgdu7n38neyrx0lr3lhzrx7qlgsr7d3s03pxw3
+      - ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGPKSUTyz1HwHReFVvD5obVsALAgJRNarH4TRpNePnAS admin@example.org
+  become: true
+  become_user: postgres
 
 - name: Back up before a release, and label the backup with the application's version
   lastgood.database.db_backup:
@@ -438,6 +452,11 @@ from ansible_collections.lastgood.database.plugins.module_utils._arguments.commo
     PROGRESS_SPEC,
     directory_from,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.encryption import (
+    ENCRYPTION_SPEC,
+    encoding_from,
+    recipients_from,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.engines import (
     DUMP_REQUIRED_IF,
     ENGINE_SPEC,
@@ -446,7 +465,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._arguments.engin
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.labels import labels_from
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.login import LOGIN_SPEC
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import LEVELS
-from ansible_collections.lastgood.database.plugins.module_utils._codecs.encoding import Encoding, codec_for
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.encoding import codec_for
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.registry import COMPRESSIONS
 from ansible_collections.lastgood.database.plugins.module_utils._engines.registry import engine_named
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.labelling import present_labels
@@ -472,7 +491,7 @@ def request_from(params: Params, context: Context) -> t.Iterator[DumpRequest]:
             engine=engine_named(params["engine"]).dumper(dump_options_from(asked), runner),
             store=store,
             origin=params["origin"] or platform.node(),
-            codec=codec_for(Encoding(params["compression"]), params["compression_level"], runner),
+            codec=codec_for(encoding_from(params), params["compression_level"], runner, recipients_from(params)),
             interval=duration_from(params, "interval"),
             skip_unchanged=params["skip_unchanged"],
             parallel_databases=at_least(params, "parallel_databases", 1),
@@ -491,6 +510,7 @@ def main() -> t.NoReturn:
             **FILE_SPEC,
             **LOGIN_SPEC,
             **ENGINE_SPEC,
+            **ENCRYPTION_SPEC,
             "databases": {"type": "list", "elements": "str"},
             "exclude_databases": {"type": "list", "elements": "str", "default": []},
             "include_globals": {"type": "bool"},

@@ -18,7 +18,8 @@ _POLL_SECONDS = 0.01
 
 LOCK = ".lastgood.lock"
 STATUS = ".lastgood.status.json"
-BOOKKEEPING = (LOCK, STATUS)
+DIGEST_KEY = ".lastgood.key"
+BOOKKEEPING = (LOCK, STATUS, DIGEST_KEY)
 MANIFEST = ".manifest.json"
 
 
@@ -39,7 +40,7 @@ def runs(pid: int) -> bool:
 
 
 def contents(folder: Path) -> dict[str, str]:
-    """Return the digest of every file in a folder, by name, without the files of the status and the lock."""
+    """Return the digest of every file in a folder, by name, without the files of bookkeeping."""
     return {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest()
         for path in folder.iterdir()

@@ -23,7 +23,7 @@ class Finding:
     database: str | None = None
 
 
-Check = tuple[str, t.Callable[[], t.Iterator[Finding]]]  # a name for the report, and the function to call
+Check = tuple[str, t.Callable[[], t.Iterable[Finding]]]  # a name for the report, and the function to call
 
 
 class Dumpable(t.NamedTuple):

@@ -10,7 +10,13 @@ import re
 import typing as t
 from datetime import datetime, timezone
 
-from ansible_collections.lastgood.database.plugins.module_utils._digests import BLAKE3, SHA256, Digest
+from ansible_collections.lastgood.database.plugins.module_utils._digests import (
+    BLAKE3,
+    HMAC_SHA256,
+    KEYED_BLAKE3,
+    SHA256,
+    Digest,
+)
 
 MANIFEST_VERSION = 1
 PRODUCER = "lastgood.database"
@@ -67,6 +73,8 @@ class Manifest(t.NamedTuple):
     compressor: str | None = None
     encrypted: bool | None = None
     encryption: str | None = None
+    encryptor: str | None = None
+    recipients: tuple[str, ...] | None = None  # the ids of public keys, sorted
     created_at: datetime | None = None
     finished_at: datetime | None = None
     confirmed_at: datetime | None = None
@@ -75,6 +83,9 @@ class Manifest(t.NamedTuple):
     content_bytes: int | None = None
     content_sha256: str | None = None
     content_blake3: str | None = None
+    content_hmac_sha256: str | None = None
+    content_keyed_blake3: str | None = None
+    content_key: str | None = None  # the id of that digest's key; where it is set, content_bytes is rounded
     verification: Verification | None = None
 
     @property
@@ -93,14 +104,19 @@ class Manifest(t.NamedTuple):
     @property
     def content_digest(self) -> Digest | None:
         """The digest of the content, None if the file lacks it."""
-        if self.content_blake3 is not None:
-            return Digest(BLAKE3, self.content_blake3)
-        return None if self.content_sha256 is None else Digest(SHA256, self.content_sha256)
+        values = ((algorithm, getattr(self, f"content_{algorithm}")) for algorithm in _ALGORITHMS)
+        return next((Digest(algorithm, value) for algorithm, value in values if value is not None), None)
 
-    def with_content(self, size: int, digest: Digest | None) -> Manifest:
-        """Return the manifest with a content's size and digest."""
-        values = {} if digest is None else {digest.algorithm: digest.value}
-        return self._replace(content_bytes=size, content_sha256=values.get(SHA256), content_blake3=values.get(BLAKE3))
+    def with_content(self, size: int, digest: Digest | None, key: str | None = None) -> Manifest:
+        """Return the manifest with a content's size and digest, and the id of the digest's key."""
+        values: dict[str, t.Any] = {f"content_{algorithm}": None for algorithm in _ALGORITHMS}
+        if digest is not None:
+            values[f"content_{digest.algorithm}"] = digest.value
+        return self._replace(content_bytes=size if key is None else _rounded(size), content_key=key, **values)
+
+    def has_content_bytes(self, size: int) -> bool:
+        """Return whether a content of that size can be the manifest's."""
+        return self.content_bytes in (None, size if self.content_key is None else _rounded(size))
 
     def to_bytes(self) -> bytes:
         """Return the file's content."""
@@ -133,6 +149,12 @@ def from_bytes(data: bytes) -> Manifest:
 def format_time(time: datetime) -> str:
     """Return a time in the manifests' format: ISO 8601, in UTC, to the second."""
     return time.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _rounded(size: int) -> int:
+    """Return a size without what could confirm a guess at the content: at most 6 % more, or a multiple of 64 KiB."""
+    step = max(_LEAST_STEP, 1 << max(0, size.bit_length() - _BITS))
+    return -(-size // step) * step
 
 
 def _to_json(value: t.Any) -> t.Any:
@@ -177,6 +199,9 @@ def _verification(value: dict[str, t.Any]) -> Verification | None:
     return Verification(level, verdict, time, detail if isinstance(detail, str) else "")
 
 
+_ALGORITHMS = (BLAKE3, SHA256, KEYED_BLAKE3, HMAC_SHA256)  # as fields, each behind content_
+_LEAST_STEP = 64 * 1024  # bytes
+_BITS = 5  # of a size, that are left by rounding
 _NUMBER = re.compile(r"[0-9]+")
 # Python's own parser accepts more forms, and more with every version.
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}Z")
@@ -185,6 +210,7 @@ _OTHERS: dict[str, type] = {  # not text, in JSON
     **dict.fromkeys(("major_mismatch", "encrypted", "partial", "pinned"), bool),
     **dict.fromkeys(("manifest_version", "payload_bytes", "content_bytes"), int),
     "partial_arguments": list,
+    "recipients": list,
     "labels": dict,
     "verification": dict,
 }
@@ -200,6 +226,9 @@ _READERS: tuple[tuple[int, t.Callable[[t.Any], t.Any]], ...] = tuple(
         ("payload_sha256", _digest),
         ("content_sha256", _digest),
         ("content_blake3", _digest),
+        ("content_hmac_sha256", _digest),
+        ("content_keyed_blake3", _digest),
+        ("recipients", _texts),
         ("partial_arguments", _texts),
         ("labels", _labels),
         ("verification", _verification),

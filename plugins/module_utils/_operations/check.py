@@ -14,8 +14,9 @@ import typing as t
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Recipients
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.encoding import Encoding, codec_for
-from ansible_collections.lastgood.database.plugins.module_utils._digests import BLAKE3, new_hash
+from ansible_collections.lastgood.database.plugins.module_utils._digests import BLAKE3, KEYED_BLAKE3, new_hash
 from ansible_collections.lastgood.database.plugins.module_utils._engines.checking import Check, Checker, Finding
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     BackupError,
@@ -61,6 +62,7 @@ class CheckRequest:
     store: LocalStore
     origin: str
     encoding: Encoding
+    recipients: Recipients | None = None
     remotes: t.Sequence[t.Callable[[], RemoteStore]] = ()
     controller_time: datetime | None = None
     clock_tolerance: timedelta = timedelta(minutes=5)
@@ -77,6 +79,7 @@ class _Report:
         default_factory=lambda: {
             "clock_offset_seconds": None,
             "compressor": None,
+            "encryptor": None,
             "free_bytes": None,
             "free_bytes_elsewhere": None,
             "newest_bytes": None,
@@ -130,6 +133,7 @@ def check(request: CheckRequest, context: Context) -> Outcome:
     newest: dict[Group, Backup] = {}
     others: list[Check] = [
         ("compression", lambda: _compression(request, context, report)),
+        *([("encryption", lambda: _encryption(request, context, report))] if request.encoding.encrypted else []),
         ("directory", lambda: _directory(request.store)),
         ("files", lambda: _files(request.store)),
         ("space", lambda: _space(request, context, report, newest)),
@@ -149,7 +153,7 @@ def check(request: CheckRequest, context: Context) -> Outcome:
 
 
 def _compression(request: CheckRequest, context: Context, report: _Report) -> t.Iterator[Finding]:
-    codec = codec_for(request.encoding, "balanced", context.runner)
+    codec = codec_for(Encoding(request.encoding.compression), "balanced", context.runner)
     report.values["compressor"] = codec.compressor
     if codec.compressor is not None and codec.compressor.startswith("zlib"):
         slow = LibraryMissing(
@@ -161,13 +165,20 @@ def _compression(request: CheckRequest, context: Context, report: _Report) -> t.
         yield Finding(slow, "warning")
 
 
+def _encryption(request: CheckRequest, context: Context, report: _Report) -> t.Iterable[Finding]:
+    """Check that the host can encrypt for the recipients."""
+    encoding = Encoding("none", request.encoding.encryption)
+    report.values["encryptor"] = codec_for(encoding, "balanced", context.runner, request.recipients).encryptor
+    return ()
+
+
 def _digest(newest: t.Mapping[Group, Backup]) -> t.Iterator[Finding]:
     """Warn if the host lacks BLAKE3 where that costs time or space."""
     if new_hash().name == BLAKE3:
         return
     remedy = "Install python3-blake3, or blake3 with pip."
     digests = [backup.manifest.content_digest for backup in newest.values()]
-    if any(digest is not None and digest.algorithm == BLAKE3 for digest in digests):
+    if any(digest is not None and digest.algorithm in (BLAKE3, KEYED_BLAKE3) for digest in digests):
         problem = "The last good backups have digests by BLAKE3, and the host lacks the Python library blake3: the next run "
         lost = LibraryMissing(f"{problem}can't compare them, and stores a copy of each database.", remedy, library=BLAKE3)
         yield Finding(lost, "warning")

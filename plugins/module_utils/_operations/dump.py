@@ -10,13 +10,14 @@ apply    dump into a pending payload; confirm the newest good backup if the cont
 from __future__ import annotations
 
 import concurrent.futures
+import functools
 import typing as t
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.encoding import PayloadCodec
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.threaded import threaded
-from ansible_collections.lastgood.database.plugins.module_utils._digests import Digest, new_hash
+from ansible_collections.lastgood.database.plugins.module_utils._digests import DigestKey, new_hash
 from ansible_collections.lastgood.database.plugins.module_utils._engines.dumping import Dumper, Target
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     BackupError,
@@ -32,6 +33,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup
     is_future,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.catalog import Catalog, unread_warnings
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.digest_key import digest_key
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.listing import Listing
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import (
     MANIFEST_VERSION,
@@ -48,6 +50,11 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.names 
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.pending import Pending, pending
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.soundness import is_sound
+from ansible_collections.lastgood.database.plugins.module_utils._operations.dump_comparison import (
+    ContentDigest,
+    encryption_differs,
+    incomparable,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._operations.dump_plan import Step, make_plan, warnings_of_a_clock
 from ansible_collections.lastgood.database.plugins.module_utils._operations.dump_results import Result, outcome_of
 from ansible_collections.lastgood.database.plugins.module_utils._operations.dump_shrinkage import with_shrinkage
@@ -82,12 +89,16 @@ class DumpRequest:
 
 @dataclass(frozen=True)
 class _Run:
-    """The values that the threads of a run share. ``writing`` has the payloads that they are writing at the moment."""
+    """The values that the threads of a run share. ``writing`` has the payloads that they are writing at the moment.
+
+    Contents are digested with the ``key`` if they are encrypted.
+    """
 
     request: DumpRequest
     context: Context
     listing: Listing
     record: RunRecord
+    key: DigestKey | None
     writing: set[str] = field(default_factory=set)
 
 
@@ -114,7 +125,8 @@ def _dump(request: DumpRequest, context: Context, record: RunRecord) -> Outcome:
     else:
         request.store.ensure()
     now, files = context.clock(), Catalog(request.store).files()
-    steps = make_plan(survey.targets, Catalog(request.store), request.origin, request.interval, now, files)
+    differs = functools.partial(encryption_differs, codec=request.codec)
+    steps = make_plan(survey.targets, Catalog(request.store), request.origin, request.interval, now, files, differs)
     lost = [
         Result("failed", {**_facts(request, None), "database": item.database}, error=item.error) for item in survey.unavailable
     ]
@@ -130,7 +142,8 @@ def _dump(request: DumpRequest, context: Context, record: RunRecord) -> Outcome:
 
 
 def _apply_all(request: DumpRequest, context: Context, steps: list[Step], record: RunRecord) -> list[Result]:
-    run = _Run(request, context, Listing(request.store), record)
+    key = digest_key(request.store) if request.codec.encoding.encrypted and not all(step.fresh for step in steps) else None
+    run = _Run(request, context, Listing(request.store), record, key)
     with concurrent.futures.ThreadPoolExecutor(request.parallel_databases) as pool:
         futures = [pool.submit(_apply_and_note, run, step) for step in steps]
         try:
@@ -219,8 +232,10 @@ def _back_up(run: _Run, step: Step, warnings: list[str]) -> Result:
         expected = (newest and newest.manifest.content_bytes) or target.copy_bytes or None
         run.record.claimed(step.group, partial_name(payload.filename), expected)
         with run.context.progress.task(str(target.database or target.kind), expected, facts) as task:
-            content_bytes, content_digest = _fill(run, target, payload, newest, task)
-        same = newest if newest is not None and newest.manifest.content_digest == content_digest else None
+            content_bytes, content = _fill(run, target, payload, newest, task)
+        difference = None if newest is None else encryption_differs(newest, request.codec)
+        is_same = newest is not None and difference is None and newest.manifest.content_digest == content.digest
+        same = newest if is_same else None
         corrupt: Backup | None = None
         if request.skip_unchanged and same is not None:
             try:
@@ -233,7 +248,7 @@ def _back_up(run: _Run, step: Step, warnings: list[str]) -> Result:
                     reason = "its content is that of the last one"
                     return Result("unchanged", facts, confirmed, reason=reason, clock_behind=payload.clock_behind)
                 # Meanwhile the backup was deleted or found bad: commit the new dump.
-        manifest = _manifest(request, target, payload, clock()).with_content(content_bytes, content_digest)
+        manifest = _manifest(request, target, payload, clock()).with_content(content_bytes, *content)
         if payload.clock_behind:
             warnings.append(_warning_of_clock(target, payload))
         payload.commit(manifest)
@@ -241,16 +256,9 @@ def _back_up(run: _Run, step: Step, warnings: list[str]) -> Result:
         # Only after the commit: if that had failed, the old backup would still be the best one.
         warnings += _record_corrupt(request, corrupt, clock())
     created = _stored_backup(store, payload, manifest, clock(), warnings)
-    reason = step.reason + _incomparable(newest, content_digest)
+    why = None if newest is None or difference is not None else incomparable(newest, content)
+    reason = (difference or step.reason) + (f", and its content can't be compared: {why}" if why else "")
     return Result("created", facts, created, reason=reason, clock_behind=payload.clock_behind)
-
-
-def _incomparable(newest: Backup | None, found: Digest) -> str:
-    """Return why the content could not be compared with that of the last good backup, empty if it could."""
-    known = None if newest is None else newest.manifest.content_digest
-    if known is None or known.algorithm == found.algorithm:
-        return ""
-    return f", and its content can't be compared: the host has no Python library for its digest, {known.algorithm}"
 
 
 def _stored_backup(store: LocalStore, payload: Pending, manifest: Manifest, now: datetime, warnings: list[str]) -> Backup:
@@ -284,10 +292,10 @@ def _check_room(store: LocalStore, target: Target, newest: Backup | None) -> Non
     check_space(store.location, store.free_bytes(), needed, f"a backup of {target.title}", remedy)
 
 
-def _fill(run: _Run, target: Target, payload: Pending, newest: Backup | None, task: Task) -> tuple[int, Digest]:
+def _fill(run: _Run, target: Target, payload: Pending, newest: Backup | None, task: Task) -> tuple[int, ContentDigest]:
     """Dump into the payload. Return the content's size in bytes and its digest, by the newest backup's algorithm if possible."""
     request = run.request
-    algorithm = new_hash(None if newest is None else newest.manifest.content_digest)
+    algorithm = new_hash(None if newest is None else newest.manifest.content_digest, run.key)
     digest = request.engine.content_digest(target, algorithm)
     content_bytes = 0
     with request.codec.encode(payload.write) as encoder, threaded(encoder) as encoding:
@@ -303,7 +311,7 @@ def _fill(run: _Run, target: Target, payload: Pending, newest: Backup | None, ta
             content.finish()
         content_digest = digest.finish()
         encoding.finish()
-    return content_bytes, content_digest
+    return content_bytes, ContentDigest(content_digest, None if run.key is None else run.key.id)
 
 
 def _record_corrupt(request: DumpRequest, backup: Backup, now: datetime) -> list[str]:
@@ -350,6 +358,8 @@ def _manifest(request: DumpRequest, target: Target, payload: Pending, finished_a
         compressor=request.codec.compressor,
         encrypted=encoding.encrypted,
         encryption=encoding.encryption,
+        encryptor=request.codec.encryptor,
+        recipients=request.codec.recipients or None,
         created_at=payload.created_at,
         finished_at=max(finished_at, payload.created_at),
         confirmed_at=payload.created_at,

@@ -30,27 +30,43 @@ class Step:
 
 
 def make_plan(
-    targets: t.Iterable[Target], catalog: Catalog, origin: str, interval: timedelta | None, now: datetime, files: set[str]
+    targets: t.Iterable[Target],
+    catalog: Catalog,
+    origin: str,
+    interval: timedelta | None,
+    now: datetime,
+    files: set[str],
+    differs: t.Callable[[Backup], str | None] = lambda newest: None,
 ) -> list[Step]:
-    """Return the step for each database. ``files`` are those in the store, as listed for this run."""
+    """Return the step for each database. ``files`` are those in the store, as listed for this run.
+
+    ``differs`` returns why a backup can't stand for a new one, however fresh it is: such as its recipients.
+    """
     groups = {_group(origin, target): target for target in targets}
     newest = catalog.newest_good(groups, now, files)
-    return [_step(target, group, newest.get(group), interval, now) for group, target in groups.items()]
+    return [_step(target, group, newest.get(group), interval, now, differs) for group, target in groups.items()]
 
 
 def _group(origin: str, target: Target) -> Group:
     return Group(origin, target.engine, target.instance, target.kind, target.database, target.partial)
 
 
-def _step(target: Target, group: Group, newest: Backup | None, interval: timedelta | None, now: datetime) -> Step:
+def _step(
+    target: Target,
+    group: Group,
+    newest: Backup | None,
+    interval: timedelta | None,
+    now: datetime,
+    differs: t.Callable[[Backup], str | None],
+) -> Step:
     if newest is None:
         return Step(target, group, None, False, "there is no good backup of it yet")
-    age = timedelta(seconds=newest.age_seconds(now))
-    if interval is not None and age < interval:
+    age, difference = timedelta(seconds=newest.age_seconds(now)), differs(newest)
+    if interval is not None and age < interval and difference is None:
         reason = f"the last one is {duration_in_words(age)} old, and the interval is {duration_in_words(interval)}"
         return Step(target, group, newest, True, reason)
     behind = seconds_behind(newest.created_at, now)
-    return Step(target, group, newest, False, f"the last one is {duration_in_words(age)} old", behind)
+    return Step(target, group, newest, False, difference or f"the last one is {duration_in_words(age)} old", behind)
 
 
 def warnings_of_a_clock(store: ReadableStore, targets: t.Iterable[Target], now: datetime, files: set[str]) -> list[str]:

@@ -43,10 +43,10 @@ class Reading:
         """Return whether the content is the one that the manifest was written for. Ignores values that the manifest lacks."""
         if self.error is not None:
             return False
-        return manifest.content_bytes in (None, self.content_bytes) and self._agrees(manifest.content_digest)
+        return manifest.has_content_bytes(self.content_bytes) and self._agrees(manifest.content_digest)
 
     def _agrees(self, expected: Digest | None) -> bool:
-        """Return whether the content's digest is the expected one, or can't be compared, since the host lacks its algorithm."""
+        """Return whether the content's digest is the expected one, or can't be compared: the host lacks its algorithm or key."""
         found = self.content_digest
         if expected is None or (found is not None and found.algorithm != expected.algorithm):
             return True

@@ -206,20 +206,27 @@ class LocalStore:
             close_quietly(descriptor)
 
     def replace(self, name: str, data: bytes, like: str | None = None) -> None:
-        partial = f".{name}.partial"
         with store_errors(f"Writing {self.path(name)}"):
-            attributes = self._attributes if like is None else self._attributes_of(like)
+            self._replace(name, data, self._attributes if like is None else self._attributes_of(like))
+
+    def replace_private(self, name: str, data: bytes) -> None:
+        """Write a small file whole that only the run's user may read, whatever the other files' owner and mode are."""
+        with store_errors(f"Writing {self.path(name)}"):
+            self._replace(name, data, PRIVATE)
+
+    def _replace(self, name: str, data: bytes, attributes: FileAttributes) -> None:
+        partial = f".{name}.partial"
+        self.remove(partial)
+        descriptor = self.create(partial)
+        try:
+            write_all(descriptor, data)
+            self.finish(descriptor, attributes)
+            self.rename(partial, name)
+        except BaseException:
             self.remove(partial)
-            descriptor = self.create(partial)
-            try:
-                write_all(descriptor, data)
-                self.finish(descriptor, attributes)
-                self.rename(partial, name)
-            except BaseException:
-                self.remove(partial)
-                raise
-            finally:
-                close_quietly(descriptor)
+            raise
+        finally:
+            close_quietly(descriptor)
 
     def add(self, name: str, data: bytes) -> None:
         """Write a small file whole. Raises StoreFailed where the name is taken. Under the lock only."""

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from ansible_collections.lastgood.database.plugins.module_utils._digests import Digest
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.labelling import MOST_LABELS
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import (
     LARGEST_MANIFEST,
@@ -39,11 +40,13 @@ TEXTS = (
     "compression",
     "compressor",
     "encryption",
+    "encryptor",
+    "content_key",
 )
 COUNTS = ("manifest_version", "payload_bytes", "content_bytes")
 FLAGS = ("major_mismatch", "encrypted", "partial", "pinned")
 TIMES = ("created_at", "finished_at", "confirmed_at", "pinned_at", "labelled_at")
-DIGESTS = ("payload_sha256", "content_sha256", "content_blake3")
+DIGESTS = ("payload_sha256", "content_sha256", "content_blake3", "content_hmac_sha256", "content_keyed_blake3")
 NEEDED = ("manifest_version", "kind", "origin", "engine", "instance", "created_at", "payload_bytes", "payload_sha256")
 
 any_text = st.text(st.characters(exclude_categories=()), max_size=200)  # lone surrogates too
@@ -62,6 +65,7 @@ any_fields: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
         **{name: st.none() | any_time for name in TIMES},
         **{name: st.none() | any_digest for name in DIGESTS},
         "partial_arguments": st.none() | st.lists(any_text, max_size=3).map(tuple),
+        "recipients": st.none() | st.lists(any_text, max_size=3).map(tuple),
         "labels": st.none() | st.dictionaries(any_text, any_text, max_size=3),
         "verification": st.none() | any_verification,
     }
@@ -87,9 +91,9 @@ def read(**over: Any) -> Manifest:
 
 
 def test_all_fields_of_a_manifest_are_tried_here() -> None:
-    assert sorted((*TEXTS, *COUNTS, *FLAGS, *TIMES, *DIGESTS, "partial_arguments", "labels", "verification")) == sorted(
-        Manifest._fields
-    )
+    assert sorted(
+        (*TEXTS, *COUNTS, *FLAGS, *TIMES, *DIGESTS, "partial_arguments", "recipients", "labels", "verification")
+    ) == sorted(Manifest._fields)
 
 
 @given(any_manifest)
@@ -139,6 +143,8 @@ def test_the_file_says_what_the_contract_says_it_does() -> None:
         "compressor": "zlib",
         "encrypted": False,
         "encryption": None,
+        "encryptor": None,
+        "recipients": None,
         "created_at": "2026-02-28T12:00:00Z",
         "finished_at": "2026-02-28T12:00:00Z",
         "confirmed_at": "2026-02-28T12:00:00Z",
@@ -147,6 +153,9 @@ def test_the_file_says_what_the_contract_says_it_does() -> None:
         "content_bytes": 17,
         "content_sha256": digest,
         "content_blake3": None,
+        "content_hmac_sha256": None,
+        "content_keyed_blake3": None,
+        "content_key": None,
         "verification": {"level": "restore", "verdict": "passed", "verified_at": "2026-02-01T00:00:00Z", "detail": "42 tables"},
     }
 
@@ -280,6 +289,7 @@ WRONG: dict[str, list[Any]] = {
     **{name: ["", "0" * 63, "0" * 65, "g" * 64, "A" * 64, "0" * 64 + "\n", 0, [], {}, "\u0660" * 64] for name in DIGESTS},
     "labels": ["app", True, 1, [], ["app"], {"app": 1}, {"app": None, "b": "c"}, {"app": ["1"]}],
     "partial_arguments": ["-Taudit", True, 1, {}, [1], ["-Taudit", None]],
+    "recipients": ["-Taudit", True, 1, {}, [1], ["-Taudit", None]],
     "verification": [
         "passed",
         True,
@@ -357,3 +367,26 @@ def test_a_manifest_that_lacks_any_of_these_is_not_usable(name: str) -> None:
 
 def test_zero_and_nothing_are_values_too() -> None:
     assert ENOUGH._replace(payload_bytes=0, origin="", instance="").usable
+
+
+@pytest.mark.parametrize("algorithm", ["blake3", "sha256", "keyed_blake3", "hmac_sha256"])
+def test_a_digest_comes_back_with_its_algorithm(algorithm: str) -> None:
+    digest = Digest(algorithm, "ab" * 32)
+    changed = ENOUGH.with_content(5, digest)
+    assert from_bytes(changed.to_bytes()).content_digest == digest
+    assert [name for name in DIGESTS if name != "payload_sha256" and getattr(changed, name)] == [f"content_{algorithm}"]
+
+
+@pytest.mark.parametrize(("size", "rounded"), [(0, 0), (1, 65536), (65537, 131072), (10**9 + 1, 1006632960)])
+def test_the_size_of_an_encrypted_content_is_rounded(size: int, rounded: int) -> None:
+    manifest = ENOUGH.with_content(size, Digest("keyed_blake3", "ab" * 32), "0123")
+    assert (manifest.content_bytes, manifest.content_key) == (rounded, "0123")
+    assert manifest.has_content_bytes(size)
+    assert not manifest.has_content_bytes(2 * rounded + 1)
+    assert ENOUGH.with_content(size, None).content_bytes == size
+
+
+@given(st.integers(0, 2**50))
+def test_a_rounded_size_is_at_most_a_sixteenth_or_64_kib_larger(size: int) -> None:
+    rounded = ENOUGH.with_content(size, None, "0123").content_bytes
+    assert rounded is not None and size <= rounded <= max(size + 65535, size * 17 // 16)

@@ -249,3 +249,10 @@ class TestPayloadAlone:
         Path(store.location, NAME).write_bytes(b"payload")
         with pytest.raises(Interrupted):
             read_payload_alone(store, NAME, lambda: True, manifest_for(b"payload"))
+
+
+def test_a_content_whose_digest_has_a_key_agrees_without_the_key_if_its_rounded_size_does() -> None:
+    found = Reading(1, "0" * 64, 70_000, Digest("blake3", "1" * 64))
+    manifest = Manifest(content_bytes=131_072, content_keyed_blake3="0" * 64, content_key="1")
+    assert found.content_is(manifest)
+    assert not found.content_is(manifest._replace(content_bytes=65_536))
