@@ -30,7 +30,7 @@ attributes:
     support: full
     details:
       - Check mode finds the backup, connects to the server, and checks the preconditions of the restore. It does not read the
-        backup, so it detects neither a wrong digest nor missing roles.
+        backup, so it detects neither a wrong digest nor missing roles, schemas or tables, and it does not run O(run_sql).
   diff_mode:
     support: full
   idempotent:
@@ -73,6 +73,30 @@ options:
         V(/var/run/postgresql:5433) or V(7300000000000000000). After a major upgrade both clusters have the same source, and only
         the instance distinguishes them.
     type: str
+  restore_only:
+    description:
+      - Restore only these schemas and tables of a PostgreSQL archive, to a new database. At least one of
+        O(restore_only.schemas) and O(restore_only.tables) is required.
+      - Never replaces a database. Restore to a database of another name, and copy from there what you need.
+      - Restores with each table its rows, indexes, constraints, defaults, triggers, policies, grants, comments, its own sequences
+        and its partitions, and also what these need, such as types, functions, extensions and schemas. A table that is needed
+        but not named, such as the parent of a table that inherits, is restored without rows.
+      - A foreign key, policy, rule or trigger that needs a table that is not named is not restored, and neither are large
+        objects. Warnings list what is not restored, and tables without rows.
+      - A plain dump, and an SQLite database, can only be restored as a whole.
+    type: dict
+    suboptions:
+      schemas:
+        description: Names of schemas, of which everything is restored.
+        type: list
+        elements: str
+      tables:
+        description:
+          - Names of tables, such as V(public.customer). A view, a materialized view, a foreign table or a sequence can be
+            named as well.
+          - Names are compared exactly, without quotes and patterns. A name without a schema has to be unique.
+        type: list
+        elements: str
   run_sql:
     description:
       - SQL to run in the restored database before it gets its name, such as to remove personal data from a copy of production.
@@ -222,6 +246,18 @@ EXAMPLES = r"""
   become: true
   become_user: postgres
 
+- name: Restore two tables to a new database, to recover rows from
+  lastgood.database.db_restore:
+    directory: /var/lib/postgresql/backups
+    source_database: app
+    database: app_orders
+    restore_only:
+      tables:
+        - public.orders
+        - public.order_item
+  become: true
+  become_user: postgres
+
 - name: Make a copy without personal data
   lastgood.database.db_restore:
     directory: /srv/backups
@@ -324,6 +360,11 @@ error:
       type: list
       elements: str
       returned: for the code V(roles_missing)
+    missing:
+      description: What the backup does not have, such as V(table public.orders).
+      type: list
+      elements: str
+      returned: for the code V(parts_missing)
     sqlstate:
       description: The server's code for what it refused.
       type: str
@@ -370,7 +411,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._arguments.engin
     restore_options_from,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.login import LOGIN_SPEC
-from ansible_collections.lastgood.database.plugins.module_utils._arguments.restores import RUN_SQL_SPEC
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.restores import PARTS_SPEC, RUN_SQL_SPEC
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.stores import ONE_STORE, STORE_SPEC, store_from
 from ansible_collections.lastgood.database.plugins.module_utils._engines.registry import engine_named
 from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Context
@@ -411,6 +452,7 @@ def main() -> t.NoReturn:
             "source_database": {"type": "str"},
             "origin": {"type": "str"},
             "instance": {"type": "str"},
+            **PARTS_SPEC,
             **RUN_SQL_SPEC,
             **ENGINE_SPEC,
             "database": {"type": "str", "required": True},

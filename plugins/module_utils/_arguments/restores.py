@@ -6,6 +6,16 @@ from __future__ import annotations
 
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import Spec
 
+PARTS_SPEC: Spec = {
+    "restore_only": {
+        "type": "dict",
+        "options": {
+            "schemas": {"type": "list", "elements": "str"},
+            "tables": {"type": "list", "elements": "str"},
+        },
+        "required_one_of": [["schemas", "tables"]],
+    }
+}
 RUN_SQL_SPEC: Spec = {
     "run_sql": {
         "type": "dict",

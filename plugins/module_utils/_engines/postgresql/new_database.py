@@ -18,6 +18,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql import databases, remains
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.archive_parts import choose, use_list
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.belongings import Belongings
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.bound_extensions import (
     bound_among,
@@ -34,6 +35,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.postgre
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.faults import Fault, reported_in
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.globals import Globals
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.inside import role_names
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.options import Parts
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.pooler import check_pooling
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.program_words import remedy_for, tellable_of
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.programs import (
@@ -63,7 +65,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     RolesMissing,
     store_errors,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._io import CHUNK_BYTES, secret_file, write_all
+from ansible_collections.lastgood.database.plugins.module_utils._io import CHUNK_BYTES, write_all
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
 from ansible_collections.lastgood.database.plugins.module_utils._process import Command, Runner, producing, run
 
@@ -80,7 +82,8 @@ class Filling:
     """The options for filling a database.
 
     ``make_roles`` makes the roles that owners and grants need, which is for a server that is thrown away. ``becomes`` is the name
-    that the database gets in the end, None where it gets none. With ``verbose`` psql reports the codes of errors.
+    that the database gets in the end, None where it gets none. With ``verbose`` psql reports the codes of errors. ``parts`` are
+    what is restored of an archive, None for all of it.
     """
 
     login: Login
@@ -90,6 +93,7 @@ class Filling:
     make_roles: bool = False
     becomes: str | None = None
     verbose: bool = False
+    parts: Parts | None = None
 
 
 @contextlib.contextmanager
@@ -132,6 +136,7 @@ class NewDatabase:
         self._said = ""
         self._made = False
         self._extensions: set[str] = set()
+        self._entries: str | None = None  # to restore; None is all
         self._entries_later: str | None = None
         self._later = ""
         self._roles: dict[bytes, str] = {}  # that owners and grants need
@@ -238,7 +243,7 @@ class NewDatabase:
         target = self._filling.becomes
         bound = [] if target is None else bound_among(self._control, self._extensions)
         if not bound:
-            return None
+            return self._entries
         self._later = ", ".join(f"the extension {one.name}" for one in bound)
         allowed = ", ".join(f"{one.name} in {one.database}" for one in bound)
         if self._manifest.format == "plain":
@@ -246,12 +251,7 @@ class NewDatabase:
                 f"The backup has {self._later}, which can't be made in a database beside its own: the server allows {allowed}.",
                 "A backup in the custom format can be restored: its extension is made at the end.",
             )
-        command = Command(
-            (self._program("pg_restore").path, "--format=custom", "--list", f"/dev/fd/{self._file}"), descriptors=(self._file,)
-        )
-        os.lseek(self._file, 0, os.SEEK_SET)
-        listed = run(self._runner, command).stdout.decode("utf-8", "surrogateescape")
-        beside, later = split_entries(listed, bound)
+        beside, later = split_entries(self._entries or self._list(), bound)
         if all(one.database == target for one in bound):
             self._entries_later = later
         else:
@@ -259,6 +259,13 @@ class NewDatabase:
                 f"The database is restored without {self._later} and its data: the server allows {allowed} only."
             )
         return beside
+
+    def _list(self, *arguments: str) -> str:
+        """Return the archive's list of entries."""
+        words = (self._program("pg_restore").path, "--format=custom", "--list", *arguments, f"/dev/fd/{self._file}")
+        os.lseek(self._file, 0, os.SEEK_SET)
+        listed = run(self._runner, Command(words, descriptors=(self._file,))).stdout
+        return listed.decode("utf-8", "surrogateescape")
 
     def _belongings(self) -> Belongings:
         return Belongings(self._control, self._filling.login, self.name, self.properties)
@@ -336,17 +343,22 @@ class NewDatabase:
     def _read_archive(self) -> None:
         program = self._program("pg_restore")
         statements = Statements(self.properties.take)
-
-        def command_for(path: str, descriptor: int) -> Command:
-            what = ("--format=custom", "--create", "--schema-only", f"--file={path}", *self._owner_arguments())
-            return Command((program.path, *what, f"/dev/fd/{self._file}"), descriptors=(descriptor, self._file))
-
-        os.lseek(self._file, 0, os.SEEK_SET)
+        if self._filling.parts is not None:
+            chosen = choose(self._filling.parts, self._list)
+            self._entries = chosen.lines
+            self.warnings += chosen.warnings
         buffer = memoryview(bytearray(CHUNK_BYTES))
-        with producing(self._runner, command_for) as producer:
-            while count := producer.readinto(buffer):
-                statements.update(buffer[:count])
-            producer.finish()
+        with use_list(self._entries) as (options, lists):
+
+            def command_for(path: str, descriptor: int) -> Command:
+                what = ("--format=custom", "--create", "--schema-only", f"--file={path}", *options, *self._owner_arguments())
+                return Command((program.path, *what, f"/dev/fd/{self._file}"), descriptors=(descriptor, self._file, *lists))
+
+            os.lseek(self._file, 0, os.SEEK_SET)
+            with producing(self._runner, command_for) as producer:
+                while count := producer.readinto(buffer):
+                    statements.update(buffer[:count])
+                producer.finish()
         statements.finish()
         self.properties.encoding = statements.encoding
 
@@ -388,20 +400,19 @@ class NewDatabase:
                 f"The server is PostgreSQL {self._major}, and does not understand the nearest pg_restore, {program.version}.",
                 f"Install postgresql-client-{self._major}, or say in bin_directory where its programs are.",
             )
-        with contextlib.ExitStack() as stack:
-            chosen = [] if entries is None else [stack.enter_context(secret_file(entries.encode("utf-8", "surrogateescape")))]
+        with use_list(entries) as (options, lists):
             self._run(
                 program.path,
                 "--format=custom",
                 "--exit-on-error",
                 *(arguments or [f"--jobs={self._filling.jobs}"]),
-                *(f"--use-list=/dev/fd/{one}" for one in chosen),
+                *options,
                 *self._role(),
                 *self._owner_arguments(),
                 "--no-password",
                 f"--dbname={self._conninfo(database)}",
                 f"/dev/fd/{self._file}",
-                descriptors=chosen,
+                descriptors=lists,
             )
 
     def _run_psql(self, file: int) -> None:

@@ -36,6 +36,19 @@ class PostgresqlDumpOptions:
 
 
 @dataclass(frozen=True)
+class Parts:
+    """The schemas and tables to restore of an archive; a table may be given with its schema."""
+
+    schemas: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
+
+    @property
+    def plan(self) -> str:
+        """Return what will be restored, for a diff."""
+        return f"only {', '.join([f'the schema {one}' for one in self.schemas] + [f'the table {one}' for one in self.tables])}"
+
+
+@dataclass(frozen=True)
 class PostgresqlRestoreOptions:
     """Which database is restored, where, and how."""
 
@@ -48,6 +61,7 @@ class PostgresqlRestoreOptions:
     bin_directory: str | None = None
     analyze: bool = True
     run_sql: RunSql | None = None
+    parts: Parts | None = None
 
 
 @dataclass(frozen=True)

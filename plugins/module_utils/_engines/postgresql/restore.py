@@ -38,6 +38,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     ConnectionLost,
     Locked,
     NameRefused,
+    ProgramFailed,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
 from ansible_collections.lastgood.database.plugins.module_utils._process import Runner
@@ -60,8 +61,7 @@ class PostgresqlRestorer:
 
     @property
     def plan(self) -> tuple[str, ...]:
-        sql = self._options.run_sql
-        return () if sql is None else (sql.plan,)
+        return tuple(one.plan for one in (self._options.parts, self._options.run_sql) if one is not None)
 
     def describe_server(self, manifest: Manifest) -> str | None:
         return f"PostgreSQL {manifest.server_version}" if manifest.server_version else None
@@ -72,6 +72,11 @@ class PostgresqlRestorer:
             raise ArgumentInvalid(
                 "no_owner is not for plain dumps, whose owners and grants are among the rest of the SQL.",
                 "Leave it out; include_globals restores the roles that are missing.",
+            )
+        if self._options.parts is not None and manifest.format == "plain":
+            raise ArgumentInvalid(
+                "restore_only is for archives: the backup is a plain dump, which is one text of SQL without a list of its parts.",
+                "Restore all of it to a new database, and drop there what you don't need.",
             )
         check_pooling(self._options.login)
         with connecting(self._options.login, is_stopped=self._runner.is_stopped) as connection:
@@ -123,7 +128,9 @@ class PostgresqlRestoration:
             target=target,
             replaced=databases.derived_name(target, f"_replaced_{text}"),
         )
-        filling = Filling(options.login, options.no_owner, options.jobs, options.bin_directory, becomes=target)
+        filling = Filling(
+            options.login, options.no_owner, options.jobs, options.bin_directory, becomes=target, parts=options.parts
+        )
         self.new = NewDatabase(filling, runner, manifest, control, file, self._names.restoring, properties_of=target)
         self.new.warnings += swept
 
@@ -134,12 +141,27 @@ class PostgresqlRestoration:
         self.new.write(data)
 
     def fill(self) -> None:
-        with self._runner.stopping(self._control.cancel):
+        with self._runner.stopping(self._control.cancel), self._naming_what_parts_lack():
             self.new.fill()
         if self._options.run_sql is not None:
             run_sql(self._options.login, self.new.name, self.new.properties.search_path, self._options.run_sql, self._runner)
         if self._options.analyze:
             self.new.analyze()
+
+    @contextlib.contextmanager
+    def _naming_what_parts_lack(self) -> t.Iterator[None]:
+        """Say what to do where parts need what the backup does not record, as the body of a function, or does not have."""
+        try:
+            yield
+        except ProgramFailed as error:
+            if self._options.parts is None:
+                raise
+            raise ProgramFailed(
+                error.problem,
+                "Name in restore_only what this lacks. If the backup lacks it, as a partial one may, restore from a whole one. "
+                "No database was made.",
+                **error.details,
+            ) from error
 
     def swap(self) -> Swapped:
         self.new.settle()
@@ -152,6 +174,7 @@ class PostgresqlRestoration:
             properties=self.new.last_statements,
             terminate_sessions=options.terminate_sessions,
             keep_old=options.keep_old or not self.new.is_whole,
+            may_replace=options.parts is None,
         )
         try:
             with self._runner.stopping(self._control.cancel):

@@ -27,6 +27,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.postgre
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     BackupError,
     ConnectionLost,
+    DatabaseExists,
     DatabaseInUse,
     DatabaseLocked,
     Interrupted,
@@ -77,6 +78,7 @@ class Swap:
     properties: t.Callable[[], t.Sequence[str]]
     terminate_sessions: bool
     keep_old: bool
+    may_replace: bool = True
 
     def run(self) -> SwapDone:
         """Swap. After an error the old database still has its name, except after ConnectionLost, when that is not known."""
@@ -84,6 +86,11 @@ class Swap:
         new = databases.oid(self.control, names.restoring)
         session = databases.session_of(self.control)
         exists = databases.exists(self.control, names.target)
+        if exists and not self.may_replace:
+            raise DatabaseExists(
+                f"The database {names.target} came into being during the restore, and is as it was.",
+                "See who made it, or restore under another name.",
+            )
         with watching(self.control, self.login, names.target, terminate=exists and self.terminate_sessions) as watch:
             began = self._attempt_until_done(watch, exists)
             problem = self._commit(session, new)

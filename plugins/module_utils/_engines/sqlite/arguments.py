@@ -26,7 +26,7 @@ def dump_options_from(params: Params) -> SqliteDumpOptions:
 
 
 def restore_options_from(params: Params) -> SqliteRestoreOptions:
-    _refuse(params, "terminate_sessions", "include_globals", "no_owner", "run_sql")
+    _refuse(params, "terminate_sessions", "include_globals", "no_owner", "restore_only", "run_sql")
     return SqliteRestoreOptions(database=params["database"], keep_old=params["keep_old"])
 
 

@@ -34,6 +34,7 @@ RESTORE: dict[str, Any] = {
     "terminate_sessions": False,
     "include_globals": False,
     "no_owner": False,
+    "restore_only": None,
     "run_sql": None,
 }
 
