@@ -60,6 +60,18 @@ class HostExhausted(BackupError):
         )
 
 
+class IdentityMissing(BackupError):
+    """A backup is encrypted, and no identity is given."""
+
+    code = "identity_missing"
+
+
+class IdentityWrong(BackupError):
+    """The identity does not open the backup. Another one may."""
+
+    code = "identity_wrong"
+
+
 class Interrupted(BackupError):
     """A signal ended the run."""
 

@@ -32,6 +32,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._text import bou
 _EXHAUSTED = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 KILL_AFTER_SECONDS = 5.0  # a program that was asked to end has this long
 _POLL_SECONDS = 0.02
+_ENDED = (b"Z", b"X")  # states of a process in proc(5)
 _WORDS_BYTES = 64 * 1024  # of standard error, retained from its beginning and from its end
 _QUIET_MILLISECONDS = (
     1000  # to wait for more output of a program that has ended, if a process that it started still has its standard error open
@@ -364,11 +365,13 @@ def signal_family(family: t.Iterable[Pid], number: int) -> None:
 
 
 def _process_at(number: int) -> tuple[int, Pid] | None:
-    """Return a process's parent and itself, None if there is no such process. See proc(5), /proc/pid/stat."""
+    """Return a process's parent and itself, None if there is no such process or it has ended. See proc(5), /proc/pid/stat."""
     try:
         with open(f"/proc/{number}/stat", "rb") as stat:
             fields = stat.read().rpartition(b")")[2].split()  # from the third on, since a program's name may contain anything
     except OSError:
+        return None
+    if fields[0] in _ENDED:  # its parent has not noticed yet, and may never do
         return None
     return int(fields[1]), Pid(number, fields[19])
 

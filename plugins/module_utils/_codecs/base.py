@@ -12,6 +12,9 @@ from ansible_collections.lastgood.database.plugins.module_utils._process import 
 Level = t.Literal["fast", "balanced", "small"]
 LEVELS: tuple[Level, ...] = t.get_args(Level)
 
+# How much of a payload its decryption needs to begin with: a recipient takes 100 bytes with age, and up to 1100 with GnuPG.
+BEGINNING_BYTES = 64 * 1024
+
 Write = t.Callable[[t.Union[bytes, memoryview]], None]
 
 
@@ -89,6 +92,11 @@ class Identity:
     file: str | None = None
     passphrase: str | None = field(default=None, repr=False)
 
+    @property
+    def name(self) -> str:
+        """How messages call it."""
+        return "identity" if self.text is not None else f"identity_file {self.file}"
+
 
 class EncryptionCodec(Codec, t.Protocol):
     """A way to encrypt for some recipients, chosen from what the host has."""
@@ -117,6 +125,12 @@ class Encryption(t.Protocol):
     def decoding(self, identity: Identity, runner: Runner) -> Decoding:
         """Return the best way to decrypt that the host has. Raises ProgramMissing if it has none.
 
-        Its decoders raise ContentInvalid for a payload that is broken. An identity that can't open a payload is another
-        error, since it says nothing about the payload.
+        Its decoders raise ContentInvalid for a payload that is broken. For an identity that can't open a payload they raise
+        IdentityWrong, since that says nothing about the payload. Their output is authentic once ``finish`` returned.
+        """
+
+    def opened_by(self, identity: Identity, beginning: bytes, runner: Runner) -> tuple[str, ...]:
+        """Return the ids of the identity's keys that open the payload with this ``beginning``, none if no key does.
+
+        Raises ContentInvalid if the beginning is none of such a payload, and the errors of ``decoding``.
         """

@@ -23,7 +23,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._codecs.base imp
     Write,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.registry import COMPRESSIONS, ENCRYPTIONS
-from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
+from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid, IdentityMissing
 from ansible_collections.lastgood.database.plugins.module_utils._process import Runner
 
 
@@ -135,14 +135,15 @@ def codec_for(encoding: Encoding, level: Level, runner: Runner, recipients: Reci
 def decoder_for(encoding: Encoding, runner: Runner, identity: Identity | None = None) -> Decoding:
     """Return the way to read payloads of an encoding. Raises LibraryMissing if the host has none.
 
-    An encrypted payload needs an ``identity``: without one it raises ArgumentInvalid.
+    An encrypted payload needs an ``identity``: without one it raises IdentityMissing.
     """
     compression = COMPRESSIONS[encoding.compression].decoding(runner)
     if encoding.encryption is None:
         return compression
     if identity is None:
-        raise ArgumentInvalid(
-            f"A payload that is encrypted ({encoding.encryption}) can't be read without an identity.", "Decrypt it first."
+        raise IdentityMissing(
+            f"It is encrypted ({encoding.encryption}), and no identity is given.",
+            "Give the private key of one of its recipients as identity or identity_file.",
         )
     return _PayloadDecoding(ENCRYPTIONS[encoding.encryption].decoding(identity, runner), compression)
 

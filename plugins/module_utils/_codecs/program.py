@@ -75,16 +75,25 @@ class ProgramEncoder:
 
 @dataclass(frozen=True)
 class ProgramCodec:
-    """Makes encoders, each with a new run of the program. The input's path follows ``arguments``."""
+    """Makes encoders, each with a new run of the program. The input's path follows ``arguments``.
+
+    ``descriptors`` stay open for the program. ``reportable`` selects the part of its error output that may be reported.
+    """
 
     tool: str
     runner: Runner
     arguments: tuple[str, ...]
+    descriptors: tuple[int, ...] = ()
+    reportable: t.Callable[[str], str] = str
 
     @contextlib.contextmanager
     def encoding(self, write: Write) -> t.Iterator[Encoder]:
         reading, feeding = pipe()
-        command = Command((*self.arguments, f"/dev/fd/{reading}"), descriptors=(reading,))
+        command = Command(
+            (*self.arguments, f"/dev/fd/{reading}"),
+            descriptors=(*self.descriptors, reading),
+            reportable=self.reportable,
+        )
         with RunningProgram(self.runner, command, owned=[reading], take_output=True) as running:
             encoder = ProgramEncoder(running, feeding, write)
             try:

@@ -12,7 +12,6 @@ from ansible_collections.lastgood.database.plugins.module_utils._codecs.base imp
     Identity,
     Recipients,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
 from ansible_collections.lastgood.database.plugins.module_utils._process import Runner
 
 
@@ -28,4 +27,11 @@ class GpgEncryption:
         return gpg_codec(recipients, runner)
 
     def decoding(self, identity: Identity, runner: Runner) -> Decoding:
-        raise ArgumentInvalid("A payload that is encrypted (gpg) can't be read.", "Decrypt it first.")
+        from ansible_collections.lastgood.database.plugins.module_utils._codecs.gpg.decoding import gpg_decoding
+
+        return gpg_decoding(identity, runner)
+
+    def opened_by(self, identity: Identity, beginning: bytes, runner: Runner) -> tuple[str, ...]:
+        from ansible_collections.lastgood.database.plugins.module_utils._codecs.gpg.decoding import gpg_opened_by
+
+        return gpg_opened_by(identity, beginning, runner)

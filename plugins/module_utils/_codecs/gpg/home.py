@@ -28,7 +28,6 @@ _OPTIONS = (
     "--no-autostart",
     "--batch",
     "--no-tty",
-    "--quiet",
     "--no-permission-warning",
     "--no-random-seed-file",
     "--trust-model",

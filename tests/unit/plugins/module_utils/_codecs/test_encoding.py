@@ -30,6 +30,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._codecs.inline i
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.registry import COMPRESSIONS, ENCRYPTIONS
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     ArgumentInvalid,
+    IdentityMissing,
     LibraryMissing,
     ProgramFailed,
 )
@@ -101,7 +102,7 @@ def test_an_unknown_encryption_is_refused() -> None:
 def test_nothing_is_encrypted_without_a_recipient_nor_read_without_an_identity(runner: ModuleRunner, encryption: str) -> None:
     with pytest.raises(ArgumentInvalid, match="no recipient"):
         codec_for(Encoding("gzip", encryption), "fast", runner)
-    with pytest.raises(ArgumentInvalid, match=rf"encrypted \({encryption}\)"):
+    with pytest.raises(IdentityMissing, match=rf"encrypted \({encryption}\)"):
         decoder_for(Encoding("gzip", encryption), runner)
 
 
