@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from typing import Any
 import pytest
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+from ansible_collections.lastgood.database.plugins.plugin_utils import _program_builder
 
 COLLECTION = "lastgood.database"
 ROLE = f"{COLLECTION}.backup"
@@ -35,6 +38,13 @@ def collection_folder() -> Path:
 
 def module_names() -> list[str]:
     return sorted(path.stem for path in (collection_folder() / "plugins" / "modules").glob("*.py"))
+
+
+@functools.cache
+def program_documents() -> dict[str, Any]:
+    """Return what the program ``lastgood`` knows about itself."""
+    found: dict[str, Any] = json.loads(_program_builder._documents())
+    return found
 
 
 class _Caught(Exception):

@@ -75,7 +75,10 @@ def _execute(verb: Verb, rest: list[str], documents: Documents, program: str, ou
         return settings_file.load(settings_file.find(given.settings, os.environ), documents)
 
     if verb.name == "settings":
-        return _settings(given.what, load(), documents, output)
+        from ansible_collections.lastgood.database.plugins.module_utils._program.settings_verb import settings_verb
+
+        path = settings_file.find(given.settings, os.environ)
+        return OK if settings_verb(given.what, path, caller, documents, output) else FAILED
     if verb.name == "status":
         return _status(load(), caller, output)
     if verb.name == "run":
@@ -97,17 +100,6 @@ def _explain(verb: Verb, given: argparse.Namespace, documents: Documents, output
     else:
         output.lines(explanation(_verb(given.what) if verb.name == "help" else verb, documents))
     return OK
-
-
-def _settings(what: str | None, settings: settings_file.Settings, documents: Documents, output: Output) -> int:
-    if what == "show":
-        output.lines(settings_file.show(settings))
-        return OK
-    if what == "check":
-        problems = settings_file.check(settings, documents)
-        output.lines(problems or ["The settings are valid."])
-        return FAILED if problems else OK
-    raise ArgumentInvalid("settings needs a word: show or check.", "Give one.")
 
 
 def _status(settings: settings_file.Settings, caller: Caller, output: Output) -> int:
