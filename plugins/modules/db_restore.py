@@ -109,6 +109,8 @@ options:
       - PostgreSQL executes it by C(EXECUTE) of PL/pgSQL, as O(login_user) or O(session_role). Commands that begin or end a
         transaction (C(COMMIT), C(ROLLBACK), C(SAVEPOINT)), commands that can't run in one (C(VACUUM)), C(COPY) from or to the
         client, and commands of C(psql) are errors.
+      - An SQLite database is changed in a copy in E(TMPDIR), which needs space for it. Commands that begin or end a transaction,
+        C(ATTACH) and C(VACUUM) are errors. Pages that were free before may still have rows that the application deleted.
     type: dict
     suboptions:
       statements:
@@ -126,6 +128,7 @@ options:
         description:
           - Whether to run it with the role of the restored database's owner (C(SET ROLE)), so that it has no other rights, and
             what it creates belongs to the owner. A statement can still return to the role of the login with C(RESET ROLE).
+          - For PostgreSQL only.
         type: bool
         default: false
       timeout:

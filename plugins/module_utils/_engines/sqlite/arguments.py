@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 
+from ansible_collections.lastgood.database.plugins.module_utils._engines.run_sql import run_sql_from
 from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.options import (
     SqliteDumpOptions,
     SqliteRestoreOptions,
@@ -26,8 +27,11 @@ def dump_options_from(params: Params) -> SqliteDumpOptions:
 
 
 def restore_options_from(params: Params) -> SqliteRestoreOptions:
-    _refuse(params, "terminate_sessions", "include_globals", "no_owner", "restore_only", "run_sql")
-    return SqliteRestoreOptions(database=params["database"], keep_old=params["keep_old"])
+    _refuse(params, "terminate_sessions", "include_globals", "no_owner", "restore_only")
+    run_sql = run_sql_from(params)
+    if run_sql is not None and run_sql.as_owner:
+        raise _useless("run_sql.as_owner")
+    return SqliteRestoreOptions(database=params["database"], keep_old=params["keep_old"], run_sql=run_sql)
 
 
 def examination_options_from(params: Params, check_mode: bool) -> None:

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ansible_collections.lastgood.database.plugins.module_utils._engines.run_sql import RunSql
+
 
 @dataclass(frozen=True)
 class SqliteDumpOptions:
@@ -18,7 +20,8 @@ class SqliteDumpOptions:
 
 @dataclass(frozen=True)
 class SqliteRestoreOptions:
-    """The database file to restore, and whether the old one is retained beside it."""
+    """The database file to restore, whether the old one is retained beside it, and SQL to run in the new one."""
 
     database: str
     keep_old: bool = False
+    run_sql: RunSql | None = None

@@ -29,6 +29,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.
 from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.inspection import inspecting
 from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.opening import JOURNALS, find_file
 from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.options import SqliteRestoreOptions
+from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.run_sql import run_sql
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     BackupError,
     ContentInvalid,
@@ -64,7 +65,8 @@ class SqliteRestorer:
 
     @property
     def plan(self) -> tuple[str, ...]:
-        return ()
+        sql = self.options.run_sql
+        return () if sql is None else (sql.plan,)
 
     def describe_server(self, manifest: Manifest) -> str | None:
         return None
@@ -114,6 +116,7 @@ class SqliteRestoration:
         self._path = restorer.database
         self._name = os.path.basename(restorer.database)
         self._keep_old = restorer.options.keep_old
+        self._run_sql = restorer.options.run_sql
         self._is_stopped = restorer.is_stopped
         self._folder = folder
         self._scratch = scratch
@@ -130,6 +133,8 @@ class SqliteRestoration:
 
     def fill(self) -> None:
         scratch = self._folder.path_of(self._scratch)
+        if self._run_sql is not None:
+            run_sql(self._descriptor, self._run_sql, self._is_stopped)
         with store_errors(f"Finishing {scratch}"):
             os.fsync(self._descriptor)
         try:

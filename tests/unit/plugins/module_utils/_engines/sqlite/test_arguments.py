@@ -62,7 +62,7 @@ def test_options_of_a_restore() -> None:
     assert restore_options_from(RESTORE) == SqliteRestoreOptions("/srv/app.db", keep_old=True)
 
 
-@pytest.mark.parametrize("option", ["terminate_sessions", "include_globals", "no_owner"])
+@pytest.mark.parametrize("option", ["terminate_sessions", "include_globals", "no_owner", "restore_only"])
 def test_what_means_nothing_for_a_restore_is_refused(option: str) -> None:
     with pytest.raises(ArgumentInvalid, match=f"{option} means nothing for SQLite"):
         restore_options_from({**RESTORE, option: True})
