@@ -55,6 +55,15 @@ def test_only_what_the_sources_need_is_installed(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("family", "encryption", "name"), [("Debian", "age", "age"), ("Debian", "gpg", "gnupg"), ("RedHat", "gpg", "gnupg2")]
+)
+def test_what_encrypts_is_installed(tmp_path: Path, family: str, encryption: str, name: str) -> None:
+    sqlite = {"engine": "sqlite", "databases": ["/a.db"], "compression": "none"}
+    wanted = {"encryption": encryption, "recipients": ["somebody"]}
+    assert packages_for(tmp_path, family, backup_sources=[sqlite], backup_encryption=wanted)[0] == [name]
+
+
 @pytest.mark.parametrize(("family", "name"), [("Debian", "postgresql-client-{}"), ("RedHat", "postgresql{}")])
 def test_client_programs_are_those_of_the_servers_that_lack_them(tmp_path: Path, family: str, name: str) -> None:
     missing, mismatch, other = ({"code": code} for code in ("program_missing", "program_mismatch", "no_space"))

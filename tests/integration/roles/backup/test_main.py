@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 import os
 import sqlite3
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.lastgood.database.tests.support.encryption_keys import age_key
 from ansible_collections.lastgood.database.tests.support.modules import run_module
 from ansible_collections.lastgood.database.tests.support.postgresql import Site
 
@@ -78,6 +80,19 @@ def test_the_origin_is_the_hosts_name_in_the_inventory(tmp_path: Path, notes: Pa
     play(tmp_path, {"backup_directory": str(tmp_path / "b"), "backup_sources": [source(notes)]})
     [manifest] = (tmp_path / "b").glob("*.manifest.json")
     assert json.loads(manifest.read_text())["origin"] == "db7"
+
+
+def test_backups_are_encrypted_and_other_recipients_make_another_one(tmp_path: Path, notes: Path) -> None:
+    first, second = (age_key(tmp_path, name) for name in ("first", "second"))
+    variables: dict[str, t.Any] = {"backup_directory": str(tmp_path / "b"), "backup_sources": [source(notes)]}
+    for recipients, count in (([first.recipient], 1), ([first.recipient, second.recipient], 2)):
+        variables["backup_encryption"] = {"encryption": "age", "recipients": recipients}
+        finished = play(tmp_path, variables)
+        assert finished.returncode == 0, finished.stdout
+        assert len(payloads(tmp_path / "b")) == count
+    [old, new] = [tmp_path / "b" / name for name in payloads(tmp_path / "b")]
+    assert old.suffix == new.suffix == ".age"
+    assert gzip.decompress(second.decrypt(new.read_bytes())) == gzip.decompress(first.decrypt(old.read_bytes()))
 
 
 def test_check_mode_writes_nothing_and_says_what_it_would_do(tmp_path: Path, notes: Path) -> None:
