@@ -29,6 +29,11 @@ options:
       - The module passes it to PostgreSQL's programs in a file that exists only in memory, never in their arguments or
         environment.
     type: str
+  login_password_file:
+    description:
+      - File on the host that has the user's password, instead of O(login_password). A line break at its end is no part of it.
+      - A file that others than its owner and group can read is refused.
+    type: path
   login_unix_socket:
     description: Directory of the socket of a local server, such as V(/run/postgresql). Replaces O(login_host).
     type: path

@@ -29,6 +29,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     host_errors,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Context, Outcome
+from ansible_collections.lastgood.database.plugins.module_utils._parameters import password_in
 from ansible_collections.lastgood.database.plugins.module_utils._process import (
     KILL_AFTER_SECONDS,
     Completed,
@@ -186,6 +187,7 @@ def _outcome_of(
         with host_errors():
             stop_on_signals(runner.note_signal, runner.stop_all)
             _read_names(module.params)
+            _read_password(module)
             _check_text(module.params)
             context = Context(runner, now, module.check_mode, progress)
             with request_from(module.params, context) as request:
@@ -242,6 +244,17 @@ def _read_names(params: dict[str, t.Any]) -> None:
     """Read the names in a module's options as results write them."""
     for option in _NAMES & params.keys():
         params[option] = _unescaped(params[option])
+
+
+def _read_password(module: AnsibleModule) -> None:
+    """Read the password that an option names by its file, so that an engine finds it as if it had been given."""
+    path = module.params.get("login_password_file")
+    if path is None:
+        return
+    if module.params["login_password"] is not None:
+        raise ArgumentInvalid("login_password and login_password_file are both given.", "Leave one of them out.")
+    module.params["login_password"] = password_in(path, "login_password_file")
+    module.no_log_values.add(module.params["login_password"])
 
 
 def _unescaped(value: t.Any) -> t.Any:

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 import typing as t
 from datetime import timedelta
 
@@ -13,6 +15,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import A
 Params = t.Mapping[str, t.Any]
 
 _DURATION = re.compile(r"([0-9]{1,6})([smhdw])")
+_MOST_CHARACTERS = 1 << 16  # of a password
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -70,3 +73,28 @@ def percent_from(params: Params, option: str) -> int:
 def lock_timeout_from(params: Params) -> float:
     """Return for how many seconds to wait for a lock."""
     return duration_of("lock_timeout", params["lock_timeout"]).total_seconds()
+
+
+def password_in(path: str, option: str) -> str:
+    """Return the password in a file, without the line break at its end. Raises ArgumentInvalid if it can't be used."""
+    try:
+        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), encoding="utf-8") as file:
+            facts = os.fstat(file.fileno())
+            if not stat.S_ISREG(facts.st_mode):
+                raise ArgumentInvalid(f"{option} {path} is no regular file.", "Name the file of a password.")
+            if facts.st_mode & stat.S_IROTH:
+                raise ArgumentInvalid(f"{option} {path} can be read by every user.", f"Run: chmod 600 {path}")
+            password = file.read(_MOST_CHARACTERS + 1)
+    except OSError as error:
+        raise ArgumentInvalid(
+            f"{option} {path} can't be read: {error.strerror}.",
+            "Correct the path, or let the user who runs the task read it. The file is read on the host.",
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ArgumentInvalid(f"{option} {path} is no text in UTF-8.", "Name the file of a password.") from error
+    password = password[:-1] if password.endswith("\n") else password
+    if not password or len(password) > _MOST_CHARACTERS:
+        raise ArgumentInvalid(
+            f"{option} {path} {'is too long for a password' if password else 'is empty'}.", "Name the file of a password."
+        )
+    return password

@@ -11,6 +11,7 @@ LOGIN_SPEC: Spec = {
     "login_port": {"type": "int"},
     "login_user": {"type": "str"},
     "login_password": {"type": "str", "no_log": True},
+    "login_password_file": {"type": "path", "no_log": False},
     "login_unix_socket": {"type": "path"},
     "login_db": {"type": "str", "default": "postgres"},
     "ssl_mode": {"type": "str", "choices": ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]},

@@ -89,6 +89,8 @@ def parser_for(verb: Verb, documents: Documents) -> Parser:
 
 def _add(parser: Parser, name: str, option: t.Mapping[str, t.Any]) -> None:
     """Add the arguments of one option of a module, ``a.b`` for a suboption."""
+    if _is_file_of_secret(name):  # added with the secret
+        return
     spellings = sorted({hyphened(name), f"--{name}"})
     secret = name.rpartition(".")[2] in SECRETS
     if secret:
@@ -115,9 +117,16 @@ def hyphened(name: str) -> str:
 
 def spellings_of(name: str, option: t.Mapping[str, t.Any]) -> list[str]:
     """Return the arguments that an option of a module has. A secret is read from a file, or asked for."""
+    if _is_file_of_secret(name):
+        return []
     if name.rpartition(".")[2] in SECRETS:
         return [] if name.endswith("private_key") else [f"{hyphened(name)}-file", hyphened(f"ask-{name}")]
     return [hyphened(name), hyphened(f"no-{name}")] if option["type"] == "bool" else [hyphened(name)]
+
+
+def _is_file_of_secret(name: str) -> bool:
+    """Return whether an option names the file of a secret that the program itself reads, also from the standard input."""
+    return name.endswith("_password_file")
 
 
 class _Refuse(argparse.Action):

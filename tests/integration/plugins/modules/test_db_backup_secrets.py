@@ -24,7 +24,7 @@ from tools.throwaway_postgresql import Server, installation
 SECRET = f"watched{os.getpid()}"
 WATCHED = f"{PASSWORD} {SECRET}"
 
-SILENT, FULL = "a port where nobody speaks", "a disk without room"
+SILENT, FULL, FILE = "a port where nobody speaks", "a disk without room", "a file with the password"
 OVERFLOWING = """
 sink = open(out, "wb", buffering=0)
 for chunk in [*real_output(300), os.urandom(1 << 20)]:
@@ -34,6 +34,7 @@ SLOWLY = "time.sleep(0.5)\ngo_on()"
 # What may happen to a run: options over the usual, what pg_dump does, and a word of what ansible then says.
 RUNS: dict[str, tuple[dict[str, object], str, str]] = {
     "all goes well": ({}, SLOWLY, '"outcome": "created"'),
+    "the password is in a file": ({"login_password_file": FILE}, SLOWLY, '"outcome": "created"'),
     "pg_dump fails half way": ({}, "chunks = list(real_output(300)); time.sleep(0.5); sys.exit(2)", "program_failed"),
     "pg_dump hangs": ({"timeout": "1s"}, "wait_for('never')", '"code": "timeout"'),
     "the password is wrong": ({"login_password": f"wrong {WATCHED}"}, SLOWLY, "authentication_failed"),
@@ -80,6 +81,11 @@ def test_nobody_sees_the_password_whatever_happens(
         "bin_directory": str(impostor.bin_directory),
         **over,
     }
+    if FILE in over.values():
+        file = tmp_path / "password"
+        file.write_text(f"{options.pop('login_password')}\n")
+        file.chmod(0o600)
+        options["login_password_file"] = str(file)
     finished = ad_hoc(tmp_path, options)
     assert word in finished.stdout, finished.stdout + finished.stderr
     assert SECRET not in finished.stdout + finished.stderr

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +14,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._parameters impo
     duration_from,
     list_from,
     lock_timeout_from,
+    password_in,
 )
 
 # --- Durations -------------------------------------------------------------------------------------------------
@@ -100,3 +103,42 @@ def test_a_number_that_is_large_enough_is_taken(value: int, least: int) -> None:
 def test_a_number_that_is_too_small_is_refused(value: int, least: int) -> None:
     with pytest.raises(ArgumentInvalid, match=rf"page is {value}\. It must be {least} or more"):
         at_least({"page": value}, "page", least)
+
+
+# --- Passwords in files ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("content", "password"), [("hunter2", "hunter2"), ("hunter2\n", "hunter2"), ("a\n\n", "a\n")])
+def test_a_password_is_the_content_of_its_file_without_the_last_line_break(tmp_path: Path, content: str, password: str) -> None:
+    file = tmp_path / "password"
+    file.write_text(content)
+    file.chmod(0o640)
+    assert password_in(str(file), "login_password_file") == password
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "words"),
+    [
+        (b"hunter2", 0o644, "can be read by every user. Run: chmod 600"),
+        (b"", 0o600, "is empty"),
+        (b"\n", 0o600, "is empty"),
+        (b"\xff", 0o600, "is no text in UTF-8"),
+        (b"x" * 70_000, 0o600, "is too long"),
+    ],
+)
+def test_a_file_that_holds_no_password_is_refused_without_showing_it(
+    tmp_path: Path, content: bytes, mode: int, words: str
+) -> None:
+    file = tmp_path / "password"
+    file.write_bytes(content)
+    file.chmod(mode)
+    with pytest.raises(ArgumentInvalid, match=words) as refused:
+        password_in(str(file), "login_password_file")
+    assert "hunter2" not in str(refused.value)
+
+
+def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe", tmp_path / "missing"):
+        with pytest.raises(ArgumentInvalid, match="login_password_file"):
+            password_in(str(path), "login_password_file")
