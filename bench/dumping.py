@@ -54,13 +54,13 @@ class Place:
 
     def cases(self, database: str) -> dict[str, Case]:
         """Return each way to dump a database; those of ours make a backup every time."""
-        no_isal = self._without("isal")
+        no_isal = self.without("isal")
         no_pigz = {**no_isal, "PATH": str(self._folder("no-programs"))}
         dump = f'pg_dump --dbname "{database}"'
         target = self._folder("theirs") / "dump.sql.gz"
         return {
             "db_backup, gzip by python-isal": self.backup(database),
-            "db_backup, gzip by python-isal, without blake3": self.backup(database, environment=self._without("blake3")),
+            "db_backup, gzip by python-isal, without blake3": self.backup(database, environment=self.without("blake3")),
             "db_backup, gzip by pigz": self.backup(database, environment=no_isal),
             "db_backup, gzip by zlib": self.backup(database, environment=no_pigz),
             "db_backup, zstd": self.backup(database, compression="zstd"),
@@ -110,6 +110,12 @@ class Place:
         """Return a run that makes a backup every time."""
         return self._emptied(databases=[database], skip_unchanged=False, **options)
 
+    def without(self, library: str) -> dict[str, str]:
+        """Return an environment in which Python does not find a library."""
+        folder = self._folder(f"without-{library}")
+        (folder / f"{library}.py").write_text("raise ImportError\n")
+        return {"PYTHONPATH": f"{folder}:{os.environ['PYTHONPATH']}"}
+
     def _emptied(self, **options: t.Any) -> Case:
         """Return a run into a directory that is empty each time: the disk would fill up."""
         directory = self._directory()
@@ -133,12 +139,6 @@ class Place:
 
     def _path(self) -> str:
         return f"{self.server.bin_directory}:{os.environ['PATH']}"
-
-    def _without(self, library: str) -> dict[str, str]:
-        """Return an environment in which Python does not find a library."""
-        folder = self._folder(f"without-{library}")
-        (folder / f"{library}.py").write_text("raise ImportError\n")
-        return {"PYTHONPATH": f"{folder}:{os.environ['PYTHONPATH']}"}
 
     def _directory(self) -> Path:
         return Path(tempfile.mkdtemp(dir=self.folder))

@@ -15,6 +15,7 @@ import typing as t
 from ansible_collections.lastgood.database.tests.support.sftp import sshd
 from bench.archiving import archiving
 from bench.dumping import dumping
+from bench.encrypting import encrypting
 from bench.listing import listing
 from bench.many import many
 from bench.pruning import pruning
@@ -28,6 +29,7 @@ ROWS: dict[str, t.Callable[[], None]] = {
     "listing": listing,
     "pruning": pruning,
     "dumping": dumping,
+    "encrypting": encrypting,
     "many": many,
     "status": status,
     "archiving": archiving,

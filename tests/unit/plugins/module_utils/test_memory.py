@@ -7,14 +7,17 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from tests.support.encryption_keys import age_key, gpg_keys
 
 SCRIPT = """
 import sys
 
-megabytes, compressor = int(sys.argv[1]), sys.argv[2]
-for library, names in {"isal": "isal", "zstandard": "zstandard", "compression": "compression.zstd"}.items():
+megabytes, compressor, keys = int(sys.argv[1]), sys.argv[2], sys.argv[3:]
+for library, names in {"isal": "isal", "zstandard": "zstandard", "compression": "compression.zstd", "pyrage": "pyrage"}.items():
     if compressor != names:
         sys.modules[library] = None
 
@@ -22,7 +25,8 @@ import os
 from ansible.module_utils.basic import AnsibleModule
 from tests.support.arguments import patch_module_args
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleRunner
-from ansible_collections.lastgood.database.plugins.module_utils._codecs.registry import COMPRESSIONS
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Recipients
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.registry import COMPRESSIONS, ENCRYPTIONS
 from ansible_collections.lastgood.database.plugins.module_utils._io import CHUNK_BYTES
 from ansible_collections.lastgood.database.plugins.module_utils._process import Command, producing
 
@@ -30,8 +34,11 @@ if compressor == "zlib":
     os.environ["PATH"] = "/nonexistent"
 with patch_module_args({}):
     runner = ModuleRunner(AnsibleModule(argument_spec={}))
-compression = "none" if compressor == "none" else "zstd" if compressor.endswith(("zstd", "zstandard")) else "gzip"
-codec = COMPRESSIONS[compression].codec("fast", runner)
+if keys:
+    codec = ENCRYPTIONS["gpg" if compressor == "gpg" else "age"].codec(Recipients(file=keys[0]), runner)
+else:
+    compression = "none" if compressor == "none" else "zstd" if compressor.endswith(("zstd", "zstandard")) else "gzip"
+    codec = COMPRESSIONS[compression].codec("fast", runner)
 assert codec.tool.split()[0] == compressor, codec.tool
 
 # What comes out is no smaller than what goes in: nowhere on the way may it be kept.
@@ -71,10 +78,10 @@ if sys.version_info >= (3, 14):
     COMPRESSORS.append("compression.zstd")
 
 
-def largest_kib(compressor: str, megabytes: int) -> int:
-    """Stream so many megabytes, and return how large the process was at its largest."""
+def largest_kib(compressor: str, megabytes: int, *keys: str) -> int:
+    """Stream so many megabytes, and return how large the process was at its largest. An encryption needs a file with keys."""
     done = subprocess.run(
-        (sys.executable, "-c", SCRIPT, str(megabytes), compressor),
+        (sys.executable, "-c", SCRIPT, str(megabytes), compressor, *keys),
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         capture_output=True,
         text=True,
@@ -88,3 +95,15 @@ def largest_kib(compressor: str, megabytes: int) -> int:
 @pytest.mark.parametrize("compressor", COMPRESSORS)
 def test_thirty_times_the_content_takes_no_more_memory(compressor: str) -> None:
     assert largest_kib(compressor, 300) - largest_kib(compressor, 10) < 40 * 1024
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("encryptor", ["pyrage", "age", "gpg"])
+def test_an_encryption_of_thirty_times_the_content_takes_no_more_memory(encryptor: str, tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    if encryptor == "gpg":
+        with gpg_keys() as keys:
+            file.write_bytes(keys.public("somebody"))
+    else:
+        file.write_text(age_key(tmp_path, "identity").recipient, encoding="utf-8")
+    assert largest_kib(encryptor, 300, str(file)) - largest_kib(encryptor, 10, str(file)) < 40 * 1024
