@@ -55,6 +55,7 @@ def sources_of(settings: Settings) -> list[Source]:
         "interval": variables.get("backup_interval"),
         "origin": settings.host,
         "shrink_warning": variables.get("backup_shrink_warning"),
+        **_set(variables.get("backup_encryption")),
     }
     return [
         Source(
