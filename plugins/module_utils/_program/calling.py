@@ -189,10 +189,12 @@ def _become(user: pwd.struct_passwd, program: str) -> None:
     os.setuid(user.pw_uid)
     os.environ.update(HOME=user.pw_dir, USER=user.pw_name, LOGNAME=user.pw_name)
     os.chdir("/")
-    if not os.access(program, os.R_OK):
-        raise ArgumentInvalid(
-            f"{user.pw_name} can't read the program, {program}.", "Put it where every user can read it, such as /usr/local/bin."
-        )
+    for path in (program, os.__file__):
+        if not os.access(path, os.R_OK):
+            raise ArgumentInvalid(
+                f"{user.pw_name} can't read {path}, which the program needs.",
+                "Put the program where every user can read it, such as /usr/local/bin, and run it with the system's Python.",
+            )
 
 
 def _result_of(status: int, output: bytes, errors: bytes) -> Result:

@@ -18,7 +18,8 @@ from ansible_collections.lastgood.database.plugins.module_utils._program.verbs i
 Documents = t.Mapping[str, t.Any]
 
 # Options with a secret. A value on the command line would be shown to every user of the host.
-SECRETS = {"key_passphrase", "login_password", "password", "private_key"}
+SECRETS = {"key_passphrase", "login_password", "password", "private_key", "statements"}
+_FILES = {"private_key": "private_key_file", "statements": "file"}  # of the modules: options for a file with the secret
 # The options of every verb: how each is written, and what it does.
 COMMON = {
     "settings": (
@@ -42,7 +43,7 @@ OWN: dict[tuple[str, t.Callable[[Verb], bool]], tuple[str, str]] = {
 }
 _TAKE_WORD = ("settings", "help", "completion")
 _TAKE_VALUE = {"--settings"}
-_MARKUP = re.compile(r"(?<![A-Z])(?:[BICVOMEP]|RV|L|U)\(((?:[^()\\]|\\.)*)\)")
+_MARKUP = re.compile(r"(?<![A-Z])(?:[BICVOMEP]|RV|L|U)\(((?:[^)\\]|\\.)*)\)")
 _PREFIX = re.compile(r"lastgood\.database\.|ansible\.builtin\.")
 _WORST_SECRET = 1 << 20  # bytes of a file with a secret
 
@@ -72,9 +73,12 @@ def parser_for(verb: Verb, documents: Documents) -> Parser:
     """Return the parser of a verb."""
     parser = Parser(prog=f"lastgood {verb.name}", add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
     parser.add_argument("--settings", metavar="FILE", default=None)
-    for name in ("json", "check", "diff", "yes", "from_server"):
-        parser.add_argument(f"--{name.replace('_', '-')}", dest=name, action="store_true", default=False)
-    parser.add_argument("--from-host", dest="from_host", default=None)
+    for name in ("json", "check", "diff"):
+        parser.add_argument(f"--{name}", action="store_true", default=False)
+    parser.set_defaults(yes=False, from_server=False, from_host=None)
+    for (name, only), (words, _text) in OWN.items():
+        if only(verb):
+            parser.add_argument(hyphened(name), dest=name, action="store" if " " in words else "store_true")
     parser.add_argument("-v", "--verbose", action="count", default=0)
     parser.add_argument("-h", "--help", action="store_true", default=False)
     if verb.name in _TAKE_WORD:
@@ -95,7 +99,7 @@ def _add(parser: Parser, name: str, option: t.Mapping[str, t.Any]) -> None:
     secret = name.rpartition(".")[2] in SECRETS
     if secret:
         parser.add_argument(*spellings, dest=name, nargs="?", action=_Refuse)
-        if not name.endswith("private_key"):  # which has an option for a file of its own
+        if spellings_of(name, option):
             file, ask = spellings_of(name, option)
             parser.add_argument(file, metavar="FILE", dest=f"{name}@file")
             parser.add_argument(ask, action="store_true", dest=f"{name}@ask")
@@ -119,8 +123,9 @@ def spellings_of(name: str, option: t.Mapping[str, t.Any]) -> list[str]:
     """Return the arguments that an option of a module has. A secret is read from a file, or asked for."""
     if _is_file_of_secret(name):
         return []
-    if name.rpartition(".")[2] in SECRETS:
-        return [] if name.endswith("private_key") else [f"{hyphened(name)}-file", hyphened(f"ask-{name}")]
+    last = name.rpartition(".")[2]
+    if last in SECRETS:
+        return [] if last in _FILES else [f"{hyphened(name)}-file", hyphened(f"ask-{name}")]
     return [hyphened(name), hyphened(f"no-{name}")] if option["type"] == "bool" else [hyphened(name)]
 
 
@@ -137,8 +142,11 @@ class _Refuse(argparse.Action):
 
 
 def _secret_refused(spelling: str, name: str) -> ArgumentInvalid:
-    remedy = f"Give {hyphened(name)}-file FILE"
-    remedy += "." if name.endswith("private_key") else f", with - for the standard input, or {hyphened(f'ask-{name}')}."
+    above, dot, last = name.rpartition(".")
+    if last in _FILES:
+        remedy = f"Give {hyphened(above + dot + _FILES[last])} FILE."
+    else:
+        remedy = f"Give {hyphened(name)}-file FILE, with - for the standard input, or {hyphened(f'ask-{name}')}."
     return ArgumentInvalid(f"{spelling} would show a secret to every user of the host.", remedy)
 
 

@@ -74,7 +74,13 @@ def _of_place(module: str, place: Source, options: Options, takes: t.Container[s
 
 def _of_source(module: str, source: Source, options: Options, takes: t.Container[str]) -> Call:
     own = {name: value for name, value in source.options.items() if name in takes}
-    return Call(module, {"directory": source.directory, **own, **options}, source.title, source.user)
+    return Call(module, _over({"directory": source.directory, **own}, options), source.title, source.user)
+
+
+def _over(own: Options, options: Options) -> Options:
+    """Return the options of the settings with those of the command line over them."""
+    replaced = {"login_password_file"} if "login_password" in options else set()
+    return {**{name: value for name, value in own.items() if name not in replaced}, **options}
 
 
 def _at_server(module: str, options: Options, settings: Settings, sources: list[Source]) -> Call:
@@ -88,7 +94,7 @@ def _at_server(module: str, options: Options, settings: Settings, sources: list[
     if module == "db_restore":
         source = _fitting(options, sources)[0]
         own = {"engine": source.engine, **source.login}
-    return Call(module, {"sftp": server, **own, **options}, "the SFTP server", source.user)
+    return Call(module, _over({"sftp": server, **own}, options), "the SFTP server", source.user)
 
 
 def _uploads(options: Options, settings: Settings, sources: list[Source]) -> list[Call]:
@@ -152,7 +158,7 @@ def _restore(options: Options, sources: list[Source], caller: Caller) -> Call:
         )
     source = places[0]
     own = {"directory": source.directory, "engine": source.engine, **source.login}
-    return Call("db_restore", {**own, **options}, "", source.user)
+    return Call("db_restore", _over(own, options), "", source.user)
 
 
 def _fitting(options: Options, sources: list[Source]) -> list[Source]:
