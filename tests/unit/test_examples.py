@@ -14,6 +14,8 @@ import pytest
 import yaml
 from ansible.parsing.splitter import parse_kv
 
+from ansible_collections.lastgood.database.plugins.module_utils._program.command_line import options_from, parser_for, verb_first
+from ansible_collections.lastgood.database.plugins.module_utils._program.verbs import VERBS
 from ansible_collections.lastgood.database.tests.support.examples import (
     ROOT,
     Example,
@@ -26,6 +28,7 @@ from ansible_collections.lastgood.database.tests.support.specifications import (
     COLLECTION,
     module_names,
     module_problems,
+    program_documents,
     role_problems,
     specification,
     task_problems,
@@ -36,6 +39,7 @@ from ansible_collections.lastgood.database.tests.support.specifications import (
 LANGUAGES = {"console", "json", "python", "sql", "text", "yaml"}
 YAML = examples("yaml")
 CONSOLE = examples("console")
+OF_SETTINGS = {"inventory_hostname", "version"}  # beside the role's variables, in the settings of the program
 TARGET = re.compile(r"^([a-z]+):", re.MULTILINE)
 
 each_yaml = pytest.mark.parametrize("example", YAML, ids=str)
@@ -51,7 +55,7 @@ def test_each_example_has_a_language_so_that_it_is_checked() -> None:
 def test_an_example_in_yaml_is_accepted(example: Example, tmp_path: Path) -> None:
     document = yaml.safe_load(example.text)
     if isinstance(document, dict):
-        assert variable_problems(document) == []
+        assert variable_problems({name: value for name, value in document.items() if name not in OF_SETTINGS}) == []
         return
     assert [problem for task in tasks_of(document) for problem in task_problems(task)] == []
     assert [
@@ -90,8 +94,20 @@ def test_a_command_of_an_example_names_what_exists(example: Example, tmp_path: P
             assert arguments[0] in TARGET.findall((ROOT / "Makefile").read_text(encoding="utf-8"))
         elif program == "ansible":
             assert command_problems(arguments) == []
+        elif program == "lastgood" or arguments[2:3] == ["lastgood"]:  # sudo -u USER lastgood
+            check_program(arguments if program == "lastgood" else arguments[3:])
         elif program == "ansible-playbook" and arguments[0].startswith(f"{COLLECTION}."):
             check_syntax(tmp_path, arguments[0])
+
+
+def check_program(arguments: list[str]) -> None:
+    """Parse a command line of the program ``lastgood``, and check its options against the module."""
+    word, rest = verb_first(arguments)
+    assert word is not None
+    verb, documents = VERBS[word], program_documents()
+    given = parser_for(verb, documents).parse_args(rest)
+    if verb.module is not None and not given.help:
+        options_from(given, verb, documents)
 
 
 def command_problems(arguments: list[str]) -> list[str]:

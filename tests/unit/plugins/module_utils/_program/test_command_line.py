@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,9 @@ from ansible_collections.lastgood.database.plugins.module_utils._program.command
 )
 from ansible_collections.lastgood.database.plugins.module_utils._program.explaining import completion, explanation, overview
 from ansible_collections.lastgood.database.plugins.module_utils._program.verbs import VERBS, face
-from ansible_collections.lastgood.database.plugins.plugin_utils import _program_builder
-from ansible_collections.lastgood.database.tests.support.specifications import specification
+from ansible_collections.lastgood.database.tests.support.specifications import program_documents, specification
 
-DOCUMENTS = json.loads(_program_builder._documents())
+DOCUMENTS = program_documents()
 OF_MODULES = [verb for verb in VERBS.values() if verb.module is not None]
 each_verb_of_a_module = pytest.mark.parametrize("verb", OF_MODULES, ids=lambda verb: verb.name)
 

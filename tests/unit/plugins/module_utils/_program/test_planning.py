@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, NoReturn
 
 import pytest
@@ -14,9 +13,9 @@ from ansible_collections.lastgood.database.plugins.module_utils._program.calling
 from ansible_collections.lastgood.database.plugins.module_utils._program.planning import calls_of
 from ansible_collections.lastgood.database.plugins.module_utils._program.settings import Settings
 from ansible_collections.lastgood.database.plugins.module_utils._program.verbs import VERBS
-from ansible_collections.lastgood.database.plugins.plugin_utils import _program_builder
+from ansible_collections.lastgood.database.tests.support.specifications import program_documents
 
-DOCUMENTS = json.loads(_program_builder._documents())
+DOCUMENTS = program_documents()
 SERVER = {"host": "backup.example.org", "user": "db7", "remote_directory": "/backups"}
 SOURCES = [
     {"become_user": "postgres", "login_port": 5433, "bin_directory": "/pg/bin"},
