@@ -19,22 +19,28 @@ from tests.support.modules import Host, run_module
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "tests" / "support" / "example_codec"
+ENCRYPTION = ROOT / "tests" / "support" / "example_encryption"
 UTILS = "ansible_collections.lastgood.database.plugins.module_utils"
 
 
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Host:
-    """Return a host that has the collection with the example codec."""
+    """Return a host that has the collection with the examples of a compression and of an encryption."""
     top = tmp_path_factory.mktemp("scratch")
     plugins = top / "ansible_collections" / "lastgood" / "database" / "plugins"
     shutil.copytree(ROOT / "plugins", plugins, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(EXAMPLE, plugins / "module_utils" / "_codecs" / "xz", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ENCRYPTION, plugins / "module_utils" / "_codecs" / "shift", ignore=shutil.ignore_patterns("__pycache__"))
     registry = plugins / "module_utils" / "_codecs" / "registry.py"
-    source, after = registry.read_text(encoding="utf-8"), "    NoCompression.name: NoCompression(),\n"
-    assert source.count(after) == 1
-    source = source.replace(after, f"{after}    XzCompression.name: XzCompression(),\n")
-    first = f"from {UTILS}._codecs.base import"
-    registry.write_text(source.replace(first, f"from {UTILS}._codecs.xz.compression import XzCompression\n{first}", 1))
+    source, first = registry.read_text(encoding="utf-8"), f"from {UTILS}._codecs.base import"
+    for face, path, after in (
+        ("XzCompression", "xz.compression", "    NoCompression.name: NoCompression(),\n"),
+        ("ShiftEncryption", "shift.encryption", "    GpgEncryption.name: GpgEncryption(),\n"),
+    ):
+        assert source.count(after) == 1
+        source = source.replace(after, f"{after}    {face}.name: {face}(),\n")
+        source = source.replace(first, f"from {UTILS}._codecs.{path} import {face}\n{first}", 1)
+    registry.write_text(source)
     return Host(search_path=(top,))
 
 
@@ -72,6 +78,19 @@ def test_its_backups_are_made_listed_verified_and_restored(host: Host, database:
     restore = {"directory": str(directory), "engine": "sqlite", "database": str(database), "if_exists": "replace"}
     assert run_module("db_restore", restore, host=host).changed
     assert word_in(database) == "first"
+
+
+def test_an_encryption_is_added_in_the_same_way(host: Host, database: Path, tmp_path: Path) -> None:
+    directory = tmp_path / "backups"
+    options = {"directory": str(directory), "engine": "sqlite", "databases": [str(database)], "compression": "xz"}
+    options |= {"encryption": "shift", "recipients": ["seven!!"]}
+    [record] = run_module("db_backup", options, host=host).result["backups"]
+    assert record["filename"].endswith(".dump.xz.shift")
+    payload = (directory / record["filename"]).read_bytes()
+    assert lzma.decompress(bytes((byte - 7) % 256 for byte in payload)).startswith(b"SQLite format 3\0")
+    assert run_module("db_backup", options, host=host).outcomes == ["unchanged"]
+    [verdict] = run_module("backup_verify", directory=str(directory), level="checksum", host=host).result["verified"]
+    assert verdict["verdict"] == "passed"
 
 
 def test_one_of_its_backups_that_is_encrypted_is_recognised(host: Host, tmp_path: Path) -> None:
