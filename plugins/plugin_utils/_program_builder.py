@@ -28,10 +28,16 @@ _PROFILES = "ansible.module_utils._internal._json._profiles"
 _BY_NAME = (f"{_PROFILES}._module_legacy_c2m", f"{_PROFILES}._module_legacy_m2c")
 _SHEBANG = b"#!/usr/bin/env python3\n"
 _MAIN = f"""\
+import os
 import sys
 
 if sys.version_info < (3, 9):
     sys.exit("lastgood: needs Python 3.9 or newer, and this is %s.%s." % sys.version_info[:2])
+
+# Python reads the rest by this descriptor, so that a run is not disturbed when another version replaces the file.
+opened = "/proc/self/fd/%d" % os.open(sys.path[0], os.O_RDONLY)
+if os.path.exists(opened):
+    sys.path[0] = opened
 
 from {_START} import start
 

@@ -191,6 +191,7 @@ def _become(user: pwd.struct_passwd, program: str) -> None:
     os.chdir("/")
     for path in (program, os.__file__):
         if not os.access(path, os.R_OK):
+            path = os.path.realpath(path)  # the program may be open as /proc/self/fd/3
             raise ArgumentInvalid(
                 f"{user.pw_name} can't read {path}, which the program needs.",
                 "Put the program where every user can read it, such as /usr/local/bin, and run it with the system's Python.",

@@ -47,6 +47,9 @@ def main(arguments: t.Sequence[str], documents: Documents, program: str) -> int:
     except BrokenPipeError:  # as with `lastgood list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return FAILED
+    except OSError as error:  # such as a full disk below a redirected output
+        output.complain(": ".join(filter(None, (error.filename, error.strerror))))
+        return FAILED
     except KeyboardInterrupt:
         output.complain("Interrupted.")
         return FAILED
@@ -125,7 +128,7 @@ def _run(settings: settings_file.Settings, caller: Caller, output: Output) -> in
     shown = RunOutput(settings, output, check_mode=caller.check_mode)
     result = run(settings, caller, shown.of_source)
     shown.at_end(result)
-    return status_of(result)
+    return FAILED if result.get("failed") else OK
 
 
 def _modules(

@@ -59,9 +59,7 @@ class Output:
         )
 
     def _line(self, row: Row, columns: t.Sequence[str], width: t.Mapping[str, int]) -> str:
-        line = "  ".join(self._cell(row.get(name, ""), name, width[name]) for name in columns[:-1])
-        last = columns[-1]
-        return "  ".join(filter(None, (line, self._cell(row.get(last, ""), last, 0)))).rstrip()
+        return "  ".join(self._cell(row.get(name, ""), name, width[name]) for name in columns).rstrip()
 
     def _cell(self, text: str, name: str, width: int) -> str:
         padded = f"{text:>{width}}" if name in _RIGHT else f"{text:<{width}}"

@@ -62,7 +62,7 @@ def sources_of(settings: Settings) -> list[Source]:
             title=_title(source, directory),
             directory=directory,
             user=source.get("become_user"),
-            options={**defaults, **{name: value for name, value in source.items() if name not in _OF_ROLE}},
+            options={**defaults, **{name: value for name, value in _set(source).items() if name not in _OF_ROLE}},
             retention=_set(source.get("retention", variables.get("backup_retention"))),
         )
         for source, directory in zip(found, directories)
@@ -101,7 +101,7 @@ def _set(options: t.Mapping[str, t.Any] | None) -> Options:
 def _divided(sources: t.Iterable[t.Mapping[str, t.Any]]) -> list[Options]:
     """Return the sources in order, then one more source for each database with its own settings."""
     whole, parts = [], []
-    for source in map(_set, sources):
+    for source in map(dict, sources):
         settings = source.get("per_database") or {}
         if not settings:
             whole.append(source)
@@ -109,7 +109,7 @@ def _divided(sources: t.Iterable[t.Mapping[str, t.Any]]) -> list[Options]:
         shared = {name: value for name, value in source.items() if name not in ("per_database", "databases")}
         globals_once = {} if source.get("engine") == "sqlite" else {"include_globals": False}
         own = [
-            {**shared, "databases": [name], "exclude_databases": [], **globals_once, **_set(options)}
+            {**shared, "databases": [name], "exclude_databases": [], **globals_once, **(options or {})}
             for name, options in settings.items()
         ]
         named = source.get("databases") or []

@@ -6,7 +6,10 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -65,3 +68,12 @@ def test_it_has_the_documentation_with_the_options_of_the_fragments(built: bytes
     assert documents["role"]["main"]["options"]["backup_sources"]["required"] is True
     assert documents["defaults"]["backup_interval"] == "20h"
     assert documents["version"]
+
+
+def test_it_runs_a_module_under_this_ansible_core(built: bytes, tmp_path: Path) -> None:
+    program = tmp_path / "lastgood"
+    program.write_bytes(built)
+    command = (sys.executable, "-S", "-I", str(program), "list", "--json", "--directory", str(tmp_path))
+    done = subprocess.run(command, env={}, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["results"][0]["ansible_facts"]["database_backups"]["count"] == 0

@@ -235,11 +235,30 @@ def test_a_signal_ends_a_run_with_what_it_did(program: Program, settings: Path, 
     assert list((tmp_path / "backups").glob(".*.partial")) == []
 
 
+def test_a_new_version_in_its_place_does_not_disturb_a_run(program: Program, tmp_path: Path) -> None:
+    """It imports what it needs as it goes. The role replaces the file by a rename."""
+    path, new, fifo = tmp_path / "lastgood", tmp_path / "new", tmp_path / "password"
+    path.write_bytes(program.path.read_bytes())
+    new.write_text("# another version\n" * 100_000)
+    os.mkfifo(fifo, 0o600)
+    command = replace(program, path=path).command(
+        "verify", "--directory", str(tmp_path), "--names", "none", "--login-password-file", str(fifo)
+    )
+    process = subprocess.Popen(command, env=program.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with fifo.open("w") as password:  # it waits for this, before it loads the module
+        new.replace(path)
+        password.write("x\n")
+    _stdout, stderr = process.communicate(timeout=60)
+    assert "no backup of these names" in stderr
+    assert process.returncode == FAILED
+
+
 def test_a_source_of_another_user_is_dumped_as_that_user(program: Program, open_folder: Path, tmp_path: Path) -> None:
     path, readable = open_folder / "shop.db", open_folder / "lastgood"
     with contextlib.closing(sqlite3.connect(path)) as database, database:
         database.execute("create table orders (number)")
     readable.write_bytes(program.path.read_bytes())
+    readable.chmod(0o755)
     if os.geteuid() == 0:
         os.chown(path, 65534, 65534)
     source = {"engine": "sqlite", "databases": [str(path)], "become_user": "nobody", "directory": str(open_folder / "backups")}
@@ -249,10 +268,10 @@ def test_a_source_of_another_user_is_dumped_as_that_user(program: Program, open_
     if os.geteuid() == 0:
         assert done.returncode == OK, done.stdout + done.stderr
         assert {file.stat().st_uid for file in (open_folder / "backups").iterdir()} == {65534}
-        program.path.parent.chmod(0o700)
-        hidden = system.run("run", settings=settings)
-        assert f"nobody can't read {program.path}" in hidden.stdout
-        assert hidden.returncode != OK
+        readable.chmod(0o700)
+        refused = replace(system, path=readable).run("run", settings=settings)
+        assert f"nobody can't read {readable}" in refused.stdout
+        assert refused.returncode == FAILED
     else:
         assert "Only root can become 'nobody'" in done.stdout
 
