@@ -39,13 +39,15 @@ ROWS: dict[str, t.Callable[[], None]] = {
     "reporting": reporting,
 }
 
-PEERS = ("gzip", "pigz", "sftp")
+PEERS = ("age", "gpg", "gzip", "pigz", "sftp")
 
 
 def main() -> None:
     missing = [name for name in PEERS if shutil.which(name) is None] + ([] if sshd() else ["sshd"])
     if missing:
-        sys.exit(f"bench: programs are missing: {', '.join(missing)} (apt install gzip pigz openssh-client openssh-server)")
+        sys.exit(
+            f"bench: programs are missing: {', '.join(missing)} (apt install age gnupg gzip pigz openssh-client openssh-server)"
+        )
     for name in sys.argv[1:] or ROWS:
         ROWS[name]()
 

@@ -17,7 +17,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import R
 
 _PREFIX = "age1"
 _SSH_TYPES = ("ssh-ed25519", "ssh-rsa")
-_PRIVATE = ("AGE-SECRET-KEY-", "AGE-PLUGIN-", "-----BEGIN ")
+_PRIVATE = ("AGE-SECRET-KEY-", "AGE-PLUGIN-", "PRIVATE KEY-----")
 _LEAST_RSA_BITS = 2048  # age encrypts for no smaller key
 _ED25519_BYTES = 32
 _REMEDY = "Give public keys as age-keygen -y prints them (age1...), or lines of SSH public keys (ssh-ed25519, ssh-rsa)."
@@ -53,7 +53,7 @@ def _texts(recipients: Recipients) -> t.Iterator[tuple[str, str]]:
 
 
 def _parse(text: str, place: str) -> AgeRecipient:
-    if text.upper().startswith(_PRIVATE):
+    if any(word in text.upper() for word in _PRIVATE):
         raise RecipientInvalid(f"{place} is a private key.", f"Take it away from the host: {_REMEDY}")
     words = text.split()
     if len(words) >= 2 and words[0] in _SSH_TYPES:
