@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import shutil
 import subprocess
@@ -47,18 +46,23 @@ class GpgKeys:
 
     def __init__(self, home: Path) -> None:
         self.home = home
+        self._fingerprints: dict[str, str] = {}
 
     def gpg(self, *arguments: str, data: bytes = b"") -> bytes:
         """Run gpg in the home, and return what it prints."""
         command = ("gpg", "--homedir", str(self.home), "--batch", "--no-tty", "--quiet", *arguments)
         return subprocess.run(command, input=data, capture_output=True, check=True).stdout
 
-    @functools.cache  # noqa: B019 - a home lives as long as the tests
     def fingerprint(self, name: str) -> str:
         """Return the fingerprint of the key with the name, and make it if it is new.
 
         The keys named expired, revoked and signing are no use for encryption.
         """
+        if name not in self._fingerprints:
+            self._fingerprints[name] = self._make(name)
+        return self._fingerprints[name]
+
+    def _make(self, name: str) -> str:
         unprotected = ("--passphrase", "", "--quick-generate-key", f"{name}@example.org")
         if name == "expired":
             self.gpg("--faked-system-time", "20200101T000000", *unprotected, "future-default", "default", "1d")
