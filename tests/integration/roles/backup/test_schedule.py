@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.lastgood.database.tests.support.another_root import AnotherRoot, another_root
+from ansible_collections.lastgood.database.tests.support.another_root import COVERED, AnotherRoot, another_root
 
 UNIT = "/etc/systemd/system/lastgood"
 SETTINGS = "/etc/lastgood/settings.json"
@@ -50,9 +50,17 @@ def play(root: AnotherRoot, folder: Path, entry_point: str, *arguments: str, tim
 
 
 def service_command(root: AnotherRoot) -> list[str]:
-    """Return the command of the service as systemd would execute it."""
-    line = next(line for line in root.read(f"{UNIT}.service").splitlines() if line.startswith("ExecStart="))
-    return [word.replace("%%", "%").replace("$$", "$") for word in shlex.split(line.removeprefix("ExecStart="))]
+    """Return the command of the service as systemd would execute it: with its capabilities, and with what it may write to."""
+    unit = [line.partition("=") for line in root.read(f"{UNIT}.service").splitlines() if "=" in line]
+    values = {name: [text for key, _equals, text in unit if key == name] for name, _equals, _text in unit}
+    (capabilities,), (command,) = values["CapabilityBoundingSet"], values["ExecStart"]
+    bounds = ",".join(["-all", *(f"+{name.lower().removeprefix('cap_')}" for name in capabilities.split())])
+    writable = [shlex.split(path)[0].removeprefix("-").replace("%%", "%") for path in values["ReadWritePaths"]]
+    mounts = [f"mount --bind {shlex.quote(path)} {shlex.quote(path)}" for path in writable]
+    mounts += [f"mount -o remount,bind,ro {place}" for place in COVERED]
+    words = [word.replace("%%", "%").replace("$$", "$") for word in shlex.split(command)]
+    restricted = ["setpriv", f"--bounding-set={bounds}", "--no-new-privs", "env", "-i", *words]
+    return ["unshare", "--mount", "sh", "-c", " && ".join([*mounts, f"exec {shlex.join(restricted)}"])]
 
 
 @pytest.fixture
@@ -126,11 +134,11 @@ def check_mode_shows_what_would_change_and_changes_nothing(root: AnotherRoot, fo
 
 def service_backs_up_once(root: AnotherRoot) -> list[str]:
     """Execute the command of the service twice, with an empty environment. Return the files of the directory."""
-    first = root.run("env", "-i", *service_command(root))
+    first = root.run(*service_command(root))
     assert first.returncode == 0, first.stdout
     files = root.run("ls", DIRECTORY).stdout.split()
     assert len([name for name in files if name.startswith("backup_notes.db_") and name.endswith(".gz")]) == 1
-    second = root.run("env", "-i", *service_command(root))
+    second = root.run(*service_command(root))
     assert second.returncode == 0 and second.stdout.startswith("fresh  notes.db"), second.stdout
     assert root.run("ls", DIRECTORY).stdout.split() == files
     return files
