@@ -77,8 +77,12 @@ def entry_points() -> dict[str, dict[str, Any]]:
 
 @functools.cache
 def role_variables() -> dict[str, Any]:
-    """Return the variables of all entry points. None is required: an example shows some."""
-    every = {name: option for point in entry_points().values() for name, option in point["options"].items()}
+    """Return the variables of all entry points, each with the choices of all. None is required: an example shows some."""
+    every: dict[str, Any] = {}
+    for point in entry_points().values():
+        for name, option in point["options"].items():
+            choices = [*every.get(name, {}).get("choices", []), *option.get("choices", [])]
+            every[name] = {**option, "choices": choices} if choices else option
     return {name: {key: value for key, value in option.items() if key != "required"} for name, option in every.items()}
 
 
