@@ -83,11 +83,11 @@ class MemoryStore:
     def read_many(self, names: t.Iterable[str], limit: int) -> t.Iterator[bytes | StoreFailed | None]:
         return (self.read(name, limit) for name in names)
 
-    def chunks(self, name: str) -> t.Generator[memoryview, None, None]:
+    def chunks(self, name: str, offset: int = 0) -> t.Generator[memoryview, None, None]:
         data = self._there().get(name)
         if data is None:
             raise FileMissing(f"Reading {self.path(name)}: no such file.", "Name another.")
-        for start in range(0, len(data), _CHUNK_BYTES):
+        for start in range(offset, len(data), _CHUNK_BYTES):
             yield memoryview(data)[start : start + _CHUNK_BYTES]
 
     def drop_cache(self, name: str) -> None:

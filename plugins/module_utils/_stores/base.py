@@ -146,8 +146,8 @@ class ReadableStore(t.Protocol):
         A file that can't be read yields the error, so that the others are still read.
         """
 
-    def chunks(self, name: str) -> t.Generator[memoryview, None, None]:
-        """Read a file from its first byte to its last. A chunk is valid until the next is requested."""
+    def chunks(self, name: str, offset: int = 0) -> t.Generator[memoryview, None, None]:
+        """Read a file from the byte at ``offset`` to its last. A chunk is valid until the next is requested."""
 
     def drop_cache(self, name: str) -> None:
         """Make the next read of a file come from the medium, if the store supports that."""

@@ -155,6 +155,15 @@ class LocalStore:
             finally:
                 close_quietly(descriptor)
 
+    def fingerprint(self, name: str) -> list[int] | None:
+        """Return numbers that change when a file is written to or replaced, None if it does not exist."""
+        with store_errors(f"Examining {self.path(name)}"):
+            try:
+                found = os.stat(name, dir_fd=self._directory(), follow_symlinks=False)
+            except FileNotFoundError:
+                return None
+        return [found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns]
+
     def facts_of(self, names: t.Iterable[str]) -> t.Iterator[FileFacts | None]:
         return map(self.facts, names)
 
@@ -167,11 +176,12 @@ class LocalStore:
         except StoreFailed as error:
             return error
 
-    def chunks(self, name: str) -> t.Generator[memoryview, None, None]:
+    def chunks(self, name: str, offset: int = 0) -> t.Generator[memoryview, None, None]:
         buffer = memoryview(bytearray(CHUNK_BYTES))
         with store_errors(f"Reading {self.path(name)}"):
             descriptor = self._open_file(name)
             try:
+                os.lseek(descriptor, offset, os.SEEK_SET)
                 while count := read_full(descriptor, buffer):
                     if self._is_stopped():
                         raise Interrupted(f"The run was ended while {self.path(name)} was read.", "Run it again.")
@@ -252,9 +262,9 @@ class LocalStore:
                 close_quietly(descriptor)
         return written
 
-    def _open_partial(self, name: str) -> int:
+    def _open_partial(self, name: str, access: int = os.O_WRONLY) -> int:
         """Open a file for writing. One that exists has to be a regular file without another name: others would be written to."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        flags = access | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         descriptor = os.open(name, flags, 0o600, dir_fd=self._directory())
         found = os.fstat(descriptor)
         if stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
@@ -286,6 +296,16 @@ class LocalStore:
                 return None  # somebody else was quicker
             # Between the two somebody may have taken it for a dead run's.
             if try_lock(descriptor) and os.fstat(descriptor).st_nlink:
+                return descriptor
+            close_quietly(descriptor)
+            return None
+
+    def claim_to_continue(self, name: str) -> int | None:
+        """Open a partial, or create one, and hold its lock. Keeps what a dead run wrote. None if a living run holds it."""
+        with store_errors(f"Opening {self.path(name)}"):
+            descriptor = self._open_partial(name, os.O_RDWR)
+            # Between the two another run may have renamed or deleted it.
+            if try_lock(descriptor) and self._is(name, descriptor):
                 return descriptor
             close_quietly(descriptor)
             return None

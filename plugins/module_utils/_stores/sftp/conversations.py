@@ -217,14 +217,14 @@ def flush_request(handle: bytes) -> Request:
     return Request(EXTENDED, text(FSYNC) + handle)
 
 
-def read_all(session: Session, path: str, handle: bytes, size: int) -> t.Generator[bytes, None, None]:
-    """Read an open file from its first byte to its last, with many requests under way.
+def read_all(session: Session, path: str, handle: bytes, size: int, offset: int = 0) -> t.Generator[bytes, None, None]:
+    """Read an open file from the byte at ``offset`` to its last, with many requests under way.
 
     ``size`` is the size that the server reported: reads no more than that, since a hostile server could send for ever.
     """
     asked: collections.deque[tuple[int, int, int]] = collections.deque()  # number, offset, count
     early: dict[int, Reply | StatusError] = {}
-    offset, ended, tiny = 0, False, 0
+    ended, tiny = False, 0
     try:
         while True:
             if session.patience.is_stopped:

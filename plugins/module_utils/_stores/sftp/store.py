@@ -188,14 +188,14 @@ class SftpStore:
     def drop_cache(self, name: str) -> None:
         """SFTP has no request for that."""
 
-    def chunks(self, name: str) -> t.Generator[memoryview, None, None]:
+    def chunks(self, name: str, offset: int = 0) -> t.Generator[memoryview, None, None]:
         path = self.path(name)
         handle = self._do(f"Reading {path}", conversations.open_file(self._at(name), packets.FOR_READING))
         try:
             facts = self.facts(name)
             if facts is None:
                 raise StoreFailed(f"Reading {path}: it is no regular file.", "Examine it on the server.")
-            with contextlib.closing(conversations.read_all(self.session, path, handle, facts.size_bytes)) as pieces:
+            with contextlib.closing(conversations.read_all(self.session, path, handle, facts.size_bytes, offset)) as pieces:
                 for data in pieces:
                     yield memoryview(data)
         except (StoreFailed, GeneratorExit):
