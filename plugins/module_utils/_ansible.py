@@ -151,7 +151,7 @@ def run_operation(module: AnsibleModule, request_from: RequestFrom[Request], ope
     ignore_signals()  # the outcome is known, and no program starts after this
     for warning in outcome.warnings:
         module.warn(one_line(warning))
-    values, failure = _presentable(outcome.values), outcome.failure
+    values, failure = presentable(outcome.values), outcome.failure
     if failure is None:
         try:
             module.exit_json(**values)
@@ -159,8 +159,8 @@ def run_operation(module: AnsibleModule, request_from: RequestFrom[Request], ope
             failure = StoreFailed(f"It was done, but {values.get('dest')} can't be examined: {error.strerror}.", "See the disk.")
             values.pop("dest", None)
     if module._verbosity == 0:
-        values = {**values, **_presentable(outcome.brief)}
-    module.fail_json(**_presentable(_failure_values(failure, runner.signal)), **values)
+        values = {**values, **presentable(outcome.brief)}
+    module.fail_json(**presentable(_failure_values(failure, runner.signal)), **values)
 
 
 def _progress(module: AnsibleModule) -> Progress:
@@ -225,7 +225,7 @@ def _failure_values(failure: BackupError, number: int | None) -> dict[str, t.Any
     return {"msg": message, "error": error}
 
 
-def _presentable(value: t.Any, key: str = "") -> t.Any:
+def presentable(value: t.Any, key: str = "") -> t.Any:
     """Return a result with every control character in it visible: a name must not move a terminal's cursor.
 
     Texts for people become one line; a diff and a program's output have several. Everything else may be a name, and is
@@ -234,9 +234,9 @@ def _presentable(value: t.Any, key: str = "") -> t.Any:
     if isinstance(value, str):
         return one_line(value) if key in _ONE_LINE else lines(value) if key in _LINES else escaped(value)
     if isinstance(value, t.Mapping):
-        return {escaped(name): _presentable(item, "" if key in _CHOSEN else name) for name, item in value.items()}
+        return {escaped(name): presentable(item, "" if key in _CHOSEN else name) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_presentable(item, key) for item in value]
+        return [presentable(item, key) for item in value]
     return value
 
 

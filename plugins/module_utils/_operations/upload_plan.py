@@ -69,7 +69,7 @@ def select_backups(source: ReadableStore, selection: Selection, now: datetime, c
         raise DirectoryMissing(f"The directory {source.location} does not exist.", "Correct directory, or make a backup first.")
     found = list(Catalog(source).select(selection))
     if (missing := missing_from(found, selection)) and not check_mode:
-        raise missing_error(missing, source.location, "List the backups with backup_facts. Nothing was sent.")
+        raise missing_error(missing, source.location, "List the backups with backup_facts. Nothing was copied.")
     if selection.newest is not None:
         good = [backup for backup in found if is_candidate(backup, now)]
         others = [backup for backup in newest_of_each(found, selection.newest, now) if backup.state != "good"]

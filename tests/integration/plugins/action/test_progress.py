@@ -5,10 +5,8 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
 import os
 import re
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -20,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.lastgood.database.tests.support.becoming import OTHER, as_user, become_exe
 from ansible_collections.lastgood.database.tests.support.modules import Host, run_module
 from ansible_collections.lastgood.database.tests.support.observe import wait_until
 from ansible_collections.lastgood.database.tests.support.places import common_directory, only_root
@@ -329,23 +328,6 @@ def test_a_loop_shows_the_progress_of_each_item(site: Site) -> None:
     assert runs(site) == set()
 
 
-OTHER = 1  # daemon, who is on every host
-
-# Becomes another user by a second login: this has no need of a program with more rights than its user.
-BECOME = """\
-#!{python}
-import os, shlex, sys
-words = sys.argv[sys.argv.index("-u") + 2 :]
-login = ["ssh", "-q", "-F", "/dev/null", "-p", "{port}", "-i", "{key}", "-o", "UserKnownHostsFile={known_hosts}"]
-os.execvp("ssh", [*login, "-o", "StrictHostKeyChecking=yes", "{user}@127.0.0.1", shlex.join(words)])
-"""
-
-
-def as_user(uid: int) -> str:
-    """Return what makes a server execute every command as a user, whoever logs in."""
-    return f'ForceCommand setpriv --reuid={uid} --regid={uid} --clear-groups sh -c "$SSH_ORIGINAL_COMMAND"'
-
-
 @needs_sshd
 @only_root
 def test_a_user_without_privileges_becomes_another_one(site: Site, unprivileged: Host) -> None:
@@ -357,13 +339,7 @@ def test_a_user_without_privileges_becomes_another_one(site: Site, unprivileged:
         database.write_bytes(site.database.read_bytes())
         for path in (database.parent, database):
             os.chown(path, OTHER, OTHER)
-        shutil.copy(second.folder / "user_ed25519", common / "key")
-        os.chown(common / "key", UNPRIVILEGED, UNPRIVILEGED)
-        shutil.copy(second.known_hosts, common / "known_hosts")
-        become = common / "become"
-        words = {"key": common / "key", "known_hosts": common / "known_hosts", "user": getpass.getuser(), "port": second.port}
-        become.write_text(BECOME.format(python="/usr/bin/env python3", **words))
-        become.chmod(0o755)
+        become = become_exe(common, second, owner=UNPRIVILEGED)
         variables = {
             **over_ssh(first),
             "ansible_admin_users": ["nobody-of-that-name"],

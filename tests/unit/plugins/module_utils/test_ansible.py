@@ -22,9 +22,9 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import (
     ModuleRunner,
-    _presentable,
     file_attributes,
     now,
+    presentable,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.common import FILE_SPEC
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid, ProgramFailed
@@ -484,4 +484,4 @@ def test_a_name_of_a_result_is_read_back_by_an_option(start: Callable[..., Modul
 
 
 def test_a_name_that_is_no_utf_8_does_not_spoil_the_rest_of_a_result() -> None:
-    assert _presentable({"names": ["caf\udce9", "fine"], "count": 2}) == {"names": ["caf\\udce9", "fine"], "count": 2}
+    assert presentable({"names": ["caf\udce9", "fine"], "count": 2}) == {"names": ["caf\\udce9", "fine"], "count": 2}
