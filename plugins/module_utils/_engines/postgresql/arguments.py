@@ -42,6 +42,7 @@ def restore_options_from(params: Params) -> PostgresqlRestoreOptions:
     return PostgresqlRestoreOptions(
         login=login_from(params),
         database=params["database"],
+        may_replace=params["if_exists"] == "replace",
         keep_old=params["keep_old"],
         terminate_sessions=params["terminate_sessions"],
         no_owner=params["no_owner"],

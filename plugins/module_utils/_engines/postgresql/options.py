@@ -50,7 +50,7 @@ class Parts:
 
 @dataclass(frozen=True)
 class PostgresqlRestoreOptions:
-    """Which database is restored, where, and how."""
+    """Which database is restored, where, and how. Without ``may_replace`` one that comes into being meanwhile is not replaced."""
 
     login: Login
     database: str
@@ -62,6 +62,7 @@ class PostgresqlRestoreOptions:
     analyze: bool = True
     run_sql: RunSql | None = None
     parts: Parts | None = None
+    may_replace: bool = True
 
 
 @dataclass(frozen=True)

@@ -174,7 +174,7 @@ class PostgresqlRestoration:
             properties=self.new.last_statements,
             terminate_sessions=options.terminate_sessions,
             keep_old=options.keep_old or not self.new.is_whole,
-            may_replace=options.parts is None,
+            may_replace=options.may_replace,
         )
         try:
             with self._runner.stopping(self._control.cancel):

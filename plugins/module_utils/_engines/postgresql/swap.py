@@ -78,7 +78,7 @@ class Swap:
     properties: t.Callable[[], t.Sequence[str]]
     terminate_sessions: bool
     keep_old: bool
-    may_replace: bool = True
+    may_replace: bool
 
     def run(self) -> SwapDone:
         """Swap. After an error the old database still has its name, except after ConnectionLost, when that is not known."""

@@ -31,7 +31,12 @@ def restore_options_from(params: Params) -> SqliteRestoreOptions:
     run_sql = run_sql_from(params)
     if run_sql is not None and run_sql.as_owner:
         raise _useless("run_sql.as_owner")
-    return SqliteRestoreOptions(database=params["database"], keep_old=params["keep_old"], run_sql=run_sql)
+    return SqliteRestoreOptions(
+        database=params["database"],
+        may_replace=params["if_exists"] == "replace",
+        keep_old=params["keep_old"],
+        run_sql=run_sql,
+    )
 
 
 def examination_options_from(params: Params, check_mode: bool) -> None:

@@ -20,8 +20,12 @@ class SqliteDumpOptions:
 
 @dataclass(frozen=True)
 class SqliteRestoreOptions:
-    """The database file to restore, whether the old one is retained beside it, and SQL to run in the new one."""
+    """The database file to restore, whether the old one is retained beside it, and SQL to run in the new one.
+
+    Without ``may_replace`` a file that comes into being meanwhile is not replaced.
+    """
 
     database: str
     keep_old: bool = False
     run_sql: RunSql | None = None
+    may_replace: bool = True

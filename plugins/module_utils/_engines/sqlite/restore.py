@@ -115,6 +115,7 @@ class SqliteRestoration:
     ) -> None:
         self._path = restorer.database
         self._name = os.path.basename(restorer.database)
+        self._may_replace = restorer.options.may_replace
         self._keep_old = restorer.options.keep_old
         self._run_sql = restorer.options.run_sql
         self._is_stopped = restorer.is_stopped
@@ -153,7 +154,7 @@ class SqliteRestoration:
 
     def swap(self) -> Swapped:
         began = time.monotonic()
-        if not self._folder.has(self._name):
+        if not self._may_replace or not self._folder.has(self._name):
             self._take_new_name()
             return Swapped(None, 0.0, tuple(self._warnings))
         old = find_file(self._folder.path_of(self._name))

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from ansible_collections.lastgood.database.tests.support.modules import Outcome
 from ansible_collections.lastgood.database.tests.support.observe import payload
 from ansible_collections.lastgood.database.tests.support.postgresql import Site, drop, every_version
-from ansible_collections.lastgood.database.tests.support.restores import as_it_was, nothing_else_left, restore
+from ansible_collections.lastgood.database.tests.support.restores import as_it_was, held, nothing_else_left, restore
 
 CONTENT = """
 create role reader;
@@ -183,3 +184,15 @@ def test_only_archives_have_parts(full: Site) -> None:
             outcome = restore_parts(full, tables=["app.orders"], check=check)
             assert outcome.error_code == "argument_invalid"
             assert "plain dump" in outcome.msg
+
+
+def test_a_database_that_comes_into_being_meanwhile_is_not_replaced(full: Site, tmp_path: Path) -> None:
+    full.back_up()
+    each: dict[str, dict[str, Any]] = {"part": {"restore_only": {"tables": ["app.orders"]}}, "whole": {}}
+    for name, over in each.items():
+        with held(full, tmp_path / name, database="copy", source_database=full.database, **over) as (process, impostor):
+            full.server.psql("create database copy")
+            impostor.say("go")
+            assert process.wait().error_code == "database_exists"
+        assert full._replace(database="copy").sql("select to_regclass('app.orders') is null") == "t"
+        drop(full.server, "copy")

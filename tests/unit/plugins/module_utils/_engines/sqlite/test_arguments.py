@@ -30,6 +30,7 @@ SQLITE: dict[str, Any] = {
 }
 RESTORE: dict[str, Any] = {
     "database": "/srv/app.db",
+    "if_exists": "fail",
     "keep_old": True,
     "terminate_sessions": False,
     "include_globals": False,
@@ -59,7 +60,7 @@ def test_no_sqlite_databases_are_refused() -> None:
 
 
 def test_options_of_a_restore() -> None:
-    assert restore_options_from(RESTORE) == SqliteRestoreOptions("/srv/app.db", keep_old=True)
+    assert restore_options_from(RESTORE) == SqliteRestoreOptions("/srv/app.db", keep_old=True, may_replace=False)
 
 
 @pytest.mark.parametrize("option", ["terminate_sessions", "include_globals", "no_owner", "restore_only"])
