@@ -231,7 +231,7 @@ EXAMPLES = r"""
     encryption: age
     recipients:
       - age1dhtj9g0e0qnc2w8kh9cmsgdu7n38neyrx0lr3lhzrx7qlgsr7d3s03pxw3
-      - ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGPKSUTyz1HwHReFVvD5obVsALAgJRNarH4TRpNePnAS admin@example.org
+      - ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKfDwMymYEztW8wrT5w1Hex6bCPC1i+X6Jx2aIKfkUjs admin@example.org
   become: true
   become_user: postgres
 
