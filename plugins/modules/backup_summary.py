@@ -44,10 +44,11 @@ options:
         and whether that backup is on the SFTP server. Databases that failed are included.
       - V(verify) has a line for each backup of C(backup_verified), with the verdict.
       - V(check) has three lines for each problem of C(backup_checked) - its severity and code, what is wrong, and what to do.
+      - V(restore) has a line for each database of C(backup_restored), with the outcome, the time it took and the backup.
       - V(fresh) has a line for each database that has no fresh backup, as the role's entry point C(assert_fresh) found. Run it
         for each host, without C(run_once). The first host shows the table, and each gets what is not fresh on it.
     type: str
-    choices: [backup, verify, check, fresh]
+    choices: [backup, verify, check, fresh, restore]
     required: true
 seealso:
   - module: lastgood.database.backup_facts

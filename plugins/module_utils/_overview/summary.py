@@ -76,8 +76,8 @@ def _rows(table: Table, variables: Values, check_mode: bool) -> list[Row]:
 
 
 def _needs_source(table: Table, rows: list[Row]) -> bool:
-    """Return whether to show the source: for a run and for freshness only if a host has several databases of one name."""
-    if table not in (BACKED_UP, NOT_FRESH):
+    """Return whether to show the source. Most tables need it only if a host has several databases of one name."""
+    if table not in (BACKED_UP, NOT_FRESH, RESTORED):
         return True
     seen: dict[tuple[str, str], str] = {}
     return any(
@@ -231,6 +231,31 @@ def _verdict_row(one: Values) -> Row:
     return row if one["verdict"] == "passed" else {**row, "note": _note(one["detail"])}
 
 
+# --- Restores ---------------------------------------------------------------------------------------------------
+
+
+def _restored(variables: Values, check_mode: bool) -> list[Row]:
+    """Return a row for each database of a host that was to be restored, and one for each directory that can't be read."""
+    restored = variables.get("backup_restored")
+    if restored is None:
+        return [{"note": "unreachable, or failed before"}]
+    return [_restore_row(result, check_mode) for result in restored["results"]] or [{"note": "nothing to restore"}]
+
+
+def _restore_row(result: Values, check_mode: bool) -> Row:
+    if result.get("title"):
+        return {"title": result["title"], "outcome": "failed", **_next(result["msg"])}
+    row = {"database": _title(result), "source": str(result.get("source") or "")}
+    if "restored" not in result:
+        return {**row, "outcome": "failed", **_next(result.get("msg") or "It was not restored.")}
+    if result["restored"] is None:
+        return {**row, "outcome": "exists", "note": "It was left as it is."}
+    row["outcome"] = "would restore" if check_mode else "restored"
+    previous = f"The old one is {result['previous']}." if result.get("previous") else ""
+    seconds = "" if check_mode else _number(result.get("seconds"))
+    return {**row, "seconds": seconds, "backup": result["restored"]["filename"], "note": previous}
+
+
 # --- The check before a run -------------------------------------------------------------------------------------
 
 
@@ -325,6 +350,7 @@ def _note(text: t.Any) -> str:
 
 BACKED_UP = Table("backup_runs", ("database", "source", "outcome", "size", "age", "sent"), _backed_up)
 VERIFIED = Table("backup_verified", ("database", "source", "level", "verdict", "tables", "rows", "seconds", "backup"), _verified)
+RESTORED = Table("backup_restored", ("database", "source", "outcome", "seconds", "backup"), _restored)
 NOT_FRESH = Table(ASKED, ("database", "source", "state", "age", "reason"), _not_fresh)
 CHECKED = Table("backup_checked", ("severity", "code", "check", "source"), _checked)
-TABLES = {"backup": BACKED_UP, "verify": VERIFIED, "check": CHECKED, "fresh": NOT_FRESH}
+TABLES = {"backup": BACKED_UP, "verify": VERIFIED, "check": CHECKED, "fresh": NOT_FRESH, "restore": RESTORED}

@@ -7,17 +7,21 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import typing as t
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from ansible_collections.lastgood.database.tests.support.modules import run_module
-from ansible_collections.lastgood.database.tests.support.postgresql import Site
+from ansible_collections.lastgood.database.tests.support.postgresql import VERSIONS, database_on
 from ansible_collections.lastgood.database.tests.support.sftp import SftpServer
+from tools.throwaway_postgresql import Server, installation
 
 PASSWORD = "c0rrect-horse"
 PLAY = """
@@ -98,6 +102,12 @@ def test_a_password_is_not_shown_however_much_is(tmp_path: Path, notes: Path) ->
 # --- Another host's backups, and everything in one go ---------------------------------------------------------------
 
 
+def rows(finished: subprocess.CompletedProcess[str]) -> list[list[str]]:
+    """Return the database and the outcome of each line of the table."""
+    pattern = r"db7  +([^\s(]\S*) +(?:\S+:?\d* +)?(restored|would restore|exists|failed)\b"
+    return [[os.path.basename(name), outcome] for name, outcome in re.findall(pattern, finished.stdout)]
+
+
 def make_database(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.closing(sqlite3.connect(path)) as connection:
@@ -157,27 +167,106 @@ def test_all_restores_every_database_of_the_sources_and_leaves_what_exists(tmp_p
     variables = {"backup_directory": str(tmp_path / "b"), "backup_restores": "all", "backup_sources": sources}
     predicted = play(tmp_path, variables, "--check")
     assert predicted.returncode == 0 and not (tmp_path / "shop.db").exists(), predicted.stdout
-    assert "would be restored from backup_shop.db_" in predicted.stdout
+    assert rows(predicted) == [["kept.db", "exists"], ["notes.db", "would restore"], ["shop.db", "would restore"]]
     finished = play(tmp_path, variables)
     assert finished.returncode == 0, finished.stdout
+    assert rows(finished) == [["kept.db", "exists"], ["notes.db", "restored"], ["shop.db", "restored"]]
     assert [text_in(tmp_path / name) for name in names] == ["backup of shop.db", "backup of notes.db", "newer"]
+    again = play(tmp_path, variables)
+    assert again.returncode == 0 and "changed=0" in again.stdout, again.stdout
+    assert rows(again) == [[name, "exists"] for name in sorted(names)]
     replacing = {"backup_restore_defaults": {"if_exists": "replace", "keep_old": True, "terminate_sessions": True}}
     finished = play(tmp_path, {**variables, **replacing})
     assert finished.returncode == 0, finished.stdout
     assert text_in(tmp_path / "kept.db") == "backup of kept.db"
-    assert f"the old one is {tmp_path / 'kept.db'}" in finished.stdout
+    assert f"The old one is {tmp_path / 'kept.db'}" in finished.stdout
 
 
-def test_all_restores_a_cluster_with_its_roles(tmp_path: Path, site: Site) -> None:
-    site.sql("create table more (n int)")
-    assert site.back_up(include_globals=True, origin="db7").changed
-    site.server.psql(f'drop database "{site.database}"')
-    login = {"login_unix_socket": str(site.server.socket_directory), "login_port": site.server.port}
-    source = {**login, "login_user": site.server.user, "bin_directory": str(site.server.bin_directory)}
-    variables = {"backup_directory": str(site.directory), "backup_restores": "all", "backup_sources": [source]}
-    finished = play(tmp_path, variables)
-    assert finished.returncode == 0, finished.stdout
-    assert site.sql("select count(*) from more") == "0"
+def test_all_goes_on_after_a_failure_and_names_what_is_not_restored(tmp_path: Path) -> None:
+    names = ("bad.db", "none.db", "shop.db")
+    for name in names:
+        make_database(tmp_path / name, name)
+        back_up(tmp_path / "b", tmp_path / name)
+        (tmp_path / name).unlink()
+    [bad] = (tmp_path / "b").glob("backup_bad.db_*.gz")
+    bad.write_bytes(bad.read_bytes()[:-1] + b"?")  # of the same size
+    [none] = (tmp_path / "b").glob("backup_none.db_*.gz")
+    none.write_bytes(b"")
+    sources = [{"engine": "sqlite", "databases": [str(tmp_path / name)]} for name in names]
+    sources.append({"engine": "sqlite", "databases": ["/srv/app.db"], "directory": str(bad)})
+    finished = play(tmp_path, {"backup_directory": str(tmp_path / "b"), "backup_restores": "all", "backup_sources": sources})
+    assert finished.returncode == 2
+    assert rows(finished) == [["none.db", "failed"], ["bad.db", "failed"], ["shop.db", "restored"]]
+    assert text_in(tmp_path / "shop.db") == "shop.db"
+    last = finished.stdout[finished.stdout.index("Fail where a restore failed") :]
+    for name in (f"{tmp_path / 'none.db'}: There is no good backup", f"{tmp_path / 'bad.db'}: ", f"{bad}: "):
+        assert name in last
+
+
+def test_all_restores_no_backup_of_another_host_unless_asked(tmp_path: Path) -> None:
+    for host in ("old", "db7"):
+        make_database(tmp_path / "app.db", f"of {host}")
+        back_up(tmp_path / "b", tmp_path / "app.db", origin=host)
+        (tmp_path / "app.db").unlink()
+    sources = [{"engine": "sqlite", "databases": [str(tmp_path / "app.db")]}]
+    variables = {"backup_directory": str(tmp_path / "b"), "backup_restores": "all", "backup_sources": sources}
+    assert play(tmp_path, {**variables, "backup_from_host": "other"}).returncode == 2
+    for host in ("db7", "old"):
+        finished = play(tmp_path, {**variables, **({} if host == "db7" else {"backup_from_host": host})})
+        assert finished.returncode == 0, finished.stdout
+        assert text_in(tmp_path / "app.db") == f"of {host}"
+        (tmp_path / "app.db").unlink()
+
+
+@pytest.fixture
+def rebuilt(servers: Callable[[int], Server], tmp_path: Path) -> Iterator[tuple[dict[str, t.Any], list[Server]]]:
+    """Back up two clusters and a file, and return the sources, and the empty clusters that took the old ones' places."""
+    with contextlib.ExitStack() as stack:
+        sockets = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="s-")))
+        sockets.chmod(0o755)
+        sources: list[dict[str, t.Any]] = []
+        for number, old in enumerate((servers(VERSIONS[0]), servers(VERSIONS[-1]))):
+            (sockets / str(number)).symlink_to(old.socket_directory)
+            login = {"login_unix_socket": str(sockets / str(number)), "login_user": "postgres", "include_globals": True}
+            old.psql(f"create role owner{number}")
+            stack.callback(old.psql, f"drop role owner{number}")
+            sql = f"create table t as select {number} as n; alter table t owner to owner{number}"
+            stack.enter_context(database_on(old, "app", sql))
+            sources.append({**login, "databases": ["app"]})
+            options = {**sources[-1], "directory": str(tmp_path / "there" / "db7"), "bin_directory": str(old.bin_directory)}
+            assert run_module("db_backup", origin="db7", **options).outcomes == ["created"] * 2
+        make_database(tmp_path / "app.db", "of the file")
+        back_up(tmp_path / "there" / "db7", tmp_path / "app.db")
+        new = [stack.enter_context(Server.start(installation(VERSIONS[-1]))) for _ in sources]
+        for number, server in enumerate(new):
+            sources[number]["bin_directory"] = str(server.bin_directory)
+            (sockets / str(number)).unlink()
+            (sockets / str(number)).symlink_to(server.socket_directory)
+        sources.append({"engine": "sqlite", "databases": [str(tmp_path / "app.db")]})
+        yield {"backup_restores": "all", "backup_sources": sources}, new
+
+
+def test_all_rebuilds_a_host_with_several_clusters_and_a_file(
+    rebuilt: tuple[dict[str, t.Any], list[Server]], tmp_path: Path, sftp: SftpServer
+) -> None:
+    variables, new = rebuilt
+    titles = ["app", "app", "app.db"]
+    local = {"backup_directory": str(tmp_path / "there" / "db7")}
+    for way in (local, {"backup_read_from": "sftp", "backup_sftp": sftp.options(tmp_path / "there")}):
+        (tmp_path / "app.db").unlink()
+        finished = play(tmp_path, {**variables, **way}, "--diff")
+        assert finished.returncode == 0, finished.stdout
+        assert rows(finished) == [[title, "restored"] for title in titles]
+        assert finished.stdout.count("+backup_") == len(titles)
+        for number, server in enumerate(new):
+            owner = server.psql("select n || tableowner from t, pg_tables where tablename = 't'", "app")
+            assert owner == f"{number}owner{number}"
+            if way is local:
+                server.psql(f"drop database app; drop role owner{number}")
+        assert text_in(tmp_path / "app.db") == "of the file"
+    again = play(tmp_path, {**variables, **local})
+    assert again.returncode == 0 and "changed=0" in again.stdout, again.stdout
+    assert rows(again) == [[title, "exists"] for title in titles]
 
 
 def test_a_word_other_than_all_and_nothing_to_restore_are_errors(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from ansible_collections.lastgood.database.plugins.module_utils._overview.summary import (
     BACKED_UP,
     CHECKED,
+    RESTORED,
     VERIFIED,
     age_in_words,
     lines_of,
@@ -232,4 +233,39 @@ def test_a_title_widens_the_table_for_no_other_row() -> None:
         "db1   app       created  2.0 KiB  just now",
         f"db2   ({'t' * 50})  failed",
         "        Down.",
+    ]
+
+
+# --- Restores -------------------------------------------------------------------------------------
+
+
+RESULTS = [
+    {"title": "/srv/gone", "failed": True, "msg": "It is no directory."},
+    {"database": "lost", "failed": True, "msg": "There is no good backup of it."},
+    {"database": "app", "source": "/run/one:5432", "restored": {"filename": "backup_app"}, "seconds": 2.5, "previous": "app_old"},
+    {"database": "kept", "restored": None, "seconds": 0.0, "previous": None},
+]
+
+
+def test_each_restore_has_a_line_whatever_its_outcome() -> None:
+    assert lines_of(RESTORED, {"db1": {"backup_restored": {"results": RESULTS}}, "db2": {}, "db3": {"backup_restored": {}}}) == [
+        "host  database  outcome   seconds  backup",
+        "db1   (/srv/gone)  failed",
+        "        It is no directory.",
+        "db1   lost      failed",
+        "        There is no good backup of it.",
+        "db1   app       restored      2.5  backup_app",
+        "        The old one is app_old.",
+        "db1   kept      exists",
+        "        It was left as it is.",
+        "db2   unreachable, or failed before",
+        "db3   its results can't be read",
+    ]
+
+
+def test_the_server_is_shown_where_two_have_a_database_of_the_same_name() -> None:
+    twice = [{**RESULTS[2], "previous": None}, {**RESULTS[2], "source": "/run/two:5432", "previous": None}]
+    shown = lines_of(RESTORED, {"db1": {"backup_restored": {"results": twice}}}, check_mode=True)
+    assert [line.split() for line in shown[1:]] == [
+        ["db1", "app", f"/run/{name}:5432", "would", "restore", "backup_app"] for name in ("one", "two")
     ]
