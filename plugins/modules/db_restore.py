@@ -192,6 +192,9 @@ notes:
   - The extension C(pg_cron) can only be made in the one database that the server's C(cron.database_name) names. It is restored
     when the new database has that name; where that fails, a warning says so and the old database is kept. A copy under another
     name is restored without it, with a warning. A plain dump with C(pg_cron) can't be restored.
+  - A backup with the extension C(timescaledb) is restored between the calls of its functions C(timescaledb_pre_restore) and
+    C(timescaledb_post_restore), by one job, if the server has the extension. Its version has to be the one that was backed up.
+    A plain dump with the extension in another schema than V(public) can't be restored.
   - Timeouts and read-only transactions that are set for a role, a database or the cluster do not apply to a restore.
   - An old PostgreSQL database is dropped with its subscriptions, whose slots stay on the other server for the new one. A
     database that an earlier restore left and that the user may not drop is a warning.

@@ -17,7 +17,7 @@ import tempfile
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql import databases, remains
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql import databases, remains, timescaledb
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.archive_parts import choose, use_list
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.belongings import Belongings
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.bound_extensions import (
@@ -135,7 +135,7 @@ class NewDatabase:
         self._leads_out: str | None = None
         self._said = ""
         self._made = False
-        self._extensions: set[str] = set()
+        self._extensions: dict[str, str] = {}  # and the schema of each
         self._entries: str | None = None  # to restore; None is all
         self._entries_later: str | None = None
         self._later = ""
@@ -164,14 +164,32 @@ class NewDatabase:
         entries = self._entries_beside()
         self._make()
         if self._manifest.format == "plain":
-            self._run_psql(self._file)
+            self._run_script(self._file)
         else:
+            self._run_archive(entries)
+
+    def _run_archive(self, entries: str | None) -> None:
+        schema, first = timescaledb.schema_among(self._control, self._extensions), ""
+        if schema is not None:
+            first, rest = timescaledb.split_entries(entries or self._list(), schema)
+        if not first:  # parts may be without it
             self._run_pg_restore(self.name, entries)
+            return
+        self._run_pg_restore(self.name, first)
+        with timescaledb.restoring(self._inside()):
+            self._run_pg_restore(self.name, rest, "--jobs=1")
+
+    def _run_script(self, script: int) -> None:
+        with timescaledb.restoring_script(self._control, self._inside(), self._extensions):
+            self._run_psql(script)
+
+    def _inside(self) -> Login:
+        return dataclasses.replace(self._filling.login, database=self.name)
 
     def analyze(self) -> None:
         """Collect the statistics by which queries are planned: a dump has none."""
         try:
-            with connecting(dataclasses.replace(self._filling.login, database=self.name), readonly=False) as connection:
+            with connecting(self._inside(), readonly=False) as connection:
                 protect_session(connection)
                 with self._runner.stopping(connection.cancel):
                     execute(connection, "ANALYZE")
@@ -199,7 +217,7 @@ class NewDatabase:
             self._create()
             self._said = ""
             with contextlib.suppress(ProgramFailed):
-                self._run_psql(script.fileno())
+                self._run_script(script.fileno())
             return self._reported_in(script.fileno(), failure)
 
     def _reported_in(self, script: int, failure: ProgramFailed) -> Fault:

@@ -19,7 +19,7 @@ _OF_DATABASE = re.compile(
     re.DOTALL,
 )
 _SEARCH_PATH = re.compile(r' SET "?search_path"? TO (.*)', re.DOTALL)
-_EXTENSION = re.compile(rf"CREATE EXTENSION (?:IF NOT EXISTS )?({NAME})(?: .*)?", re.DOTALL)
+_EXTENSION = re.compile(rf"CREATE EXTENSION (?:IF NOT EXISTS )?({NAME})(?: WITH SCHEMA ({NAME}))?(?: .*)?", re.DOTALL)
 
 
 class Properties:
@@ -27,7 +27,7 @@ class Properties:
 
     def __init__(self) -> None:
         self.encoding = "UTF8"  # of the dump that the statements are from
-        self.extensions: set[str] = set()  # that are in the database
+        self.extensions: dict[str, str] = {}  # that are in the database, and the schema of each
         self.roles: set[str] = set()
         self.database_roles: set[str] = set()
         self.create: tuple[str, str] | None = None
@@ -45,7 +45,7 @@ class Properties:
             self._grantor = None
         extension = _EXTENSION.fullmatch(statement)
         if extension is not None:
-            self.extensions.add(unquote_identifier(extension[1]))
+            self.extensions[unquote_identifier(extension[1])] = unquote_identifier(extension[2] or "")
         match = _OF_DATABASE.fullmatch(statement)
         if match is None:
             return

@@ -67,3 +67,12 @@ def test_what_is_in_the_database_is_none_of_it_but_needs_its_roles() -> None:
     assert properties.others_as("b") == properties.owner_as("b") == []
     assert properties.roles == {"owner", "reader"}
     assert properties.database_roles == set()
+
+
+def test_each_extension_comes_with_its_schema() -> None:
+    properties = properties_of(
+        "CREATE EXTENSION IF NOT EXISTS timescaledb WITH SCHEMA public",
+        'CREATE EXTENSION IF NOT EXISTS "uuid-ossp" WITH SCHEMA "a b"',
+        "CREATE EXTENSION IF NOT EXISTS pg_cron",
+    )
+    assert properties.extensions == {"timescaledb": "public", "uuid-ossp": "a b", "pg_cron": ""}
