@@ -47,7 +47,10 @@ class StatusUnusable(StoreFailed):
 
 
 class Attempt(t.NamedTuple):
-    """The outcome of a run for a database. ``code`` and ``msg`` are those of a failure."""
+    """The outcome of a run for a database. ``code`` and ``msg`` are those of a failure.
+
+    ``partial`` is the file that a run was writing when it died, if it had recorded that.
+    """
 
     outcome: str
     began_at: datetime
@@ -57,6 +60,7 @@ class Attempt(t.NamedTuple):
     payload_bytes: int | None = None
     code: str | None = None
     msg: str | None = None
+    partial: str | None = None
 
 
 class Failure(t.NamedTuple):
@@ -193,7 +197,7 @@ def _died(known: GroupStatus, task: Task, run: Run) -> GroupStatus:
     )
     return known._replace(
         task=None,
-        last_run=Attempt("died", task.began_at or run.began_at, code=error.code, msg=str(error)),
+        last_run=Attempt("died", task.began_at or run.began_at, code=error.code, msg=str(error), partial=task.partial),
         last_failure=Failure(run.updated_at, error.code, str(error)),
     )
 
@@ -296,6 +300,7 @@ def _read_attempt(value: dict[str, t.Any]) -> Attempt | None:
         _count(value.get("payload_bytes")),
         _name(value.get("code")),
         _message(value.get("msg")),
+        _partial(value.get("partial")),
     )
 
 
@@ -305,13 +310,17 @@ def _read_failure(value: dict[str, t.Any]) -> Failure | None:
 
 
 def _read_task(value: dict[str, t.Any]) -> Task | None:
-    run, partial = _name(value.get("run")), _name(value.get("partial"))
+    run = _name(value.get("run"))
     if run is None:
         return None
-    if partial is not None and parse_partial(partial) is None:  # partials are opened: it may name a device, such as a watchdog
-        partial = None
     read_bytes, expected_bytes = _count(value.get("read_bytes")), _count(value.get("expected_bytes"))
-    return Task(run, _time(value.get("began_at")), read_bytes or 0, expected_bytes, partial)
+    return Task(run, _time(value.get("began_at")), read_bytes or 0, expected_bytes, _partial(value.get("partial")))
+
+
+def _partial(value: t.Any) -> str | None:
+    """Return the name of a partial, None for another name: partials are opened, and it may be a device's, such as a watchdog."""
+    name = _name(value)
+    return None if name is None or parse_partial(name) is None else name
 
 
 def _read_run(value: t.Any) -> Run | None:

@@ -13,6 +13,7 @@ from datetime import datetime
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import RunDied, StoreError
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, time_facts
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import parse_partial
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.status import (
     EMPTY,
     Attempt,
@@ -122,13 +123,30 @@ def _proven(attempt: Attempt | None, failure: Failure | None, newest: Backup | N
     """Return the last run and failure, corrected if the last good backup disproves them."""
     if newest is None:
         return attempt, failure
-    if attempt is not None and attempt.outcome == "died" and newest.confirmed_at >= attempt.began_at:
-        outcome = "created" if newest.created_at >= attempt.began_at else "unchanged"
+    outcome = None if attempt is None or attempt.outcome != "died" else _outcome_in(newest, attempt)
+    if attempt is not None and outcome is not None:
         attempt = Attempt(outcome, attempt.began_at, content_bytes=newest.manifest.content_bytes, payload_bytes=newest.size_bytes)
         failure = None if failure is not None and failure.code == RunDied.code else failure
     if failure is not None and newest.confirmed_at > failure.at:
         failure = None
     return attempt, failure
+
+
+def _outcome_in(newest: Backup, attempt: Attempt) -> str | None:
+    """Return the outcome that a run left in the last good backup before it died, None if it left none.
+
+    The partial's name decides: times are in seconds, and the backup before may be of the same one. A run that died within a
+    second may not have recorded it.
+    """
+    payload = None if attempt.partial is None else parse_partial(attempt.partial)
+    if payload is None:
+        if newest.confirmed_at <= attempt.began_at:
+            return None
+        return "created" if newest.created_at > attempt.began_at else "unchanged"
+    if newest.filename == payload.filename:
+        return "created"
+    is_confirmed = payload.stamp is not None and newest.created_at < payload.stamp <= newest.confirmed_at
+    return "unchanged" if is_confirmed else None
 
 
 def _attempt_facts(attempt: Attempt) -> dict[str, t.Any]:

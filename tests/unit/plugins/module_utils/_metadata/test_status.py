@@ -51,6 +51,7 @@ groups = st.builds(
     st.none() | texts,
     st.lists(texts, max_size=2).map(tuple),
 )
+partials = st.none() | st.just(".backup_app_2026-01-31_01-00-00.dump.gz.partial")
 attempts = st.builds(
     Attempt,
     st.sampled_from(["created", "unchanged", "fresh", "failed", "interrupted", "died"]),
@@ -61,9 +62,9 @@ attempts = st.builds(
     st.none() | counts,
     st.none() | texts,
     st.none() | texts,
+    partials,
 )
 failures = st.builds(Failure, times, texts, texts)
-partials = st.none() | st.just(".backup_app_2026-01-31_01-00-00.dump.gz.partial")
 tasks = st.builds(Task, texts, st.none() | times, counts, st.none() | counts, partials)
 entries = st.builds(
     GroupStatus,
@@ -264,6 +265,7 @@ class TestDeadRuns:
         assert (app.last_failure.at, app.last_failure.code) == (self.RUN.updated_at, "run_died")
         assert "2026-03-01T11:00:00Z" in app.last_failure.msg
         assert shop.last_run.began_at == self.RUN.began_at
+        assert (app.last_run.partial, shop.last_run.partial) == ("partial", None)
         assert {run.name: (run.outcome, run.failed) for run in found.runs} == {
             "one": ("died", 2),
             "two": ("running", 0),

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +101,25 @@ def test_a_run_that_confirmed_a_backup_before_it_died_found_it_unchanged(tmp_pat
 def test_a_run_that_died_without_a_backup_died(tmp_path: Path) -> None:
     put_backup(tmp_path, ago(days=1))
     assert app_of(tmp_path, last_run=DIED)["last_run"]["outcome"] == "died"
+
+
+def died_writing(folder: Path, began_at: datetime, stamp: datetime) -> dict[str, Any]:
+    partial = f".backup_app_{stamp:%Y-%m-%d_%H-%M-%S}.dump.gz.partial"
+    return app_of(folder, last_run=DIED._replace(began_at=began_at, partial=partial))["last_run"]
+
+
+def test_a_run_that_died_in_the_second_of_the_backup_before_it_died(tmp_path: Path) -> None:
+    put_backup(tmp_path, ago(hours=2))
+    assert died_writing(tmp_path, ago(hours=2), ago(hours=2) + timedelta(seconds=1))["outcome"] == "died"
+    assert app_of(tmp_path, last_run=DIED)["last_run"]["outcome"] == "died"  # it had recorded no partial
+
+
+def test_the_name_of_the_partial_decides_whatever_the_times(tmp_path: Path) -> None:
+    put_backup(tmp_path, ago(hours=2))
+    assert died_writing(tmp_path, ago(hours=2), ago(hours=2))["outcome"] == "created"
+    put_backup(tmp_path, ago(hours=1), confirmed_at=ago(minutes=5))
+    assert died_writing(tmp_path, ago(minutes=5), ago(minutes=5))["outcome"] == "unchanged"
+    assert died_writing(tmp_path, ago(minutes=9), ago(minutes=4))["outcome"] == "died"
 
 
 def test_a_failure_before_the_last_good_backup_is_none(tmp_path: Path) -> None:
