@@ -103,7 +103,7 @@ from ansible.module_utils.basic import AnsibleModule
 def main() -> t.NoReturn:
     """Fail: the action plugin of the same name does the work, so this module never has to run on a host."""
     module = AnsibleModule(
-        argument_spec={"table": {"type": "str", "choices": ["backup", "verify", "check", "fresh"], "required": True}},
+        argument_spec={"table": {"type": "str", "choices": ["backup", "verify", "check", "fresh", "restore"], "required": True}},
         supports_check_mode=True,
     )
     module.fail_json(
