@@ -12,45 +12,36 @@ folder no longer exist. Works as any user; PostgreSQL refuses to run as root, so
 
 The servers of drills (`_engines/postgresql/throwaway_server.py`) are made alike, but each runs in a sandbox, for one login.
 Those of this file can be killed, restarted and reached by every program.
-
-How nothing stays behind: each folder is made by a guard (`folder_guard.py`), a small process that reads a pipe which only we hold
-open. When we end, even by SIGKILL, the pipe ends. The guard then kills what runs in the folder, and removes it.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import functools
 import importlib.util
 import os
-import pwd
 import re
 import shutil
 import signal
-import socket
 import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.throwaway_server import (
     THROWAWAY_SETTINGS,
     initdb_options,
 )
 from tools import folder_guard
+from tools.throwaway_folder import LOOPBACK, Folder, free_port, is_open_to_all, open_to_all, parent_for_folders, server_user
 
 __all__ = ["Installation", "PostgresqlError", "Server", "find_installations", "installation"]
 
 FAST_SETTINGS = {**THROWAWAY_SETTINGS, "max_connections": "50", "shared_buffers": "32MB"}
-LOOPBACK = "127.0.0.1"
-SOCKET_PATH_LIMIT = 107  # bytes
+
 INITDB_SECONDS = 120
 START_SECONDS = 60
 STOP_SECONDS = 30
@@ -119,131 +110,26 @@ def _major(bin_directory: Path) -> int:
 # --- The user that runs the server ---------------------------------------------------------------
 
 
-def _server_user() -> pwd.struct_passwd | None:
-    """`nobody` when we are root, else None: the server runs as ourselves."""
-    return pwd.getpwnam("nobody") if os.geteuid() == 0 else None
-
-
-def _is_open_to_all(path: Path) -> bool:
-    """Whether every user may execute a program, or enter a folder."""
-    return all(each.stat().st_mode & 0o001 for each in (path, *path.parents))
-
-
 @functools.cache
 def _runnable(one: Installation) -> Installation:
     """The installation itself, or a copy that lives as long as we do where the server's user can't run it.
 
     Root's .venv below a home folder of mode 0700 is such a case.
     """
-    if _server_user() is None or _is_open_to_all(one.bin_directory / "postgres"):
+    if server_user() is None or is_open_to_all(one.bin_directory / "postgres"):
         return one
     # Programs find lib and share from where they are, and a wheel's bundled libraries in "<package>.libs" beside the package:
     # keep that layout.
     home = one.bin_directory.parent
     package = home.parent
     libraries = package.with_name(package.name + ".libs")
-    copy = _Folder(_parent_for_folders())
+    copy = Folder(parent_for_folders())
     for source in (home / "bin", home / "lib", home / "share", libraries):
         if source.is_dir():
             target = copy.path / source.relative_to(package.parent)
             shutil.copytree(source, target, symlinks=True, ignore=shutil.ignore_patterns("pgxs", "*.a"))
-    _open_to_all(copy.path)
+    open_to_all(copy.path)
     return Installation(one.major, copy.path / one.bin_directory.relative_to(package.parent))
-
-
-def _open_to_all(top: Path) -> None:
-    """Let others read and enter what its owner can, and write nothing."""
-    for folder, _folders, files in os.walk(top):
-        for path in (Path(folder), *(Path(folder, name) for name in files)):
-            if not path.is_symlink():
-                mode = path.stat().st_mode & 0o700
-                path.chmod(mode | (mode & 0o500) >> 3 | (mode & 0o500) >> 6)
-
-
-# --- Folders and processes that don't outlive us -------------------------------------------------
-
-
-class _Folder:
-    """A private temporary folder (0700). When we end it is removed, and the processes that work in it are killed."""
-
-    def __init__(self, parent: Path) -> None:
-        self._owner = os.getpid()
-        self._guard = subprocess.Popen(
-            (sys.executable, "-I", "-S", Path(folder_guard.__file__).resolve(), parent),
-            bufsize=0,
-            cwd="/",
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        assert self._guard.stdout is not None
-        with self._guard.stdout as answer:
-            self.path = Path(os.fsdecode(answer.read()))
-        if not self.path.is_absolute():
-            raise OSError(f"no folder could be made in {parent}")
-        atexit.register(self.close)
-
-    def launch(self, command: Sequence[str | Path], output: int | IO[bytes]) -> subprocess.Popen[bytes]:
-        """Start a program in the folder as the server's user, in a session of its own, so that Ctrl-C reaches only us.
-
-        The new process enters the folder before it closes its copy of the guard's pipe: at no moment could we die and leave it
-        behind.
-        """
-        user = _server_user()
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            cwd=self.path,
-            env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"},
-            start_new_session=True,
-            umask=0o077,
-            user=user.pw_uid if user else None,
-            group=user.pw_gid if user else None,
-            extra_groups=[] if user else None,
-        )
-
-    def kill(self) -> None:
-        """Kill what runs in the folder."""
-        folder_guard.kill(self.path)
-
-    def close(self) -> None:
-        """Kill what still runs in the folder, and remove it. A second call does nothing."""
-        is_closed = self._guard.returncode is not None
-        if is_closed or self._owner != os.getpid():  # a fork of us, at its exit
-            return
-        atexit.unregister(self.close)
-        assert self._guard.stdin is not None
-        with self._guard.stdin as pipe, contextlib.suppress(BrokenPipeError):
-            pipe.write(b"end\n")  # since a fork of us may hold the pipe open
-        self._guard.wait()
-        if self.path.exists():  # somebody killed the guard
-            folder_guard.clear(self.path)
-
-
-def _parent_for_folders(base: Path | None = None) -> Path:
-    """Where folders are made: the paths of sockets in them are short enough, and the server's user may enter.
-
-    ValueError where that is not so for `base`.
-    """
-    candidates = [base.absolute()] if base else [Path(tempfile.gettempdir()), Path("/tmp")]
-    for parent in candidates:
-        longest = parent / "pg-12345678" / ".s.PGSQL.65535"
-        if len(os.fsencode(longest)) <= SOCKET_PATH_LIMIT and (_server_user() is None or _is_open_to_all(parent)):
-            return parent
-    tried = ", ".join(str(parent) for parent in candidates)
-    raise ValueError(
-        f"{tried}: too long a path for a socket, or closed to the server's user; use a short one that every user can enter"
-    )
-
-
-def _free_port() -> int:
-    """A TCP port that is free on the loopback at this moment; a moment later it may not be."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
 
 
 # --- The server ----------------------------------------------------------------------------------
@@ -259,7 +145,7 @@ class Server:
 
     user = "postgres"
 
-    def __init__(self, programs: Installation, folder: _Folder, password: str | None, tcp: bool) -> None:
+    def __init__(self, programs: Installation, folder: Folder, password: str | None, tcp: bool) -> None:
         self.installation = programs
         self.major = programs.major
         self.bin_directory = programs.bin_directory
@@ -295,7 +181,7 @@ class Server:
         Raises PostgresqlError, with the log in it, when the server can't be made or started within START_SECONDS; ValueError
         for an unusable base.
         """
-        server = cls(_runnable(installation), _Folder(_parent_for_folders(base)), password, tcp)
+        server = cls(_runnable(installation), Folder(parent_for_folders(base)), password, tcp)
         try:
             server._make_cluster()
             server._configure({**FAST_SETTINGS, **(settings or {})}, hba)
@@ -307,7 +193,7 @@ class Server:
 
     def start_standby(self, settings: Mapping[str, str] | None = None) -> Server:
         """A standby of this server, which streams from it. settings: beside those of this server."""
-        standby = Server(self.installation, _Folder(_parent_for_folders()), None, tcp=False)
+        standby = Server(self.installation, Folder(parent_for_folders()), None, tcp=False)
         try:
             standby._copy_cluster(self)
             standby._configure(settings or {}, None)
@@ -424,7 +310,7 @@ class Server:
             self._process.wait()
 
     def _make_cluster(self) -> None:
-        if user := _server_user():
+        if user := server_user():
             os.chown(self._folder.path, user.pw_uid, user.pw_gid)
         initdb: list[str | Path] = [
             self.bin_directory / "initdb",
@@ -442,7 +328,7 @@ class Server:
             password_file.unlink(missing_ok=True)
 
     def _copy_cluster(self, primary: Server) -> None:
-        if user := _server_user():
+        if user := server_user():
             os.chown(self._folder.path, user.pw_uid, user.pw_gid)
         login = f"host={primary.socket_directory} port={primary.port} user={primary.user}"
         options = ("--write-recovery-conf", "--checkpoint=fast", "--no-sync", "--pgdata", self.data_directory)
@@ -480,7 +366,7 @@ class Server:
         while True:
             attempts -= 1
             if self._tcp:
-                self.port = _free_port()
+                self.port = free_port()
             try:
                 return self._launch()
             except PostgresqlError:

@@ -25,9 +25,9 @@ from tools.throwaway_postgresql import (
     Installation,
     PostgresqlError,
     Server,
-    _is_open_to_all,
     find_installations,
     installation,
+    is_open_to_all,
 )
 
 INSTALLATIONS = find_installations()
@@ -242,8 +242,8 @@ def test_takes_another_port_where_one_is_taken(monkeypatch: pytest.MonkeyPatch) 
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        ports = [taken.getsockname()[1], throwaway_postgresql._free_port()]
-        monkeypatch.setattr(throwaway_postgresql, "_free_port", lambda: ports.pop(0))
+        ports = [taken.getsockname()[1], throwaway_postgresql.free_port()]
+        monkeypatch.setattr(throwaway_postgresql, "free_port", lambda: ports.pop(0))
         with Server.start(INSTALLATIONS[-1], tcp=True) as server:
             assert not ports
             assert server.port != taken.getsockname()[1]
@@ -428,12 +428,12 @@ def test_death_of_the_parent_at_any_moment_of_the_start(seconds: float, open_fol
 @only_root
 @every_installation
 def test_as_an_unprivileged_user(programs: Installation, open_folder: Path) -> None:
-    user = throwaway_postgresql._server_user()
+    user = throwaway_postgresql.server_user()
     assert user
     check = ("-c", "import sys; sys.exit(sys.version_info < (3, 11))")
     pythons = [Path(sys.executable).resolve(), *sorted(Path("/usr/bin").glob("python3*"))]
     python = next(
-        (one for one in pythons if _is_open_to_all(one) and not subprocess.run((one, *check), check=False).returncode), None
+        (one for one in pythons if is_open_to_all(one) and not subprocess.run((one, *check), check=False).returncode), None
     )
     if python is None:
         pytest.skip("no Python 3.11 that an unprivileged user can run")
