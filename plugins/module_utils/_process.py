@@ -96,6 +96,7 @@ class Command:
     ``environment`` is added to our own, ``descriptors`` stay open for it, None for ``seconds`` is no limit. ``directory`` is its
     working directory, for a user who may not enter ours. ``reportable`` selects the part of its error output that may be
     reported. ``prepare`` is called in the thread that starts it, so that the program inherits the thread's restrictions.
+    ``name`` is the program's in messages, where another one starts it.
     """
 
     arguments: tuple[str, ...]
@@ -105,10 +106,11 @@ class Command:
     directory: str | None = None
     reportable: t.Callable[[str], str] = str
     prepare: t.Callable[[], None] = lambda: None
+    name: str | None = None
 
     @property
     def program(self) -> str:
-        return os.path.basename(self.arguments[0])
+        return os.path.basename(self.arguments[0]) if self.name is None else self.name
 
 
 class _Words:
@@ -396,6 +398,10 @@ class Producer:
     def finish(self) -> None:
         """Wait for the program, after its last byte. Raises ProgramFailed unless it ended with status 0."""
         self._running.wait()
+
+    def stop(self) -> None:
+        """End the program from another thread. ``finish`` then raises ProgramFailed."""
+        self._running.stop()
 
 
 @contextlib.contextmanager

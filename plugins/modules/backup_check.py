@@ -50,12 +50,12 @@ options:
   engine:
     description: What kind of databases they are.
     type: str
-    choices: [postgresql, sqlite]
+    choices: [postgresql, sqlite, mysql]
     default: postgresql
   databases:
     description:
-      - Names of the PostgreSQL databases, or absolute paths of the SQLite files, as in M(lastgood.database.db_backup).
-      - By default every database of the PostgreSQL server that M(lastgood.database.db_backup) would back up. Required for SQLite.
+      - Names of the databases, or absolute paths of the SQLite files, as in M(lastgood.database.db_backup).
+      - By default every database of the server that M(lastgood.database.db_backup) would back up. Required for SQLite.
     type: list
     elements: str
   exclude_databases:
@@ -64,10 +64,10 @@ options:
     elements: str
     default: []
   include_globals:
-    description: Whether the globals of the PostgreSQL cluster are backed up. By default V(true) if O(databases) is not set.
+    description: Whether the globals of the server are backed up. By default V(true) if O(databases) is not set.
     type: bool
   format:
-    description: Format of the backups. V(custom) is restored by C(pg_restore), V(plain) by C(psql).
+    description: Format of the backups, as in M(lastgood.database.db_backup).
     type: str
     choices: [custom, plain]
     default: custom

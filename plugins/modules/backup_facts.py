@@ -161,13 +161,13 @@ ansible_facts:
               type: str
               sample: postgresql
             instance:
-              description: PostgreSQL's system identifier, or the real path of an SQLite file.
+              description: The server's own identifier, or the real path of an SQLite file.
               type: str
               sample: '7300000000000000000'
             source:
               description:
-                - Where the instance was reached when the backup was made, PostgreSQL's socket directory or address and port, or
-                  the SQLite file. Null where no manifest says it.
+                - Where the instance was reached when the backup was made, the server's socket, or its address and port, or the
+                  SQLite file. Null where no manifest says it.
               type: str
               sample: /var/run/postgresql:5432
             database:
@@ -293,7 +293,7 @@ ansible_facts:
               description: The kind of database.
               type: str
             instance:
-              description: PostgreSQL's system identifier, or the real path of an SQLite file.
+              description: The server's own identifier, or the real path of an SQLite file.
               type: str
             source:
               description: Where the instance was reached for the last good backup, or without one for the newest.
@@ -472,7 +472,7 @@ ansible_facts:
               description: The kind of database.
               type: str
             instance:
-              description: PostgreSQL's system identifier, or the real path of an SQLite file.
+              description: The server's own identifier, or the real path of an SQLite file.
               type: str
             source:
               description: Where the instance was reached.

@@ -56,9 +56,10 @@ options:
     description:
       - V(checksum) compares the sizes and digests of the payload and of its content with those in the manifest.
       - V(structure) also reads the content with the database's own programs. C(pg_restore) reads every block of a PostgreSQL
-        archive, without a server. A plain dump must end with its trailer. C(PRAGMA integrity_check) checks a private copy of an
-        SQLite database, which needs space in the directory for temporary files (E(TMPDIR)). From an SFTP server each payload is
-        read as with V(checksum), and nothing of it is retained.
+        archive, without a server. A plain dump must end with its trailer. A dump of MariaDB or MySQL is read by a parser
+        that knows its statements, and fails if one of them is incomplete or would leave the database. C(PRAGMA
+        integrity_check) checks a private copy of an SQLite database, which needs space in the directory for temporary files
+        (E(TMPDIR)). From an SFTP server each payload is read as with V(checksum), and nothing of it is retained.
       - The check of an SQLite database may use 64 MiB of memory, and 60 seconds plus one second for each MiB. If a database
         needs more, or uses features that the host's SQLite does not have, the verdict is V(inconclusive). If values violate a
         constraint of their table, such as C(NOT NULL), the detail names them, and the backup passes, because the original
@@ -72,7 +73,8 @@ options:
         with mode C(0700), is in E(TMPDIR). Where the module runs as root, the server has a user id that owns nothing. Otherwise
         the user must be allowed to create user namespaces. If the host supports no sandbox, nothing is restored, and the
         verdict is V(inconclusive). From PostgreSQL 17 on, event triggers are disabled. The module creates the roles that owners
-        and grants need on that server, so the globals are not needed. An SQLite database is checked as with V(structure), and
+        and grants need on that server, so the globals are not needed. A backup of MariaDB or MySQL is restored in the same way,
+        by the host's own server of that product, which runs no events. An SQLite database is checked as with V(structure), and
         its rows are counted.
       - With V(restore), globals are executed in full, except for tablespaces, whose directories are on the host.
       - If the server lacks something, such as an extension, a tablespace or a setting, the verdict is V(inconclusive). The
@@ -82,14 +84,15 @@ options:
       - If an option names a server, such as O(login_host) or O(login_unix_socket), V(restore) uses that server instead. It
         creates a database C(<database>_restoring_<time>) on it, and always drops that database afterwards. The code in the
         backup then runs with the rights of O(login_user) on a server that others use, and a missing role makes the verdict
-        V(inconclusive). In check mode such a server is not changed, and the verdict of every PostgreSQL backup is
-        V(inconclusive).
+        V(inconclusive). In check mode such a server is not changed, and the verdict of every backup of such a server
+        is V(inconclusive).
     type: str
     choices: [checksum, structure, restore]
     default: checksum
 requirements:
   - pg_restore of the major version of the dump or newer, for O(level=structure) of PostgreSQL's archives
   - PostgreSQL's server programs of the major version of the dump or newer, for O(level=restore) without a server of yours
+  - the server and client programs of MariaDB or MySQL, whichever was dumped, for O(level=restore)
   - util-linux, as another user than root 2.36 or newer, for O(level=restore) without a server of yours
 seealso:
   - module: lastgood.database.backup_facts

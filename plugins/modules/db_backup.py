@@ -10,8 +10,8 @@ module: db_backup
 short_description: Back up databases to files that are known to be whole
 version_added: 0.1.0
 description:
-  - Dumps PostgreSQL and SQLite databases into a directory of the host, one file for each database and point in time, with a
-    manifest beside it that says what the file is and has the digests by which it is verified.
+  - Dumps PostgreSQL, SQLite, MariaDB and MySQL databases into a directory of the host, one file for each database and point
+    in time, with a manifest beside it that says what the file is and has the digests by which it is verified.
   - A backup gets its name only when it is whole. If a dump fails, is killed or fills the disk, every earlier backup stays as it
     was, and the unfinished file is never mistaken for a backup.
   - When a database has not changed since its last good backup, no second copy is stored. The module reads the last good backup
@@ -46,16 +46,17 @@ options:
     type: path
     required: true
   engine:
-    description: What kind of databases they are.
+    description: What kind of databases they are. V(mysql) is MariaDB and MySQL.
     type: str
-    choices: [postgresql, sqlite]
+    choices: [postgresql, sqlite, mysql]
     default: postgresql
   databases:
     description:
-      - Names of the PostgreSQL databases, or absolute paths of the SQLite files.
+      - Names of the databases, or absolute paths of the SQLite files.
       - By default every database of the PostgreSQL server that is not a template, that allows connections, and that does not
         belong to a hosting provider, such as C(rdsadmin). A warning names each database that is skipped. An empty list is an
         error.
+      - With MariaDB and MySQL, by default every database that the user may see, except the server's own, such as C(mysql).
       - Required for SQLite, which has no catalog of databases.
     type: list
     elements: str
@@ -68,15 +69,17 @@ options:
     default: []
   include_globals:
     description:
-      - Whether to also back up the globals of a PostgreSQL cluster, which are its roles and tablespaces.
+      - Whether to also back up the globals of a PostgreSQL cluster, which are its roles and tablespaces, or the users, roles and
+        grants of a MariaDB or MySQL server.
       - By default V(true) if O(databases) is not set.
       - The globals include the roles' password digests if the user may read them. Otherwise a warning says that they are
         missing.
     type: bool
   format:
     description:
-      - V(custom) is the engine's own format. With PostgreSQL it is what C(pg_restore) reads, with SQLite a database file.
-      - V(plain) is SQL as text, for PostgreSQL only.
+      - V(custom) is the engine's own format. With PostgreSQL it is what C(pg_restore) reads, with SQLite a database file, with
+        MariaDB and MySQL SQL as text.
+      - V(plain) is SQL as text, not for SQLite.
     type: str
     choices: [custom, plain]
     default: custom
@@ -136,7 +139,7 @@ options:
     default: []
   timeout:
     description:
-      - How long the dump of one database may take, such as V(2h), for PostgreSQL only. By default there is no limit.
+      - How long the dump of one database may take, such as V(2h), not for SQLite. By default there is no limit.
     type: str
   labels:
     description:
@@ -149,8 +152,8 @@ options:
     default: {}
   lock_timeout:
     description:
-      - How long to wait for locks. This covers the locks on the tables of a PostgreSQL database, the lock of a writer of an
-        SQLite database, and another run that backs up a database of the same name into the same directory.
+      - How long to wait for locks. This covers the locks on the tables of a database, the lock of a writer of an SQLite database,
+        and another run that backs up a database of the same name into the same directory.
       - The module always waits up to ten minutes for the lock of the directory itself, which each run holds only briefly.
     type: str
     default: 60s
@@ -182,6 +185,9 @@ notes:
     files behind that lock out the application. V(root) opens the file with the rights of its owner only, so the owner must have
     access to it. A file of V(root)'s own is opened only where V(root) alone may write to its folder and those above. V(root)
     follows a symbolic link only if the link and its folder belong to V(root) or to the owner of the database.
+  - With MariaDB and MySQL the user needs C(SELECT), C(SHOW VIEW), C(TRIGGER) and C(EVENT) on the database, and the source of its
+    routines. Without one of these the dump would lack objects, so the database fails with the code V(grant_missing) and the
+    C(GRANT) to run. Tables that are not transactional are named in a warning, because no snapshot covers them.
   - The dump of an SQLite database first copies the file into the directory, which needs space for the copy and the backup at
     the same time. The copy is not encrypted, and is deleted when the dump ends. To have it on no disk, let O(directory) be on a
     tmpfs, and send the backups away. All else that is written is encrypted if O(encryption) is set.
@@ -244,6 +250,12 @@ EXAMPLES = r"""
       app_version: '2.10'
   become: true
   become_user: postgres
+
+- name: Back up every database of the local MariaDB server, and its users
+  lastgood.database.db_backup:
+    directory: /var/backups/mariadb
+    engine: mysql
+  become: true
 
 - name: Back up an application's SQLite database as the application's user
   lastgood.database.db_backup:
@@ -337,11 +349,11 @@ backups:
       type: str
     instance:
       description:
-        - PostgreSQL's system identifier, or the real path of an SQLite file.
+        - PostgreSQL's system identifier, MariaDB's C(server_uid), MySQL's C(server_uuid), or the real path of an SQLite file.
         - If the user may not query the identifier, it is the server's host and port.
       type: str
     source:
-      description: Where the instance was reached, PostgreSQL's socket directory or address and port, or the SQLite file.
+      description: Where the instance was reached, the server's socket, or its address and port, or the SQLite file.
       type: str
     database:
       description: Name of the database. Null for globals.

@@ -10,7 +10,8 @@ module: db_restore
 short_description: Restore a database from a backup, beside the existing one
 version_added: 0.1.0
 description:
-  - Restores a PostgreSQL or SQLite database from a backup in a directory of the host, or straight from an SFTP server.
+  - Restores a PostgreSQL, SQLite, MariaDB or MySQL database from a backup in a directory of the host, or straight from an
+    SFTP server.
   - Reads the whole backup first, and refuses one that differs from its manifest.
   - Then restores into a new database beside the existing one. When the new database is complete, the module renames both in one
     transaction. If a restore fails, the existing database stays as it was, and the new one is removed. The next restore removes
@@ -137,12 +138,12 @@ options:
   engine:
     description: What kind of database it is.
     type: str
-    choices: [postgresql, sqlite]
+    choices: [postgresql, sqlite, mysql]
     default: postgresql
   database:
     description:
-      - Name of the PostgreSQL database to restore to, or absolute path of the SQLite file.
-      - The module can't replace the database that it is connected to, see O(login_db).
+      - Name of the database to restore to, or absolute path of the SQLite file.
+      - With PostgreSQL, the module can't replace the database that it is connected to, see O(login_db).
     type: str
     required: true
   if_exists:
@@ -159,15 +160,15 @@ options:
     default: false
   terminate_sessions:
     description:
-      - Whether to end the sessions that are connected to the PostgreSQL database when it is replaced. This happens last, when
-        the new database is complete and nothing else prevents the renaming.
+      - Whether to end the sessions that are connected to the database when it is replaced, not for SQLite. This happens
+        last, when the new database is complete and nothing else prevents the renaming.
       - By default such sessions are an error, which names them.
     type: bool
     default: false
   include_globals:
     description:
       - Whether to restore roles and tablespaces first, from the newest good backup of the globals of the same origin and cluster,
-        for PostgreSQL only.
+        or with MariaDB and MySQL users, roles and grants. Not for SQLite.
       - Existing roles and tablespaces are not changed. Existing roles keep their passwords, attributes and memberships. When
         the restore fails, the module removes the roles that it created.
     type: bool
@@ -205,6 +206,10 @@ notes:
     that is replaced. If no such database exists, the server's defaults apply, and a warning says so.
   - A plain dump is run by C(psql) as SQL, in psql's restricted mode, which versions from August 2025 on have. Restore only what
     you trust, as a user who may do no more than he needs.
+  - With MariaDB and MySQL, the tables are restored to a database C(<database>_restoring_<time>). Then one C(RENAME TABLE) moves
+    all old tables away and all new ones in, and views, triggers, routines and events are made from the dump. RV(swap_seconds)
+    is how long that took; meanwhile clients find tables without triggers. An error on the way is undone. A server of the other
+    product is refused, because their dumps differ.
   - Stop the application before you restore an SQLite database. It is an error if a process has the file open. Only V(root) can
     see the processes of other users.
   - The file of an SQLite database keeps the owner, the group, the mode, the access control list and the extended attributes that
@@ -216,6 +221,7 @@ notes:
     violate a constraint of their table, such as C(NOT NULL), are a warning as well, because the original database has the same
     values.
 requirements:
+  - mariadb or mysql, of the server's product, for MariaDB and MySQL
   - pg_restore, and for plain dumps psql of August 2025 or later, of the server's major version, for PostgreSQL
 seealso:
   - module: lastgood.database.db_backup

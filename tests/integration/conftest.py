@@ -16,8 +16,12 @@ import pytest
 
 from ansible_collections.lastgood.database.tests.support.interpreters import UNPRIVILEGED, make_unprivileged_host
 from ansible_collections.lastgood.database.tests.support.modules import Host
+from ansible_collections.lastgood.database.tests.support.mysql import MysqlSite
+from ansible_collections.lastgood.database.tests.support.mysql import database_on as mysql_database_on
 from ansible_collections.lastgood.database.tests.support.postgresql import PASSWORD, VERSIONS, Site, database_on
 from ansible_collections.lastgood.database.tests.support.sftp import SftpServer, sftp_server, sshd
+from tools.throwaway_mysql import Server as MysqlServer
+from tools.throwaway_mysql import find_installation
 from tools.throwaway_postgresql import Server, installation
 
 
@@ -57,6 +61,24 @@ def guarded() -> Iterator[Server]:
         pytest.skip("no PostgreSQL server on this machine")
     with Server.start(installation(VERSIONS[-1]), password=PASSWORD, tcp=True) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[MysqlServer]:
+    """A MariaDB server, shared by all tests: each has databases and a directory of its own."""
+    program = find_installation()
+    if program is None:
+        pytest.skip("no MariaDB server on this machine")
+    with MysqlServer.start(program, tcp=True) as server:
+        server.sql("set global log_bin_trust_function_creators = on")
+        yield server
+
+
+@pytest.fixture
+def mysql_site(mariadb: MysqlServer, tmp_path: Path) -> Iterator[MysqlSite]:
+    """A database of MariaDB with a table, and where its backups go."""
+    with mysql_database_on(mariadb) as database:
+        yield MysqlSite(mariadb, database, tmp_path / "backups")
 
 
 @pytest.fixture(scope="session")

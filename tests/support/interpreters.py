@@ -18,9 +18,9 @@ from tools.pythons import find_all
 UNPRIVILEGED = 65534
 
 # The packages that a module may import.
-_PACKAGES = ("ansible", "psycopg2", "psycopg2_binary.libs", "isal", "zstandard")
+_PACKAGES = ("ansible", "psycopg2", "psycopg2_binary.libs", "pymysql", "isal", "zstandard")
 _MODULE = f"{COLLECTION}.plugins.modules.db_backup"
-_IMPORTS = f"import psycopg2, {_MODULE}"
+_IMPORTS = f"import psycopg2, pymysql, {_MODULE}"
 
 
 def other_pythons() -> list[tuple[str, Path]]:

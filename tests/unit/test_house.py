@@ -42,7 +42,7 @@ PARTS = [
 BODY_ON_THE_LINE = re.compile(r"^ *(?:def |\)).*: \.\.\.$", re.MULTILINE)
 ANSIBLE = {"ansible", "jinja2", "markupsafe", "yaml"}  # and the libraries that a controller has because Ansible needs them
 KNOW_ANSIBLE = {"modules", "action", "plugin_utils", "module_utils._ansible"}
-LAZY = {"psycopg2", "isal", "blake3", "zstandard", "compression", "pyrage", "paramiko", "cryptography"}
+LAZY = {"psycopg2", "pymysql", "isal", "blake3", "zstandard", "compression", "pyrage", "paramiko", "cryptography"}
 # What Ansible's own run_command is there for, and what its packer can't follow.
 FORBIDDEN = {"subprocess", "multiprocessing", "importlib", "pty", "popen2"}
 MAY_FORK = {"module_utils._background", "module_utils._program"}  # to do a module's work in a child

@@ -10,6 +10,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._digests import 
 from ansible_collections.lastgood.database.plugins.module_utils._engines.base import Engine
 from ansible_collections.lastgood.database.plugins.module_utils._engines.content import ContentDigest, Format
 from ansible_collections.lastgood.database.plugins.module_utils._engines.examining import Examination, Examiner
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.engine import MysqlEngine
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.engine import PostgresqlEngine
 from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.engine import SqliteEngine
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
@@ -22,6 +23,7 @@ AnyEngine = Engine[t.Any, t.Any, t.Any]
 ENGINES: dict[str, AnyEngine] = {
     PostgresqlEngine.name: PostgresqlEngine(),
     SqliteEngine.name: SqliteEngine(),
+    MysqlEngine.name: MysqlEngine(),
 }
 
 

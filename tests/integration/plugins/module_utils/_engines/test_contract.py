@@ -20,6 +20,12 @@ from ansible_collections.lastgood.database.plugins.module_utils._digests import 
 from ansible_collections.lastgood.database.plugins.module_utils._engines.checking import Checker
 from ansible_collections.lastgood.database.plugins.module_utils._engines.dumping import Dumper, Target
 from ansible_collections.lastgood.database.plugins.module_utils._engines.examining import Examination
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.connection import Login as MysqlLogin
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.options import (
+    MysqlDumpOptions,
+    MysqlExaminationOptions,
+    MysqlRestoreOptions,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.connection import Login
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.options import (
     PostgresqlDumpOptions,
@@ -35,6 +41,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.
 from ansible_collections.lastgood.database.plugins.module_utils._errors import BackupError, ContentInvalid
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
 from tests.support.arguments import patch_module_args
+from tools.throwaway_mysql import Server as MysqlServer
 from tools.throwaway_postgresql import Server
 
 SETUP = "create table note (line text); insert into note values ('first'), ('second');"
@@ -143,6 +150,23 @@ def postgresql_case(runner: ModuleRunner, server: Server, folder: Path) -> Case:
     )
 
 
+def mysql_case(runner: ModuleRunner, server: MysqlServer, folder: Path) -> Case:
+    engine = ENGINES["mysql"]
+    login = MysqlLogin(unix_socket=str(server.socket), user=server.user)
+    return Case(
+        folder,
+        engine,
+        lambda *names: engine.dumper(MysqlDumpOptions(login, names), runner),
+        lambda *names: engine.checker(MysqlDumpOptions(login, names), runner),
+        lambda name: engine.restorer(MysqlRestoreOptions(login, name), runner),
+        engine.examiner(MysqlExaminationOptions(login=login), runner, now).examination,
+        "contract",
+        "contract_other",
+        server.sql,
+        server.names,
+    )
+
+
 def now() -> datetime:
     return datetime.now(timezone.utc)
 
@@ -155,6 +179,15 @@ def case(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Case]:
         case = sqlite_case(runner, tmp_path)
         case.sql(SETUP, case.database)
         yield case
+        return
+    if request.param == "mysql":
+        mysql: MysqlServer = request.getfixturevalue("mariadb")
+        case = mysql_case(runner, mysql, tmp_path)
+        mysql.sql(f"create database {case.database}")
+        case.sql(SETUP, case.database)
+        yield case
+        for name in (case.database, case.other):
+            mysql.sql(f"drop database if exists {name}")
         return
     assert request.param == "postgresql", "an engine without a case"
     server: Server = request.getfixturevalue("server")

@@ -25,7 +25,7 @@ def test_an_engine_is_found_by_its_own_name(name: str) -> None:
     assert engine_named(name).name == name
 
 
-@pytest.mark.parametrize("name", ["mysql", "PostgreSQL", ""])
+@pytest.mark.parametrize("name", ["oracle", "PostgreSQL", ""])
 def test_an_unknown_name_is_an_error_that_names_the_known_ones(name: str) -> None:
     with pytest.raises(ArgumentInvalid, match="postgresql, sqlite"):
         engine_named(name)
@@ -53,7 +53,8 @@ def test_each_format_has_a_digest_that_is_new_each_time(engine: str, form: str) 
 
 
 @pytest.mark.parametrize(
-    ("engine", "form"), [("sqlite", "plain"), ("postgresql", "tar"), ("postgresql", None), ("mysql", "custom")]
+    ("engine", "form"),
+    [("sqlite", "plain"), ("postgresql", "tar"), ("postgresql", None), ("mysql", "custom"), ("oracle", "plain")],
 )
 def test_another_format_has_none(engine: str, form: str | None) -> None:
     assert content_digest_for(Manifest(engine=engine, format=form)) is None
@@ -61,7 +62,7 @@ def test_another_format_has_none(engine: str, form: str | None) -> None:
 
 def test_a_backup_of_an_unknown_engine_has_no_examination(runner: ModuleRunner) -> None:
     examiners = Examiners({}, runner, lambda: datetime.now(timezone.utc))
-    assert examiners.examination_for(Manifest(engine="mysql")) is None
+    assert examiners.examination_for(Manifest(engine="oracle")) is None
     assert examiners.examination_for(Manifest()) is None
 
 

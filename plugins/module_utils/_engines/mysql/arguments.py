@@ -1,0 +1,75 @@
+"""The options of modules, converted for MariaDB and MySQL."""
+
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.connection import Login
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.options import (
+    MysqlDumpOptions,
+    MysqlExaminationOptions,
+    MysqlRestoreOptions,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
+from ansible_collections.lastgood.database.plugins.module_utils._parameters import (
+    Params,
+    duration_from,
+    list_from,
+    lock_timeout_from,
+)
+
+
+def dump_options_from(params: Params) -> MysqlDumpOptions:
+    _refuse(params, "extra_args", "session_role", "wait_for_replay")
+    timeout = duration_from(params, "timeout")
+    return MysqlDumpOptions(
+        login=login_from(params),
+        databases=list_from(params, "databases"),
+        exclude_databases=tuple(params["exclude_databases"]),
+        include_globals=params["include_globals"],
+        bin_directory=params["bin_directory"],
+        timeout=None if timeout is None else timeout.total_seconds(),
+        lock_timeout=lock_timeout_from(params),
+    )
+
+
+def restore_options_from(params: Params) -> MysqlRestoreOptions:
+    _refuse(params, "no_owner", "session_role", "run_sql", "restore_only")
+    return MysqlRestoreOptions(
+        login=login_from(params),
+        database=params["database"],
+        keep_old=params["keep_old"],
+        terminate_sessions=params["terminate_sessions"],
+        bin_directory=params["bin_directory"],
+    )
+
+
+def examination_options_from(params: Params, check_mode: bool) -> MysqlExaminationOptions:
+    where = ("login_host", "login_port", "login_unix_socket")
+    login = login_from(params) if any(params[option] is not None for option in where) else None
+    return MysqlExaminationOptions(params["bin_directory"], login, check_mode)
+
+
+def name_in_backups(database: str) -> str:
+    return database
+
+
+def login_from(params: Params) -> Login:
+    """Return the address of the server and the login."""
+    return Login(
+        host=params["login_host"],
+        port=params["login_port"],
+        user=params["login_user"],
+        password=params["login_password"],
+        unix_socket=params["login_unix_socket"],
+        ssl_mode=params["ssl_mode"],
+        ca_cert=params["ca_cert"],
+        ssl_cert=params["ssl_cert"],
+        ssl_key=params["ssl_key"],
+    )
+
+
+def _refuse(params: Params, *options: str) -> None:
+    for option in options:
+        if params[option]:
+            raise ArgumentInvalid(f"{option} means nothing for MariaDB and MySQL.", "Leave it out, or correct engine.")

@@ -1,0 +1,126 @@
+"""The databases of a server that come and go with a restore: their names, marks and locks."""
+
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import hashlib
+import typing as t
+from datetime import datetime, timedelta
+
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.connection import execute, query
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.sql import quote_identifier
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.survey import Database, all_databases
+from ansible_collections.lastgood.database.plugins.module_utils._errors import DatabaseMissing
+
+if t.TYPE_CHECKING:
+    import pymysql
+
+LONGEST_NAME = 64  # characters
+
+_STAMP = "%Y%m%dt%H%M%Sz"
+_ENDINGS = ("restoring", "replaced")
+MARK_TABLE = "lastgood_database_restore"  # in a database that a restore makes or leaves
+
+
+def exists(connection: pymysql.Connection[t.Any], name: str) -> bool:
+    """Return whether the server has a database."""
+    return bool(query(connection, "SELECT 1 FROM information_schema.SCHEMATA WHERE SCHEMA_NAME = %s", name))
+
+
+def free_stamp(connection: pymysql.Connection[t.Any], database: str, stamp: datetime) -> str:
+    """Return the first second from the stamp on with which no database has a name yet."""
+    while True:
+        text = stamp.strftime(_STAMP)
+        if not any(exists(connection, derived_name(database, f"_{ending}_{text}")) for ending in _ENDINGS):
+            return text
+        stamp += timedelta(seconds=1)
+
+
+def derived_name(database: str, ending: str) -> str:
+    """Return a name that begins as the database's does, as far as there is room."""
+    return database[: LONGEST_NAME - len(ending)] + ending
+
+
+def lock(connection: pymysql.Connection[t.Any], name: str) -> bool:
+    """Take the lock of a database's restores for as long as the connection lives. Return whether it was free."""
+    [(taken,)] = query(connection, "SELECT GET_LOCK(%s, 0)", _lock_name(name))
+    return bool(taken)
+
+
+def is_locked(connection: pymysql.Connection[t.Any], name: str) -> bool:
+    """Return whether a session holds the lock of a database's restores."""
+    [(holder,)] = query(connection, "SELECT IS_USED_LOCK(%s)", _lock_name(name))
+    return holder is not None
+
+
+def _lock_name(name: str) -> str:
+    return f"lastgood.database/{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:40]}"
+
+
+def qualified(database: str, name: str) -> str:
+    """Return the name of a table, a view, a routine or an event in a database, as it stands in SQL."""
+    return f"{quote_identifier(database)}.{quote_identifier(name)}"
+
+
+def read(connection: pymysql.Connection[t.Any], name: str) -> Database:
+    """Return the settings of a database. Raises DatabaseMissing if there is none."""
+    found = all_databases(connection).get(name)
+    if found is None:
+        raise DatabaseMissing(f"There is no database {name} on the server any more.", "See who dropped it.")
+    return found
+
+
+def tables(connection: pymysql.Connection[t.Any], name: str) -> list[str]:
+    """Return the tables and sequences of a database."""
+    rows = query(
+        connection,
+        "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_TYPE NOT IN ('VIEW', 'SYSTEM VIEW') "
+        "ORDER BY 1",
+        name,
+    )
+    return [table for (table,) in rows if table != MARK_TABLE]
+
+
+def mark(connection: pymysql.Connection[t.Any], name: str) -> None:
+    """Mark a database as one that may be dropped unless a session holds the lock of its target."""
+    execute(connection, f"CREATE TABLE {qualified(name, MARK_TABLE)} (target TEXT) ENGINE = InnoDB")
+
+
+def unmark(connection: pymysql.Connection[t.Any], name: str) -> None:
+    """Make a database one that nobody drops."""
+    execute(connection, f"DROP TABLE IF EXISTS {qualified(name, MARK_TABLE)}")
+
+
+def drop(connection: pymysql.Connection[t.Any], name: str) -> None:
+    """Drop a database."""
+    execute(connection, f"DROP DATABASE IF EXISTS {quote_identifier(name)}")
+
+
+def sessions(connection: pymysql.Connection[t.Any], name: str) -> dict[int, str]:
+    """Return the other sessions that use a database, as far as the user may see them: each by its number and in words."""
+    rows = query(
+        connection,
+        "SELECT ID, USER, HOST, COMMAND FROM information_schema.PROCESSLIST WHERE DB = %s AND ID <> CONNECTION_ID() "
+        "AND COMMAND NOT IN ('Daemon', 'Binlog Dump') ORDER BY ID",
+        name,
+    )
+    return {number: f"session {number}, user {user}, {host or 'local'}, {command}" for number, user, host, command in rows}
+
+
+def referring_tables(connection: pymysql.Connection[t.Any], name: str) -> list[str]:
+    """Return the tables of other databases whose foreign keys refer to a database: a swap would lead them away."""
+    rows = query(
+        connection,
+        "SELECT CONSTRAINT_SCHEMA, TABLE_NAME FROM information_schema.REFERENTIAL_CONSTRAINTS "
+        "WHERE UNIQUE_CONSTRAINT_SCHEMA = %s AND CONSTRAINT_SCHEMA <> %s ORDER BY 1, 2",
+        name,
+        name,
+    )
+    return [f"{schema}.{table}" for schema, table in rows]
+
+
+def is_marked(connection: pymysql.Connection[t.Any], name: str) -> bool:
+    """Return whether a restore made a database, which may be dropped unless a session holds the lock of its target."""
+    sql = "SELECT 1 FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s"
+    return bool(query(connection, sql, name, MARK_TABLE))

@@ -1,0 +1,56 @@
+"""Explains why a dump failed, by the number of the server's or the program's error."""
+
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import re
+
+from ansible_collections.lastgood.database.plugins.module_utils._errors import (
+    AuthenticationFailed,
+    BackupError,
+    ConnectionLost,
+    GrantMissing,
+    ProgramFailed,
+    SourceBusy,
+    SourceInvalid,
+)
+
+# "Got error: 1194: Table ...", "Error 2013: ...", "... Access denied for user 'x' (1044)"
+_NUMBER = re.compile(r"[Ee]rror:? (\d{4})\b|\((\d{4})\)")
+_DENIED = (1044, 1142, 1143, 1227, 1370)
+_LOGIN = (1045, 1130, 1698)
+_LOST = (2002, 2003, 2006, 2013, 1053, 1927)
+_CRASHED = (1034, 1035, 1194, 1195)
+_CHANGED = (1412,)
+_LOCKED = (1205, 1213)
+
+
+def explained(error: ProgramFailed, title: str) -> BackupError:
+    """Return the error that a failed program is."""
+    match = _NUMBER.search(error.problem)
+    number = 0 if match is None else int(match[1] or match[2])
+    details = {**error.details, **({"number": number} if number else {})}
+    if number in _DENIED:
+        return GrantMissing(
+            f"The user may not read all of {title}: {error.problem}",
+            "Grant SELECT, SHOW VIEW, TRIGGER and EVENT on the database.",
+            **details,
+        )
+    if number in _LOGIN:
+        return AuthenticationFailed(error.problem, "Correct login_user and login_password.", **details)
+    if number in _LOST:
+        return ConnectionLost(
+            f"The connection to the server was lost while {title} was dumped: {error.problem}",
+            "See whether the server runs, and what its log says; earlier backups are as they were.",
+            **details,
+        )
+    if number in _CRASHED:
+        return SourceInvalid(
+            f"A table of {title} is damaged: {error.problem}", "Repair it (CHECK TABLE, REPAIR TABLE), and run again.", **details
+        )
+    if number in _CHANGED or number in _LOCKED:
+        return SourceBusy(
+            f"Somebody changed or locked a table of {title} while it was dumped: {error.problem}", "Run it again.", **details
+        )
+    return ProgramFailed(error.problem, error.remedy, **details)

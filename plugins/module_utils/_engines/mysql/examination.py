@@ -1,0 +1,234 @@
+"""Examine a backup of MariaDB or MySQL: its statements, without a server, or by a restore."""
+
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import typing as t
+
+from ansible_collections.lastgood.database.plugins.module_utils._engines.examining import (
+    WHOLE,
+    ContentExamination,
+    Examination,
+    ExaminationResult,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.account_statements import AccountStatements
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.connection import (
+    Login,
+    Product,
+    connecting,
+    execute,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.databases import derived_name, free_stamp
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.faults import verdict_of
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.new_database import NewDatabase
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.options import MysqlExaminationOptions
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.programs import Program, choose_program
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.shape import Shape
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.survey import ask, version_number
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.throwaway_server import ThrowawayServers
+from ansible_collections.lastgood.database.plugins.module_utils._errors import (
+    BackupError,
+    ContentInvalid,
+    Inconclusive,
+    ProgramFailed,
+    QueryFailed,
+    store_errors,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Clock
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
+from ansible_collections.lastgood.database.plugins.module_utils._process import Runner
+from ansible_collections.lastgood.database.plugins.module_utils._scratch import temporary_directory
+
+if t.TYPE_CHECKING:
+    import pymysql
+
+_UNNAMED = "database"  # where no manifest says the name
+
+
+class MysqlExaminer:
+    """Examines the backups of one run. They share how a server of our own is shut in."""
+
+    def __init__(self, options: MysqlExaminationOptions, runner: Runner, clock: Clock) -> None:
+        self._options = options
+        self._runner = runner
+        self._clock = clock
+        self._servers = ThrowawayServers(runner)
+
+    def examination(self, manifest: Manifest) -> Examination:
+        return MysqlExamination(self._options, manifest, self._runner, self._servers, self._clock)
+
+
+class MysqlExamination:
+    """The content of one backup."""
+
+    def __init__(
+        self,
+        options: MysqlExaminationOptions,
+        manifest: Manifest,
+        runner: Runner,
+        servers: ThrowawayServers,
+        clock: Clock,
+    ) -> None:
+        self._options = options
+        self._manifest = manifest
+        self._runner = runner
+        self._servers = servers
+        self._clock = clock
+
+    @contextlib.contextmanager
+    def reading_structure(self) -> t.Iterator[ContentExamination]:
+        yield _AccountsShape() if self._manifest.kind == "globals" else _DumpShape()
+
+    @contextlib.contextmanager
+    def restoring(self) -> t.Iterator[ContentExamination]:
+        login, is_globals = self._options.login, self._manifest.kind == "globals"
+        if login is not None and is_globals:
+            raise Inconclusive(
+                "The accounts of a server are not restored into one that others use.",
+                "Leave the options of the login out for a server of the drill's own, or look with level=structure.",
+            )
+        if login is not None and self._options.check_mode:
+            raise Inconclusive(
+                "In check mode nothing is restored into a server that others use.",
+                "Run it without, or leave the options of the login out for a server of the drill's own.",
+            )
+        with contextlib.ExitStack() as stack:
+            throwaway = login is None
+            if login is None:
+                server = self._server_program()
+                login = stack.enter_context(self._servers.started(server))
+            connection = stack.enter_context(connecting(login, seconds=0))
+            if is_globals:
+                yield _AccountsDrill(connection)
+                return
+            yield stack.enter_context(self._drilling(connection, login, throwaway=throwaway))
+
+    @contextlib.contextmanager
+    def _drilling(self, connection: pymysql.Connection[t.Any], login: Login, *, throwaway: bool) -> t.Iterator[_Drill]:
+        server = ask(connection, login)
+        login = login.reached(connection)
+        client = choose_program(self._runner, "client", server.product, self._options.bin_directory)
+        database = self._manifest.database or _UNNAMED
+        is_older = server.number[:2] < version_number(self._manifest.server_version)[:2]
+        if server.product != _product_of(self._manifest, server.product):
+            raise Inconclusive(
+                f"The backup is of {self._manifest.server_version}, and the server is {server.product} {server.version}.",
+                "Name a server of the same product, or leave the options of the login out.",
+            )
+        folder = temporary_directory()
+        with store_errors(f"Making a file in {folder}"), tempfile.TemporaryFile(prefix="lastgood-drill-", dir=folder) as file:
+            room = os.fstatvfs(file.fileno())
+            if room.f_bavail * room.f_frsize < (self._manifest.content_bytes or 0):
+                raise Inconclusive(
+                    f"{folder} has no room for the {self._manifest.content_bytes} bytes of the unpacked backup.",
+                    "Make room there, or set TMPDIR for the task to a directory with more.",
+                )
+            name = (
+                database if throwaway else derived_name(database, f"_restoring_{free_stamp(connection, database, self._clock())}")
+            )
+            new = NewDatabase(self._runner, client, login, file.fileno(), name)
+            try:
+                yield _Drill(new, connection, is_older=is_older, with_objects=throwaway)
+            finally:
+                if not throwaway:  # else it goes with the server
+                    new.remove(connection)
+
+    def _server_program(self) -> Program:
+        """Return the server to start: of the dump's product, or of the one that the host has if nobody says it."""
+        products: tuple[Product, ...] = ("MariaDB", "MySQL")
+        if self._manifest.server_version is not None:
+            products = (_product_of(self._manifest, "MariaDB"),)
+        errors: list[BackupError] = []
+        for product in products:
+            try:
+                return choose_program(self._runner, "server", product, self._options.bin_directory)
+            except BackupError as error:
+                errors.append(error)
+        raise errors[0]
+
+
+def _product_of(manifest: Manifest, unknown: Product) -> Product:
+    if manifest.server_version is None:
+        return unknown
+    return "MariaDB" if "mariadb" in manifest.server_version.lower() else "MySQL"
+
+
+class _DumpShape:
+    """The statements of a dump. Its content digest checks the title and the trailer."""
+
+    def __init__(self) -> None:
+        self._shape = Shape()
+
+    def write(self, data: bytes | memoryview) -> None:
+        self._shape.update(data)
+
+    def finish(self) -> ExaminationResult:
+        self._shape.finish()
+        return WHOLE
+
+
+class _AccountsShape:
+    """The statements of the accounts."""
+
+    def __init__(self) -> None:
+        self._statements = AccountStatements()
+
+    def write(self, data: bytes | memoryview) -> None:
+        self._statements.update(data)
+
+    def finish(self) -> ExaminationResult:
+        self._statements.finish()
+        return WHOLE
+
+
+class _Drill:
+    """A restore for the verdict only."""
+
+    def __init__(self, new: NewDatabase, connection: pymysql.Connection[t.Any], *, is_older: bool, with_objects: bool) -> None:
+        self._new = new
+        self._connection = connection
+        self._is_older = is_older
+        self._with_objects = with_objects
+
+    def write(self, data: bytes | memoryview) -> None:
+        self._new.write(data)
+
+    def finish(self) -> ExaminationResult:
+        self._new.read()
+        try:
+            self._new.fill(self._connection, with_objects=self._with_objects)
+        except ProgramFailed as error:
+            raise verdict_of(error, self._new.name, is_older=self._is_older) from error
+        tables, rows = self._new.count(self._connection)
+        return ExaminationResult(f"It was restored: {tables} tables with {rows} rows.", tables, rows)
+
+
+class _AccountsDrill:
+    """A restore of accounts for the verdict only."""
+
+    def __init__(self, connection: pymysql.Connection[t.Any]) -> None:
+        self._connection = connection
+        self._statements = AccountStatements()
+
+    def write(self, data: bytes | memoryview) -> None:
+        self._statements.update(data)
+
+    def finish(self) -> ExaminationResult:
+        accounts = 0
+        for statement in self._statements.finish():
+            try:
+                execute(self._connection, statement)
+            except QueryFailed as error:
+                if error.details.get("number") in _ABOUT_THE_HOST:
+                    raise Inconclusive(error.problem, "See what the server lacks, such as a plugin, and run again.") from error
+                raise ContentInvalid(error.problem, "Take another backup.") from error
+            accounts += statement.startswith((b"CREATE USER", b"CREATE ROLE"))
+        return ExaminationResult(f"It was restored: {accounts} accounts.")
+
+
+# A plugin that the server does not have; a table, a routine or a database on which something is granted.
+_ABOUT_THE_HOST = (1049, 1054, 1146, 1305, 1524, 4151)

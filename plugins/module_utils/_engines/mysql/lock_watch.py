@@ -1,0 +1,72 @@
+"""Ends a dump that waits too long for a lock: the programs have no limit of their own for that."""
+
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+import typing as t
+
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.connection import query
+from ansible_collections.lastgood.database.plugins.module_utils._errors import BackupError
+
+if t.TYPE_CHECKING:
+    import pymysql
+
+_POLL_SECONDS = 0.5
+# The dump's session is of our user, on the same database, and younger than the one that asks.
+_WAITING = """
+SELECT STATE FROM information_schema.PROCESSLIST
+WHERE ID > CONNECTION_ID() AND DB = %s AND COMMAND = 'Query' AND STATE LIKE 'Waiting for%%' LIMIT 1
+"""
+
+
+class LockWatch:
+    """Watches a dump by a session of its own. ``waited_for`` is what a dump waited for that was ended, None if it was not."""
+
+    def __init__(self, connection: pymysql.Connection[t.Any], database: str, seconds: float) -> None:
+        self.waited_for: str | None = None
+        self._connection = connection
+        self._database = database
+        self._seconds = seconds
+        self._reading_since: float | None = None
+        self._done = threading.Event()
+
+    @contextlib.contextmanager
+    def reading(self) -> t.Iterator[None]:
+        """Say that the program is waited for."""
+        self._reading_since = time.monotonic()
+        try:
+            yield
+        finally:
+            self._reading_since = None
+
+    @contextlib.contextmanager
+    def watching(self, end: t.Callable[[], object]) -> t.Iterator[None]:
+        """Call ``end`` if the program has written nothing for the time, and its session waits for a lock."""
+
+        def watch() -> None:
+            while not self._done.wait(_POLL_SECONDS):
+                since = self._reading_since
+                if since is None or time.monotonic() - since < self._seconds:
+                    continue
+                with contextlib.suppress(BackupError):
+                    self.waited_for = self._lock()
+                if self.waited_for is not None:
+                    end()
+                    return
+
+        thread = threading.Thread(target=watch, name="locks", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._done.set()
+            thread.join()
+
+    def _lock(self) -> str | None:
+        """Return what the dump's session waits for, None if for nothing."""
+        rows = query(self._connection, _WAITING, self._database)
+        return str(rows[0][0]) if rows else None

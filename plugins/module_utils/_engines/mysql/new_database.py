@@ -1,0 +1,67 @@
+"""A new database from a dump, which is in a file without a name: nothing is executed before all of it was read."""
+
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql import databases
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.client import execute_script
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.connection import Login, execute, query
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.programs import Program
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.shape import Shape
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.sql import quote_identifier
+from ansible_collections.lastgood.database.plugins.module_utils._errors import store_errors
+from ansible_collections.lastgood.database.plugins.module_utils._io import write_all
+from ansible_collections.lastgood.database.plugins.module_utils._process import Runner
+
+if t.TYPE_CHECKING:
+    import pymysql
+
+_TABLES_WITH_ROWS = """
+SELECT TABLE_NAME FROM information_schema.TABLES
+WHERE TABLE_SCHEMA = %s AND TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED') AND TABLE_NAME <> %s ORDER BY 1
+"""
+
+
+class NewDatabase:
+    """Takes in a dump, and makes a database of it."""
+
+    def __init__(self, runner: Runner, client: Program, login: Login, file: int, name: str) -> None:
+        self.name = name
+        self.shape = Shape()
+        self._runner = runner
+        self._client = client
+        self._login = login
+        self._file = file
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Take in the next bytes."""
+        with store_errors("Writing the unpacked backup"):
+            write_all(self._file, data)
+        self.shape.update(data)
+
+    def read(self) -> None:
+        """Take in the end. Raises ContentInvalid for what is no dump of a database."""
+        self.shape.finish()
+
+    def fill(self, connection: pymysql.Connection[t.Any], settings: str = "", *, with_objects: bool = False) -> None:
+        """Make the database. Without ``with_objects`` it has its tables alone: the rest may name the database of the dump."""
+        execute(connection, f"CREATE DATABASE {quote_identifier(self.name)} {settings}")
+        databases.mark(connection, self.name)
+        edits = () if with_objects else self.shape.edits
+        execute_script(self._runner, self._client, self._login, self.name, self._file, edits)
+
+    def count(self, connection: pymysql.Connection[t.Any]) -> tuple[int, int]:
+        """Return the numbers of tables and of their rows."""
+        tables = [name for (name,) in query(connection, _TABLES_WITH_ROWS, self.name, databases.MARK_TABLE)]
+        rows = 0
+        for table in tables:
+            [(count,)] = query(connection, f"SELECT count(*) FROM {quote_identifier(self.name)}.{quote_identifier(table)}")
+            rows += count
+        return len(tables), rows
+
+    def remove(self, connection: pymysql.Connection[t.Any]) -> None:
+        """Drop the database."""
+        execute(connection, f"DROP DATABASE IF EXISTS {quote_identifier(self.name)}")

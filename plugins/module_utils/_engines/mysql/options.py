@@ -1,0 +1,53 @@
+"""The options of the modules, converted for MariaDB and MySQL."""
+
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.connection import Login
+
+
+@dataclass(frozen=True)
+class MysqlDumpOptions:
+    """Which databases of a server are dumped, and how.
+
+    ``databases`` of None selects all but the system's; ``include_globals`` of None includes the accounts if all databases are
+    selected. Times are seconds.
+    """
+
+    login: Login
+    databases: tuple[str, ...] | None = None
+    exclude_databases: tuple[str, ...] = ()
+    include_globals: bool | None = None
+    bin_directory: str | None = None
+    timeout: float | None = None
+    lock_timeout: float = 60.0
+
+    @property
+    def with_globals(self) -> bool:
+        return self.databases is None if self.include_globals is None else self.include_globals
+
+
+@dataclass(frozen=True)
+class MysqlRestoreOptions:
+    """Which database is restored, where, and how."""
+
+    login: Login
+    database: str
+    keep_old: bool = False
+    terminate_sessions: bool = False
+    bin_directory: str | None = None
+
+
+@dataclass(frozen=True)
+class MysqlExaminationOptions:
+    """Where the programs are, and the server to restore into; a ``login`` of None is a server of our own.
+
+    In ``check_mode`` nothing is restored into a server that others use.
+    """
+
+    bin_directory: str | None = None
+    login: Login | None = None
+    check_mode: bool = False

@@ -1,0 +1,36 @@
+"""What dead restores left on a server: databases with the mark, whose lock is free."""
+
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql import databases
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.survey import all_databases
+
+if t.TYPE_CHECKING:
+    import pymysql
+
+_ENDING = re.compile(r"_(restoring|replaced)_\d{8}t\d{6}z\Z")
+
+
+def sweep(connection: pymysql.Connection[t.Any], target: str) -> list[str]:
+    """Drop what dead restores of a target left. Return warnings of what has tables that nothing else has.
+
+    Whoever calls this holds the lock of the target, so that all that is marked is of dead runs.
+    """
+    warnings: list[str] = []
+    for name in all_databases(connection):
+        match = _ENDING.search(name)
+        if match is None or databases.derived_name(target, match[0]) != name or not databases.is_marked(connection, name):
+            continue
+        if match[1] == "replaced" and databases.tables(connection, name):
+            warnings.append(
+                f"The database {name} has the tables that a killed restore replaced. Its views, triggers, routines and events "
+                "are lost. Drop it when it is not needed."
+            )
+            continue
+        databases.drop(connection, name)
+    return warnings

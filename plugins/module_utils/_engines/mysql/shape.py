@@ -1,0 +1,145 @@
+"""Examines the statements of a dump: each is of a kind that dumps have, and none leaves its database.
+
+Collects views, triggers, routines and events, which a restore beside the old database makes at the swap: they may name their
+database, and an event would run at once.
+"""
+
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.objects import Kind, StoredObject
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.statements import Statement, Statements
+from ansible_collections.lastgood.database.plugins.module_utils._errors import ContentInvalid
+
+_NAME = r"(?:`(?:[^`]|``)*`|\"(?:[^\"]|\"\")*\")"  # with ANSI_QUOTES, a routine's name is in the other ones
+_ANY_NAME = rf"(?:{_NAME}|[^\s`\".(]+)"
+_BEGINNING = 1000  # bytes of a statement that say its kind
+_COMMENTS = re.compile(
+    r"\A(?:\s+|--(?=\s)[^\n]*(?:\n|\Z)|#[^\n]*(?:\n|\Z)|/\*M!999999\\-[^\n]*?\*/|/\*(?!M?!).*?\*/)+", re.DOTALL
+)
+_EXECUTED = re.compile(r"/\*M?!\d*\s*|\*/")
+_OBJECTS = (
+    r"(?:TEMPORARY )?TABLE|VIEW|ALGORITHM ?=|SQL SECURITY|DEFINER ?=|TRIGGER|EVENT|FUNCTION|AGGREGATE|PROCEDURE|SEQUENCE|PACKAGE"
+)
+_DROPPED = "TABLE|VIEW|TRIGGER|EVENT|FUNCTION|PROCEDURE|SEQUENCE|PACKAGE"
+_NOT_SET = "(?:@@)?GLOBAL|(?:@@)?PERSIST|PASSWORD|ROLE|DEFAULT ROLE"
+_ALLOWED = re.compile(
+    rf"(?:CREATE (?:OR REPLACE )?(?:{_OBJECTS})|DROP (?:{_DROPPED})|INSERT |REPLACE |ALTER (?:TABLE|DATABASE)|LOCK TABLES?|"
+    rf"UNLOCK TABLES?|DO (?:SETVAL|0)|SET (?!{_NOT_SET})|COMMIT|START TRANSACTION|BEGIN|ANALYZE TABLE)",
+    re.IGNORECASE,
+)
+# A table, a view or a routine of another database. Foreign keys and views may refer to one; they change nothing in it.
+_ELSEWHERE = re.compile(
+    rf"(?:(?:INSERT|REPLACE)(?: IGNORE)? INTO|CREATE (?:OR REPLACE )?TABLE(?: IF NOT EXISTS)?|DROP \w+(?: IF EXISTS)?|"
+    rf"LOCK TABLES|ALTER TABLE|DO SETVAL\()\s*{_ANY_NAME}\s*\.",
+    re.IGNORECASE,
+)
+_ALTER_DATABASE = re.compile(rf"ALTER DATABASE {_NAME} (CHARACTER SET \w+ COLLATE \w+)", re.IGNORECASE)
+_DEFINER = rf"DEFINER ?= ?({_NAME})@({_NAME})"
+_STORED = "TRIGGER|EVENT|VIEW|(?:AGGREGATE )?FUNCTION|PROCEDURE|PACKAGE BODY|PACKAGE"
+_OBJECT = re.compile(
+    rf"CREATE (?:OR REPLACE )?(?:ALGORITHM ?= ?\w+\s+)?(?:{_DEFINER}\s+)?(?:SQL SECURITY \w+\s+)?"
+    rf"({_STORED}) (?:IF NOT EXISTS )?(?:{_ANY_NAME} ?\. ?)?({_ANY_NAME})",
+    re.IGNORECASE,
+)
+_WITH_TABLES = re.compile(r"CREATE (?:OR REPLACE )?(?:TEMPORARY )?(?:TABLE|SEQUENCE|VIEW) ", re.IGNORECASE)
+_SETTING = re.compile(
+    r"SET (?:SESSION )?(sql_mode|character_set_client|collation_connection|time_zone) *= *('[^'\n]*'|\w+|@)", re.IGNORECASE
+)
+
+
+class Edit(t.NamedTuple):
+    """A place in a dump to replace."""
+
+    start: int
+    end: int
+    text: bytes
+
+
+class Shape:
+    """Takes in a dump, and knows its shape in the end."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.objects: list[StoredObject] = []
+        self.edits: list[Edit] = []  # without these, the dump makes its objects itself
+        self.definers: set[tuple[str, str]] = set()
+        self._problem: str | None = None
+        self._settings: dict[str, str] = {}
+        self._database = ""  # the settings of the database for the next object, where they are others
+        self._statements = Statements(self._add)
+
+    def update(self, data: bytes | memoryview) -> None:
+        """Take in the next bytes."""
+        self._statements.update(data)
+
+    def finish(self) -> None:
+        """Take in the end. Raises ContentInvalid for a script that is not whole, or is no dump of a database."""
+        self._statements.finish()
+        if self._problem is not None:
+            raise ContentInvalid(self._problem, "See who wrote it; this collection writes no such dump.")
+
+    def _add(self, statement: Statement) -> None:
+        self.count += 1
+        head = _plain(statement.text[:_BEGINNING])
+        if not head:
+            return
+        if _ALLOWED.match(head) is None or _ELSEWHERE.match(head) is not None:
+            self._refuse(f"Statement {self.count} does not stay in the database of the dump: {head[:80].strip()}")
+            return
+        word = head[:6].upper()
+        if word.startswith("SET "):
+            self._set(head)
+        elif word == "ALTER ":
+            self._alter(statement, head)
+        elif word == "CREATE":
+            self._add_object(statement, head)
+
+    def _refuse(self, problem: str) -> None:
+        self._problem = self._problem or problem
+
+    def _set(self, head: str) -> None:
+        match = _SETTING.match(head)
+        if match is None:
+            return
+        if match[2] == "@":  # as it was before
+            self._settings.pop(match[1].lower(), None)
+        else:
+            self._settings[match[1].lower()] = match[2]
+
+    def _alter(self, statement: Statement, head: str) -> None:
+        match = _ALTER_DATABASE.match(head)
+        if match is not None:
+            self._database = match[1]
+            self.edits.append(Edit(statement.start, statement.end, b""))
+
+    def _add_object(self, statement: Statement, head: str) -> None:
+        if _WITH_TABLES.match(head) is not None:  # such a view stands for the one that is made when all others are
+            return
+        match = _OBJECT.match(head)
+        if match is None or not statement.is_whole:
+            self._refuse(f"Statement {self.count} makes something unknown: {head[:80].strip()}")
+            return
+        kind = t.cast(Kind, match[3].upper().replace("AGGREGATE ", ""))
+        if match[1] is not None:
+            self.definers.add((_unquoted(match[1]), _unquoted(match[2])))
+        name = _unquoted(match[4])
+        self.objects.append(StoredObject(kind, name, statement.text, dict(self._settings), self._database))
+        self.edits.append(Edit(statement.start, statement.end, b"DO 0" + statement.delimiter))
+        self._database = ""
+
+
+def _plain(beginning: bytes) -> str:
+    """Return the beginning of a statement without comments, and with the content of executed ones."""
+    text = beginning.decode("utf-8", "replace")
+    text = _COMMENTS.sub("", text)
+    return re.sub(r"\s+", " ", _EXECUTED.sub("", text)).strip()
+
+
+def _unquoted(name: str) -> str:
+    quote = name[:1]
+    return name[1:-1].replace(quote * 2, quote) if quote in ("`", '"') else name

@@ -1,0 +1,196 @@
+"""Finds the statements of a script as the client finds them: it knows strings, comments and the command DELIMITER.
+
+It works piece by piece, in linear time, and holds no statement in memory that is longer than a limit.
+"""
+
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ansible_collections.lastgood.database.plugins.module_utils._errors import ContentInvalid
+
+LONGEST_TEXT = 1024 * 1024  # bytes of a statement that are handed on; longer ones are data
+
+_QUOTED = rb"'[^'\\]*(?:\\.[^'\\]*)*'|\"[^\"\\]*(?:\\.[^\"\\]*)*\"|`[^`]*`"
+_QUOTED_AS_IT_IS = rb"'[^']*'|\"[^\"]*\"|`[^`]*`"
+# A run of characters, each of which begins nothing, and of strings that end in the same piece.
+_OTHER = rb"[^'\"`;$/#\\\-]+|-(?!-)|/(?!\*)"
+_RUN = re.compile(rb"(?:%b|%b)*" % (_OTHER, _QUOTED), re.DOTALL)
+_RUN_AS_IT_IS = re.compile(rb"(?:%b|%b)*" % (_OTHER, _QUOTED_AS_IT_IS), re.DOTALL)
+_IN_STRING = {
+    b"'": re.compile(rb"[^'\\]*(?:\\.[^'\\]*)*", re.DOTALL),
+    b'"': re.compile(rb"[^\"\\]*(?:\\.[^\"\\]*)*", re.DOTALL),
+}
+_SPACE = re.compile(rb"\s*")
+_DELIMITER = re.compile(rb"delimiter[ \t]+(\S+)[^\n]*\n", re.IGNORECASE)
+_MAY_BE_DELIMITER = re.compile(rb"d(?:e(?:l(?:i(?:m(?:i(?:t(?:e(?:r(?:[ \t][^\n]*)?)?)?)?)?)?)?)?)?\Z", re.IGNORECASE)
+_EXECUTED = re.compile(rb"/\*M?!")  # the content of such a comment is SQL
+_SQL_MODE = re.compile(rb"(?:/\*!\d* *)?SET (?:@@)?(?:SESSION[. ])?sql_mode *= *(?:'([^'\n]*)'|@)", re.IGNORECASE)
+_LONGEST_COMMAND = 1024
+_AMBIGUOUS = 8  # bytes at the end of a piece that are read with the next one
+
+
+class Statement(t.NamedTuple):
+    """A statement: its place in the script, and its text, or the beginning of that."""
+
+    start: int
+    end: int  # behind the delimiter
+    text: bytes
+    is_whole: bool
+    delimiter: bytes
+
+
+class Statements:
+    """Takes in a script, and calls ``found`` with each statement."""
+
+    def __init__(self, found: t.Callable[[Statement], object]) -> None:
+        self._found = found
+        self._rest = b""
+        self._offset = 0  # of the rest in the script
+        self._delimiter = b";"
+        self._start: int | None = None  # of the statement that has begun
+        self._text = bytearray()
+        self._length = 0
+        self._quote = b""  # the string that has begun
+        self._comment = b""  # the end of the comment that has begun
+        self._escapes = True
+        self._ended: bytes | None = None  # the delimiter behind a statement that has just ended
+
+    def update(self, data: bytes | memoryview) -> None:
+        """Take in the next bytes."""
+        self._read(self._rest + bytes(data), is_last=False)
+
+    def finish(self) -> None:
+        """Take in the end. Raises ContentInvalid if it is within something."""
+        self._read(self._rest, is_last=True)
+        within = None
+        if self._quote:
+            within = "a string or a name"
+        elif self._comment == b"*/":
+            within = "a comment"
+        elif self._start is not None or self._rest:
+            within = "a statement"
+        elif self._delimiter != b";":
+            within = "a routine, a trigger or an event"
+        if within is not None:
+            raise ContentInvalid(f"The script ends within {within}.", "Take another backup.")
+
+    def _read(self, data: bytes, *, is_last: bool) -> None:
+        end = len(data) if is_last else max(0, len(data) - _AMBIGUOUS)
+        place = 0
+        while place < end:
+            after = self._step(data, place, is_last)
+            if after is None:  # more is needed
+                break
+            if self._start is not None or self._ended is not None:
+                self._take(data[place:after])
+            if self._ended is not None:
+                self._end(self._offset + after)
+            place = after
+        self._rest = data[place:]
+        self._offset += place
+
+    def _step(self, data: bytes, place: int, is_last: bool) -> int | None:
+        """Return the place behind the next part of the script. Set what has begun or ended."""
+        if self._comment:
+            return self._step_in_comment(data, place, is_last)
+        if self._quote:
+            return self._step_in_string(data, place, is_last)
+        if self._start is None:
+            return self._step_between(data, place, is_last)
+        return self._step_in_statement(data, place)
+
+    def _step_in_comment(self, data: bytes, place: int, is_last: bool) -> int | None:
+        found = data.find(self._comment, place)
+        if found < 0:
+            return len(data) if is_last or len(self._comment) == 1 else len(data) - 1 if len(data) - 1 > place else None
+        after = found + len(self._comment)
+        self._comment = b""
+        return after
+
+    def _step_in_string(self, data: bytes, place: int, is_last: bool) -> int | None:
+        if self._quote == b"`" or not self._escapes:
+            found = data.find(self._quote, place)
+            after = len(data) if found < 0 else found
+        else:
+            match = _IN_STRING[self._quote].match(data, place)
+            after = place if match is None else match.end()
+            found = after if data[after : after + 1] == self._quote else -1
+        if found >= 0:
+            self._quote = b""
+            return found + 1
+        if after == place:  # a backslash at the end
+            return len(data) if is_last else None
+        return after
+
+    def _step_between(self, data: bytes, place: int, is_last: bool) -> int | None:
+        space = _SPACE.match(data, place)
+        if space is not None and space.end() > place:
+            return space.end()
+        comment = self._comment_at(data, place)
+        if comment is not None:
+            return comment
+        match = _DELIMITER.match(data, place)
+        if match is not None:
+            self._delimiter = match[1]
+            return match.end()
+        if not is_last and len(data) - place < _LONGEST_COMMAND and _MAY_BE_DELIMITER.match(data, place):
+            return None
+        if data.startswith(self._delimiter, place):
+            return place + len(self._delimiter)
+        self._start = self._offset + place
+        return self._step_in_statement(data, place)
+
+    def _step_in_statement(self, data: bytes, place: int) -> int:
+        match = (_RUN if self._escapes else _RUN_AS_IT_IS).match(data, place)
+        after = place if match is None else match.end()
+        if after > place:
+            return after
+        if data.startswith(self._delimiter, place):
+            self._ended = self._delimiter
+            return place + len(self._delimiter)
+        executed = _EXECUTED.match(data, place)
+        if executed is not None:
+            return executed.end()
+        comment = self._comment_at(data, place)
+        if comment is not None:
+            return comment
+        byte = data[place : place + 1]
+        if byte in (b"'", b'"', b"`"):
+            self._quote = byte
+        return place + (2 if byte == b"\\" else 1)
+
+    def _comment_at(self, data: bytes, place: int) -> int | None:
+        """Return the place behind the beginning of a comment; None if there is none."""
+        if data.startswith(b"/*", place) and _EXECUTED.match(data, place) is None:
+            self._comment = b"*/"
+            return place + 2
+        if data.startswith(b"#", place):
+            self._comment = b"\n"
+            return place + 1
+        if data.startswith(b"--", place) and data[place + 2 : place + 3].isspace():
+            self._comment = b"\n"
+            return place + 2
+        return None
+
+    def _take(self, part: bytes) -> None:
+        self._length += len(part)
+        room = LONGEST_TEXT - len(self._text)
+        if room > 0:
+            self._text += part[:room]
+
+    def _end(self, end: int) -> None:
+        start, text, delimiter = self._start, bytes(self._text), self._ended or b""
+        is_whole = self._length == len(text)
+        if is_whole:
+            text = text[: len(text) - len(delimiter)].rstrip()
+        self._ended, self._start, self._length = None, None, 0
+        self._text.clear()
+        mode = _SQL_MODE.match(text)
+        if mode is not None:
+            self._escapes = b"NO_BACKSLASH_ESCAPES" not in (mode[1] or b"")
+        if start is not None:
+            self._found(Statement(start, end, text, is_whole, delimiter))

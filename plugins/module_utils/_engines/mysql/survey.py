@@ -1,0 +1,198 @@
+"""Ask a server which databases it has, and what a dump of them has to regard."""
+
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import fnmatch
+import re
+import typing as t
+from dataclasses import dataclass, field
+
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.connection import (
+    Login,
+    Product,
+    Rows,
+    query,
+)
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.sql import quote_identifier, quote_text
+from ansible_collections.lastgood.database.plugins.module_utils._errors import DatabaseClosed, DatabaseMissing
+
+if t.TYPE_CHECKING:
+    import pymysql
+
+SYSTEM = ("information_schema", "mysql", "performance_schema", "sys")
+_PROVIDERS_OWN = ("innodb", "tmp")  # of hosted servers
+_NO_DATABASE = "#mysql50#"  # how a folder is listed whose name is no database's, such as lost+found
+_NAMED = 5  # tables in a warning
+_VERSION = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?")
+_VARIABLES = ("version", "hostname", "port", "server_uuid", "server_uid", "lower_case_table_names")
+
+_VIEWS_AND_TABLES = """
+SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE, ENGINE FROM information_schema.TABLES
+WHERE TABLE_SCHEMA IN %s
+AND (TABLE_TYPE = 'SYSTEM VERSIONED' OR ENGINE NOT IN (SELECT ENGINE FROM information_schema.ENGINES WHERE TRANSACTIONS = 'YES'))
+ORDER BY 1, 2
+"""
+_COUNTS = """
+SELECT
+    (SELECT count(*) FROM information_schema.VIEWS WHERE TABLE_SCHEMA = %s),
+    (SELECT count(*) FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = %s),
+    (SELECT count(*) FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA = %s),
+    (SELECT count(*) FROM information_schema.EVENTS WHERE EVENT_SCHEMA = %s)
+"""
+
+
+@dataclass(frozen=True)
+class Database:
+    """A database, as its server describes it."""
+
+    name: str
+    charset: str
+    collation: str
+    comment: str = ""
+    encrypted: bool = False
+
+    def settings(self) -> str:
+        """Return the settings as they stand in CREATE DATABASE and ALTER DATABASE."""
+        comment = f" /*M!100502 COMMENT {quote_text(self.comment)} */" if self.comment else ""
+        encryption = " /*!80016 ENCRYPTION 'Y' */" if self.encrypted else ""
+        return f"CHARACTER SET {self.charset} COLLATE {self.collation}{comment}{encryption}"
+
+    def script(self) -> bytes:
+        """Return SQL that gives the settings to the database that is in use."""
+        text = f"/*!40101 SET NAMES utf8mb4 */;\nALTER DATABASE {self.settings()};\n"
+        return text.encode("utf-8", "surrogateescape")
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server, as it describes itself."""
+
+    product: Product
+    version: str
+    number: tuple[int, ...]
+    instance: str
+    source: str
+    databases: dict[str, Database] = field(default_factory=dict)
+
+
+class Counts(t.NamedTuple):
+    """How many objects of each kind a database has, beside its tables."""
+
+    views: int
+    triggers: int
+    routines: int
+    events: int
+
+
+def ask(connection: pymysql.Connection[t.Any], login: Login) -> Server:
+    """Ask a server who it is and which databases it has."""
+    placeholders = ", ".join(["%s"] * len(_VARIABLES))
+    variables = {
+        name: value for name, value in query(connection, f"SHOW VARIABLES WHERE Variable_name IN ({placeholders})", *_VARIABLES)
+    }
+    version = str(variables["version"])
+    address = login.with_defaults()
+    source = address.unix_socket or f"{address.host}:{address.port}"
+    local = f"{variables.get('hostname')}:{variables.get('port')}"
+    return Server(
+        product="MariaDB" if "mariadb" in version.lower() else "MySQL",
+        version=version,
+        number=version_number(version),
+        instance=str(variables.get("server_uuid") or variables.get("server_uid") or local),
+        source=source,
+        databases=all_databases(connection),
+    )
+
+
+def version_number(version: str | None) -> tuple[int, ...]:
+    """Return a version as numbers, none if it has none."""
+    match = _VERSION.match(version or "")
+    return () if match is None else tuple(int(part) for part in match.groups() if part is not None)
+
+
+def all_databases(connection: pymysql.Connection[t.Any]) -> dict[str, Database]:
+    """Return all databases that the user may see, by name."""
+    return {one.name: one for one in _databases(connection)}
+
+
+def _databases(connection: pymysql.Connection[t.Any]) -> t.Iterator[Database]:
+    from pymysql.cursors import DictCursor
+
+    with connection.cursor(DictCursor) as cursor:
+        cursor.execute("SELECT * FROM information_schema.SCHEMATA")
+        rows = cursor.fetchall()
+    for row in rows:
+        values = {name.upper(): value for name, value in row.items()}
+        yield Database(
+            name=values["SCHEMA_NAME"],
+            charset=values["DEFAULT_CHARACTER_SET_NAME"],
+            collation=values["DEFAULT_COLLATION_NAME"],
+            comment=values.get("SCHEMA_COMMENT") or "",
+            encrypted=values.get("DEFAULT_ENCRYPTION") == "YES",
+        )
+
+
+def wanted_databases(server: Server, databases: t.Sequence[str] | None, exclude: t.Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the names of the databases to dump, including those that do not exist, and warnings of what was left out."""
+    warnings: list[str] = []
+    if databases is not None:
+        names = list(dict.fromkeys(databases))
+    else:
+        own = [name for name in server.databases if name.lower() not in SYSTEM]
+        names = [name for name in own if name not in _PROVIDERS_OWN and not name.startswith(_NO_DATABASE)]
+        warnings += [
+            f"The database {name} was left out: it is the provider's own, or no database." for name in own if name not in names
+        ]
+    return [name for name in names if not any(fnmatch.fnmatchcase(name, pattern) for pattern in exclude)], warnings
+
+
+def check_dumpable(name: str, server: Server) -> None:
+    """Raise an error if the server has no such database, or it is the system's."""
+    if name.lower() in SYSTEM:
+        raise DatabaseClosed(
+            f"The database {name} is the server's own, which no dump can put back.",
+            "Leave it out; include_globals backs up users, roles and grants.",
+        )
+    if name not in server.databases:
+        raise DatabaseMissing(
+            f"There is no database {name} on the server, or the user may not see it.", "Correct the name, or make the database."
+        )
+
+
+def special_tables(connection: pymysql.Connection[t.Any], names: t.Sequence[str]) -> Rows:
+    """Return the tables that no snapshot has, or that have a history: database, table, type and engine."""
+    return query(connection, _VIEWS_AND_TABLES, tuple(names)) if names else []
+
+
+def warnings_of(name: str, tables: Rows) -> list[str]:
+    """Return a warning of the tables of a database that are not transactional."""
+    found = [
+        f"{table} ({engine})"
+        for schema, table, kind, engine in tables
+        if schema == name and kind != "SYSTEM VERSIONED" and engine
+    ]
+    if not found:
+        return []
+    others = f" and {len(found) - _NAMED} others" if len(found) > _NAMED else ""
+    return [
+        f"Tables of the database {name} are not transactional, so that the backup may have them as of another moment than the "
+        f"rest: {', '.join(found[:_NAMED])}{others}. Make them InnoDB, or back up while nobody writes to them."
+    ]
+
+
+def has_history(name: str, tables: Rows) -> bool:
+    """Return whether a database has system-versioned tables."""
+    return any(schema == name and kind == "SYSTEM VERSIONED" for schema, _table, kind, _engine in tables)
+
+
+def count_objects(connection: pymysql.Connection[t.Any], name: str) -> Counts:
+    """Count the objects that a dump of a database has to have."""
+    [counts] = query(connection, _COUNTS, name, name, name, name)
+    return Counts(*counts)
+
+
+def use(name: str) -> str:
+    """Return the statement that makes a database the one in use."""
+    return f"USE {quote_identifier(name)}"

@@ -1,0 +1,180 @@
+"""Put a new database in the place of an old one.
+
+No statement renames a database. All tables of both go by one RENAME TABLE, which is atomic, but takes no trigger or view along:
+
+take      the triggers of the old database, whose statements were read before
+rename    the old tables away, the new ones in their place
+make      what the new database has beside its tables, instead of what the old one had
+undo      after an error in one of these: the reverse, so that the old database is as it was
+"""
+
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import dataclasses
+import time
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql import databases, objects
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.connection import execute
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.databases import qualified
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.objects import StoredObject
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.sql import quote_identifier
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.survey import Database
+from ansible_collections.lastgood.database.plugins.module_utils._errors import (
+    BackupError,
+    DatabaseLocked,
+    Interrupted,
+    QueryFailed,
+)
+
+if t.TYPE_CHECKING:
+    import pymysql
+
+_ALL_ATTEMPTS_SECONDS = 20.0
+_PAUSE_SECONDS = 0.2
+_LOCKED = (1205, 1213)
+
+
+@dataclass(frozen=True)
+class Names:
+    """The names in a restore: of the new database, of the target, and of the old database after the swap."""
+
+    restoring: str
+    target: str
+    replaced: str
+
+
+class Swap:
+    """One swap. ``run`` does it once."""
+
+    def __init__(
+        self,
+        connection: pymysql.Connection[t.Any],
+        names: Names,
+        new_objects: t.Sequence[StoredObject],
+        is_stopped: t.Callable[[], bool],
+    ) -> None:
+        self._connection = connection
+        self._names = names
+        self._new_objects = new_objects
+        self._is_stopped = is_stopped
+        self._old: Database | None = None
+        self._old_objects: list[StoredObject] = []
+        self._renamed = False
+
+    def run(self) -> float:
+        """Swap, and return for how many seconds clients found no complete database. Raises an error if nothing has changed."""
+        connection, names = self._connection, self._names
+        new = dataclasses.replace(databases.read(connection, names.restoring), name=names.target)
+        self._prepare(new)
+        execute(connection, "SET SESSION lock_wait_timeout = 1")
+        deadline = time.monotonic() + _ALL_ATTEMPTS_SECONDS
+        while True:
+            began = time.monotonic()
+            try:
+                self._attempt(new)
+            except BaseException as error:
+                self._undo(error)
+                if not _is_locked(error):
+                    raise
+                if self._is_stopped():
+                    raise Interrupted("The run was ended before the swap.", "Run it again.") from error
+                if time.monotonic() > deadline:
+                    raise DatabaseLocked(
+                        f"Other sessions held locks on the tables of {names.target} for {_ALL_ATTEMPTS_SECONDS:g} seconds.",
+                        "See in SHOW FULL PROCESSLIST who holds them; the database is as it was.",
+                    ) from error
+                time.sleep(_PAUSE_SECONDS)
+                continue
+            return time.monotonic() - began
+
+    def keep(self) -> None:
+        """Give the old database its views, triggers, routines and events again. Its events do not run."""
+        if self._old is None:
+            return
+        replaced = dataclasses.replace(self._old, name=self._names.replaced)
+        objects.make_all(self._connection, replaced, [each for each in self._old_objects if each.kind != "EVENT"])
+
+    @property
+    def left_out(self) -> list[str]:
+        """The events that an old database that is kept does not have."""
+        return [each.name for each in self._old_objects if each.kind == "EVENT"]
+
+    @property
+    def replaced(self) -> bool:
+        """Whether there was an old database."""
+        return self._old is not None
+
+    def _prepare(self, new: Database) -> None:
+        """Read what the old database has, and make the databases that the tables go to."""
+        connection, names = self._connection, self._names
+        objects.remove(connection, names.restoring, objects.names(connection, names.restoring))
+        if not databases.exists(connection, names.target):
+            return
+        self._old = databases.read(connection, names.target)
+        self._old_objects = objects.read_all(connection, names.target)
+        execute(connection, f"CREATE DATABASE {quote_identifier(names.replaced)} {self._old.settings()}")
+        databases.mark(connection, names.replaced)
+
+    def _attempt(self, new: Database) -> None:
+        connection, names = self._connection, self._names
+        if self._old is None:
+            execute(connection, f"CREATE DATABASE {quote_identifier(names.target)} {new.settings()}")
+        self._remove(self._old_objects, "TRIGGER")
+        self._rename(names.restoring, names.target, names.replaced)
+        self._renamed = True
+        execute(connection, f"ALTER DATABASE {quote_identifier(names.target)} {_all_of(new)}")
+        self._remove(self._old_objects)
+        objects.make_all(connection, new, self._new_objects)
+
+    def _undo(self, cause: BaseException) -> None:
+        """Make the target what it was."""
+        connection, names = self._connection, self._names
+        try:
+            if self._old is None:
+                if self._renamed:
+                    objects.remove(connection, names.target, objects.names(connection, names.target))
+                    self._rename(names.target, names.restoring, None)
+                databases.drop(connection, names.target)
+            else:
+                if self._renamed:
+                    objects.remove(connection, names.target, objects.names(connection, names.target))
+                    self._rename(names.replaced, names.target, names.restoring)
+                    execute(connection, f"ALTER DATABASE {quote_identifier(names.target)} {_all_of(self._old)}")
+                present = set(objects.names(connection, names.target))
+                objects.make_all(connection, self._old, [one for one in self._old_objects if (one.kind, one.name) not in present])
+            self._renamed = False
+        except BackupError as error:
+            raise QueryFailed(
+                f"The swap failed, and could not be undone: {error.problem} The tables of {names.target} are in {names.replaced} "
+                f"or {names.restoring}. The swap had failed because: {cause}",
+                "Move the tables by RENAME TABLE, and make views, triggers, routines and events anew.",
+            ) from cause
+
+    def _remove(self, found: t.Sequence[StoredObject], kind: str | None = None) -> None:
+        listed = [(one.kind, one.name) for one in found if kind in (None, one.kind)]
+        objects.remove(self._connection, self._names.target, listed)
+
+    def _rename(self, source: str, target: str, away: str | None) -> None:
+        """Move the tables of the target away, and those of the source to the target."""
+        connection = self._connection
+        moves = [] if away is None or not databases.exists(connection, away) else [(target, away)]
+        parts = [
+            f"{qualified(before, table)} TO {qualified(after, table)}"
+            for before, after in (*moves, (source, target))
+            for table in databases.tables(connection, before)
+        ]
+        if parts:
+            execute(connection, f"RENAME TABLE {', '.join(parts)}")
+
+
+def _all_of(database: Database) -> str:
+    """Return all settings of a database, an empty comment too."""
+    return database.settings() if database.comment else f"{database.settings()} /*M!100502 COMMENT '' */"
+
+
+def _is_locked(error: BaseException) -> bool:
+    return isinstance(error, QueryFailed) and error.details.get("number") in _LOCKED

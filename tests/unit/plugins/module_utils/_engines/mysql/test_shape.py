@@ -1,0 +1,98 @@
+"""A dump has statements of known kinds, which stay in its database."""
+
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.shape import Shape
+from ansible_collections.lastgood.database.plugins.module_utils._errors import ContentInvalid
+
+DUMP = rb"""/*M!999999\- enable the sandbox mode */
+-- MariaDB dump 10.19  Distrib 10.11.19-MariaDB, for debian-linux-gnu (x86_64)
+/*!40101 SET NAMES utf8mb4 */;
+DROP TABLE IF EXISTS `t`;
+CREATE TABLE `t` (`n` int(11) DEFAULT NULL);
+LOCK TABLES `t` WRITE;
+/*!40000 ALTER TABLE `t` DISABLE KEYS */;
+INSERT INTO `t` VALUES ('USE `mysql`;');
+UNLOCK TABLES;
+DO SETVAL(`s`, 1005, 0);
+/*!50001 CREATE VIEW `v` AS SELECT
+ NULL AS `n` */;
+ALTER DATABASE `app` CHARACTER SET latin1 COLLATE latin1_bin ;
+/*!50003 SET sql_mode              = 'ANSI_QUOTES' */ ;
+DELIMITER ;;
+/*!50003 CREATE*/ /*!50017 DEFINER=`root`@`%`*/ /*!50003 trigger app.tr before insert on t for each row set new.n = 1 */;;
+DELIMITER ;
+/*!50003 SET sql_mode              = @saved_sql_mode */ ;
+ALTER DATABASE `app` CHARACTER SET utf8mb4 COLLATE utf8mb4_bin ;
+DELIMITER ;;
+/*!50106 CREATE*/ /*!50117 DEFINER=`a``b`@`h`*/ /*!50106 EVENT `e` ON SCHEDULE EVERY 1 DAY DO SELECT 1 */ ;;
+DELIMITER ;
+DELIMITER ;;
+CREATE DEFINER="root"@"%" PROCEDURE "p"() BEGIN SELECT 1; END ;;
+DELIMITER ;
+/*!50001 CREATE ALGORITHM=UNDEFINED */
+/*!50013 DEFINER=`root`@`%` SQL SECURITY DEFINER */
+/*!50001 VIEW `v` AS select 1 */;
+"""
+
+
+def shape_of(dump: bytes) -> Shape:
+    shape = Shape()
+    shape.update(dump)
+    shape.finish()
+    return shape
+
+
+def test_what_a_swap_makes_is_collected_with_its_settings() -> None:
+    shape = shape_of(DUMP)
+    assert [(one.kind, one.name) for one in shape.objects] == [
+        ("TRIGGER", "tr"),
+        ("EVENT", "e"),
+        ("PROCEDURE", "p"),
+        ("VIEW", "v"),
+    ]
+    trigger, event, *_others = shape.objects
+    assert (trigger.settings, trigger.database) == ({"sql_mode": "'ANSI_QUOTES'"}, "CHARACTER SET latin1 COLLATE latin1_bin")
+    assert (event.settings, event.database) == ({}, "CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
+    assert shape.definers == {("root", "%"), ("a`b", "h")}
+
+
+def test_the_rest_makes_the_tables_alone() -> None:
+    shape, rest, place = shape_of(DUMP), b"", 0
+    for edit in shape.edits:
+        rest += DUMP[place : edit.start] + edit.text
+        place = edit.end
+    rest += DUMP[place:]
+    assert shape_of(rest).objects == []
+    assert b"INSERT INTO `t`" in rest and b"CREATE VIEW `v`" in rest and b"ALTER DATABASE" not in rest
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        b"USE `mysql`",
+        b"CREATE USER mallory",
+        b"/*!50001 GRANT ALL ON *.* TO mallory */",
+        b"INSERT INTO `mysql`.`user` VALUES (1)",
+        b"INSERT INTO mysql.user VALUES (1)",
+        b"SET GLOBAL general_log_file = '/x'",
+        b"SET @@global.x = 1",
+        b"SET PASSWORD = ''",
+        b"LOAD DATA LOCAL INFILE '/etc/passwd' INTO TABLE t",
+        b"SELECT 1 INTO OUTFILE '/x'",
+        b"SYSTEM id",
+        b"\\! id",
+        b"source /x",
+        b"DROP DATABASE app",
+        b"CREATE DATABASE x",
+        b"CALL p()",
+        b"CREATE DEFINER = `a` SOMETHING `b`",
+    ],
+)
+def test_what_leaves_the_database_or_is_unknown_is_invalid(statement: bytes) -> None:
+    with pytest.raises(ContentInvalid, match="Statement"):
+        shape_of(DUMP + statement + b";\n")

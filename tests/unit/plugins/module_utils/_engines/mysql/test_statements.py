@@ -1,0 +1,91 @@
+"""The statements of a script are found whatever the pieces in which it comes."""
+
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.statements import Statement, Statements
+from ansible_collections.lastgood.database.plugins.module_utils._errors import ContentInvalid
+
+SCRIPT = rb"""
+-- a comment; with 'one quote
+/* another; " */ SET NAMES utf8mb4;
+INSERT INTO `odd``; name` VALUES (1,'it\'s; --','\\'),("a ""quoted""; text",-2--1,3/4);
+DELIMITER ;;
+CREATE PROCEDURE p() BEGIN SELECT 1; /* it's */ SELECT ';;'; END ;;
+DELIMITER ;
+/*!50001 CREATE VIEW `v
+*/;` AS SELECT 1 */;
+# the 'last comment
+/*!50003 SET sql_mode = 'ANSI_QUOTES,NO_BACKSLASH_ESCAPES' */;
+SELECT 'a\';
+/*!50003 SET sql_mode = @saved */;
+SELECT 'a\'';
+"""
+FOUND = [
+    b"SET NAMES utf8mb4",
+    rb"""INSERT INTO `odd``; name` VALUES (1,'it\'s; --','\\'),("a ""quoted""; text",-2--1,3/4)""",
+    b"CREATE PROCEDURE p() BEGIN SELECT 1; /* it's */ SELECT ';;'; END",
+    b"/*!50001 CREATE VIEW `v\n*/;` AS SELECT 1 */",
+    b"/*!50003 SET sql_mode = 'ANSI_QUOTES,NO_BACKSLASH_ESCAPES' */",
+    rb"SELECT 'a\'",
+    b"/*!50003 SET sql_mode = @saved */",
+    rb"SELECT 'a\''",
+]
+
+
+def statements_of(script: bytes, size: int = 1 << 18) -> list[Statement]:
+    found: list[Statement] = []
+    statements = Statements(found.append)
+    for start in range(0, len(script), size):
+        statements.update(script[start : start + size])
+    statements.finish()
+    return found
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 11, 64, 1 << 18])
+def test_strings_names_comments_and_delimiters_are_known(size: int) -> None:
+    found = statements_of(SCRIPT, size)
+    assert [one.text for one in found] == FOUND
+    assert all(
+        SCRIPT[one.start : one.end] == SCRIPT[one.start : one.start + len(one.text)] + SCRIPT[one.start + len(one.text) : one.end]
+        for one in found
+    )
+    assert [one.delimiter for one in found] == [b";", b";", b";;", *[b";"] * 5]
+
+
+@pytest.mark.parametrize(
+    ("script", "within"),
+    [
+        (b"SELECT 'a", "a string or a name"),
+        (b"SELECT `a;", "a string or a name"),
+        (b"SELECT 1; /* a", "a comment"),
+        (b"SELECT 1; SELECT 2", "a statement"),
+        (b"SELECT 1;\nDELIMITER ;;\nSELECT 2;;\n", "a routine, a trigger or an event"),
+    ],
+)
+def test_a_script_that_ends_within_something_is_invalid(script: bytes, within: str) -> None:
+    with pytest.raises(ContentInvalid, match=within):
+        statements_of(script)
+
+
+@pytest.mark.parametrize(
+    "part", [b"'" + b"ab\\'c" * 100_000 + b"'", b"-" * 100_000, b"`" + b"x" * 500_000 + b"`", b"''" * 200_000, b"/" * 100_000]
+)
+def test_the_time_is_linear(part: bytes) -> None:
+    seconds = []
+    for factor in (1, 4):
+        began = time.process_time()
+        statements_of(b"INSERT INTO t VALUES (" + part * factor + b");", 1 << 14)
+        seconds.append(time.process_time() - began)
+    assert seconds[1] < 12 * seconds[0] + 0.1
+
+
+def test_a_long_statement_is_not_held_in_memory() -> None:
+    [statement] = statements_of(b"INSERT INTO t VALUES ('" + b"x" * 3_000_000 + b"');")
+    assert not statement.is_whole and len(statement.text) == 1024 * 1024
+    assert (statement.start, statement.end) == (0, 3_000_026)

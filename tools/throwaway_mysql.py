@@ -1,0 +1,176 @@
+"""A real MariaDB server, thrown away after use: for the tests, the benchmark and the demonstration.
+
+    from tools.throwaway_mysql import Server, find_installation
+
+    with Server.start(find_installation()) as server:
+        server.sql("create database app")
+        server.run("mariadb-dump", "app")
+
+Inside the `with` it listens on `server.socket`, and its user `root` needs no password there. After it, whatever happened, its
+processes and its folder no longer exist: see `throwaway_folder.py`. Linux only.
+"""
+
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from tools.throwaway_folder import LOOPBACK, Folder, free_port, parent_for_folders, server_user
+
+__all__ = ["MysqlError", "Server", "find_installation"]
+
+START_SECONDS = 60
+STOP_SECONDS = 30
+POLL_SECONDS = 0.02
+
+# The data need not survive a power failure.
+FAST_SETTINGS = (
+    "--innodb-flush-log-at-trx-commit=0",
+    "--innodb-flush-method=nosync",
+    "--innodb-doublewrite=0",
+    "--innodb-buffer-pool-size=64M",
+    "--innodb-log-file-size=16M",
+    "--max-allowed-packet=64M",
+    "--performance-schema=OFF",
+)
+_PLACES = ("/usr/sbin", "/usr/libexec", "/usr/bin")
+
+
+class MysqlError(RuntimeError):
+    """A program failed. The text has its own words, or the server's log."""
+
+
+def find_installation() -> Path | None:
+    """The server's program on this machine, None where there is none."""
+    found = shutil.which("mariadbd", path=os.pathsep.join((os.environ.get("PATH", os.defpath), *_PLACES)))
+    return None if found is None else Path(found)
+
+
+class Server:
+    """A running server of its own; `Server.start` makes one.
+
+    socket, port, user: how to connect; the user may do all; the port is None where it listens on its socket alone
+    data_directory:     removed by `close`
+    """
+
+    user = "root"
+
+    def __init__(self, program: Path, folder: Folder, settings: tuple[str, ...], tcp: bool) -> None:
+        self.program = program
+        self.socket = folder.path / "s"
+        self.data_directory = folder.path / "data"
+        self.port = free_port() if tcp else None
+        self._folder = folder
+        self._settings = settings
+        self._log_file = folder.path / "log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @classmethod
+    def start(cls, program: Path, *, settings: tuple[str, ...] = (), tcp: bool = False) -> Server:
+        """A new server without databases, accepting connections.
+
+        settings: arguments of the server, over FAST_SETTINGS
+        tcp:      listen on 127.0.0.1 too, on a free port
+        """
+        server = cls(program, Folder(parent_for_folders()), (*FAST_SETTINGS, *settings), tcp)
+        try:
+            server._make()
+            server.launch()
+        except BaseException:
+            server.close()
+            raise
+        return server
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    @property
+    def log(self) -> str:
+        """All that the server has said so far."""
+        return self._log_file.read_text(encoding="utf-8", errors="replace")
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def run(self, program: str, *arguments: str, stdin: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run one of the client programs against this server. MysqlError, with what the program said, when it fails."""
+        login = ("--no-defaults", f"--socket={self.socket}", f"--user={self.user}", "--default-character-set=utf8mb4")
+        done = subprocess.run(
+            (program, *login, *arguments),
+            input=stdin,
+            env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"},
+            capture_output=True,
+            encoding="utf-8",
+            errors="surrogateescape",
+            check=False,
+        )
+        if check and done.returncode != 0:
+            raise MysqlError(f"{program} ended with status {done.returncode}: {done.stderr.strip() or done.stdout.strip()}")
+        return done
+
+    def sql(self, text: str, database: str | None = None) -> str:
+        """Run SQL with the real client, up to the first error. Returns the rows, columns set apart by tabs."""
+        options = ("--batch", "--skip-column-names", "--comments", "--binary-mode")
+        return self.run("mariadb", *options, *(() if database is None else ("--", database)), stdin=text).stdout.removesuffix(
+            "\n"
+        )
+
+    def names(self) -> list[str]:
+        """The names of its databases."""
+        return sorted(self.sql("show databases").split("\n"))
+
+    def launch(self) -> None:
+        """Start it."""
+        listening = ("--skip-networking",) if self.port is None else (f"--bind-address={LOOPBACK}", f"--port={self.port}")
+        command = (
+            *(self.program, "--no-defaults", f"--datadir={self.data_directory}", f"--socket={self.socket}"),
+            *(f"--pid-file={self._folder.path / 'pid'}", f"--tmpdir={self._folder.path}", *listening, *self._settings),
+        )
+        with self._log_file.open("ab") as log:
+            self._process = self._folder.launch(command, log)
+        deadline = time.monotonic() + START_SECONDS
+        while self.run("mariadb", "--execute=do 0", check=False).returncode != 0:
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                self.kill()
+                raise MysqlError(f"MariaDB did not start; its log:\n{self.log}")
+            time.sleep(POLL_SECONDS)
+
+    def stop(self) -> None:
+        """End the server, and keep its folder."""
+        if self._process is not None and self.running:
+            self._process.send_signal(signal.SIGTERM)
+            self._process.wait(STOP_SECONDS)
+
+    def kill(self) -> None:
+        """A crash: SIGKILL. The folder stays."""
+        self._folder.kill()
+        if self._process is not None:
+            self._process.wait()
+
+    def close(self) -> None:
+        """End the server and remove its folder. A second call does nothing."""
+        self._folder.close()
+        if self._process is not None:
+            self._process.wait()
+
+    def _make(self) -> None:
+        if user := server_user():
+            os.chown(self._folder.path, user.pw_uid, user.pw_gid)
+        command = (
+            *("mariadb-install-db", "--no-defaults", f"--datadir={self.data_directory}", "--skip-test-db", "--skip-name-resolve"),
+            *("--auth-root-authentication-method=normal", "--innodb-log-file-size=16M"),
+        )
+        process = self._folder.launch(command, subprocess.PIPE)
+        said = process.communicate(timeout=START_SECONDS)[0]
+        if process.returncode != 0:
+            raise MysqlError(f"mariadb-install-db ended with status {process.returncode}: {said.decode(errors='replace')}")
