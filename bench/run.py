@@ -18,6 +18,7 @@ from bench.dumping import dumping
 from bench.encrypting import encrypting
 from bench.listing import listing
 from bench.many import many
+from bench.program import program
 from bench.pruning import pruning
 from bench.reporting import reporting
 from bench.restoring import restoring
@@ -27,6 +28,7 @@ from bench.verifying import verifying
 
 ROWS: dict[str, t.Callable[[], None]] = {
     "listing": listing,
+    "program": program,
     "pruning": pruning,
     "dumping": dumping,
     "encrypting": encrypting,

@@ -29,6 +29,7 @@ Result = dict[str, t.Any]
 Watch = t.Callable[["Call", str], object]  # called with each call and its progress, and with "" at its end
 
 _PIECE = 1 << 16
+_INHERITED = {"LANG", "PATH", "TZ"}  # of the environment, by the user of a source, and what begins with LC_
 
 
 @dataclass(frozen=True)
@@ -187,7 +188,9 @@ def _become(user: pwd.struct_passwd, program: str) -> None:
     os.initgroups(user.pw_name, user.pw_gid)
     os.setgid(user.pw_gid)
     os.setuid(user.pw_uid)
-    os.environ.update(HOME=user.pw_dir, USER=user.pw_name, LOGNAME=user.pw_name)
+    kept = {name: value for name, value in os.environ.items() if name in _INHERITED or name.startswith("LC_")}
+    os.environ.clear()  # as sudo does: it is the caller's
+    os.environ.update(kept, HOME=user.pw_dir, USER=user.pw_name, LOGNAME=user.pw_name)
     os.chdir("/")
     for path in (program, os.__file__):
         if not os.access(path, os.R_OK):

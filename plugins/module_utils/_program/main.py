@@ -31,12 +31,25 @@ def main(arguments: t.Sequence[str], documents: Documents, program: str) -> int:
     word, rest = verb_first(arguments)
     output = _output("--json" in rest)
     try:
-        if word is None and "--version" in rest:
-            output.lines([f"lastgood {documents['version']}"])
-            return OK
-        status = _overview(rest, output) if word is None else _execute(_verb(word), rest, documents, program, output)
+        status = _reported(word, rest, documents, program, output)
         output.flush()
         return status
+    except OSError as error:  # the reader left, as with `lastgood list | head`, or the disk below a redirected output is full
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what Python writes at its end
+        if not isinstance(error, BrokenPipeError):
+            output.complain(": ".join(filter(None, (error.filename, error.strerror))))
+        return FAILED
+    except KeyboardInterrupt:
+        output.complain("Interrupted.")
+        return FAILED
+
+
+def _reported(word: str | None, rest: list[str], documents: Documents, program: str, output: Output) -> int:
+    """Execute a verb, and report its error."""
+    try:
+        if word is None:
+            return _without_verb(rest, documents, output)
+        return _execute(_verb(word), rest, documents, program, output)
     except BackupError as error:
         failure = {"failed": True, "msg": str(error), "error": error.as_result()}
         if output.json:
@@ -44,15 +57,6 @@ def main(arguments: t.Sequence[str], documents: Documents, program: str) -> int:
         else:
             output.complain(str(error))
         return status_of(failure)
-    except BrokenPipeError:  # as with `lastgood list | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return FAILED
-    except OSError as error:  # such as a full disk below a redirected output
-        output.complain(": ".join(filter(None, (error.filename, error.strerror))))
-        return FAILED
-    except KeyboardInterrupt:
-        output.complain("Interrupted.")
-        return FAILED
 
 
 def _verb(word: str) -> Verb:
@@ -61,9 +65,12 @@ def _verb(word: str) -> Verb:
     return VERBS[word]
 
 
-def _overview(rest: list[str], output: Output) -> int:
+def _without_verb(rest: list[str], documents: Documents, output: Output) -> int:
     from ansible_collections.lastgood.database.plugins.module_utils._program.explaining import overview
 
+    if "--version" in rest:
+        output.lines([f"lastgood {documents['version']}"])
+        return OK
     output.lines(overview())
     return OK if {"-h", "--help"} & set(rest) else USAGE
 

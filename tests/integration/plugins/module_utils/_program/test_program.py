@@ -338,6 +338,14 @@ def test_a_reader_that_leaves_is_no_trouble(program: Program) -> None:
     assert done.stderr == ""
 
 
+def test_an_output_on_a_full_disk_is_a_failure(program: Program) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            program.command("help"), env=program.environment, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (done.returncode, done.stderr) == (FAILED, "lastgood: No space left on device\n")
+
+
 def test_failures_for_programs_are_json(program: Program, backed_up: Path) -> None:
     done = program.run("restore", "--json", settings=backed_up)
     assert done.returncode == USAGE
