@@ -192,6 +192,13 @@ ansible_facts:
             encrypted:
               description: Whether the payload is encrypted.
               type: bool
+            recipients:
+              description:
+                - The ids of the keys that an encrypted payload was made for. They are public. Null if no manifest has them.
+                - M(lastgood.database.backup_verify) finds out which of them an identity has, see
+                  RV(lastgood.database.backup_verify#module:verified[].readable_by).
+              type: list
+              elements: str
             state:
               description:
                 - V(good) has a manifest, the size that it says, and no verdict against it.

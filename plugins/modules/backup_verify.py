@@ -21,6 +21,8 @@ description:
     the right to read the backup. It is also V(inconclusive) if the disk reports an error, or if an SFTP server does not send
     the backup, because such a server does not say why. An inconclusive verdict is a warning, and the state of the backup does
     not change. A backup that retention deletes in the meantime gets no verdict.
+  - An encrypted backup is opened by O(identity) or O(identity_file). The level V(checksum) needs neither. At the other levels the
+    verdict is V(inconclusive) without them, and also if they do not open the backup, since that says nothing about it.
   - A verification at a lower level does not clear a failure at a higher level. A backup that failed at V(structure) and
     passes at V(checksum) is still suspect.
 author:
@@ -28,6 +30,7 @@ author:
 extends_documentation_fragment:
   - lastgood.database._attributes
   - lastgood.database._attributes.actiongroup_backup_login
+  - lastgood.database._identity
   - lastgood.database._login
   - lastgood.database._progress
   - lastgood.database._selection
@@ -129,6 +132,27 @@ EXAMPLES = r"""
       remote_directory: backups/db7
     newest: 1
 
+- name: Restore the newest encrypted backups on a host that has the private key, read from the SFTP server
+  lastgood.database.backup_verify:
+    sftp:
+      host: backup.example.org
+      user: drill
+      private_key_file: /root/.ssh/drill
+      remote_directory: backups/db7
+    newest: 1
+    level: restore
+    identity_file: /root/backup-identity.txt
+
+- name: Find out which backups the old key opens, and the new key does not
+  lastgood.database.backup_verify:
+    directory: /srv/copies/db7
+    identity: "{{ new_identity }}"
+  register: rotation
+
+- name: Show them
+  ansible.builtin.debug:
+    msg: "{{ rotation.verified | selectattr('readable_by', 'equalto', []) | map(attribute='filename') }}"
+
 - name: Show the verdicts
   ansible.builtin.debug:
     msg: "{{ item.database or item.kind }}: {{ item.verdict }}, {{ item.detail }}"
@@ -196,6 +220,14 @@ verified:
     state:
       description: The state of the backup after the verdict, V(good), V(unverified), V(suspect) or V(corrupt).
       type: str
+    readable_by:
+      description:
+        - Which keys of the given identity open the backup, by the ids that C(recipients) of a backup has. These are public. For
+          age they are public keys or the fingerprints of SSH keys, and for GnuPG the fingerprints of primary keys.
+        - Empty if none of them does. Null for a backup that is not encrypted, and without an identity.
+      type: list
+      elements: str
+      sample: [age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p]
 error:
   description: What went wrong, for programs. Beside the code it has what the problem calls for.
   returned: failure
@@ -225,6 +257,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._arguments.commo
     selection_from,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.engines import examination_options_from
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.identity import IDENTITY_SPEC, identity_from
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.login import LOGIN_SPEC
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.stores import ONE_STORE, STORE_SPEC, store_from
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import LEVELS
@@ -238,8 +271,9 @@ def request_from(params: Params, context: Context) -> t.Iterator[VerifyRequest]:
     """Yield the request that the module's options make."""
     selection = selection_from(params)
     options = examination_options_from(params, check_mode=context.check_mode)
+    identity = identity_from(params)
     with contextlib.closing(store_from(params, check_mode=context.check_mode, runner=context.runner)) as store:
-        yield VerifyRequest(store, selection, params["level"], options)
+        yield VerifyRequest(store, selection, params["level"], options, identity)
 
 
 def main() -> t.NoReturn:
@@ -249,6 +283,7 @@ def main() -> t.NoReturn:
             **STORE_SPEC,
             **SELECTION_SPEC,
             **LOGIN_SPEC,
+            **IDENTITY_SPEC,
             "level": {"type": "str", "choices": list(LEVELS), "default": "checksum"},
             **PROGRESS_SPEC,
         },

@@ -23,6 +23,7 @@ author:
 extends_documentation_fragment:
   - lastgood.database._attributes
   - lastgood.database._attributes.actiongroup_backup_login
+  - lastgood.database._identity
   - lastgood.database._login
   - lastgood.database._progress
   - lastgood.database._sftp
@@ -296,6 +297,15 @@ EXAMPLES = r"""
   become: true
   become_user: postgres
 
+- name: Restore an encrypted backup, with a private key that Ansible Vault keeps on the controller
+  lastgood.database.db_restore:
+    directory: /var/lib/postgresql/backups
+    database: app
+    if_exists: replace
+    identity: "{{ lookup('ansible.builtin.file', 'files/backup-identity.vault') }}"
+  become: true
+  become_user: postgres
+
 - name: Restore an application's SQLite database, while the application is stopped
   lastgood.database.db_restore:
     directory: /srv/app/backups
@@ -422,6 +432,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._arguments.engin
     name_in_backups,
     restore_options_from,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._arguments.identity import IDENTITY_SPEC, identity_from
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.login import LOGIN_SPEC
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.restores import PARTS_SPEC, RUN_SQL_SPEC
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.stores import ONE_STORE, STORE_SPEC, store_from
@@ -438,6 +449,7 @@ def request_from(params: Params, context: Context) -> t.Iterator[RestoreRequest]
     """Yield the request that the module's options make."""
     runner = context.runner
     latest = params["backup"] == LATEST
+    identity = identity_from(params)
     options = restore_options_from(params)
     with contextlib.closing(store_from(params, check_mode=context.check_mode, runner=runner)) as store:
         yield RestoreRequest(
@@ -451,6 +463,7 @@ def request_from(params: Params, context: Context) -> t.Iterator[RestoreRequest]
             if_exists=params["if_exists"],
             terminate_sessions=params["terminate_sessions"],
             include_globals=params["include_globals"],
+            identity=identity,
         )
 
 
@@ -466,6 +479,7 @@ def main() -> t.NoReturn:
             "instance": {"type": "str"},
             **PARTS_SPEC,
             **RUN_SQL_SPEC,
+            **IDENTITY_SPEC,
             **ENGINE_SPEC,
             "database": {"type": "str", "required": True},
             "if_exists": {"type": "str", "choices": ["fail", "keep", "replace"], "default": "fail"},

@@ -24,9 +24,14 @@ class KeyPair:
     id: str
 
 
-@functools.cache
 def age_key(number: int = 1) -> KeyPair:
     """Return a native key of age. Each number has a key of its own."""
+    return _age_key(number)
+
+
+@functools.cache
+def _age_key(number: int) -> KeyPair:
+    del number
     secret = _run("age-keygen")
     public = _run("age-keygen", "-y", data=secret.encode()).strip()
     return KeyPair(secret, public, public)
@@ -42,9 +47,13 @@ def ssh_key(passphrase: str = "") -> KeyPair:
         return KeyPair(path.read_text(encoding="utf-8"), public, "SHA256:" + base64.b64encode(digest).decode().rstrip("="))
 
 
-@functools.cache
 def gpg_key(number: int = 1, passphrase: str = "") -> KeyPair:
     """Return a key of GnuPG, as armored text. Each number has a key of its own."""
+    return _gpg_key(number, passphrase)
+
+
+@functools.cache
+def _gpg_key(number: int, passphrase: str) -> KeyPair:
     with tempfile.TemporaryDirectory() as home:
         gpg = ("gpg", "--homedir", home, "--batch", "--quiet", "--pinentry-mode", "loopback", "--passphrase", passphrase)
         try:

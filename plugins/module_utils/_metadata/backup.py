@@ -164,6 +164,7 @@ class Backup(t.NamedTuple):
             "format": manifest.format,
             "compression": self.name.compression,
             "encrypted": self.name.encrypted,
+            "recipients": None if manifest.recipients is None else list(manifest.recipients),
             "state": self.state,
             "pinned": self.pinned,
             "labels": dict(manifest.labels or {}),

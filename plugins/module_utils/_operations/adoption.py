@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import contextlib
 
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Identity
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.encoding import decoder_for
 from ansible_collections.lastgood.database.plugins.module_utils._engines.registry import describe_content
-from ansible_collections.lastgood.database.plugins.module_utils._errors import ContentInvalid, Inconclusive
+from ansible_collections.lastgood.database.plugins.module_utils._errors import ContentInvalid, IdentityMissing, Inconclusive
+from ansible_collections.lastgood.database.plugins.module_utils._io import CHUNK_BYTES
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, display_time
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import (
     MANIFEST_VERSION,
@@ -24,13 +26,14 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores.base imp
 UNKNOWN = "unknown"  # origin and instance in a manifest that a verification wrote, since it can't know them
 
 _HEAD_BYTES = 4096
+_ENCRYPTED_HEAD_BYTES = CHUNK_BYTES  # decryption returns nothing before it has read much more
 
 
 class _Enough(Exception):
     """The rest of the content is not needed."""
 
 
-def manifest_for(backup: Backup, store: Store, level: Level, runner: Runner) -> Manifest:
+def manifest_for(backup: Backup, store: Store, level: Level, runner: Runner, identity: Identity | None = None) -> Manifest:
     """Return the manifest to compare with. Raises an error if no manifest can be this backup's."""
     sidecar = store.path(manifest_name(backup.name.filename))
     if backup.state != "unverified":
@@ -52,15 +55,17 @@ def manifest_for(backup: Backup, store: Store, level: Level, runner: Runner) -> 
         )
     if level == "checksum":
         raise Inconclusive("It has no manifest to compare with.", "With level=structure it is examined, and gets one.")
-    return _describe(backup, store, runner)
+    return _describe(backup, store, runner, identity)
 
 
-def _describe(backup: Backup, store: Store, runner: Runner) -> Manifest:
+def _describe(backup: Backup, store: Store, runner: Runner, identity: Identity | None) -> Manifest:
     """Return a manifest for a backup that has none. Raises ContentInvalid if its content is not recognised."""
     name = backup.name
-    if name.encrypted or (name.label and name.kind == "database" and name.database is None):
-        raise Inconclusive("Its name does not say which database it is, or it is encrypted.", "Only its maker can tell.")
-    described = describe_content(_head(backup, store, runner))
+    if name.label and name.kind == "database" and name.database is None:
+        raise Inconclusive("Its name does not say which database it is.", "Only its maker can tell.")
+    if name.encrypted and identity is None:
+        raise IdentityMissing("It is encrypted, and has no manifest.", "Give the identity that opens it.")
+    described = describe_content(_head(backup, store, runner, identity))
     if described is None:
         raise ContentInvalid(
             "What is inside does not begin as a dump that is known here.", "See with the file's maker what it is."
@@ -76,16 +81,17 @@ def _describe(backup: Backup, store: Store, runner: Runner) -> Manifest:
         database=name.database,
         format=form,
         compression=name.compression,
-        encrypted=False,
+        encrypted=name.encrypted,
+        encryption=name.encoding.encryption,
         created_at=name.stamp,
         confirmed_at=name.stamp,
     )
 
 
-def _head(backup: Backup, store: Store, runner: Runner) -> bytes:
+def _head(backup: Backup, store: Store, runner: Runner, identity: Identity | None) -> bytes:
     """Return the beginning of the content, or as much of it as can be read."""
     with asking_store():
-        beginning = store.read(backup.name.filename, _HEAD_BYTES)
+        beginning = store.read(backup.name.filename, _ENCRYPTED_HEAD_BYTES if backup.name.encrypted else _HEAD_BYTES)
     if beginning is None:
         raise Deleted
     head = bytearray()
@@ -95,7 +101,7 @@ def _head(backup: Backup, store: Store, runner: Runner) -> bytes:
         if len(head) >= _HEAD_BYTES:  # even few bytes may decompress to many millions
             raise _Enough
 
-    decoding = decoder_for(backup.name.encoding, runner)
+    decoding = decoder_for(backup.name.encoding, runner, identity)
     with decoding.decoding(take) as decoder, contextlib.suppress(ContentInvalid, _Enough):
         decoder.write(memoryview(beginning))
         decoder.finish()  # a program may write its output only at the end

@@ -13,8 +13,9 @@ import typing as t
 from dataclasses import dataclass
 from datetime import datetime
 
-from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Write
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import BEGINNING_BYTES, Identity, Write
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.encoding import decoder_for
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.registry import ENCRYPTIONS
 from ansible_collections.lastgood.database.plugins.module_utils._engines.registry import content_digest_for
 from ansible_collections.lastgood.database.plugins.module_utils._engines.restoring import Restorer, Swapped, TargetState
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
@@ -23,6 +24,8 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     BackupMissing,
     DatabaseExists,
     DatabaseInUse,
+    IdentityMissing,
+    IdentityWrong,
     PayloadCorrupt,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup, Group, display_time
@@ -35,6 +38,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.last_g
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.selection import Selection, passed_over
 from ansible_collections.lastgood.database.plugins.module_utils._operations.operation import Context, Diff, Outcome, diff_of
 from ansible_collections.lastgood.database.plugins.module_utils._operations.reading import read_payload
+from ansible_collections.lastgood.database.plugins.module_utils._process import Runner
 from ansible_collections.lastgood.database.plugins.module_utils._space import check_space
 from ansible_collections.lastgood.database.plugins.module_utils._stores.base import ReadableStore, Staging
 
@@ -49,7 +53,7 @@ class RestoreRequest:
     """The backup to restore, and what to do if the database exists.
 
     ``staging`` is where the content is unpacked, for an engine that needs it. ``origin`` and ``instance`` select among backups
-    of one database name; an instance is given by its identifier or by its source.
+    of one database name; an instance is given by its identifier or by its source. ``identity`` opens encrypted backups.
     """
 
     engine: Restorer
@@ -62,6 +66,7 @@ class RestoreRequest:
     if_exists: IfExists = "fail"
     terminate_sessions: bool = False
     include_globals: bool = False
+    identity: Identity | None = None
 
 
 def restore(request: RestoreRequest, context: Context) -> Outcome:
@@ -74,6 +79,8 @@ def restore(request: RestoreRequest, context: Context) -> Outcome:
     _check_target(request, target)
     _check_room(request, backup)
     globals_backup = _find_globals(request, backup, clock()) if request.include_globals else None
+    for one in filter(None, (backup, globals_backup)):
+        _check_identity(request, one, context.runner)
     warnings += _warnings_of(backup)
     if context.check_mode:
         return _outcome(request, backup, target, clock(), warnings)
@@ -153,8 +160,6 @@ def _find_named(request: RestoreRequest) -> Backup:
             f"{backup.path} has no manifest of its own, so that it can't be known to be complete.",
             "Put its manifest back, or have backup_verify examine it with level=structure.",
         )
-    if backup.name.encrypted:
-        raise ArgumentInvalid(f"{backup.path} is encrypted.", "Decrypt it first.")
     if manifest.engine != request.engine.name or backup.name.kind != "database":
         raise ArgumentInvalid(
             f"{backup.path} is of {manifest.engine}, and its kind is {backup.name.kind}.",
@@ -180,10 +185,7 @@ def _find_latest(request: RestoreRequest, now: datetime) -> tuple[Backup, tuple[
     eligible = (
         backup
         for backup in found
-        if backup.name.kind == "database"
-        and not backup.name.encrypted
-        and backup.manifest.engine == request.engine.name
-        and not backup.group.partial
+        if backup.name.kind == "database" and backup.manifest.engine == request.engine.name and not backup.group.partial
     )
     of_the_name = last_good_of_each(eligible, now).values()
     newest = [backup for backup in of_the_name if _is_selected(request, backup)]
@@ -256,6 +258,25 @@ def _find_globals(request: RestoreRequest, backup: Backup, now: datetime) -> Bac
     return found
 
 
+def _check_identity(request: RestoreRequest, backup: Backup, runner: Runner) -> None:
+    """Raise IdentityMissing or IdentityWrong if the backup is encrypted, and can't be opened."""
+    encryption, recipients = backup.name.encoding.encryption, ", ".join(backup.manifest.recipients or ())
+    if encryption is None:
+        return
+    if request.identity is None:
+        raise IdentityMissing(
+            f"{backup.path} is encrypted ({encryption}){recipients and ' for ' + recipients}, and no identity is given.",
+            "Give the private key of one of its recipients as identity or identity_file.",
+        )
+    beginning = request.store.read(backup.name.filename, BEGINNING_BYTES) or b""
+    if not ENCRYPTIONS[encryption].opened_by(request.identity, beginning, runner):
+        raise IdentityWrong(
+            f"{request.identity.name} does not open {backup.path}{recipients and ', which is encrypted for ' + recipients}.",
+            "Give the identity of one of its recipients. Without a change of identities, have backup_verify read the backup: its "
+            "header may be damaged.",
+        )
+
+
 def _check_target(request: RestoreRequest, target: TargetState) -> None:
     database = request.engine.database
     if not target.exists:
@@ -309,7 +330,7 @@ def _read(
             f"{backup.path} is of {manifest.engine} in the format {manifest.format}, which this version does not know.",
             "Use a newer version of this collection.",
         )
-    decoding = decoder_for(backup.name.encoding, context.runner)
+    decoding = decoder_for(backup.name.encoding, context.runner, request.identity)
     filename = backup.name.filename
     reading = read_payload(request.store, filename, decoding, digest, sink, context.is_stopped, manifest, advance)
     if not reading.payload_is(manifest):

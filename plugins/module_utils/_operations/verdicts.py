@@ -22,6 +22,7 @@ class Finding:
     """The finding for one backup, and the manifest to record it in, None if no manifest is this backup's.
 
     ``doubt`` says what was wrong, if a second reading has to confirm it: two readings agree if they have the same doubt.
+    ``readable_by`` has the ids of the identity's keys that open the backup, None if that is not known.
     """
 
     level: Level
@@ -31,6 +32,7 @@ class Finding:
     tables: int | None = None
     rows: int | None = None
     doubt: str | None = None
+    readable_by: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class VerifiedBackup:
             "rows": self.finding.rows,
             "seconds": round(self.seconds, 1),
             "state": self.after.state,
+            "readable_by": None if self.finding.readable_by is None else list(self.finding.readable_by),
         }
 
 
@@ -94,7 +97,15 @@ class Report:
 
     def _warnings(self) -> list[str]:
         inconclusive = [one for one in self.verified if one.finding.verdict == "inconclusive"]
-        return [*self.notes, *(f"Could not be judged: {cause}" for cause in _by_cause(inconclusive))]
+        return [*self.notes, *self._closed(), *(f"Could not be judged: {cause}" for cause in _by_cause(inconclusive))]
+
+    def _closed(self) -> list[str]:
+        """Return a warning if the identity does not open backups whose verdict does not say so already."""
+        closed = [one for one in self.verified if one.finding.readable_by == () and one.finding.verdict == "passed"]
+        if not closed:
+            return []
+        others = f" and {len(closed) - 1} older" if len(closed) > 1 else ""
+        return [f"The identity does not open {closed[-1].after.path}{others}."]
 
     def note_deleted(self, backup: Backup, *, is_named: bool) -> None:
         """Warn that a backup was deleted since it was listed, if it was selected by its name."""

@@ -4,13 +4,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import typing as t
 
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import BEGINNING_BYTES, Identity
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.encoding import decoder_for
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.registry import ENCRYPTIONS
 from ansible_collections.lastgood.database.plugins.module_utils._engines.registry import Examiners, content_digest_for
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     BackupError,
     ContentInvalid,
+    IdentityMissing,
     Inconclusive,
     Interrupted,
     PayloadCorrupt,
@@ -45,14 +49,18 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores.base imp
 
 
 class Verifier:
-    """Verifies one backup after another."""
+    """Verifies one backup after another. ``notes`` has what prevented an answer beside a verdict."""
 
-    def __init__(self, store: Store, level: Level, runner: Runner, examiners: Examiners, task: Task) -> None:
+    def __init__(
+        self, store: Store, level: Level, runner: Runner, examiners: Examiners, task: Task, identity: Identity | None = None
+    ) -> None:
         self._store = store
         self._level = level
         self._examiners = examiners
         self._runner = runner
         self._task = task
+        self._identity = identity
+        self.notes: list[str] = []
         self._done_bytes = 0
         self._title = ""
 
@@ -81,6 +89,28 @@ class Verifier:
 
         A failure counts only if a second reading, from the medium, agrees.
         """
+        return dataclasses.replace(self._agreed(backup), readable_by=self._readable_by(backup))
+
+    def _readable_by(self, backup: Backup) -> tuple[str, ...] | None:
+        """Return the ids of the identity's keys that open a backup, None without an identity or for an unencrypted backup."""
+        encryption, identity = backup.name.encoding.encryption, self._identity
+        if encryption is None or identity is None:
+            return None
+        try:
+            with asking_store(), host_errors():
+                beginning = self._store.read(backup.name.filename, BEGINNING_BYTES)
+            if beginning is None:
+                raise Deleted
+            return ENCRYPTIONS[encryption].opened_by(identity, beginning, self._runner)
+        except (BackupError, Unread) as error:
+            self._check_stopped()
+            note = f"Whether the identity opens backups that are encrypted with {encryption} is not known: {error}"
+            if note not in self.notes:
+                self.notes.append(note)
+            return None
+
+    def _agreed(self, backup: Backup) -> Finding:
+        """Return the finding that two readings agree about, if the first one failed."""
         doubts: set[str] = set()
         for _number in range(READINGS):
             finding = self._read_once(backup)
@@ -112,7 +142,7 @@ class Verifier:
         manifest: Manifest | None = None
         try:
             with host_errors():
-                manifest = manifest_for(backup, self._store, self._level, self._runner)
+                manifest = manifest_for(backup, self._store, self._level, self._runner, self._identity)
                 return self._examine(backup, manifest)
         except Interrupted:
             raise
@@ -130,23 +160,29 @@ class Verifier:
         if self._level == "checksum" and backup.name.encrypted and manifest.payload_sha256 is not None:
             return self._compare_payload(backup, manifest)
         if self._level == "checksum":
-            return self._compare(self._read(backup, manifest), manifest)
+            return self._compare_all(backup, manifest)
         try:
             return self._look(backup, manifest)
         except (Interrupted, ContentInvalid, StoreFailed):
             raise
         except BackupError:
-            # The digests can be compared even if the host lacks what the examination needs.
+            # The digests can be compared even if the host lacks what the examination needs, such as the identity.
             if manifest.payload_sha256 is not None:
-                compared = self._compare(self._read(backup, manifest), manifest)
+                compare = self._compare_payload if backup.name.encrypted else self._compare_all
+                compared = compare(backup, manifest)
                 if compared.verdict == "failed":
                     return compared
             raise
 
     def _look(self, backup: Backup, manifest: Manifest) -> Finding:
         examination = self._examiners.examination_for(manifest)
-        if examination is None or backup.name.encrypted:
+        if examination is None:
             raise self._unknown(manifest)
+        if backup.name.encrypted and self._identity is None:
+            raise IdentityMissing(
+                f"It is encrypted{_for_recipients(manifest)}, and no identity is given.",
+                "Give the private key of one of its recipients as identity or identity_file.",
+            )
         with examination.restoring() if self._level == "restore" else examination.reading_structure() as look:
             reading = self._read(backup, manifest, _errors_inconclusive(look.write))
             known = _completed(manifest, reading)
@@ -162,10 +198,10 @@ class Verifier:
     def _read(self, backup: Backup, manifest: Manifest, sink: t.Callable[..., None] = lambda data: None) -> Reading:
         store, filename, is_stopped = self._store, backup.name.filename, self._runner.is_stopped
         digest = content_digest_for(manifest)
-        if digest is None or backup.name.encrypted:
+        if digest is None:
             raise self._unknown(manifest)
         try:
-            decoding = decoder_for(backup.name.encoding, self._runner)
+            decoding = decoder_for(backup.name.encoding, self._runner, self._identity)
         except BackupError:
             # The content can't be decoded, but the payload's own digest can be compared.
             with asking_store():
@@ -184,6 +220,10 @@ class Verifier:
         if not reading.payload_is(manifest):
             return Finding("checksum", "failed", PAYLOAD_DIFFERS, manifest, doubt=f"its SHA-256 is {reading.payload_sha256}")
         return Finding("checksum", "passed", "Its SHA-256 is the one in its manifest. The content is encrypted.", manifest)
+
+    def _compare_all(self, backup: Backup, manifest: Manifest) -> Finding:
+        """Compare the digests of the payload and of its content with the manifest."""
+        return self._compare(self._read(backup, manifest), manifest)
 
     def _compare(self, reading: Reading, manifest: Manifest) -> Finding:
         """Compare the reading with the manifest. A wrong digest fails the level checksum; unreadable content, structure."""
@@ -218,8 +258,15 @@ def _errors_inconclusive(work: t.Callable[..., Answer]) -> t.Callable[..., Answe
 
 
 def _completed(manifest: Manifest, reading: Reading) -> Manifest:
-    """Return the manifest, and add sizes and digests that it lacks."""
+    """Return the manifest, and add sizes and digests that it lacks.
+
+    Of an encrypted backup it says nothing about the content, since the digest would confirm a guess.
+    """
     if manifest.payload_sha256 is not None:
         return manifest
     completed = manifest._replace(payload_bytes=reading.payload_bytes, payload_sha256=reading.payload_sha256)
-    return completed.with_content(reading.content_bytes, reading.content_digest)
+    return completed if manifest.encrypted else completed.with_content(reading.content_bytes, reading.content_digest)
+
+
+def _for_recipients(manifest: Manifest) -> str:
+    return f" for {', '.join(manifest.recipients)}" if manifest.recipients else ""

@@ -18,6 +18,7 @@ import typing as t
 from dataclasses import dataclass
 from datetime import datetime
 
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Identity
 from ansible_collections.lastgood.database.plugins.module_utils._engines.registry import Examiners
 from ansible_collections.lastgood.database.plugins.module_utils._errors import BackupError, Interrupted, NothingFound
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup
@@ -43,12 +44,16 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores.base imp
 
 @dataclass(frozen=True)
 class VerifyRequest:
-    """The backups to verify, and the level. ``options`` has the options of each engine, by its name."""
+    """The backups to verify, and the level.
+
+    ``options`` has the options of each engine, by its name. ``identity`` opens encrypted backups.
+    """
 
     store: Store
     selection: Selection
     level: Level
     options: t.Mapping[str, t.Any]
+    identity: Identity | None = None
 
 
 def verify(request: VerifyRequest, context: Context) -> Outcome:
@@ -70,7 +75,7 @@ def _verify_all(request: VerifyRequest, context: Context, report: Report) -> Non
 
 def _verify_each(request: VerifyRequest, context: Context, backups: list[Backup], task: Task, report: Report) -> None:
     runner, clock = context.runner, context.clock
-    verifier = Verifier(request.store, request.level, runner, Examiners(request.options, runner, clock), task)
+    verifier = Verifier(request.store, request.level, runner, Examiners(request.options, runner, clock), task, request.identity)
     done_bytes = 0
     for number, backup in enumerate(backups, 1):
         verifier.begin(done_bytes, f"{backup.title} ({number} of {len(backups)})")
@@ -101,6 +106,7 @@ def _verify_each(request: VerifyRequest, context: Context, backups: list[Backup]
         report.verified.append(dataclasses.replace(verified, seconds=seconds))
         if report.ended_by is not None:
             break
+    report.notes += verifier.notes
 
 
 def _selected(request: VerifyRequest, now: datetime, report: Report) -> list[Backup]:

@@ -37,6 +37,7 @@ RECORD = {
     "format",
     "compression",
     "encrypted",
+    "recipients",
     "state",
     "created_at",
     "modified_at",

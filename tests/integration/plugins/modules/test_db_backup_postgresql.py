@@ -152,6 +152,7 @@ def test_the_record_and_the_manifest_say_what_was_backed_up(site: Site) -> None:
         "format": "plain",
         "compression": "gzip",
         "encrypted": False,
+        "recipients": None,
     }
     assert {key: record[key] for key in expected} == expected
     assert {key: manifest(one)[key] for key in expected} == expected

@@ -13,19 +13,21 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.lastgood.database.tests.support.identities import age_key
 from ansible_collections.lastgood.database.tests.support.modules import run_module
 from ansible_collections.lastgood.database.tests.support.observe import manifest, payloads
 from ansible_collections.lastgood.database.tests.support.postgresql import Site, login
+from ansible_collections.lastgood.database.tests.support.sftp import SftpServer
 
 
 def run(
-    playbook: str, folder: Path, inventory: dict[str, dict[str, Any]], variables: dict[str, Any]
+    playbook: str, folder: Path, inventory: dict[str, dict[str, Any]], variables: dict[str, Any], *arguments: str
 ) -> subprocess.CompletedProcess[str]:
     """Run a playbook for several hosts, which are all this one."""
     common = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, **variables}
     file = folder / "inventory.json"
     file.write_text(json.dumps({"all": {"vars": common, "hosts": inventory}}))
-    command = ("ansible-playbook", playbook, "--inventory", str(file))
+    command = ("ansible-playbook", playbook, "--inventory", str(file), *arguments)
     return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "ANSIBLE_NOCOLOR": "1"})
 
 
@@ -227,3 +229,27 @@ def test_the_table_after_a_batch_has_the_hosts_so_far(tmp_path: Path) -> None:
     done = verify(tmp_path, inventory, serial=1)
     shown = [row[0] for row in table_of(done) if len(row) > 1 and row[0] in ("host", *inventory) and row[1] != ":"]
     assert shown == ["host", "db1", "host", "db1", "db2"], done.stdout
+
+
+def test_a_separate_host_that_holds_the_identity_drills_for_others(tmp_path: Path, sftp: SftpServer) -> None:
+    key, there = age_key(), tmp_path / "there"
+    unreachable = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1}
+    inventory: dict[str, dict[str, Any]] = {}
+    for host in ("db1", "db2"):
+        database = tmp_path / f"{host}.db"
+        with contextlib.closing(sqlite3.connect(database)) as connection:
+            connection.execute("create table t (n int)")
+        source = {"engine": "sqlite", "databases": [str(database)]}
+        recipients = [age_key(number).public for number in ((1, 2) if host == "db1" else (2,))]
+        made = run_module("db_backup", source, directory=str(there / host), origin=host, encryption="age", recipients=recipients)
+        assert made.status == 0, made.result
+        inventory[host] = {**unreachable, "backup_sources": [source]}
+    inventory["drill1"] = {"backup_sftp": sftp.options(there), "backup_identity": key.secret}
+    done = run("lastgood.database.drill_elsewhere", tmp_path, inventory, {}, "-e", "backup_hosts=db* drill_host=drill1")
+    rows = table_of(done)
+    assert ["db1", "db1.db"] in [row[:2] for row in rows if "passed" in row], done.stdout
+    assert ["db2", "db2.db"] in [row[:2] for row in rows if "inconclusive" in row], done.stdout
+    assert done.returncode != 0
+    assert "does not open it" in done.stdout
+    assert "UNREACHABLE" not in done.stdout
+    assert "AGE-SECRET-KEY" not in done.stdout + done.stderr

@@ -26,7 +26,14 @@ from ansible_collections.lastgood.database.tests.support.specifications import (
 )
 
 SFTP_SECRETS = {"password", "private_key", "key_passphrase"}
-HAS_SECRETS = {"login_password", "run_sql.statements", *SFTP_SECRETS, *(f"sftp.{option}" for option in SFTP_SECRETS)}
+HAS_SECRETS = {
+    "identity",
+    "identity_passphrase",
+    "login_password",
+    "run_sql.statements",
+    *SFTP_SECRETS,
+    *(f"sftp.{option}" for option in SFTP_SECRETS),
+}
 
 
 @functools.cache
