@@ -71,12 +71,16 @@ def test_sql_that_fails_leaves_staging_as_it_was_and_nothing_of_the_copy(tmp_pat
     variables = {
         "backup_read_from": "controller",
         "backup_download_to": str(tmp_path / "hosts"),
-        "backup_restores": [{"engine": "sqlite", "database": str(shop), "run_sql": {"statements": ["delete from nowhere"]}}],
+        "backup_restores": [
+            {"engine": "sqlite", "database": str(shop), "source_database": "lost.db"},
+            {"engine": "sqlite", "database": str(shop), "run_sql": {"statements": ["delete from nowhere"]}},
+        ],
     }
     before = set(Path("/var/tmp").glob("lastgood-*"))
     finished = play(tmp_path, variables)
     assert finished.returncode == 2
     assert "Statement 1 of run_sql failed: no such table: nowhere" in finished.stdout, finished.stdout
+    assert f"There is no good backup of lost.db in {tmp_path}/hosts/prod1 on the controller" in finished.stdout
     assert mail_in(shop) == "old"
     assert set(Path("/var/tmp").glob("lastgood-*")) == before
 
