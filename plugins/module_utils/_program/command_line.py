@@ -18,8 +18,9 @@ from ansible_collections.lastgood.database.plugins.module_utils._program.verbs i
 Documents = t.Mapping[str, t.Any]
 
 # Options with a secret. A value on the command line would be shown to every user of the host.
-SECRETS = {"key_passphrase", "login_password", "password", "private_key", "statements"}
-_FILES = {"private_key": "private_key_file", "statements": "file"}  # of the modules: options for a file with the secret
+SECRETS = {"identity", "identity_passphrase", "key_passphrase", "login_password", "password", "private_key", "statements"}
+# Options of the modules for a file with the secret.
+_FILES = {"identity": "identity_file", "private_key": "private_key_file", "statements": "file"}
 # The options of every verb: how each is written, and what it does.
 COMMON = {
     "settings": (

@@ -23,6 +23,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._program.sources
 from ansible_collections.lastgood.database.plugins.module_utils._program.verbs import Verb
 
 _STORES = ("directory", "sftp")
+_IDENTITY = ("identity", "identity_file", "identity_passphrase")
 _SELECT_FOR_PRUNE = {*RETENTION_SPEC, "retention", "names"}
 
 Load = t.Callable[[], Settings]
@@ -42,6 +43,7 @@ def calls_of(verb: Verb, options: Options, load: Load, caller: Caller, documents
             f"{verb.name} needs a place or settings. {error.problem}", f"Give --directory. {error.remedy}"
         ) from error
     sources = sources_of(settings)
+    with_defaults = {**_identity_of(settings, options, takes), **with_defaults}
     if verb.from_server and options.get("from_server"):
         return [_at_server(module, with_defaults, settings, sources)]
     if verb.name == "restore":
@@ -61,6 +63,14 @@ def calls_of(verb: Verb, options: Options, load: Load, caller: Caller, documents
     if verb.name == "prune" and not _SELECT_FOR_PRUNE & options.keys():
         return [_prune(place, with_defaults, sources) for place in places if place.retention]
     return [_of_place(module, place, with_defaults, takes) for place in places]
+
+
+def _identity_of(settings: Settings, options: Options, takes: t.Container[str]) -> Options:
+    """Return the identity of the settings, which reads encrypted backups, unless the command line gives one."""
+    if "identity_file" not in takes or not options.keys().isdisjoint(_IDENTITY):
+        return {}
+    found = {name: settings.variables.get(f"backup_{name}") for name in _IDENTITY}
+    return {name: value for name, value in found.items() if value}
 
 
 def _of_place(module: str, place: Source, options: Options, takes: t.Container[str]) -> Call:
@@ -142,8 +152,10 @@ def _restore(options: Options, sources: list[Source], caller: Caller) -> Call:
     """Return the restore from the directory that has a good backup of the database, with the login of its source."""
     if not options.get("database"):
         raise ArgumentInvalid("restore needs --database.", "Name the database to restore.")
-    fitting = _fitting(options, sources)
-    places = places_of(fitting)
+    found: dict[tuple[str, str], Source] = {}
+    for source in _fitting(options, sources):
+        found.setdefault((source.directory, source.engine), source)
+    places = list(found.values())
     if len(places) > 1:
         places = [place for place in places if _has(place, options, caller)]
     wanted = options.get("source_database") or options["database"]
@@ -152,7 +164,7 @@ def _restore(options: Options, sources: list[Source], caller: Caller) -> Call:
             f"No directory of the settings has a good backup of {wanted}.", "See `lastgood list`, or give --from-server."
         )
     if len(places) > 1:
-        listed = ", ".join(place.directory for place in places)
+        listed = ", ".join(f"{place.directory} ({place.engine})" for place in places)
         raise BackupAmbiguous(
             f"Several directories have backups of {wanted}: {listed}.", "Give one by --directory, with the options of the login."
         )
@@ -162,14 +174,18 @@ def _restore(options: Options, sources: list[Source], caller: Caller) -> Call:
 
 
 def _fitting(options: Options, sources: list[Source]) -> list[Source]:
-    """Return the sources of the engine that restores the database. An absolute path is an SQLite file."""
-    engine = options.get("engine") or ("sqlite" if str(options.get("database")).startswith("/") else "postgresql")
-    found = [source for source in sources if source.engine == engine]
+    """Return the sources that the database may be of, by the engine. An absolute path is an SQLite file."""
+    target = str(options.get("database"))
+    engine = options.get("engine")
+    if engine is None:
+        found = [source for source in sources if (source.engine == "sqlite") == target.startswith("/")]
+    else:
+        found = [source for source in sources if source.engine == engine]
     if not found:
+        kind = engine or ("sqlite" if target.startswith("/") else "servers")
         raise ArgumentInvalid(
-            f"The settings have no source of {engine}.", "Give --directory, --engine and the options of the login."
+            f"The settings have no source of {kind}.", "Give --directory, --engine and the options of the login."
         )
-    target = options.get("database")
     own = [source for source in found if target in (source.options.get("databases") or [])]
     return own or found
 
@@ -180,4 +196,7 @@ def _has(place: Source, options: Options, caller: Caller) -> bool:
     names = {wanted, os.path.basename(wanted)}
     result = caller(Call("backup_facts", {"directory": place.directory, "page_size": 1}, place.title, place.user))
     groups = result.get("ansible_facts", {}).get("database_backups", {}).get("databases", [])
-    return any(group["newest_good"] is not None and group["database"] in names for group in groups)
+    return any(
+        group["newest_good"] is not None and group["database"] in names and group["engine"] in (None, place.engine)
+        for group in groups
+    )

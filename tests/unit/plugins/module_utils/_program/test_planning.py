@@ -34,7 +34,7 @@ class Facts(Caller):
     def __call__(self, call: Call, *, check_mode: bool | None = None) -> Result:
         assert call.module == "backup_facts"
         databases = [
-            {"newest_good": "x", "database": name}
+            {"newest_good": "x", "database": name, "engine": "postgresql"}
             for name, directory in self.good.items()
             if directory == call.options["directory"]
         ]
@@ -138,9 +138,11 @@ def test_a_restore_finds_the_directory_that_has_the_database() -> None:
 def test_a_restore_refuses_to_choose_between_directories() -> None:
     class Everywhere(Facts):
         def __call__(self, call: Call, *, check_mode: bool | None = None) -> Result:
-            return {"ansible_facts": {"database_backups": {"databases": [{"newest_good": "x", "database": "app"}]}}}
+            return {
+                "ansible_facts": {"database_backups": {"databases": [{"newest_good": "x", "database": "app", "engine": None}]}}
+            }
 
-    with pytest.raises(BackupAmbiguous, match="/b, /c"):
+    with pytest.raises(BackupAmbiguous, match=r"/b \(postgresql\), /c"):
         calls("restore", Everywhere(), {"backup_sources": [{}, {"directory": "/c"}]}, database="app")
 
 
@@ -156,3 +158,19 @@ def test_a_restore_reads_from_the_server_of_the_settings() -> None:
 def test_verbs_for_one_place_refuse_to_choose() -> None:
     with pytest.raises(ArgumentInvalid, match="several directories: /b, /srv/backups"):
         calls("archive", dest="/a.zip")
+
+
+def test_a_restore_finds_the_engine_that_has_the_database() -> None:
+    both = {"backup_sources": [{"engine": "mysql"}, SOURCES[0]]}
+    assert calls("restore", Facts(app="/b"), both, database="app")[0].options["engine"] == "postgresql"
+    assert calls("restore", Facts(), both, database="app", engine="mysql")[0].options["engine"] == "mysql"
+    with pytest.raises(ArgumentInvalid, match="no source of sqlite"):
+        calls("restore", Facts(), both, database="/srv/x.db")
+
+
+def test_encrypted_backups_are_read_with_the_identity_of_the_settings() -> None:
+    identity = {"backup_identity_file": "/etc/lastgood/key"}
+    assert [call.options["identity_file"] for call in calls("drill", variables=identity)] == ["/etc/lastgood/key"] * 2
+    assert calls("restore", variables=identity, database="app")[0].options["identity_file"] == "/etc/lastgood/key"
+    assert calls("restore", variables=identity, database="app", identity_file="/k")[0].options["identity_file"] == "/k"
+    assert "identity_file" not in calls("list", variables=identity)[0].options
