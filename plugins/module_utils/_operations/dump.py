@@ -51,7 +51,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.names 
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.pending import Pending, pending
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.soundness import is_sound
 from ansible_collections.lastgood.database.plugins.module_utils._operations.dump_comparison import (
-    ContentDigest,
+    KeyedDigest,
     encryption_differs,
     incomparable,
 )
@@ -292,7 +292,7 @@ def _check_room(store: LocalStore, target: Target, newest: Backup | None) -> Non
     check_space(store.location, store.free_bytes(), needed, f"a backup of {target.title}", remedy)
 
 
-def _fill(run: _Run, target: Target, payload: Pending, newest: Backup | None, task: Task) -> tuple[int, ContentDigest]:
+def _fill(run: _Run, target: Target, payload: Pending, newest: Backup | None, task: Task) -> tuple[int, KeyedDigest]:
     """Dump into the payload. Return the content's size in bytes and its digest, by the newest backup's algorithm if possible."""
     request = run.request
     algorithm = new_hash(None if newest is None else newest.manifest.content_digest, run.key)
@@ -311,7 +311,7 @@ def _fill(run: _Run, target: Target, payload: Pending, newest: Backup | None, ta
             content.finish()
         content_digest = digest.finish()
         encoding.finish()
-    return content_bytes, ContentDigest(content_digest, None if run.key is None else run.key.id)
+    return content_bytes, KeyedDigest(content_digest, None if run.key is None else run.key.id)
 
 
 def _record_corrupt(request: DumpRequest, backup: Backup, now: datetime) -> list[str]:

@@ -11,7 +11,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._digests import 
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup
 
 
-class ContentDigest(t.NamedTuple):
+class KeyedDigest(t.NamedTuple):
     """The digest of a new content, and the id of its key if it has one."""
 
     digest: Digest
@@ -32,7 +32,7 @@ def encryption_differs(newest: Backup, codec: PayloadCodec) -> str | None:
     return None if (newest.manifest.recipients or ()) == codec.recipients else "the last one is for other recipients"
 
 
-def incomparable(newest: Backup, found: ContentDigest) -> str | None:
+def incomparable(newest: Backup, found: KeyedDigest) -> str | None:
     """Return why a new content can't be compared with that of the last good backup, None if it can be."""
     known = newest.manifest.content_digest
     if known is None:

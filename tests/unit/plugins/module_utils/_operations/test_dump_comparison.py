@@ -15,7 +15,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._digests import 
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import parse
 from ansible_collections.lastgood.database.plugins.module_utils._operations.dump_comparison import (
-    ContentDigest,
+    KeyedDigest,
     encryption_differs,
     incomparable,
 )
@@ -66,16 +66,16 @@ def test_only_one_that_the_same_people_can_read_stands_for_a_new_one(
 @pytest.mark.parametrize(
     ("known", "key", "found", "words"),
     [
-        (Digest("blake3", VALUE), None, ContentDigest(Digest("blake3", VALUE[::-1]), None), None),
-        (None, None, ContentDigest(Digest("blake3", VALUE), None), None),
-        (Digest("blake3", VALUE), None, ContentDigest(Digest("sha256", VALUE), None), "no Python library for its digest, blake3"),
-        (Digest("keyed_blake3", VALUE), "1", ContentDigest(Digest("keyed_blake3", VALUE), "1"), None),
-        (Digest("keyed_blake3", VALUE), "1", ContentDigest(Digest("keyed_blake3", VALUE), "2"), "the key of its digest, 1"),
-        (Digest("keyed_blake3", VALUE), "1", ContentDigest(Digest("hmac_sha256", VALUE), "1"), "library"),
+        (Digest("blake3", VALUE), None, KeyedDigest(Digest("blake3", VALUE[::-1]), None), None),
+        (None, None, KeyedDigest(Digest("blake3", VALUE), None), None),
+        (Digest("blake3", VALUE), None, KeyedDigest(Digest("sha256", VALUE), None), "no Python library for its digest, blake3"),
+        (Digest("keyed_blake3", VALUE), "1", KeyedDigest(Digest("keyed_blake3", VALUE), "1"), None),
+        (Digest("keyed_blake3", VALUE), "1", KeyedDigest(Digest("keyed_blake3", VALUE), "2"), "the key of its digest, 1"),
+        (Digest("keyed_blake3", VALUE), "1", KeyedDigest(Digest("hmac_sha256", VALUE), "1"), "library"),
     ],
 )
 def test_contents_are_compared_by_one_algorithm_and_one_key(
-    known: Digest | None, key: str | None, found: ContentDigest, words: str | None
+    known: Digest | None, key: str | None, found: KeyedDigest, words: str | None
 ) -> None:
     newest = backup(content_sha256=None)
     newest = newest._replace(manifest=newest.manifest.with_content(17, known, key))
