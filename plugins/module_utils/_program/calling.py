@@ -126,6 +126,8 @@ class Caller:
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
             os.dup2(outputs[0], 1)
             os.dup2(outputs[1], 2)
+            # Not those of the parent, which may hold what it has not yet written.
+            sys.stdout, sys.stderr = (os.fdopen(number, "w", encoding="utf-8", closefd=False) for number in (1, 2))
             if user is not None:
                 _become(user, self.program)
             for number in STOPPING_SIGNALS:

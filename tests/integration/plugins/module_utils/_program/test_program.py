@@ -10,6 +10,7 @@ import json
 import os
 import pty
 import shlex
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -148,8 +149,13 @@ def test_readme_restores_at_three_in_the_morning(equipped: Program, site: Site, 
         assert done.returncode == OK, f"{shlex.join(words)}: {done.stderr}"
         if yes:
             assert site.sql("select count(*) from pg_class") == before
-    listed = caller.run("list", settings=settings)
-    assert site.database in listed.stdout
+
+    shutil.rmtree(site.directory)  # and a new host has no settings either
+    where = {**server, "remote_directory": f"{server['remote_directory']}/db7"}
+    options = [f"--{name}={value}" for name, value in login(site.server).items()]
+    sftp_options = [f"--sftp.{name.replace('_', '-')}={value}" for name, value in where.items()]
+    done = host.run("restore", "--database", site.database, "--if-exists=replace", "--yes", *options, *sftp_options)
+    assert done.returncode == OK, done.stderr
 
 
 @pytest.mark.parametrize(
