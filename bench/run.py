@@ -14,6 +14,7 @@ import typing as t
 
 from ansible_collections.lastgood.database.tests.support.sftp import sshd
 from bench.archiving import archiving
+from bench.downloading import downloading
 from bench.dumping import dumping
 from bench.encrypting import encrypting
 from bench.listing import listing
@@ -38,10 +39,11 @@ ROWS: dict[str, t.Callable[[], None]] = {
     "restoring": restoring,
     "verifying": verifying,
     "uploading": uploading,
+    "downloading": downloading,
     "reporting": reporting,
 }
 
-PEERS = ("age", "gpg", "gzip", "pigz", "sftp")
+PEERS = ("age", "gpg", "gzip", "pigz", "scp", "sftp")
 
 
 def main() -> None:
