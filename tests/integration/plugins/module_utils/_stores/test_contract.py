@@ -188,6 +188,14 @@ class TestReading:
         assert store.names().count(NAME) == 1
         assert len(whole(store, NAME)) == LARGE
 
+    @pytest.mark.parametrize("offset", [0, 1, 65536, 1_000_001, LARGE - 1, LARGE])
+    def test_a_file_is_read_from_an_offset(self, store: Store, offset: int) -> None:
+        data = bytes(range(251)) * (LARGE // 251) + b"end of it"
+        data = data[:LARGE]
+        write(store, NAME, data)
+        with contextlib.closing(store.chunks(NAME, offset)) as chunks:
+            assert b"".join(map(bytes, chunks)) == data[offset:]
+
     @pytest.mark.parametrize("name", ["two words", "two\nlines", "ünï", "%41", "-rf"])
     def test_a_name_is_data(self, store: Store, name: str) -> None:
         write(store, name, b"data")

@@ -870,3 +870,38 @@ class TestOwner:
             pass
         made = [tmp_path / "made", tmp_path / "made" / "too", place, place / ".lastgood.lock"]
         assert {path.stat().st_uid for path in made} == {UNPRIVILEGED}
+
+
+class TestContinuing:
+    def test_what_a_dead_run_wrote_is_continued_and_a_living_one_keeps_it(self, store: LocalStore, tmp_path: Path) -> None:
+        first = store.claim_to_continue("partial")
+        assert first is not None
+        write_all(first, b"begun")
+        assert store.claim_to_continue("partial") is None
+        os.close(first)
+        second = store.claim_to_continue("partial")
+        assert second is not None
+        assert (os.fstat(second).st_size, (tmp_path / "partial").stat().st_mode & 0o777) == (5, 0o600)
+        os.close(second)
+
+    def test_a_link_or_a_file_with_another_name_is_not_written_to(self, store: LocalStore, tmp_path: Path) -> None:
+        (tmp_path / "other").write_bytes(b"theirs")
+        (tmp_path / "hard").hardlink_to(tmp_path / "other")
+        (tmp_path / "soft").symlink_to(tmp_path / "other")
+        for name in ("hard", "soft"):
+            with pytest.raises(StoreFailed):
+                store.claim_to_continue(name)
+        assert (tmp_path / "other").read_bytes() == b"theirs"
+
+    def test_a_fingerprint_changes_with_the_file(self, store: LocalStore, tmp_path: Path) -> None:
+        assert store.fingerprint("file") is None
+        path = tmp_path / "file"
+        path.write_bytes(b"one")
+        before = store.fingerprint("file")
+        assert before == store.fingerprint("file")
+        os.utime(path, ns=(1, 1))
+        changed = store.fingerprint("file")
+        assert changed != before
+        path.with_name("new").write_bytes(b"one")
+        os.replace(path.with_name("new"), path)
+        assert store.fingerprint("file") not in (before, changed)
