@@ -8,6 +8,8 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from ansible_collections.lastgood.database.tests.support.backups import put_backup
 from ansible_collections.lastgood.database.tests.support.plays import LOCAL, Play, playing
 from ansible_collections.lastgood.database.tests.support.sftp import SftpServer
@@ -43,17 +45,18 @@ def test_the_controller_reads_the_server_for_hosts_that_are_lost(tmp_path: Path,
         assert (tmp_path / "copies" / host / name).read_bytes() == host.encode()
 
 
-def test_what_can_not_be_fetched_is_refused(tmp_path: Path) -> None:
-    sources = [{"engine": "sqlite", "databases": [f"/{name}"], "directory": str(tmp_path / name)} for name in ("one", "two")]
-    to = {"backup_download_to": str(tmp_path / "copies")}
-    tasks = [
-        role(**to, backup_sources=sources, backup_download={"archive": "zip"}),
-        role(**to, backup_sources=[]),
-        role(**to, backup_read_from="sftp"),
-    ]
-    with playing(tmp_path, tasks) as play:
-        said = failures(play)
-    assert "One archive can't have the backups of several directories" in said
-    assert "backup_sources is empty" in said
-    assert "Set backup_sftp" in said
+TWO = [{"engine": "sqlite", "databases": [f"/{name}"], "directory": f"/nonexistent/{name}"} for name in ("one", "two")]
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"backup_sources": TWO, "backup_download": {"archive": "zip"}}, "One archive can't have the backups of several"),
+        ({"backup_sources": []}, "backup_sources is empty"),
+        ({"backup_read_from": "sftp"}, "Set backup_sftp"),
+    ],
+)
+def test_what_can_not_be_fetched_is_refused(tmp_path: Path, variables: dict[str, Any], words: str) -> None:
+    with playing(tmp_path, [role(backup_download_to=str(tmp_path / "copies"), **variables)]) as play:
+        assert words in failures(play)
     assert not (tmp_path / "copies").exists()
