@@ -24,6 +24,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores.local.st
 from ansible_collections.lastgood.database.tests.support.backups import NOW, ago, manifest_of, put_backup
 from ansible_collections.lastgood.database.tests.support.contexts import context_at, diff_in
 from ansible_collections.lastgood.database.tests.support.memory_store import MemoryStore
+from ansible_collections.lastgood.database.tests.support.places import only_root, tiny_file_system
 
 DATA = bytes(range(256)) * 4000
 Rot = Callable[[int, bytes], bytes]  # changes a chunk that begins at an offset
@@ -143,6 +144,26 @@ def test_a_payload_that_rots_on_the_way_gets_no_name_and_leaves_nothing(source: 
     assert names(source)[1] in [one["filename"] for one in result.values["failed_downloads"]]
     assert names(source)[1] not in payloads(folder)
     assert [path.name for path in folder.iterdir() if path.name.endswith(".partial")] == []
+
+
+def test_a_source_that_never_ends_does_not_fill_the_disk(source: Source, folder: Path) -> None:
+    source.rots = lambda _offset, data: data * 2
+    run(source, folder)
+    assert source.read_bytes < len(DATA) // 2 + 200_000
+
+
+@only_root
+def test_a_disk_that_fills_up_on_the_way_is_left_as_it_was(
+    source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LocalStore, "free_bytes", lambda _store: 10**12)  # somebody else takes it meanwhile
+    small, large = names(source)
+    with tiny_file_system(tmp_path / "tiny") as disk:
+        result = run(source, disk)
+        assert (code(result), result.values["downloaded"]) == ("no_space", [small])
+        assert [one["filename"] for one in result.values["failed_downloads"]] == [large]
+        assert sorted(payloads(disk)) == [small, manifest_name(small)]
+        assert not [path for path in disk.iterdir() if path.name.endswith(".partial")]
 
 
 def test_a_faster_way_is_taken_and_what_it_does_not_bring_comes_in_chunks(source: Source, folder: Path) -> None:
