@@ -147,7 +147,7 @@ def test_the_steps_of_a_restore(machine: Machine) -> None:
 
 def test_a_restore_by_the_servers_own_programs(machine: Machine) -> None:
     back_up(machine)
-    globals_first = machine.placed(example("backup_@globals_").text)
+    globals_first = machine.placed(example("psql --no-psqlrc --dbname=postgres").text)
     machine.run(globals_first.replace("--dbname=postgres", "--dbname=postgres 2>&1"))
     create, archive, plain = example("createdb --template=template0").text.splitlines()
     assert "psql" in plain  # as test_db_backup_postgresql.py restores it

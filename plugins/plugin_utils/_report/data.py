@@ -37,6 +37,7 @@ BACKUP_STATES = ("good", "unverified", "suspect", "corrupt")
 _LONGEST_NAME = 300  # characters
 _LONGEST_REASON = 600  # characters: what and why, and what to do
 _MOST_SIZES = 30
+_MOST_KEYS = 20
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ class Backup:
     verdict: str
     verified: Moment
     uploaded: Moment
+    readable_by: tuple[str, ...] = ()  # the ids of the keys that it is encrypted for
 
 
 @dataclass(frozen=True)
@@ -329,6 +331,7 @@ def _backup(host: str, one: Values) -> Backup:
         verdict=_text(verification.get("verdict") or ""),
         verified=moment_of(verification, "verified_at") if verification else NEVER,
         uploaded=moment_of(one, "uploaded_at"),
+        readable_by=tuple(_text(key) for key in (one.get("recipients") or [])[:_MOST_KEYS]),
     )
 
 

@@ -83,6 +83,8 @@ def test_a_wrong_option_is_refused_with_what_to_do(verb: str, arguments: list[st
         ("list", ["--sftp", '{"password": "s3cret"}'], "--sftp.password-file FILE"),
         ("list", ["--sftp", "key_passphrase=s3cret"], "--sftp.key-passphrase-file FILE"),
         ("list", ["--sftp.private-key", "s3cret"], "Give --sftp.private-key-file FILE."),
+        ("restore", ["--identity", "s3cret"], "Give --identity-file FILE."),
+        ("verify", ["--identity-passphrase", "s3cret"], "--ask-identity-passphrase"),
         ("restore", ["--run-sql.statements", "ALTER ROLE a PASSWORD 's3cret'"], "Give --run-sql.file FILE."),
     ],
 )

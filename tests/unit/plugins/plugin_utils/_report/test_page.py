@@ -65,6 +65,12 @@ def test_hostile_names_do_not_end_a_noscript_which_a_browser_with_scripts_reads_
     assert made.count("</script>") == 1
 
 
+def test_an_encrypted_backup_has_the_ids_of_the_keys_that_open_it() -> None:
+    encrypted, plain = (backup(ago(hours=5), recipients=keys) for keys in (["age1one", "SHA256:two"], None))
+    assert "readable by age1one, SHA256:two" in page(db1=registered(facts([database(encrypted)], [encrypted])))
+    assert "readable by" not in page(db1=registered(facts([database(plain)], [plain])))
+
+
 def test_the_page_allows_its_own_script_and_style_by_their_digests_and_nothing_else() -> None:
     made = page(db1=host())
     [policy] = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', made)
