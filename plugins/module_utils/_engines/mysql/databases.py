@@ -9,7 +9,7 @@ import typing as t
 from datetime import datetime, timedelta
 
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.connection import execute, query
-from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.sql import quote_identifier
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.sql import quote_identifier, quote_text
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.survey import Database, all_databases
 from ansible_collections.lastgood.database.plugins.module_utils._errors import DatabaseMissing
 
@@ -82,9 +82,17 @@ def tables(connection: pymysql.Connection[t.Any], name: str) -> list[str]:
     return [table for (table,) in rows if table != MARK_TABLE]
 
 
-def mark(connection: pymysql.Connection[t.Any], name: str) -> None:
-    """Mark a database as one that may be dropped unless a session holds the lock of its target."""
-    execute(connection, f"CREATE TABLE {qualified(name, MARK_TABLE)} (target TEXT) ENGINE = InnoDB")
+def mark(connection: pymysql.Connection[t.Any], name: str, notes: t.Iterable[str] = ()) -> None:
+    """Mark a database as one that may be dropped unless a session holds the lock of its target. The mark has the notes."""
+    table = qualified(name, MARK_TABLE)
+    execute(connection, f"CREATE TABLE {table} (note LONGTEXT CHARACTER SET utf8mb4) ENGINE = InnoDB")
+    for note in notes:
+        execute(connection, f"INSERT INTO {table} VALUES ({quote_text(note)})")
+
+
+def notes_of(connection: pymysql.Connection[t.Any], name: str) -> list[str]:
+    """Return the notes in the mark of a database."""
+    return [str(note) for (note,) in query(connection, f"SELECT note FROM {qualified(name, MARK_TABLE)}")]
 
 
 def unmark(connection: pymysql.Connection[t.Any], name: str) -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import typing as t
 from dataclasses import dataclass, field
@@ -57,6 +58,16 @@ class StoredObject:
     statement: bytes
     settings: t.Mapping[str, str] = field(default_factory=dict)
     database: str = ""
+
+    def to_note(self) -> str:
+        """Return a text from which ``from_note`` makes the object."""
+        return json.dumps([self.kind, self.name, self.statement.hex(), dict(self.settings), self.database])
+
+
+def from_note(note: str) -> StoredObject:
+    """Return the object of a text."""
+    kind, name, statement, settings, database = json.loads(note)
+    return StoredObject(kind, name, bytes.fromhex(statement), settings, database)
 
 
 def names(connection: pymysql.Connection[t.Any], database: str) -> list[tuple[Kind, str]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 import typing as t
 
-from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql import databases
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql import databases, objects
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.survey import all_databases
 
 if t.TYPE_CHECKING:
@@ -26,11 +26,23 @@ def sweep(connection: pymysql.Connection[t.Any], target: str) -> list[str]:
         match = _ENDING.search(name)
         if match is None or databases.derived_name(target, match[0]) != name or not databases.is_marked(connection, name):
             continue
-        if match[1] == "replaced" and databases.tables(connection, name):
-            warnings.append(
-                f"The database {name} has the tables that a killed restore replaced. Its views, triggers, routines and events "
-                "are lost. Drop it when it is not needed."
-            )
-            continue
+        if match[1] == "replaced":
+            if databases.tables(connection, name):
+                warnings.append(
+                    f"The database {name} has the tables that a killed restore replaced, and notes of their views, triggers, "
+                    "routines and events. Drop it when it is not needed."
+                )
+                continue
+            _make_again(connection, name, target)
         databases.drop(connection, name)
     return warnings
+
+
+def _make_again(connection: pymysql.Connection[t.Any], name: str, target: str) -> None:
+    """Make again what a run took from a database before it was killed, and before it renamed a table."""
+    if not databases.exists(connection, target):
+        return
+    present = set(objects.names(connection, target))
+    noted = [objects.from_note(note) for note in databases.notes_of(connection, name)]
+    lost = [each for each in noted if (each.kind, each.name) not in present]
+    objects.make_all(connection, databases.read(connection, target), lost)

@@ -117,7 +117,7 @@ class Swap:
         self._old = databases.read(connection, names.target)
         self._old_objects = objects.read_all(connection, names.target)
         execute(connection, f"CREATE DATABASE {quote_identifier(names.replaced)} {self._old.settings()}")
-        databases.mark(connection, names.replaced)
+        databases.mark(connection, names.replaced, (each.to_note() for each in self._old_objects))
 
     def _attempt(self, new: Database) -> None:
         connection, names = self._connection, self._names

@@ -201,6 +201,29 @@ def test_a_run_that_is_ended_while_it_fills_leaves_the_database(mysql_site: Mysq
     assert server.names() == before
 
 
+def test_what_a_run_took_before_it_was_killed_is_made_again(everything: MysqlSite) -> None:
+    """The run is killed while it waits for the lock that its rename needs: the triggers are dropped by then."""
+    server, name = everything.server, everything.database
+    before = dump_of(server, name)
+    locking = ("mariadb", "--no-defaults", f"--socket={server.socket}", "--user=root", "-e")
+    with subprocess.Popen((*locking, f"begin; select * from {name}.item; select sleep(60)"), stdout=subprocess.DEVNULL) as other:
+        try:
+            wait_for(lambda: server.sql("select count(*) from information_schema.processlist where state = 'User sleep'") == "1")
+            with everything.restoring() as process:
+                count = f"select count(*) from information_schema.triggers where trigger_schema = '{name}'"
+                wait_for(lambda: server.sql(count) == "0" or process.ended)
+                process.kill()
+        finally:
+            other.kill()
+    wait_for(lambda: server.sql(f"select count(*) from information_schema.processlist where info like 'rename%{name}%'") == "0")
+    assert any("_replaced_" in one for one in server.names())
+    assert dump_of(server, name) != before
+    everything.rewrite(b"\n-- Dump completed\n", b"\nUSE `mysql`;\n-- Dump completed\n")
+    assert everything.restore().error_code == "content_invalid"
+    assert dump_of(server, name) == before
+    assert not any("_replaced_" in one or "_restoring_" in one for one in server.names())
+
+
 def wait_for(condition: object) -> None:
     assert callable(condition)
     deadline = time.monotonic() + SECONDS
