@@ -1,13 +1,16 @@
-"""A real MariaDB server, thrown away after use: for the tests, the benchmark and the demonstration.
+"""A real MariaDB or MySQL server, thrown away after use: for the tests, the benchmark and the demonstration.
 
-    from tools.throwaway_mysql import Server, find_installation
+    from tools.throwaway_mysql import Server, find_mariadb
 
-    with Server.start(find_installation()) as server:
+    with Server.start(find_mariadb()) as server:
         server.sql("create database app")
-        server.run("mariadb-dump", "app")
+        server.dump("app")
 
 Inside the `with` it listens on `server.socket`, and its user `root` needs no password there. After it, whatever happened, its
 processes and its folder no longer exist: see `throwaway_folder.py`. Linux only.
+
+MariaDB is the distribution's. MySQL is that of a Debian below .cache/mysql, which `.ci/run` makes; its programs run
+by that Debian's own loader and libraries.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -19,13 +22,14 @@ import shutil
 import signal
 import subprocess
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from tools.throwaway_folder import LOOPBACK, Folder, free_port, parent_for_folders, server_user
 
-__all__ = ["MysqlError", "Server", "find_installation"]
+__all__ = ["Installation", "MysqlError", "Server", "find_mariadb", "find_mysql"]
 
-START_SECONDS = 60
+START_SECONDS = 120
 STOP_SECONDS = 30
 POLL_SECONDS = 0.02
 
@@ -35,21 +39,51 @@ FAST_SETTINGS = (
     "--innodb-flush-method=nosync",
     "--innodb-doublewrite=0",
     "--innodb-buffer-pool-size=64M",
-    "--innodb-log-file-size=16M",
     "--max-allowed-packet=64M",
     "--performance-schema=OFF",
 )
 _PLACES = ("/usr/sbin", "/usr/libexec", "/usr/bin")
+_ROOT = Path(__file__).resolve().parent.parent / ".cache" / "mysql"
 
 
 class MysqlError(RuntimeError):
     """A program failed. The text has its own words, or the server's log."""
 
 
-def find_installation() -> Path | None:
-    """The server's program on this machine, None where there is none."""
-    found = shutil.which("mariadbd", path=os.pathsep.join((os.environ.get("PATH", os.defpath), *_PLACES)))
-    return None if found is None else Path(found)
+@dataclass(frozen=True)
+class Installation:
+    """The programs of a product. `bin_directory` is None where they are found without it."""
+
+    product: str
+    server: str
+    client: str
+    dump: str
+    bin_directory: Path | None = None
+    settings: tuple[str, ...] = ()
+
+
+def find_mariadb() -> Installation | None:
+    """MariaDB on this machine, None where there is none."""
+    server = shutil.which("mariadbd", path=os.pathsep.join((os.environ.get("PATH", os.defpath), *_PLACES)))
+    return None if server is None else Installation("MariaDB", server, "mariadb", "mariadb-dump")
+
+
+def find_mysql() -> Installation | None:
+    """MySQL below .cache, None where there is none."""
+    home = _ROOT / "usr"
+    if not (home / "sbin" / "mysqld").exists():
+        return None
+    scripts = home / "scripts"
+    scripts.mkdir(exist_ok=True)
+    libraries = ":".join(str(home / "lib" / folder) for folder in (f"{os.uname().machine}-linux-gnu", "mysql/private"))
+    [loader] = [path for folder in ("lib64", "lib") for path in (home / folder).glob("ld-linux-*.so.*")][:1]
+    for program in ("sbin/mysqld", "bin/mysql", "bin/mysqldump"):
+        script = scripts / Path(program).name
+        script.write_text(f'#!/bin/sh\nexec {loader} --library-path {libraries} {home / program} "$@"\n')
+        script.chmod(0o755)
+    settings = (f"--basedir={home}", f"--lc-messages-dir={home / 'share' / 'mysql'}", "--mysqlx=OFF", "--secure-file-priv=NULL")
+    names = (str(scripts / name) for name in ("mysqld", "mysql", "mysqldump"))
+    return Installation("MySQL", *names, bin_directory=scripts, settings=settings)
 
 
 class Server:
@@ -61,8 +95,8 @@ class Server:
 
     user = "root"
 
-    def __init__(self, program: Path, folder: Folder, settings: tuple[str, ...], tcp: bool) -> None:
-        self.program = program
+    def __init__(self, installation: Installation, folder: Folder, settings: tuple[str, ...], tcp: bool) -> None:
+        self.installation = installation
         self.socket = folder.path / "s"
         self.data_directory = folder.path / "data"
         self.port = free_port() if tcp else None
@@ -72,13 +106,13 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
 
     @classmethod
-    def start(cls, program: Path, *, settings: tuple[str, ...] = (), tcp: bool = False) -> Server:
+    def start(cls, installation: Installation, *, settings: tuple[str, ...] = (), tcp: bool = False) -> Server:
         """A new server without databases, accepting connections.
 
         settings: arguments of the server, over FAST_SETTINGS
         tcp:      listen on 127.0.0.1 too, on a free port
         """
-        server = cls(program, Folder(parent_for_folders()), (*FAST_SETTINGS, *settings), tcp)
+        server = cls(installation, Folder(parent_for_folders()), (*FAST_SETTINGS, *installation.settings, *settings), tcp)
         try:
             server._make()
             server.launch()
@@ -125,6 +159,12 @@ class Server:
             "\n"
         )
 
+    def dump(self, database: str) -> str:
+        """Return a database as the product's own program dumps it."""
+        options = ("--single-transaction", "--routines", "--events", "--triggers", "--hex-blob", "--skip-dump-date")
+        own = ("--dump-history",) if self.installation.product == "MariaDB" else ("--set-gtid-purged=OFF",)
+        return self.run(self.installation.dump, *options, *own, "--", database).stdout
+
     def names(self) -> list[str]:
         """The names of its databases."""
         return sorted(self.sql("show databases").split("\n"))
@@ -133,16 +173,16 @@ class Server:
         """Start it."""
         listening = ("--skip-networking",) if self.port is None else (f"--bind-address={LOOPBACK}", f"--port={self.port}")
         command = (
-            *(self.program, "--no-defaults", f"--datadir={self.data_directory}", f"--socket={self.socket}"),
+            *(self.installation.server, "--no-defaults", f"--datadir={self.data_directory}", f"--socket={self.socket}"),
             *(f"--pid-file={self._folder.path / 'pid'}", f"--tmpdir={self._folder.path}", *listening, *self._settings),
         )
         with self._log_file.open("ab") as log:
             self._process = self._folder.launch(command, log)
         deadline = time.monotonic() + START_SECONDS
-        while self.run("mariadb", "--execute=do 0", check=False).returncode != 0:
+        while self.run(self.installation.client, "--execute=do 0", check=False).returncode != 0:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.kill()
-                raise MysqlError(f"MariaDB did not start; its log:\n{self.log}")
+                raise MysqlError(f"{self.installation.product} did not start; its log:\n{self.log}")
             time.sleep(POLL_SECONDS)
 
     def stop(self) -> None:
@@ -166,11 +206,14 @@ class Server:
     def _make(self) -> None:
         if user := server_user():
             os.chown(self._folder.path, user.pw_uid, user.pw_gid)
-        command = (
+        command: tuple[str, ...] = (
             *("mariadb-install-db", "--no-defaults", f"--datadir={self.data_directory}", "--skip-test-db", "--skip-name-resolve"),
             *("--auth-root-authentication-method=normal", "--innodb-log-file-size=16M"),
         )
+        if self.installation.product == "MySQL":
+            where = (f"--datadir={self.data_directory}", *self.installation.settings)
+            command = (self.installation.server, "--no-defaults", "--initialize-insecure", *where)
         process = self._folder.launch(command, subprocess.PIPE)
         said = process.communicate(timeout=START_SECONDS)[0]
         if process.returncode != 0:
-            raise MysqlError(f"mariadb-install-db ended with status {process.returncode}: {said.decode(errors='replace')}")
+            raise MysqlError(f"{command[0]} ended with status {process.returncode}: {said.decode(errors='replace')}")

@@ -21,7 +21,7 @@ from ansible_collections.lastgood.database.tests.support.mysql import database_o
 from ansible_collections.lastgood.database.tests.support.postgresql import PASSWORD, VERSIONS, Site, database_on
 from ansible_collections.lastgood.database.tests.support.sftp import SftpServer, sftp_server, sshd
 from tools.throwaway_mysql import Server as MysqlServer
-from tools.throwaway_mysql import find_installation
+from tools.throwaway_mysql import find_mariadb, find_mysql
 from tools.throwaway_postgresql import Server, installation
 
 
@@ -66,11 +66,20 @@ def guarded() -> Iterator[Server]:
 @pytest.fixture(scope="session")
 def mariadb() -> Iterator[MysqlServer]:
     """A MariaDB server, shared by all tests: each has databases and a directory of its own."""
-    program = find_installation()
-    if program is None:
+    installation = find_mariadb()
+    if installation is None:
         pytest.skip("no MariaDB server on this machine")
-    with MysqlServer.start(program, tcp=True) as server:
-        server.sql("set global log_bin_trust_function_creators = on")
+    with MysqlServer.start(installation, tcp=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mysql() -> Iterator[MysqlServer]:
+    """A MySQL server, shared by all tests."""
+    installation = find_mysql()
+    if installation is None:
+        pytest.skip("no MySQL server below .cache/mysql; .ci/run makes one")
+    with MysqlServer.start(installation, tcp=True, settings=("--log-bin-trust-function-creators=ON",)) as server:
         yield server
 
 

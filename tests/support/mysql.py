@@ -63,6 +63,37 @@ create event nightly on schedule every 1 day starts '2036-01-01' do delete from 
 delimiter ;
 """
 
+# The same for MySQL, which has no sequences and no history.
+CONTENT_OF_MYSQL = r"""
+create table item (
+    id int primary key auto_increment, body text character set utf8mb4, raw_ blob, doc json, hidden int invisible default 3,
+    twice int as (hidden * 2) stored, fulltext (body)
+) comment 'it''s; a \\ comment';
+insert into item (body, raw_, doc, hidden) values ('a''b\\ "\n\t\r\0 é😀; -- #\Z', x'00ff10270a', '{"a": 1}', 9),
+    (null, null, null, 1);
+create table parent (id int primary key);
+create table child (id int, p int, constraint fk foreign key (p) references parent (id));
+insert into parent values (1); insert into child values (1, 1);
+create table plain (a int) engine = MyISAM; insert into plain values (1);
+create table place (g geometry not null srid 4326, spatial index (g));
+insert into place values (st_geomfromtext('point(1 2)', 4326));
+create table log (x int);
+create view bodies as select id, body from item; create sql security invoker view again as select * from bodies;
+delimiter //
+create trigger note after insert on child for each row begin /* kept; */ insert into log values (new.id); end//
+create trigger more after insert on child for each row follows note insert into log values (new.id + 100)//
+create function half(n int) returns int deterministic begin
+    -- a comment; 'quoted
+    return n / 2;
+end//
+set sql_mode = 'ANSI_QUOTES,NO_BACKSLASH_ESCAPES'//
+create procedure modes() begin select 'a\', "id" from item; end//
+set sql_mode = default//
+create event nightly on schedule every 1 day starts '2036-01-01' do delete from log where x < 0//
+delimiter ;
+create view using_it as select half(4) as two;
+"""
+
 HOSTILE = ["-x", "we`ird'\"\né;x -- \\ $HOME", "a/b", "..", "x y", "CaSe", "--help", "%s", "user=mallory"]
 
 _numbers = itertools.count(1)
@@ -124,7 +155,9 @@ class MysqlSite(NamedTuple):
 
 def login(server: Server, **over: Any) -> dict[str, Any]:
     """Return a module's options to reach a server."""
-    return {"engine": "mysql", "login_unix_socket": str(server.socket), "login_user": server.user, **over}
+    where = server.installation.bin_directory
+    programs = {} if where is None else {"bin_directory": str(where)}
+    return {"engine": "mysql", "login_unix_socket": str(server.socket), "login_user": server.user, **programs, **over}
 
 
 @contextlib.contextmanager
@@ -146,6 +179,4 @@ def quoted(name: str) -> str:
 
 def dump_of(server: Server, database: str) -> str:
     """Return a database as the server's own program dumps it, without the names of the host and of the database."""
-    options = ("--single-transaction", "--routines", "--events", "--triggers", "--hex-blob", "--skip-dump-date", "--dump-history")
-    text = server.run("mariadb-dump", *options, "--", database).stdout
-    return re.sub(r"^-- .*\n", "", text, flags=re.MULTILINE)
+    return re.sub(r"^-- .*\n", "", server.dump(database), flags=re.MULTILINE)

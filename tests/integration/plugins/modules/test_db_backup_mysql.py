@@ -28,7 +28,7 @@ from ansible_collections.lastgood.database.tests.support.mysql import (
     login,
     quoted,
 )
-from tools.throwaway_mysql import Server, find_installation
+from tools.throwaway_mysql import Server, find_mariadb
 
 SYSTEM = ("information_schema", "mysql", "performance_schema", "sys")
 ODD_TABLE = """
@@ -234,7 +234,7 @@ def test_a_run_that_is_ended_leaves_nothing_that_looks_like_a_backup(mysql_site:
 
 
 def test_a_server_that_dies_leaves_the_last_backup(tmp_path: Path) -> None:
-    program = find_installation()
+    program = find_mariadb()
     if program is None:
         pytest.skip("no MariaDB server on this machine")
     with Server.start(program) as server:
