@@ -10,8 +10,9 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.postgre
     dump_options_from,
     given_login_from,
     login_from,
+    restore_options_from,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.options import PostgresqlDumpOptions
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.options import Parts, PostgresqlDumpOptions
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
 
 LOGIN: dict[str, Any] = {
@@ -88,3 +89,42 @@ def test_a_server_is_given_by_what_says_where_it_is(over: dict[str, Any]) -> Non
 @pytest.mark.parametrize("option", ["login_user", "login_password", "ssl_mode", "ca_cert", "session_role"])
 def test_who_we_are_gives_no_server(option: str) -> None:
     assert given_login_from({**NOTHING, option: "x"}) is None
+
+
+RESTORE: dict[str, Any] = {
+    **LOGIN,
+    "database": "copy",
+    "if_exists": "fail",
+    "keep_old": False,
+    "terminate_sessions": False,
+    "no_owner": False,
+    "jobs": 2,
+    "bin_directory": None,
+    "analyze": True,
+    "restore_only": None,
+    "run_sql": None,
+}
+
+
+@pytest.mark.parametrize("if_exists, may_replace", [("fail", False), ("keep", False), ("replace", True)])
+def test_only_replace_lets_a_restore_replace(if_exists: str, may_replace: bool) -> None:
+    options = restore_options_from({**RESTORE, "if_exists": if_exists})
+    assert (options.parts, options.run_sql, options.may_replace) == (None, None, may_replace)
+
+
+def test_parts_are_schemas_and_tables() -> None:
+    options = restore_options_from({**RESTORE, "restore_only": {"schemas": ["app"], "tables": None}})
+    assert options.parts == Parts(schemas=("app",))
+
+
+@pytest.mark.parametrize(
+    "over",
+    [
+        {"restore_only": {"schemas": [], "tables": None}},
+        {"restore_only": {"schemas": None, "tables": ["a.b", ""]}},
+        {"restore_only": {"schemas": ["app"], "tables": None}, "if_exists": "replace"},
+    ],
+)
+def test_parts_without_a_name_or_in_place_of_a_database_are_refused(over: dict[str, Any]) -> None:
+    with pytest.raises(ArgumentInvalid, match="restore_only"):
+        restore_options_from({**RESTORE, **over})

@@ -76,3 +76,14 @@ def test_each_extension_comes_with_its_schema() -> None:
         "CREATE EXTENSION IF NOT EXISTS pg_cron",
     )
     assert properties.extensions == {"timescaledb": "public", "uuid-ossp": "a b", "pg_cron": ""}
+
+
+@pytest.mark.parametrize("name", ["search_path", '"search_path"'])
+def test_the_databases_own_search_path_is_sql(name: str) -> None:
+    properties = properties_of(
+        "ALTER ROLE r IN DATABASE app SET search_path TO 'of', 'a role'",
+        "ALTER DATABASE app SET work_mem TO '7MB'",
+        f"ALTER DATABASE app SET {name} TO 'a;b', '$user'",
+    )
+    assert properties.search_path == "'a;b', '$user'"
+    assert properties_of("ALTER DATABASE app SET work_mem TO '7MB'").search_path is None
