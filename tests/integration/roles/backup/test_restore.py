@@ -234,7 +234,7 @@ def rebuilt(servers: Callable[[int], Server], tmp_path: Path) -> Iterator[tuple[
             assert run_module("db_backup", origin="db7", **options).outcomes == ["created"] * 2
         make_database(tmp_path / "app.db", "of the file")
         back_up(tmp_path / "there" / "db7", tmp_path / "app.db")
-        new = [stack.enter_context(Server.start(installation(VERSIONS[-1]))) for _ in sources]
+        new = [stack.enter_context(Server.start(installation(VERSIONS[-1]))) for _source in sources]
         for number, server in enumerate(new):
             sources[number]["bin_directory"] = str(server.bin_directory)
             (sockets / str(number)).unlink()
