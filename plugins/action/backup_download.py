@@ -51,6 +51,7 @@ class ActionModule(ActionBase):
         host = str(variables["inventory_hostname"])
         folder = stack.enter_context(contextlib.closing(LocalStore(folder_for(options["dest"], host))))
         selection, clock = selection_from(options), now
+        answer: Result = {}
         if options["directory"] is None:
             connect = connector_from(options, check_mode=self._task.check_mode, runner=ControllerRunner())
             source: t.Any = stack.enter_context(contextlib.closing(connect()))
@@ -60,7 +61,7 @@ class ActionModule(ActionBase):
                 module_name="lastgood.database.backup_download", module_args=self._task.args, task_vars=variables
             )
             if answer.get("failed") or answer.get("unreachable"):
-                return t.cast(Result, answer)
+                return answer
             transfer = stack.enter_context(Transfer(self._connection, self._low_level_execute_command))
             source = HostStore(host, answer, transfer)
             fetch = source.fetch
@@ -70,7 +71,12 @@ class ActionModule(ActionBase):
 
         request = DownloadRequest(source, selection, folder, options["archive"], fetch, options["verify"])
         progress = Progress(*([lines_every(options["progress"], host)] if options["progress"] > 0 else []))
-        return self._returned(download(request, Context(ControllerRunner(), clock, self._task.check_mode, progress)))
+        returned = self._returned(download(request, Context(ControllerRunner(), clock, self._task.check_mode, progress)))
+        if "ansible_facts" in answer:  # the interpreter that was discovered
+            returned["ansible_facts"] = answer["ansible_facts"]
+        if answer.get("warnings"):
+            returned["warnings"] = [*answer["warnings"], *returned.get("warnings", [])]
+        return returned
 
     def _returned(self, outcome: Outcome) -> Result:
         values: Result = dict(outcome.values)

@@ -86,7 +86,7 @@ class Transfer:
         if offset >= size:
             return
         buffer = memoryview(bytearray(CHUNK_BYTES))
-        with tempfile.TemporaryDirectory(dir=constants.config.get_config_value("DEFAULT_LOCAL_TMP")) as folder:
+        with tempfile.TemporaryDirectory(dir=constants.DEFAULT_LOCAL_TMP) as folder:  # type: ignore[attr-defined]
             here = os.path.join(folder, "piece")
             while offset < size:
                 skipped = offset % _BLOCK_BYTES
