@@ -79,9 +79,10 @@ options:
     type: int
     default: 10
 notes:
-  - If the user that the connection logs in as may read the backups, the connection fetches them whole. If only the user that the
-    task becomes may read them, they are copied in pieces of 64 MiB to C(/var/tmp) on the host, which the connection then fetches
-    one by one. Ansible's own M(ansible.builtin.fetch) would hold a whole backup in memory, on both ends.
+  - If the user that the connection logs in as may read the backups, the connections C(ssh), C(paramiko) and C(local) fetch them
+    whole. Over another connection, or if only the user that the task becomes may read them, they are copied in pieces of 64 MiB
+    to C(/var/tmp) on the host, which the connection then fetches one by one. Ansible's own M(ansible.builtin.fetch) would hold a
+    whole backup in memory, on both ends.
   - The ssh connection fetches without its compression (C(-C) of Ansible's C(ssh_args)), since backups are compressed already.
 seealso:
   - module: lastgood.database.backup_archive

@@ -36,6 +36,8 @@ from ansible_collections.lastgood.database.plugins.module_utils._io import CHUNK
 
 PIECE_BYTES = 64 * 1024 * 1024
 
+# Connections that write to the given file from its first byte on. Others, such as docker's, first write another file beside it.
+_WRITE_IN_PLACE = ("local", "paramiko", "ssh")
 _BLOCK_BYTES = 1024 * 1024  # of dd; pieces begin at a multiple of it
 _MAY_READ = "[ -f {path} ] && [ ! -L {path} ] && [ -r {path} ]"
 # Also removes what runs that were killed have left: a piece that nobody wrote to for a day.
@@ -69,6 +71,8 @@ class Transfer:
 
     def fetch(self, source: str, destination: str) -> bool:
         """Let the connection fetch a whole file, if the user who logs in may read it. Return whether it did."""
+        if self._connection.transport not in _WRITE_IN_PLACE:
+            return False
         if self._run(_MAY_READ, as_login_user=True, path=source)["rc"] != 0:
             return False
         with _streaming(self._connection) as streams:

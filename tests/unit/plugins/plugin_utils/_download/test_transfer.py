@@ -25,7 +25,7 @@ DATA = random.Random(3).randbytes(5 * 1024 * 1024 + 17)
 class Connection:
     """Fetches files of this machine."""
 
-    transport = "other"
+    transport = "local"
 
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
@@ -142,6 +142,14 @@ def test_a_readable_file_is_fetched_whole_and_another_is_not(source: Path, tmp_p
         assert not moved.fetch(str(link), str(copy))
         assert not moved.fetch(f"{source}.missing", str(copy))
     assert copy.read_bytes() == DATA
+
+
+def test_a_connection_that_may_write_beside_the_file_fetches_no_whole_one(source: Path, tmp_path: Path) -> None:
+    connection = Connection()
+    connection.transport = "community.docker.docker"
+    with Transfer(connection, Shell()) as moved:
+        assert not moved.fetch(str(source), str(tmp_path / "copy"))
+        assert b"".join(map(bytes, moved.chunks(str(source), len(DATA), 0))) == DATA
 
 
 @pytest.mark.parametrize("fetches", [True, False])
