@@ -45,7 +45,7 @@ def overview() -> list[str]:
         *(f"  {name:{width}}  {verb.summary}" for name, verb in VERBS.items()),
         "",
         "Every verb takes:",
-        *(f"  {words:18}  {text}" for words, text in COMMON.values()),
+        *_common(),
         "",
         _EXITS,
         "`lastgood help VERB` explains a verb.",
@@ -56,7 +56,7 @@ def explanation(verb: Verb, documents: Documents) -> list[str]:
     """Return the help of a verb: the documentation of its module, and each option with its description."""
     lines = [f"Usage: lastgood {verb.name} [OPTIONS]", "", f"{verb.summary}.", "", *_HOW.get(verb.name, [])]
     if verb.module is None:
-        return lines
+        return [*lines, "", *_common()]
     document = documents["modules"][verb.module]
     lines += [line for text in _texts(document["description"]) for line in textwrap.wrap(text, _WIDTH)]
     if verb.per:
@@ -69,7 +69,11 @@ def explanation(verb: Verb, documents: Documents) -> list[str]:
         suboptions = option.get("suboptions") or {} if option["type"] == "dict" else {}
         for below, suboption in suboptions.items():
             lines += _option(f"{name}.{below}", suboption, suboption.get("default"))
-    return [*lines, "", _EXITS]
+    return [*lines, "", "Every verb takes:", *_common(), "", _EXITS]
+
+
+def _common() -> list[str]:
+    return [f"  {words:18}  {text}" for words, text in COMMON.values()]
 
 
 def _own(verb: Verb) -> t.Iterator[tuple[str, str]]:
