@@ -139,7 +139,7 @@ class Caller:
         except SystemExit as ended:
             status = ended.code if isinstance(ended.code, int) else 1
         except BackupError as error:
-            print(json.dumps({"failed": True, "msg": str(error), "error": error.as_result()}))
+            sys.stdout.write(json.dumps({"failed": True, "msg": str(error), "error": error.as_result()}))
         except BaseException:
             traceback.print_exc()
         finally:

@@ -186,11 +186,7 @@ def _agree(call: Call, caller: Caller, output: Output) -> None:
     restored = would.get("restored")
     if would.get("failed") or restored is None:
         return  # the restore reports it
-    print(
-        f"Replace {restored['target']} by {restored['filename']}, of {restored['created_at']} UTC? [y/N] ",
-        end="",
-        file=sys.stderr,
-    )
+    sys.stderr.write(f"Replace {restored['target']} by {restored['filename']}, of {restored['created_at']} UTC? [y/N] ")
     sys.stderr.flush()
     answer = ""
     with contextlib.suppress(EOFError):

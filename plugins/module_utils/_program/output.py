@@ -31,10 +31,10 @@ class Output:
 
     def lines(self, lines: t.Iterable[str]) -> None:
         for line in lines:
-            print(line, file=self.stream)
+            self.stream.write(f"{line}\n")
 
     def document(self, values: t.Any) -> None:
-        print(json.dumps(values, indent=2, ensure_ascii=False), file=self.stream)
+        self.lines([json.dumps(values, indent=2, ensure_ascii=False)])
 
     def titled(self, title: str) -> None:
         """Print the title of what follows, if it has one."""
@@ -46,7 +46,7 @@ class Output:
 
     def complain(self, text: str) -> None:
         self.stream.flush()  # both may be the same file
-        print(f"lastgood: {text}", file=self.errors)
+        self.errors.write(f"lastgood: {text}\n")
 
     def table(self, columns: t.Sequence[str], rows: t.Sequence[Row]) -> None:
         """Print rows below the names of their columns."""

@@ -54,7 +54,8 @@ class Lines:
             return
         reading = read(report)
         if reading is not None:
-            print(line(call.title or call.module, reading, self._before), file=self._stream, flush=True)
+            self._stream.write(f"{line(call.title or call.module, reading, self._before)}\n")
+            self._stream.flush()
             self._before, self._next = reading, now + self._seconds
 
 

@@ -17,4 +17,4 @@ def start() -> t.NoReturn:
     path = sys.path[0]  # of the archive that Python executes
     with zipfile.ZipFile(path) as archive:
         documents = json.loads(archive.read("lastgood.json"))
-    sys.exit(main(sys.argv[1:], documents, path))
+    raise SystemExit(main(sys.argv[1:], documents, path))

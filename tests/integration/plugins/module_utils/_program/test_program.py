@@ -32,6 +32,14 @@ PYTHONS = [pytest.param(python.path, id=str(python)) for python in find_all(9, 1
 OK, FAILED, USAGE, NOT_GOOD, LOCKED = 0, 1, 2, 3, 75
 
 
+def make_database(path: Path) -> None:
+    """Make an SQLite database with one order in it."""
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("create table orders (number)")
+        database.execute("insert into orders values (1)")
+        database.commit()
+
+
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Program:
     return Program.build(tmp_path_factory.mktemp("program"))
@@ -46,9 +54,7 @@ def equipped(program: Program, tmp_path_factory: pytest.TempPathFactory) -> Prog
 def shop(tmp_path: Path) -> Path:
     """An SQLite database."""
     path = tmp_path / "shop.db"
-    with contextlib.closing(sqlite3.connect(path)) as database, database:
-        database.execute("create table orders (number)")
-        database.execute("insert into orders values (1)")
+    make_database(path)
     return path
 
 
@@ -66,8 +72,7 @@ def settings(tmp_path: Path, shop: Path) -> Path:
 def backed_up(program: Program, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Settings of a host that ran, for tests that only read."""
     folder = tmp_path_factory.mktemp("backed_up")
-    with contextlib.closing(sqlite3.connect(folder / "shop.db")) as database, database:
-        database.execute("create table orders (number)")
+    make_database(folder / "shop.db")
     source = {"engine": "sqlite", "databases": [str(folder / "shop.db")]}
     settings = settings_file(folder, backup_directory=str(folder / "backups"), backup_sources=[source])
     assert program.run("run", settings=settings).returncode == OK
@@ -81,8 +86,9 @@ def orders(shop: Path) -> int:
 
 
 def lose(shop: Path) -> None:
-    with contextlib.closing(sqlite3.connect(shop)) as database, database:
+    with contextlib.closing(sqlite3.connect(shop)) as database:
         database.execute("delete from orders")
+        database.commit()
 
 
 def good(tmp_path: Path) -> dict[str, bytes]:
@@ -261,8 +267,7 @@ def test_a_new_version_in_its_place_does_not_disturb_a_run(program: Program, tmp
 
 def test_a_source_of_another_user_is_dumped_as_that_user(program: Program, open_folder: Path, tmp_path: Path) -> None:
     path, readable = open_folder / "shop.db", open_folder / "lastgood"
-    with contextlib.closing(sqlite3.connect(path)) as database, database:
-        database.execute("create table orders (number)")
+    make_database(path)
     readable.write_bytes(program.path.read_bytes())
     readable.chmod(0o755)
     if os.geteuid() == 0:

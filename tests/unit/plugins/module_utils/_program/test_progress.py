@@ -21,10 +21,10 @@ def report(done: int, expected: int | None, seconds: float = 10.0) -> str:
 
 def test_a_bar_replaces_itself_and_vanishes_at_the_end() -> None:
     stream = io.StringIO()
-    bar = Bar(stream)
-    bar(CALL, report(50 << 20, 100 << 20))
+    shown = Bar(stream)
+    shown(CALL, report(50 << 20, 100 << 20))
     assert stream.getvalue().startswith(f"\r\x1b[K{'█' * 10}{'░' * 10}  postgresql in /b  app  50 %")
-    bar(CALL, "")
+    shown(CALL, "")
     assert stream.getvalue().endswith("\r\x1b[K")
 
 
@@ -44,7 +44,7 @@ def test_a_module_without_a_report_leaves_the_terminal_alone() -> None:
 def test_a_log_gets_a_line_every_few_seconds() -> None:
     stream, times = io.StringIO(), iter([0.0, 1.0, 9.9, 10.1, 12.0, 20.2])
     lines = Lines(stream, 10, lambda: next(times))
-    for _ in range(5):
+    for _number in range(5):
         lines(CALL, report(1 << 20, 2 << 20))
     assert len(stream.getvalue().splitlines()) == 2
     assert stream.getvalue().startswith("postgresql in /b  app  50 %")
