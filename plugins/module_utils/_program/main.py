@@ -9,6 +9,7 @@ import contextlib
 import os
 import sys
 import typing as t
+from dataclasses import replace
 from datetime import datetime, timezone
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid, BackupError, Interrupted, Locked
@@ -154,11 +155,12 @@ def _modules(
     calls = calls_of(verb, options, load, caller, documents)
     results: list[Result] = []
     for call in calls:
+        refused: Result | None = None
         if verb.name == "restore" and call.options.get("if_exists") == "replace" and not (given.yes or caller.check_mode):
-            _agree(call, caller, output)
+            call, refused = _asked(call, caller)
         if caller.signal is not None:
             break
-        result = caller(call)
+        result = refused or caller(call)
         results.append({**({"title": call.title} if call.title else {}), "module": call.module, **result})
         if not output.json:
             output.titled(call.title if len(calls) > 1 and verb.name not in ("list", "facts") else "")
@@ -178,14 +180,17 @@ def _modules(
     )
 
 
-def _agree(call: Call, caller: Caller, output: Output) -> None:
-    """Ask whether to replace a database. Raises ArgumentInvalid without a terminal, Interrupted if the answer is no."""
+def _asked(call: Call, caller: Caller) -> tuple[Call, Result | None]:
+    """Ask whether to replace a database. Return the restore of the backup that was agreed on, or its failure before any question.
+
+    Raises ArgumentInvalid without a terminal, and Interrupted if the answer is no.
+    """
     if not sys.stdin.isatty():
         raise ArgumentInvalid("The restore would replace the database, and there is no terminal to ask.", "Give --yes.")
     would = caller(call, check_mode=True)
     restored = would.get("restored")
-    if would.get("failed") or restored is None:
-        return  # the restore reports it
+    if restored is None:
+        return call, would
     sys.stderr.write(f"Replace {restored['target']} by {restored['filename']}, of {restored['created_at']} UTC? [y/N] ")
     sys.stderr.flush()
     answer = ""
@@ -193,6 +198,7 @@ def _agree(call: Call, caller: Caller, output: Output) -> None:
         answer = input()
     if answer.strip().lower() not in ("y", "yes"):
         raise Interrupted("Nothing was restored.", "Run it again to restore.")
+    return replace(call, options={**call.options, "backup": restored["filename"]}), None
 
 
 def _output(as_json: bool) -> Output:
