@@ -16,26 +16,36 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.s
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ContentInvalid
 
 _NAME = r"(?:`(?:[^`]|``)*`|\"(?:[^\"]|\"\")*\")"  # with ANSI_QUOTES, a routine's name is in the other ones
-_ANY_NAME = rf"(?:{_NAME}|[^\s`\".(]+)"
+_ANY_NAME = rf"(?:{_NAME}|[\w$]+)"
 _BEGINNING = 1000  # bytes of a statement that say its kind
 _COMMENTS = re.compile(
     r"\A(?:\s+|--(?=\s)[^\n]*(?:\n|\Z)|#[^\n]*(?:\n|\Z)|/\*M!999999\\-[^\n]*?\*/|/\*(?!M?!).*?\*/)+", re.DOTALL
 )
-_EXECUTED = re.compile(r"/\*M?!\d*\s*|\*/")
-_OBJECTS = (
-    r"(?:TEMPORARY )?TABLE|VIEW|ALGORITHM ?=|SQL SECURITY|DEFINER ?=|TRIGGER|EVENT|FUNCTION|AGGREGATE|PROCEDURE|SEQUENCE|PACKAGE"
+# What each server executes: MariaDB skips comments with a MySQL version from 5.7 on, and MySQL skips those of MariaDB.
+_EXECUTED = re.compile(r"/\*!(?:[0-4]?[0-9]{1,4}|50[0-6][0-9]{2})?(?![0-9])\s*|\*/")
+_ONE_EXECUTED = re.compile(r"/\*M?![0-9]*\s*((?:(?!/\*|\*/).)*)\*/\s*", re.DOTALL)
+_OBJECTS = r"ALGORITHM ?=|SQL SECURITY|DEFINER ?=|TRIGGER|EVENT|FUNCTION|AGGREGATE|PROCEDURE|PACKAGE"
+_DROPPED = "TABLE|VIEW|TRIGGER|EVENT|FUNCTION|PROCEDURE|SEQUENCE|PACKAGE(?: BODY)?"
+# None has a list that leads to another database, a setting of the server, or a mode that ends strings elsewhere.
+_VALUE = r"(?:'[^'\\]*'|@\w+|@@(?:SESSION\.)?\w+|-?\w+)"
+_SCOPE = r"(?:@@SESSION\.|@@|SESSION )?"
+_ASSIGNMENT = (
+    rf"(?:@\w+ ?:?= ?@@(?:SESSION\.)?\w+|{_SCOPE}sql_mode ?= ?(?:'(?-i:[A-Z0-9_,]*)'|@\w+)|"
+    rf"{_SCOPE}(?!(?:sql_mode|PASSWORD|ROLE)\b)\w+ ?= ?{_VALUE})"
 )
-_DROPPED = "TABLE|VIEW|TRIGGER|EVENT|FUNCTION|PROCEDURE|SEQUENCE|PACKAGE"
-_NOT_SET = "(?:@@)?GLOBAL|(?:@@)?PERSIST|PASSWORD|ROLE|DEFAULT ROLE"
-_ALLOWED = re.compile(
-    rf"(?:CREATE (?:OR REPLACE )?(?:{_OBJECTS})|DROP (?:{_DROPPED})|INSERT |REPLACE |ALTER (?:TABLE|DATABASE)|LOCK TABLES?|"
-    rf"UNLOCK TABLES?|DO (?:SETVAL|0)|SET (?!{_NOT_SET})|COMMIT|START TRANSACTION|BEGIN|ANALYZE TABLE)",
+_SHORT = re.compile(
+    rf"DROP (?:{_DROPPED}) (?:IF EXISTS )?{_ANY_NAME}|LOCK TABLES? {_ANY_NAME} (?:READ(?: LOCAL)?|WRITE)|UNLOCK TABLES?|"
+    rf"ALTER TABLE {_ANY_NAME} (?:DISABLE|ENABLE) KEYS|ALTER DATABASE {_NAME} CHARACTER SET \w+ COLLATE \w+|DO 0|"
+    rf"DO SETVAL\({_ANY_NAME}(?: ?, ?-?[0-9]+)+\)|SET NAMES '?\w+'?|SET {_ASSIGNMENT}(?: ?, ?{_ASSIGNMENT})*|COMMIT|BEGIN|"
+    rf"START TRANSACTION|ANALYZE TABLE {_ANY_NAME}(?: UPDATE HISTOGRAM .*)?",
     re.IGNORECASE,
 )
-# A table, a view or a routine of another database. Foreign keys and views may refer to one; they change nothing in it.
-_ELSEWHERE = re.compile(
-    rf"(?:(?:INSERT|REPLACE)(?: IGNORE)? INTO|CREATE (?:OR REPLACE )?TABLE(?: IF NOT EXISTS)?|DROP \w+(?: IF EXISTS)?|"
-    rf"LOCK TABLES|ALTER TABLE|DO SETVAL\()\s*{_ANY_NAME}\s*\.",
+# Statements with a beginning that names what they fill or make; it is in the database of the dump.
+_LONG = re.compile(
+    rf"(?:INSERT|REPLACE)(?: IGNORE)? INTO {_ANY_NAME} ?(?:\(|VALUES?\b)|ALTER DATABASE CHARACTER SET \w+ COLLATE \w+|"
+    rf"CREATE (?:OR REPLACE )?(?:TEMPORARY )?TABLE (?:IF NOT EXISTS )?{_ANY_NAME} ?\(|"
+    rf"CREATE (?:OR REPLACE )?SEQUENCE (?:IF NOT EXISTS )?{_ANY_NAME} (?:AS|START) |"
+    rf"CREATE (?:OR REPLACE )?VIEW {_ANY_NAME} AS |CREATE (?:OR REPLACE )?(?:{_OBJECTS})",
     re.IGNORECASE,
 )
 _ALTER_DATABASE = re.compile(rf"ALTER DATABASE {_NAME} (CHARACTER SET \w+ COLLATE \w+)", re.IGNORECASE)
@@ -43,10 +53,14 @@ _DEFINER = rf"DEFINER ?= ?({_NAME})@({_NAME})"
 _STORED = "TRIGGER|EVENT|VIEW|(?:AGGREGATE )?FUNCTION|PROCEDURE|PACKAGE BODY|PACKAGE"
 _OBJECT = re.compile(
     rf"CREATE (?:OR REPLACE )?(?:ALGORITHM ?= ?\w+\s+)?(?:{_DEFINER}\s+)?(?:SQL SECURITY \w+\s+)?"
-    rf"({_STORED}) (?:IF NOT EXISTS )?(?:{_ANY_NAME} ?\. ?)?({_ANY_NAME})",
+    rf"({_STORED}) (?:IF NOT EXISTS )?({_ANY_NAME} ?\. ?)?({_ANY_NAME})( ?\(| \w)?",
     re.IGNORECASE,
 )
 _WITH_TABLES = re.compile(r"CREATE (?:OR REPLACE )?(?:TEMPORARY )?(?:TABLE|SEQUENCE|VIEW) ", re.IGNORECASE)
+# As a mode has to stand that changes where strings end, or the client would find other statements than we do.
+_NO_ESCAPES = b"NO_BACKSLASH_ESCAPES"
+_READS_MODE = re.compile(rb"@@(?:SESSION\.)?SQL_MODE")
+_MODE = re.compile(rb"(?:/\*![0-9]* *)?SET (?:SESSION )?sql_mode *= *'[A-Z0-9_,]*'\s*(?:\*/)?")
 _SETTING = re.compile(
     r"SET (?:SESSION )?(sql_mode|character_set_client|collation_connection|time_zone) *= *('[^'\n]*'|\w+|@)", re.IGNORECASE
 )
@@ -88,12 +102,12 @@ class Shape:
         head = _plain(statement.text[:_BEGINNING])
         if not head:
             return
-        if _ALLOWED.match(head) is None or _ELSEWHERE.match(head) is not None:
+        if _LONG.match(head) is None and (not statement.is_whole or _SHORT.fullmatch(_plain(statement.text)) is None):
             self._refuse(f"Statement {self.count} does not stay in the database of the dump: {head[:80].strip()}")
             return
         word = head[:6].upper()
         if word.startswith("SET "):
-            self._set(head)
+            self._set(head, statement)
         elif word == "ALTER ":
             self._alter(statement, head)
         elif word == "CREATE":
@@ -102,7 +116,12 @@ class Shape:
     def _refuse(self, problem: str) -> None:
         self._problem = self._problem or problem
 
-    def _set(self, head: str) -> None:
+    def _set(self, head: str, statement: Statement) -> None:
+        text, mode = statement.text.upper(), self._settings.get("sql_mode", "")
+        if _NO_ESCAPES in text and _MODE.fullmatch(statement.text) is None:
+            self._refuse(f"Statement {self.count} sets sql_mode in a way that no dump does: {head[:80]}")
+        elif _NO_ESCAPES.decode() in mode and _READS_MODE.search(text):  # to set it again by a variable
+            self._refuse(f"Statement {self.count} saves an sql_mode that no dump saves: {head[:80]}")
         match = _SETTING.match(head)
         if match is None:
             return
@@ -121,13 +140,14 @@ class Shape:
         if _WITH_TABLES.match(head) is not None:  # such a view stands for the one that is made when all others are
             return
         match = _OBJECT.match(head)
-        if match is None or not statement.is_whole:
+        # A trigger stands as it was typed, and the server wrote the others, which name no database.
+        if match is None or not statement.is_whole or (match[3].upper() != "TRIGGER" and (match[4] or not match[6])):
             self._refuse(f"Statement {self.count} makes something unknown: {head[:80].strip()}")
             return
         kind = t.cast(Kind, match[3].upper().replace("AGGREGATE ", ""))
         if match[1] is not None:
             self.definers.add((_unquoted(match[1]), _unquoted(match[2])))
-        name = _unquoted(match[4])
+        name = _unquoted(match[5])
         self.objects.append(StoredObject(kind, name, statement.text, dict(self._settings), self._database))
         self.edits.append(Edit(statement.start, statement.end, b"DO 0" + statement.delimiter))
         self._database = ""
@@ -135,8 +155,9 @@ class Shape:
 
 def _plain(beginning: bytes) -> str:
     """Return the beginning of a statement without comments, and with the content of executed ones."""
-    text = beginning.decode("utf-8", "replace")
-    text = _COMMENTS.sub("", text)
+    text = _COMMENTS.sub("", beginning.decode("utf-8", "replace"))
+    one = _ONE_EXECUTED.fullmatch(text)
+    text = text if one is None else one[1]
     return re.sub(r"\s+", " ", _EXECUTED.sub("", text)).strip()
 
 
