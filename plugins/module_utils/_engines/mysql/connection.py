@@ -45,6 +45,7 @@ _SOCKETS = (
 _VERIFIES = {"verify-ca": ssl.CERT_REQUIRED, "verify-full": ssl.CERT_REQUIRED}
 _ENCRYPTS = ("require", *_VERIFIES)
 _REFUSALS = (1044, 1045, 1130, 1227, 1251, 1275, 1524, 1698, 3118, 3955)  # numbers of errors about the login
+_CLEAR = (b"mysql_clear_password", b"dialog")  # plugins that send the password as it is
 _IN_OPTION_FILE = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"})
 
 Product = t.Literal["MariaDB", "MySQL"]
@@ -200,7 +201,10 @@ def _tls(login: Login) -> ssl.SSLContext | None:
 
 
 def _connection_class(login: Login) -> t.Any:
-    """Return a class of connections that give no password to a server without TLS where the login requires that."""
+    """Return a class of connections that send no password as clear text without TLS, and none at all if the login requires TLS.
+
+    Whoever answers in a server's place may ask for it as clear text, and PyMySQL would obey.
+    """
     import pymysql
     from pymysql.constants import CLIENT
 
@@ -212,6 +216,12 @@ def _connection_class(login: Login) -> t.Any:
                 self.ssl = self._ssl_required = False
                 self.client_flag &= ~CLIENT.SSL
             super()._request_authentication()  # type: ignore[misc]
+
+        def _process_auth(self, plugin_name: bytes, auth_packet: t.Any, *handler: t.Any) -> t.Any:
+            if plugin_name in _CLEAR and login.unix_socket is None and not is_encrypted(self):
+                name = plugin_name.decode()
+                raise pymysql.OperationalError(2059, f"it asks for the password as clear text ({name}), and offers no TLS")
+            return super()._process_auth(plugin_name, auth_packet, *handler)  # type: ignore[misc]
 
     return Connection
 
