@@ -19,6 +19,7 @@ from bench.dumping import dumping
 from bench.encrypting import encrypting
 from bench.listing import listing
 from bench.many import many
+from bench.mysql import mysql
 from bench.program import program
 from bench.pruning import pruning
 from bench.reporting import reporting
@@ -38,6 +39,7 @@ ROWS: dict[str, t.Callable[[], None]] = {
     "archiving": archiving,
     "restoring": restoring,
     "verifying": verifying,
+    "mysql": mysql,
     "uploading": uploading,
     "downloading": downloading,
     "reporting": reporting,

@@ -155,9 +155,8 @@ class Server:
     def sql(self, text: str, database: str | None = None) -> str:
         """Run SQL with the real client, up to the first error. Returns the rows, columns set apart by tabs."""
         options = ("--batch", "--skip-column-names", "--comments", "--binary-mode")
-        return self.run("mariadb", *options, *(() if database is None else ("--", database)), stdin=text).stdout.removesuffix(
-            "\n"
-        )
+        where = () if database is None else ("--", database)
+        return self.run(self.installation.client, *options, *where, stdin=text).stdout.removesuffix("\n")
 
     def dump(self, database: str) -> str:
         """Return a database as the product's own program dumps it."""
