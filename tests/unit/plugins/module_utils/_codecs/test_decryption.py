@@ -139,7 +139,7 @@ def test_what_is_no_identity_is_an_error_that_repeats_nothing(
     path = tmp_path / "identity"
     make: dict[str, Callable[[], object]] = {
         "missing": lambda: None,
-        "folder": lambda: path.mkdir(),
+        "folder": path.mkdir,
         "pipe": lambda: subprocess.run(["mkfifo", str(path)], check=True),
         "empty": lambda: path.write_text("\n", encoding="utf-8"),
         "garbage": lambda: path.write_text("the secret of somebody\n", encoding="utf-8"),
