@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import os
+import stat
+
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
 
 _LARGEST = 4 * 1024 * 1024  # bytes; a keyring with some hundred signed keys has less
@@ -12,7 +15,10 @@ _LARGEST = 4 * 1024 * 1024  # bytes; a keyring with some hundred signed keys has
 def read_recipients(path: str) -> bytes:
     """Return the content of the file. Raises ArgumentInvalid if it can't be read or has no content."""
     try:
-        with open(path, "rb") as file:
+        # A pipe without a writer must not block.
+        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise ArgumentInvalid(f"recipients_file {path} is no regular file.", "Name a file of public keys.")
             data = file.read(_LARGEST + 1)
     except OSError as error:
         raise ArgumentInvalid(

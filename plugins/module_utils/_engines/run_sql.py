@@ -20,6 +20,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
 from ansible_collections.lastgood.database.plugins.module_utils._parameters import Params, duration_of
 
 _LONGEST_FILE = 16 * 1024 * 1024  # bytes; the server gets the file as one text
+_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # a pipe without a writer must not block
 _REMEDY = "Nothing was replaced, and the new database was removed: correct the SQL, and run it again."
 
 
@@ -89,7 +90,7 @@ def _read(path: str) -> str:
     if not os.path.isabs(path):
         raise ArgumentInvalid(f"run_sql.file is {path!r}, which is not an absolute path.", "Name it from the root on.")
     try:
-        with store_errors(f"Reading {path}"), open(path, "rb") as file:
+        with store_errors(f"Reading {path}"), open(os.open(path, _READ), "rb") as file:
             facts = os.fstat(file.fileno())
             if not stat.S_ISREG(facts.st_mode) or facts.st_size > _LONGEST_FILE:
                 raise ArgumentInvalid(

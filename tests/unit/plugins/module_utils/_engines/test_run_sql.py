@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -60,3 +61,9 @@ def test_a_file_that_can_not_be_read_is_refused(tmp_path: Path, path: str) -> No
     (tmp_path / "latin").write_bytes(b"select '\xe9'")
     with pytest.raises(ArgumentInvalid):
         convert(file=str(tmp_path / path))
+
+
+def test_a_pipe_without_a_writer_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "sql")
+    with pytest.raises(ArgumentInvalid, match="no regular file"):
+        run_sql_from({"run_sql": {"statements": None, "file": str(tmp_path / "sql"), "as_owner": False, "timeout": None}})
