@@ -90,7 +90,8 @@ def ask(connection: pymysql.Connection[t.Any], login: Login) -> Server:
     """Ask a server who it is and which databases it has."""
     placeholders = ", ".join(["%s"] * len(_VARIABLES))
     variables = {
-        name: value for name, value in query(connection, f"SHOW VARIABLES WHERE Variable_name IN ({placeholders})", *_VARIABLES)
+        str(name): value
+        for name, value in query(connection, f"SHOW VARIABLES WHERE Variable_name IN ({placeholders})", *_VARIABLES)
     }
     version = str(variables["version"])
     address = login.with_defaults()

@@ -252,7 +252,7 @@ def test_a_server_that_dies_leaves_the_last_backup(tmp_path: Path) -> None:
             server.kill()
             outcome = process.wait()
         assert outcome.error_code == "connection_lost", outcome.msg
-        assert site.directory.glob("backup_*.gz").__next__() == before
+        assert list(site.directory.glob("backup_*.gz")) == [before]
         assert site.back_up().error_code == "connection_failed"
         server.launch()
         # A table whose file is damaged.
