@@ -118,6 +118,7 @@ def units_are_valid_and_the_service_is_hardened(root: AnotherRoot) -> None:
     hardened = root.run("systemd-analyze", "security", "--no-pager", "--offline=true", "--threshold=40", f"{UNIT}.service")
     assert hardened.returncode == 0, hardened.stdout
     service = root.read(f"{UNIT}.service").splitlines()
+    assert "LimitCORE=1" in service
     assert "LoadCredentialEncrypted=app:/etc/credstore.encrypted/app" in service and "LoadCredential=key:/etc/key" in service
     assert 'ReadWritePaths="-/var/lib/back ups/100%% \\"sure\\""' in service and 'ReadWritePaths="-/var/lib/app"' in service
     timer = root.read(f"{UNIT}.timer").splitlines()
