@@ -12,6 +12,7 @@ import re
 import typing as t
 
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.objects import Kind, StoredObject
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.script_session import ScriptSession
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.statements import Statement, Statements
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ContentInvalid
 
@@ -57,10 +58,6 @@ _OBJECT = re.compile(
     re.IGNORECASE,
 )
 _WITH_TABLES = re.compile(r"CREATE (?:OR REPLACE )?(?:TEMPORARY )?(?:TABLE|SEQUENCE|VIEW) ", re.IGNORECASE)
-# As a mode has to stand that changes where strings end, or the client would find other statements than we do.
-_NO_ESCAPES = b"NO_BACKSLASH_ESCAPES"
-_READS_MODE = re.compile(rb"@@(?:SESSION\.)?SQL_MODE")
-_MODE = re.compile(rb"(?:/\*![0-9]* *)?SET (?:SESSION )?sql_mode *= *'[A-Z0-9_,]*'\s*(?:\*/)?")
 _SETTING = re.compile(
     r"SET (?:SESSION )?(sql_mode|character_set_client|collation_connection|time_zone) *= *('[^'\n]*'|\w+|@)", re.IGNORECASE
 )
@@ -83,6 +80,7 @@ class Shape:
         self.edits: list[Edit] = []  # without these, the dump makes its objects itself
         self.definers: set[tuple[str, str]] = set()
         self._problem: str | None = None
+        self._session = ScriptSession()
         self._settings: dict[str, str] = {}
         self._database = ""  # the settings of the database for the next object, where they are others
         self._statements = Statements(self._add)
@@ -105,6 +103,10 @@ class Shape:
         if _LONG.match(head) is None and (not statement.is_whole or _SHORT.fullmatch(_plain(statement.text)) is None):
             self._refuse(f"Statement {self.count} does not stay in the database of the dump: {head[:80].strip()}")
             return
+        problem = self._session.problem_of(statement)
+        if problem is not None:
+            self._refuse(f"Statement {self.count} {problem}: {head[:80].strip()}")
+            return
         word = head[:6].upper()
         if word.startswith("SET "):
             self._set(head, statement)
@@ -117,11 +119,9 @@ class Shape:
         self._problem = self._problem or problem
 
     def _set(self, head: str, statement: Statement) -> None:
-        text, mode = statement.text.upper(), self._settings.get("sql_mode", "")
-        if _NO_ESCAPES in text and _MODE.fullmatch(statement.text) is None:
-            self._refuse(f"Statement {self.count} sets sql_mode in a way that no dump does: {head[:80]}")
-        elif _NO_ESCAPES.decode() in mode and _READS_MODE.search(text):  # to set it again by a variable
-            self._refuse(f"Statement {self.count} saves an sql_mode that no dump saves: {head[:80]}")
+        problem = self._session.set(statement, _plain(statement.text))
+        if problem is not None:
+            self._refuse(f"Statement {self.count} {problem}: {head[:80]}")
         match = _SETTING.match(head)
         if match is None:
             return

@@ -7,6 +7,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.shape import Shape
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.statements import LONGEST_TEXT
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ContentInvalid
 
 DUMP = rb"""/*M!999999\- enable the sandbox mode */
@@ -116,8 +117,40 @@ def test_the_rest_makes_the_tables_alone() -> None:
         b"SET @a = @@b, sql_mode = 'NO_BACKSLASH_ESCAPES'",
         b"SET @a = 'NO_BACKSLASH_ESCAPES'",
         b"SET sql_mode = 'NO_BACKSLASH_ESCAPES';\nSET @a = @@sql_mode",
+        b"/*!80000 SET sql_mode = 'NO_BACKSLASH_ESCAPES' */",
+        b"SET sql_mode = 'NO_BACKSLASH_ESCAPES';\n/*!80000 SET sql_mode = '' */",
+        b"SET sql_mode = 'NO_BACKSLASH_ESCAPES';\nSET /*!50000 sql_mode */ = ''",
+        b"SET @a = @@max_heap_table_size;\nSET sql_mode = @a",
+        b"SET @a = @@character_set_server;\nSET character_set_client = @a",
+        b"SET @a = @@character_set_server, @A = @@character_set_client;\nSET character_set_client = @a",
+        b"SET character_set_client = @@character_set_server",
+        b"SET character_set_client = 28",
+        b"SET NAMES swe7",
+        b"SET NAMES DEFAULT",
+        b"SET NAMES gbk;\nINSERT INTO `t` VALUES ('\xbf\\'); DROP DATABASE mysql; -- ')",
+        b"SET NAMES 'SJIS';\n/*!80000 SET NAMES utf8mb4 */;\nINSERT INTO `t` VALUES ('\x81\\'')",
+        b"/*!40101 SET character_set_client = big5 */;\nCREATE TABLE `t\xa1` (`n` int)",
+        b"SET @@session.character_set_client = cp932;\nINSERT INTO `t` VALUES ('" + b"x" * LONGEST_TEXT + b"')",
     ],
 )
 def test_what_leaves_the_database_or_is_unknown_is_invalid(statement: bytes) -> None:
     with pytest.raises(ContentInvalid, match="Statement"):
         shape_of(DUMP + statement + b";\n")
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        b"SET @saved_cs_client = @@character_set_client;\nSET character_set_client = utf8mb4;\n"
+        b"SET character_set_client = @saved_cs_client",
+        b"/*!40101 SET @OLD_CHARACTER_SET_CLIENT=@@CHARACTER_SET_CLIENT */;\n"
+        b"/*!40101 SET CHARACTER_SET_CLIENT=@OLD_CHARACTER_SET_CLIENT */",
+        b"/*!40101 SET @OLD_SQL_MODE=@@SQL_MODE, SQL_MODE='NO_AUTO_VALUE_ON_ZERO' */;\n/*!40101 SET SQL_MODE=@OLD_SQL_MODE */",
+        b"/*!50003 SET sql_mode = 'NO_BACKSLASH_ESCAPES' */;\n/*!50003 SET sql_mode = @saved_sql_mode */",
+        b"SET NAMES gbk;\nINSERT INTO `t` VALUES ('\xb0\xa1', 'a\\'b')",
+        b"INSERT INTO `t` VALUES ('\xc3\xa9\\n')",
+        b"SET NAMES latin1;\nINSERT INTO `t` VALUES ('\xe9\\n')",
+    ],
+)
+def test_what_dumps_set_is_valid(statements: bytes) -> None:
+    shape_of(DUMP + statements + b";\n")
