@@ -16,8 +16,8 @@ LONGEST_TEXT = 1024 * 1024  # bytes of a statement that are handed on; longer on
 
 _QUOTED = rb"'[^'\\]*(?:\\.[^'\\]*)*'|\"[^\"\\]*(?:\\.[^\"\\]*)*\"|`[^`]*`"
 _QUOTED_AS_IT_IS = rb"'[^']*'|\"[^\"]*\"|`[^`]*`"
-# A run of characters, each of which begins nothing, and of strings that end in the same piece.
-_OTHER = rb"[^'\"`;$/#\\\-]+|-(?!-)|/(?!\*)"
+# A run of characters, each of which begins nothing, as the next one shows, and of strings that end in the same piece.
+_OTHER = rb"[^'\"`;$/#\\\-]+|-(?=[^-])|/(?=[^*])"
 _RUN = re.compile(rb"(?:%b|%b)*" % (_OTHER, _QUOTED), re.DOTALL)
 _RUN_AS_IT_IS = re.compile(rb"(?:%b|%b)*" % (_OTHER, _QUOTED_AS_IT_IS), re.DOTALL)
 _IN_STRING = {

@@ -73,6 +73,13 @@ def test_a_script_that_ends_within_something_is_invalid(script: bytes, within: s
         statements_of(script)
 
 
+@pytest.mark.parametrize("comment", [b"-- it's\n", b"/* it's */", b"/*!50000 1 */"])
+def test_a_comment_may_begin_in_one_piece_and_go_on_in_the_next(comment: bytes) -> None:
+    script = b"SELECT 1 " + comment + b";\nSELECT 2;\n"
+    for size in range(9, 20):
+        assert [one.text for one in statements_of(script, size)] == [b"SELECT 1 " + comment.rstrip(), b"SELECT 2"]
+
+
 @pytest.mark.parametrize(
     "part", [b"'" + b"ab\\'c" * 100_000 + b"'", b"-" * 100_000, b"`" + b"x" * 500_000 + b"`", b"''" * 200_000, b"/" * 100_000]
 )
