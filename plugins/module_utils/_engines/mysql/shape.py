@@ -114,6 +114,11 @@ class Shape:
             self._alter(statement, head)
         elif word == "CREATE":
             self._add_object(statement, head)
+        elif statement.assigns:
+            self._refuse_assignment(head)
+
+    def _refuse_assignment(self, head: str) -> None:
+        self._refuse(f"Statement {self.count} sets a variable by :=, which no dump does: {head[:80].strip()}")
 
     def _refuse(self, problem: str) -> None:
         self._problem = self._problem or problem
@@ -138,6 +143,8 @@ class Shape:
 
     def _add_object(self, statement: Statement, head: str) -> None:
         if _WITH_TABLES.match(head) is not None:  # such a view stands for the one that is made when all others are
+            if statement.assigns:
+                self._refuse_assignment(head)
             return
         match = _OBJECT.match(head)
         # A trigger stands as it was typed, and the server wrote the others, which name no database.

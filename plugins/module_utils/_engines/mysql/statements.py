@@ -17,7 +17,7 @@ LONGEST_TEXT = 1024 * 1024  # bytes of a statement that are handed on; longer on
 _QUOTED = rb"'[^'\\]*(?:\\.[^'\\]*)*'|\"[^\"\\]*(?:\\.[^\"\\]*)*\"|`[^`]*`"
 _QUOTED_AS_IT_IS = rb"'[^']*'|\"[^\"]*\"|`[^`]*`"
 # A run of characters, each of which begins nothing, as the next one shows, and of strings that end in the same piece.
-_OTHER = rb"[^'\"`;$/#\\\-]+|-(?=[^-])|/(?=[^*])"
+_OTHER = rb"[^'\"`;$/#:\\\-]+|-(?=[^-])|/(?=[^*])|:(?=[^=])"
 _RUN = re.compile(rb"(?:%b|%b)*" % (_OTHER, _QUOTED), re.DOTALL)
 _RUN_AS_IT_IS = re.compile(rb"(?:%b|%b)*" % (_OTHER, _QUOTED_AS_IT_IS), re.DOTALL)
 _IN_STRING = {
@@ -41,6 +41,7 @@ class Statement(t.NamedTuple):
     text: bytes
     is_whole: bool
     delimiter: bytes
+    assigns: bool  # has := outside of strings and comments
 
 
 class Statements:
@@ -54,6 +55,7 @@ class Statements:
         self._start: int | None = None  # of the statement that has begun
         self._text = bytearray()
         self._length = 0
+        self._assigns = False
         self._quote = b""  # the string that has begun
         self._comment = b""  # the end of the comment that has begun
         self._escapes = True
@@ -158,6 +160,7 @@ class Statements:
         comment = self._comment_at(data, place)
         if comment is not None:
             return comment
+        self._assigns = self._assigns or data.startswith(b":=", place)
         byte = data[place : place + 1]
         if byte in (b"'", b'"', b"`"):
             self._quote = byte
@@ -187,10 +190,11 @@ class Statements:
         is_whole = self._length == len(text)
         if is_whole:
             text = text[: len(text) - len(delimiter)].rstrip()
-        self._ended, self._start, self._length = None, None, 0
+        assigns = self._assigns
+        self._ended, self._start, self._length, self._assigns = None, None, 0, False
         self._text.clear()
         mode = _SQL_MODE.match(text)
         if mode is not None:
             self._escapes = b"NO_BACKSLASH_ESCAPES" not in (mode[1] or b"")
         if start is not None:
-            self._found(Statement(start, end, text, is_whole, delimiter))
+            self._found(Statement(start, end, text, is_whole, delimiter, assigns))
