@@ -107,11 +107,18 @@ def gpg_keys(keys: bytes = b"") -> Iterator[GpgKeys]:
 
 
 def gpg_processes() -> set[str]:
-    """Return the command lines of the daemons of GnuPG that run, except those of our own homes."""
+    """Return the command lines of the daemons of GnuPG that this worker's tests started, except those of our own homes."""
     found = set()
     for entry in filter(str.isdecimal, os.listdir("/proc")):
         with contextlib.suppress(OSError):
+            if not _is_of_this_worker(Path("/proc", entry, "environ").read_bytes()):
+                continue
             words = Path("/proc", entry, "cmdline").read_bytes().decode().split("\0")
             if Path(words[0]).name in ("gpg-agent", "keyboxd", "dirmngr", "scdaemon") and "/tmp/gpg-" not in " ".join(words):
                 found.add(" ".join(words))
     return found
+
+
+def _is_of_this_worker(environment: bytes) -> bool:
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    return worker is None or f"PYTEST_XDIST_WORKER={worker}".encode() in environment.split(b"\0")

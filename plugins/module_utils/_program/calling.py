@@ -67,10 +67,12 @@ class Caller:
         user = _entry_of(call.user)
         result, errors, reports = os.pipe(), os.pipe(), os.pipe()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING_SIGNALS)
-        self._child = os.fork()
-        if not self._child:
-            self._be_module(call, check_mode, user, (result[1], errors[1], reports[1]))
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        try:
+            self._child = os.fork()
+            if not self._child:
+                self._be_module(call, check_mode, user, (result[1], errors[1], reports[1]))
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         for _reading, writing in (result, errors, reports):
             os.close(writing)
         output = self._collect(call, result[0], errors[0], reports[0])

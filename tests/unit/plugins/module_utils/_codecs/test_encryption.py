@@ -15,6 +15,7 @@ import pytest
 
 from ansible_collections.lastgood.database.plugins.module_utils._ansible import ModuleRunner
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Codec, EncryptionCodec, Recipients
+from ansible_collections.lastgood.database.plugins.module_utils._codecs.gpg import home
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.registry import ENCRYPTIONS
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     ArgumentInvalid,
@@ -108,11 +109,13 @@ def make(
 
 
 @pytest.fixture(autouse=True)
-def left() -> Iterator[None]:
+def left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """See to it that neither a folder nor a daemon is left behind."""
-    folders, daemons = set(os.listdir(tempfile.gettempdir())), gpg_processes()
-    yield
-    assert {name for name in set(os.listdir(tempfile.gettempdir())) - folders if name.startswith("lg-")} == set()
+    daemons = gpg_processes()
+    with tempfile.TemporaryDirectory(dir="/tmp", prefix="t-") as place:  # a short path: it is for sockets, too
+        monkeypatch.setattr(home, "temporary_directory", lambda: place)
+        yield
+        assert [name for name in os.listdir(place) if name.startswith("lg-")] == []
     assert gpg_processes() == daemons
 
 

@@ -197,6 +197,7 @@ class TestAll:
             "verification",
             "pinned",
             "labels",
+            "recipients",
             "problem",
             "uploaded_at",
             "uploaded_at_epoch",
