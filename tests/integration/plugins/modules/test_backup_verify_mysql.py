@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import tempfile
 from collections.abc import Iterator
@@ -74,6 +75,29 @@ def test_a_bad_backup_is_told_from_a_server_that_lacks_something(
     [(_level, found, detail)] = verdicts(mysql_site, level, host=host)
     assert (found, words in detail) == (verdict, True), detail
     assert "(1, 2)" not in detail  # a message has no data
+
+
+def test_a_stream_that_is_cut_between_two_statements_fails(mysql_site: MysqlSite) -> None:
+    assert mysql_site.back_up().changed
+    [payload] = mysql_site.directory.glob("backup_*.gz")
+    _begin, end = gzip.decompress(payload.read_bytes()).split(b"UNLOCK TABLES;\n")
+    mysql_site.rewrite(end, b"")
+    [(_level, verdict, detail)] = verdicts(mysql_site, "structure")
+    assert verdict == "failed" and "does not end as" in detail
+
+
+def test_a_flipped_bit_is_found_and_replaced_by_the_next_backup(mysql_site: MysqlSite) -> None:
+    assert mysql_site.back_up().changed
+    [payload] = mysql_site.directory.glob("backup_*.gz")
+    data = bytearray(payload.read_bytes())
+    data[len(data) // 2] ^= 1
+    payload.write_bytes(data)
+    outcome = mysql_site.verify("checksum")
+    assert outcome.result["failed"]
+    assert [(one["verdict"], one["state"]) for one in outcome.result["verified"]] == [("failed", "corrupt")]
+    assert mysql_site.restore().error_code == "backup_missing"
+    assert mysql_site.sql("select n from t") == "1"
+    assert mysql_site.back_up().outcomes == ["created"]
 
 
 def test_a_given_server_is_as_it_was_afterwards(mysql_site: MysqlSite, host: Host) -> None:

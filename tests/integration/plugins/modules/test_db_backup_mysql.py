@@ -11,7 +11,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -28,6 +28,7 @@ from ansible_collections.lastgood.database.tests.support.mysql import (
     login,
     quoted,
 )
+from ansible_collections.lastgood.database.tests.support.observe import assert_whole, contents, wait_until
 from tools.throwaway_mysql import Server, find_mariadb
 
 SYSTEM = ("information_schema", "mysql", "performance_schema", "sys")
@@ -172,6 +173,71 @@ def test_one_that_fails_leaves_the_others_backed_up(mysql_site: MysqlSite) -> No
         "missing": ("failed", "database_missing"),
         "mysql": ("failed", "database_closed"),
     }
+
+
+def test_one_of_five_that_fails_keeps_its_last_backup(mariadb: Server, tmp_path: Path) -> None:
+    with contextlib.ExitStack() as stack:
+        names = [stack.enter_context(database_on(mariadb)) for _number in range(5)]
+        site = MysqlSite(mariadb, names[2], tmp_path / "backups")
+        site.sql("create view v as select * from t")
+        assert site.back_up(databases=names).outcomes == ["created"] * 5
+        [last] = site.directory.glob(f"backup_{names[2]}_*.gz")
+        for name in names:
+            mariadb.sql("insert into t values (2)" if name != names[2] else "drop table t", name)
+        outcome = site.back_up(databases=names)
+        assert outcome.result["failed"] and outcome.result["changed"]
+        assert outcome.outcomes == ["created", "created", "failed", "created", "created"]
+        assert [last] == list(site.directory.glob(f"backup_{names[2]}_*.gz"))
+        verified = site.verify("structure").result["verified"]
+        assert {one["database"]: one["verdict"] for one in verified} == dict.fromkeys(names, "passed")
+
+
+def test_a_disk_that_fills_up_in_mid_dump_leaves_the_last_backup(
+    mysql_site: MysqlSite, small_disk: Callable[[str], Path]
+) -> None:
+    site = mysql_site._replace(directory=small_disk("size=2m"))
+    assert site.back_up().changed
+    earlier = contents(site.directory)
+    site.grow(8)
+    outcome = site.back_up()
+    assert outcome.error_code == "no_space", outcome.msg
+    assert contents(site.directory) == earlier
+    assert_whole(site.directory)
+    site.sql("drop table noise; insert into t values (2)")
+    assert site.back_up().outcomes == ["created"]
+
+
+def test_a_connection_that_is_killed_in_mid_dump_leaves_the_last_backup(mysql_site: MysqlSite) -> None:
+    assert mysql_site.back_up().changed
+    earlier = contents(mysql_site.directory)
+    mysql_site.grow(30)
+    with mysql_site.backing_up() as process:
+        wait_until(lambda: any(path.stat().st_size for path in mysql_site.directory.glob(".backup_*.partial")))
+        process.send_signal(signal.SIGSTOP)  # the program then waits for its reader
+        dumping = "from information_schema.processlist where info like 'SELECT /*!40001 SQL_NO_CACHE */%'"
+        mysql_site.server.sql(f"kill {mysql_site.server.sql(f'select id {dumping}')}")
+        process.send_signal(signal.SIGCONT)
+        outcome = process.wait()
+    assert outcome.error_code == "connection_lost", outcome.msg
+    assert contents(mysql_site.directory) == earlier
+    assert_whole(mysql_site.directory)
+
+
+# The real program up to the end of a statement, with status 0.
+CUT = """#!/bin/sh
+for one; do shift; case $one in --result-file=*) out=${one#*=};; *) set -- "$@" "$one";; esac; done
+if [ -z "$out" ]; then exec mariadb-dump "$@"; fi
+mariadb-dump "$@" | sed '/^UNLOCK TABLES;/q' >"$out"
+"""
+
+
+def test_a_dump_that_ends_between_two_statements_is_no_backup(mysql_site: MysqlSite, tmp_path: Path) -> None:
+    program = tmp_path / "mariadb-dump"
+    program.write_text(CUT)
+    program.chmod(0o755)
+    outcome = mysql_site.back_up(bin_directory=str(tmp_path))
+    assert outcome.error_code == "content_invalid", outcome.msg
+    assert contents(mysql_site.directory) == {}
 
 
 def test_a_password_is_in_no_argument_and_no_environment(mysql_site: MysqlSite) -> None:
