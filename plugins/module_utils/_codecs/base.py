@@ -12,7 +12,8 @@ from ansible_collections.lastgood.database.plugins.module_utils._process import 
 Level = t.Literal["fast", "balanced", "small"]
 LEVELS: tuple[Level, ...] = t.get_args(Level)
 
-# How much of a payload its decryption needs to begin with: a recipient takes 100 bytes with age, and up to 1100 with GnuPG.
+# How many bytes from its beginning decide whether a key opens a payload. Each recipient takes 100 bytes with age, and up to
+# 1100 with GnuPG.
 BEGINNING_BYTES = 64 * 1024
 
 Write = t.Callable[[t.Union[bytes, memoryview]], None]
@@ -94,7 +95,7 @@ class Identity:
 
     @property
     def name(self) -> str:
-        """How messages call it."""
+        """The identity's name in messages."""
         return "identity" if self.text is not None else f"identity_file {self.file}"
 
 
@@ -110,7 +111,7 @@ class EncryptionCodec(Codec, t.Protocol):
 
 
 class Encryption(t.Protocol):
-    """The face of an encryption. An implementation imports its codec only when needed."""
+    """An encryption as the registry lists it. An implementation imports its codec only when needed."""
 
     name: t.ClassVar[str]  # in manifests and db_backup's option ``encryption``
     suffix: t.ClassVar[str]  # of file names, with its dot; unique
@@ -118,19 +119,19 @@ class Encryption(t.Protocol):
     def codec(self, recipients: Recipients, runner: Runner) -> EncryptionCodec:
         """Return the best way to encrypt that the host has. Raises ProgramMissing if it has none.
 
-        Raises RecipientInvalid for a recipient that is malformed, unknown, expired or revoked, or a private key, whose
-        text no error repeats.
+        Raises RecipientInvalid for a recipient that is malformed, unknown, expired or revoked, or a private key. No error
+        shows a recipient's text, which may be a secret.
         """
 
     def decoding(self, identity: Identity, runner: Runner) -> Decoding:
         """Return the best way to decrypt that the host has. Raises ProgramMissing if it has none.
 
-        Its decoders raise ContentInvalid for a payload that is broken. For an identity that can't open a payload they raise
-        IdentityWrong, since that says nothing about the payload. Their output is authentic once ``finish`` returned.
+        Its decoders raise ContentInvalid for a broken payload, and IdentityWrong for an identity that can't open it, which says
+        nothing about the payload. Their output is authentic when ``finish`` has returned.
         """
 
     def opened_by(self, identity: Identity, beginning: bytes, runner: Runner) -> tuple[str, ...]:
         """Return the ids of the identity's keys that open the payload with this ``beginning``, none if no key does.
 
-        Raises ContentInvalid if the beginning is none of such a payload, and the errors of ``decoding``.
+        Raises ContentInvalid if no payload of this encryption begins so, and the errors of ``decoding``.
         """

@@ -52,7 +52,7 @@ class Encoding:
 
 @dataclass(frozen=True)
 class PayloadCodec:
-    """Makes payloads of an encoding, by what the host has. Without an ``encryption`` they are only compressed."""
+    """Makes payloads of an encoding by the host's libraries or programs. Without an ``encryption`` it only compresses."""
 
     encoding: Encoding
     compression: Codec
@@ -99,7 +99,7 @@ class _PayloadDecoding:
 
 @dataclass(frozen=True)
 class _Chain:
-    """Two streams, of which the first one writes to the second one."""
+    """Two streams: the first writes to the second."""
 
     first: Encoder
     second: Encoder

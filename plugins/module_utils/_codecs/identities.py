@@ -1,4 +1,4 @@
-"""The bytes of an identity, from its option or its file."""
+"""Reads an identity from its option or its file."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 

@@ -75,7 +75,7 @@ class ProgramEncoder:
 
 @dataclass(frozen=True)
 class ProgramCodec:
-    """Makes encoders, each with a new run of the program. The input's path follows ``arguments``.
+    """Makes encoders, each with a new run of the program. The path of its input is appended to ``arguments``.
 
     ``descriptors`` stay open for the program. ``reportable`` selects the part of its error output that may be reported.
     """

@@ -1,4 +1,4 @@
-"""Encoders and decoders by a library that reads from one file object and writes to another, in a thread of its own."""
+"""Encoders and decoders by a library that reads from one file object and writes to another. It runs in a thread of its own."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -16,7 +16,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._io import CHUNK
 
 
 class Input:
-    """The file object that the library reads from. Its end is an error if the work was cancelled."""
+    """The file object that the library reads from. If the work was cancelled, its end raises an error."""
 
     def __init__(self, file: t.BinaryIO, is_cancelled: threading.Event) -> None:
         self._file = file
@@ -30,7 +30,7 @@ class Input:
 
 
 class Output:
-    """The file object that the library writes to. It keeps an error of the writer, which the library turns into words."""
+    """The file object that the library writes to. It retains the writer's error, of which the library only passes on the text."""
 
     def __init__(self, write: Write) -> None:
         self._write = write
@@ -79,7 +79,7 @@ class PullingEncoder:
             raise self._failure
 
     def cancel(self) -> None:
-        """End the work, unless it has ended: the library writes no end."""
+        """Stop the work unless it has ended. The library then does not finish the output."""
         self._is_cancelled.set()
         self._end()
 

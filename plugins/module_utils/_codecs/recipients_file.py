@@ -1,4 +1,4 @@
-"""The file of ``recipients_file``, which has public keys."""
+"""Reads the file of public keys that ``recipients_file`` names."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 

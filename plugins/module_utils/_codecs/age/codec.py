@@ -1,4 +1,4 @@
-"""age: by the Python library pyrage where it can be imported, else by the program age. Each reads the other's files."""
+"""Encrypts with age: by the Python library pyrage if it can be imported, else by the program age. Both write the same format."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -27,7 +27,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._process import 
 
 @dataclass(frozen=True)
 class AgeCodec:
-    """Encrypts by a codec that was made for the recipients."""
+    """Encrypts for the recipients, by the library or by the program."""
 
     codec: Codec
     recipients: tuple[str, ...]
@@ -57,7 +57,7 @@ def _pyrage(recipients: tuple[AgeRecipient, ...]) -> Codec | None:
         import pyrage
     except ImportError:
         return None
-    if not hasattr(pyrage, "encrypt_io"):  # before 1.2: it has no streams
+    if not hasattr(pyrage, "encrypt_io"):  # versions before 1.2 have no streams
         return None
 
     keys: list[t.Any] = []
@@ -78,7 +78,7 @@ def _pyrage(recipients: tuple[AgeRecipient, ...]) -> Codec | None:
 
 
 def _version_of_pyrage() -> str:
-    from importlib.metadata import PackageNotFoundError, version  # pyrage itself does not know it
+    from importlib.metadata import PackageNotFoundError, version  # pyrage has no __version__
 
     try:
         return version("pyrage")

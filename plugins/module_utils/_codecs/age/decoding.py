@@ -1,7 +1,7 @@
-"""Decrypts age: by the Python library pyrage where it knows the identity's kind, else by the program age.
+"""Decrypts age: by the Python library pyrage if it supports the identity's kind, else by the program age.
 
-An identity that opens no header says nothing about a payload. A payload is broken only if an identity opened it, or if its
-header is none of age.
+An identity that does not open a payload says nothing about whether the payload is whole. A payload is broken only if an
+identity opened it, or if it does not begin with a header of age.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -29,10 +29,10 @@ from ansible_collections.lastgood.database.plugins.module_utils._process import 
 
 _PIECE_BYTES = CHUNK_BYTES // 4
 _DAMAGED = "Take another backup, or another copy of this one."
-# Words of the program age and of pyrage, which speak English only. Others are no verdict on the payload.
+# Messages of the program age and of pyrage, which exist in English only. Other messages are no verdict on the payload.
 _WRONG_IDENTITY = ("no identity matched", "No matching keys found")
 _BROKEN_HEADER = (
-    "failed to read header",  # age: it is cut, or none
+    "failed to read header",  # age: the header is cut, or missing
     "bad header MAC",
     "failed to read nonce",
     "unexpected EOF",
@@ -68,7 +68,7 @@ def _opens(key: bytes, identity: Identity, beginning: bytes, runner: Runner) -> 
 
 
 class _Cut(ContentInvalid):
-    """The payload was opened, and is broken after its header."""
+    """The identity opened the payload, which is broken after its header."""
 
 
 def _decoding(keys: tuple[bytes, ...], identity: Identity, runner: Runner) -> Decoding:
@@ -87,11 +87,11 @@ def _pyrage(keys: tuple[bytes, ...], identity: Identity) -> Decoding | None:
         import pyrage
     except ImportError:
         return None
-    if not hasattr(pyrage, "decrypt_io"):  # before 1.2: it has no streams
+    if not hasattr(pyrage, "decrypt_io"):  # versions before 1.2 have no streams
         return None
     try:
         opened = [_pyrage_key(pyrage, key) for key in keys]
-    except pyrage.IdentityError:  # such as one of a plugin, which the program age may know
+    except pyrage.IdentityError:  # such as a key of a plugin, which the program age may support
         return None
 
     def decrypt(source: Input, sink: Output) -> None:
@@ -113,7 +113,7 @@ def _pyrage_key(pyrage: t.Any, key: bytes) -> t.Any:
 
 @dataclass(frozen=True)
 class _Collecting:
-    """Passes the output on in larger pieces than those of 8 KiB in which pyrage writes it."""
+    """Collects pyrage's output, which comes in pieces of 8 KiB, and passes it on in larger ones."""
 
     codec: PullingCodec
 
@@ -137,7 +137,7 @@ class _Collecting:
 
 @dataclass(frozen=True)
 class _Finishing:
-    """Passes on the rest once the end is known to be right."""
+    """Passes on the last piece when the library has checked the end."""
 
     stream: Encoder
     pass_on: t.Callable[[], None]
@@ -157,7 +157,7 @@ def _program(keys: tuple[bytes, ...], identity: Identity, runner: Runner) -> Dec
 
 @dataclass(frozen=True)
 class _ProgramDecoding:
-    """Makes decoders by the program, which reads the keys from a descriptor."""
+    """Makes decoders that run the program, which reads the keys from a descriptor."""
 
     program: str
     runner: Runner
@@ -181,7 +181,7 @@ class _ProgramDecoding:
 
 @dataclass(frozen=True)
 class _JudgedStream:
-    """Says whether the identity is wrong or the payload is broken: the program has exit status 1 for everything."""
+    """Distinguishes a wrong identity from a broken payload by age's message: its exit status is 1 for both."""
 
     stream: Encoder
     identity: Identity

@@ -1,6 +1,6 @@
-"""The keys of an identity for age, one by one: native ones, or one of SSH.
+"""The single keys in an identity for age: age's own ones, or one SSH key.
 
-A file that age protects by a passphrase is opened by pyrage. The program age would ask for the passphrase at a terminal.
+pyrage opens an identity file that age encrypted with a passphrase. The program age would ask for the passphrase at a terminal.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -32,7 +32,7 @@ _REMEDY = "Give a file that age-keygen wrote, or a private key of SSH."
 
 @functools.lru_cache(maxsize=1)  # a passphrase takes a second and 256 MiB, and each backup needs the keys
 def keys_of(identity: Identity) -> tuple[bytes, ...]:
-    """Return each key as the text of an identity file. Raises KeyUnreadable or PassphraseWrong, and repeats no text."""
+    """Return each key as the text of an identity file. Raises KeyUnreadable or PassphraseWrong, whose messages show no key."""
     data = read_identity(identity)
     if data.startswith(_PROTECTED):
         data = _opened(data, identity)
@@ -62,7 +62,7 @@ def _opened(data: bytes, identity: Identity) -> bytes:
 
 
 def _check_open(data: bytes, identity: Identity) -> None:
-    """Raise PassphraseWrong if a private key of SSH is protected: neither age nor pyrage takes its passphrase from us."""
+    """Raise PassphraseWrong for an SSH key with a passphrase, which neither age nor pyrage accepts from another program."""
     lines = data.strip().splitlines()
     is_protected = b"ENCRYPTED" in lines[0] or any(line.startswith(b"Proc-Type:") for line in lines)
     if b"OPENSSH" in lines[0]:
@@ -93,9 +93,9 @@ def _native(data: bytes, identity: Identity) -> tuple[bytes, ...]:
 
 
 def id_of(key: bytes, runner: Runner) -> str:
-    """Return the id of a key, as manifests name recipients: age's public key, or the fingerprint of an SSH key.
+    """Return the id by which manifests name the key as a recipient: age's public key, or the fingerprint of an SSH key.
 
-    Without a way to compute it, it is the kind of key.
+    If the host can't compute the public key, this returns the kind of key.
     """
     if key.lstrip().startswith(_PEM):
         return _fingerprint(key)
@@ -103,14 +103,14 @@ def id_of(key: bytes, runner: Runner) -> str:
 
 
 def _fingerprint(key: bytes) -> str:
-    """Return the fingerprint of an SSH key, whose public half stands at the beginning of OpenSSH's container."""
+    """Return the fingerprint of an SSH key. OpenSSH's container has the public key near its beginning."""
     lines = key.strip().splitlines()
     if b"OPENSSH" not in lines[0]:
         return "ssh"
     rest = base64.b64decode(b"".join(lines[1:-1]))[len(_OPENSSH) :]
     for _field in ("cipher", "key derivation", "its options"):
         rest = rest[4 + int.from_bytes(rest[:4], "big") :]
-    public = rest[8 : 8 + int.from_bytes(rest[4:8], "big")]  # behind the number of keys, which is 1
+    public = rest[8 : 8 + int.from_bytes(rest[4:8], "big")]  # after the number of keys, which is 1
     return "SHA256:" + base64.b64encode(hashlib.sha256(public).digest()).decode().rstrip("=")
 
 
@@ -133,5 +133,5 @@ def _public_by_program(key: bytes, runner: Runner) -> str | None:
         command = Command((program, "-y", f"/dev/fd/{descriptor}"), descriptors=(descriptor,))
         try:
             return run(runner, command).stdout.decode().strip() or None
-        except ProgramFailed:  # such as one of a plugin
+        except ProgramFailed:  # such as a key of a plugin
             return None

@@ -25,7 +25,7 @@ _REMEDY = "Give public keys as age-keygen -y prints them (age1...), or lines of 
 
 @dataclass(frozen=True)
 class AgeRecipient:
-    """A public key: its text for age, and its id. That is the text, or an SSH key's fingerprint as ssh-keygen -l prints it."""
+    """A public key: its text for age, and its id: the same text, or an SSH key's fingerprint as ssh-keygen -l prints it."""
 
     text: str
     id: str
@@ -43,7 +43,7 @@ def recipients_from(recipients: Recipients) -> tuple[AgeRecipient, ...]:
 
 
 def _texts(recipients: Recipients) -> t.Iterator[tuple[str, str]]:
-    """Yield the place and the text of each recipient."""
+    """Yield each recipient as its place in the option or file, for messages, and its text."""
     for number, text in enumerate(recipients.texts, 1):
         yield f"Recipient {number}", text.strip()
     if recipients.file is not None:
@@ -92,7 +92,7 @@ def _fields(blob: bytes) -> list[bytes]:
     return fields or [b""]
 
 
-# Bech32, BIP 173, but of any length.
+# Bech32 (BIP 173), without its limit on the length.
 _ALPHABET = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 _GENERATORS = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
 _X25519_CHARACTERS = 52 + 6  # 32 bytes in groups of 5 bits, and the checksum

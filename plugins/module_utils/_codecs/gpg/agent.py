@@ -1,6 +1,6 @@
-"""A GnuPG home with an agent, for a private key. The agent ends with the work, and within seconds if this process is killed.
+"""A GnuPG home with an agent, for a private key. The agent ends with the work, or within seconds if this process is killed.
 
-Where the host has a file system in memory, the home is there, so that no disk ever has the key.
+If the host has a file system in memory, the home is in it, so that the key is never written to a disk.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -28,7 +28,7 @@ _READY = b"\n"
 
 @contextlib.contextmanager
 def home_with_agent(runner: Runner, purpose: str) -> t.Iterator[GpgHome]:
-    """Make a home, and run its agent. Leaving it kills the agent, and removes the home with its content."""
+    """Make a home, and run its agent. Leaving the context kills the agent, and removes the home with its content."""
     program = find_gpg(runner, purpose)
     parent = _MEMORY if os.path.isdir(_MEMORY) and os.access(_MEMORY, os.W_OK | os.X_OK) else temporary_directory()
     sweep_scratch_folders(parent, _PREFIX)
@@ -38,7 +38,7 @@ def home_with_agent(runner: Runner, purpose: str) -> t.Iterator[GpgHome]:
 
 @contextlib.contextmanager
 def _running_agent(runner: Runner, folder: str) -> t.Iterator[None]:
-    """Run the agent as the child of a program that waits for the end of our pipe: the agent ends when its parent does."""
+    """Run the agent and, as its command, a waiter that reads our pipe to its end. The agent ends when the waiter does."""
     agent, waiter = runner.find_program("gpg-agent"), runner.find_program("cat")
     if agent is None or waiter is None:
         raise ProgramMissing(
@@ -61,7 +61,7 @@ def _running_agent(runner: Runner, folder: str) -> t.Iterator[None]:
 
 
 def _wait_for(running: RunningProgram, feeding: int) -> None:
-    """Wait until the agent's socket exists: the waiter, which is started then, returns what it reads."""
+    """Wait until the agent's socket exists: gpg-agent then starts the waiter, which writes back what we write to the pipe."""
     with contextlib.suppress(BrokenPipeError):
         write_all(feeding, _READY)
     output = running.output()

@@ -1,4 +1,4 @@
-"""OpenPGP, by the program gpg in a home of its own."""
+"""Encrypts with OpenPGP, by the program gpg in a temporary home."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -19,13 +19,13 @@ from ansible_collections.lastgood.database.plugins.module_utils._codecs.gpg.reci
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.program import ProgramCodec
 from ansible_collections.lastgood.database.plugins.module_utils._process import Command, Runner, run
 
-# The content is compressed already, and the name of the input says nothing: it is a number of /dev/fd.
+# The content is already compressed, and the input's name is only a number in /dev/fd.
 _ENCRYPT = ("--compress-algo", "none", "--set-filename", "", "--output", "-", "--encrypt")
 
 
 @dataclass(frozen=True)
 class GpgCodec:
-    """Encrypts with the keys of a keyring that are the recipients."""
+    """Encrypts for the recipients, whose keys are in a keyring."""
 
     tool: str
     recipients: tuple[str, ...]

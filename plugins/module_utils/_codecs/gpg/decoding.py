@@ -1,4 +1,4 @@
-"""Decrypts what GnuPG encrypted, by the program gpg. Its integrity has to be proven, which only gpg's status lines say."""
+"""Decrypts OpenPGP, by the program gpg. Only gpg's status lines say whether the integrity of the message was proven."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -28,7 +28,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import C
 from ansible_collections.lastgood.database.plugins.module_utils._io import secret_file
 from ansible_collections.lastgood.database.plugins.module_utils._process import Runner
 
-_STATUS_ERRORS = (1, 2)  # gpg's exit statuses for a bad message; others, and signals, come from the host
+_STATUS_ERRORS = (1, 2)  # gpg's exit statuses for a bad message; others, and signals, are errors of the host
 
 
 def gpg_decoding(identity: Identity, runner: Runner) -> Decoding:
@@ -46,7 +46,7 @@ def gpg_opened_by(identity: Identity, beginning: bytes, runner: Runner) -> tuple
 
 @dataclass(frozen=True)
 class _GpgDecoding:
-    """Makes decoders."""
+    """Makes decoders, each with a new run of gpg."""
 
     identity: Identity
     program: str
@@ -59,7 +59,7 @@ class _GpgDecoding:
 
     @contextlib.contextmanager
     def stream(self, beginning: bytes, write: Write) -> t.Iterator[Decoder]:
-        """Decrypt by the session key, which gpg reads from a descriptor. It knows no private key any more."""
+        """Decrypt by the session key, which gpg reads from a descriptor. This run of gpg has no private key."""
         opened = open_payload(self.identity, beginning, self.runner)
         with contextlib.ExitStack() as stack:
             home = stack.enter_context(gpg_home(self.runner, self.program))
@@ -73,7 +73,7 @@ class _GpgDecoding:
 
 
 class _GpgDecoder:
-    """Collects the beginning of the payload, which opens it."""
+    """Collects the payload's beginning, finds the session key in it, and then decrypts all of the payload."""
 
     def __init__(self, decoding: _GpgDecoding, write: Write, stack: contextlib.ExitStack) -> None:
         self._decoding = decoding
@@ -103,7 +103,7 @@ class _GpgDecoder:
 
 @dataclass(frozen=True)
 class _StatusStream:
-    """Requires the proof of integrity: gpg has exit status 0 for some messages that it did not decrypt."""
+    """Requires the proof of integrity: gpg ends with exit status 0 for some messages that it did not decrypt."""
 
     stream: Encoder
     status: int

@@ -1,4 +1,4 @@
-"""The face of OpenPGP, by GnuPG."""
+"""The encryption gpg (OpenPGP by GnuPG) as the registry lists it."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 

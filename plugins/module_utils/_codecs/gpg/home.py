@@ -1,4 +1,4 @@
-"""A GnuPG home that lives as long as the work, without options, agents or keys of the user's."""
+"""A temporary GnuPG home, which has none of the user's options, agents and keys."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -22,7 +22,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._scratch import 
 )
 
 _PREFIX = "lg-gpg-"  # short: an agent's socket may be in it, and the path of a socket has at most 107 bytes
-# --trust-model always: keys are chosen by their full fingerprints, and nobody is there to be asked.
+# --trust-model always: keys are chosen by their full fingerprints, and gpg can't ask anybody.
 _OPTIONS = (
     "--no-options",
     "--no-autostart",
@@ -71,7 +71,7 @@ def find_gpg(runner: Runner, purpose: str) -> str:
 
 @contextlib.contextmanager
 def gpg_home(runner: Runner, program: str) -> t.Iterator[GpgHome]:
-    """Make a home. Leaving it removes it with its content. No daemon runs in it: gpg may start none."""
+    """Make a home, and remove it with its content at the end of the context. gpg starts no daemon in it."""
     parent = temporary_directory()
     sweep_scratch_folders(parent, _PREFIX)
     with scratch_folder(parent, _PREFIX) as folder:

@@ -1,7 +1,6 @@
-"""Opens a payload of GnuPG: finds its session key, by a private key that is on the host for a moment only.
+"""Finds the session key of a payload of GnuPG by a private key, which is in a temporary home for a moment only.
 
-The private key is imported into a throw-away home, which is removed, with its agent, as soon as the session key is known. The
-payload is then decrypted by the session key alone.
+The home is removed, with its agent, as soon as the session key is known. The session key alone then decrypts the payload.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -29,26 +28,26 @@ from ansible_collections.lastgood.database.plugins.module_utils._io import secre
 from ansible_collections.lastgood.database.plugins.module_utils._process import Command, Runner, run
 
 _SECONDS = 60.0
-_BAD_PASSPHRASE = (11, 177)  # bad, and none given: codes of libgpg-error; the source of an error is in its upper bits
+_BAD_PASSPHRASE = (11, 177)  # libgpg-error's codes for a bad and a missing passphrase; the upper bits of an error have its source
 _CODE_BITS = 0xFFFF
 _SECRETS_READ = 10  # the field of IMPORT_RES, doc/DETAILS in GnuPG's sources
 _SECRET = re.compile(r"[0-9A-Fa-f]{32}")
 
 
 def without_secrets(words: str) -> str:
-    """Return gpg's words without the lines that may have a session key."""
+    """Return gpg's messages without the lines that may have a session key."""
     return "\n".join(line for line in words.splitlines() if not _SECRET.search(line))
 
 
 class Statuses:
-    """The lines that gpg writes to the file of --status-fd: its own protocol, in no language."""
+    """The lines that gpg writes to the file of --status-fd: a protocol that does not depend on the user's language."""
 
     def __init__(self, data: bytes) -> None:
         lines = data.decode("utf-8", "replace").splitlines()
         self._lines = [line.split()[1:] for line in lines if line.startswith("[GNUPG:] ")]
 
     def all(self, name: str) -> list[list[str]]:
-        """Return the fields of each line with a name, the name as the first of them."""
+        """Return the fields of each line with this name. The name is the first field."""
         return [fields for fields in self._lines if fields and fields[0] == name]
 
     def has(self, name: str) -> bool:
@@ -56,7 +55,7 @@ class Statuses:
 
 
 def read_statuses(descriptor: int) -> Statuses:
-    """Return what gpg wrote to a file in memory."""
+    """Return the status lines in a file in memory."""
     return Statuses(os.pread(descriptor, os.fstat(descriptor).st_size, 0))
 
 
@@ -96,7 +95,7 @@ def _import(home: GpgHome, secret: bytes, identity: Identity) -> None:
 
 
 def _decrypt_beginning(home: GpgHome, beginning: bytes, identity: Identity) -> Statuses:
-    """Decrypt the beginning, for the session key. gpg fails in any case, because the rest is missing."""
+    """Decrypt the beginning, so that gpg reports the session key. gpg always fails, because the rest is missing."""
     passphrase = (identity.passphrase or "").encode()
     with secret_file(beginning) as file, secret_file(passphrase) as secret, secret_file(b"") as status:
         os.lseek(secret, 0, os.SEEK_SET)

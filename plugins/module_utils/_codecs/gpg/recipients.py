@@ -18,7 +18,7 @@ _FINGERPRINT = re.compile(r"[0-9A-F]{40}|[0-9A-F]{64}")
 _LISTING = ("--with-colons", "--import-options", "show-only", "--import")
 _EXPORT = ("--no-options", "--batch", "--no-tty", "--quiet", "--no-autostart", "--export", "--")
 _INVALID = {"r": "is revoked", "e": "has expired", "d": "is disabled", "i": "is invalid"}
-# Fields of gpg's listing, doc/DETAILS in its sources.
+# Fields of gpg's listing. See doc/DETAILS in its sources.
 _VALIDITY, _FINGERPRINT_FIELD, _CAPABILITIES = 1, 9, 11
 
 
@@ -40,13 +40,13 @@ class GpgKey:
 
 
 def keyring_of(recipients: Recipients, home: GpgHome) -> bytes:
-    """Return the keys: the file's, else those that the user's own keyring has for the fingerprints."""
+    """Return the keys in OpenPGP's format: the content of the file, else those of the fingerprints in the user's own keyring."""
     if recipients.file is not None:
         return read_recipients(recipients.file)
     wanted = fingerprints_of(recipients)
     if not wanted:
         raise RecipientInvalid("No recipient is given.", _remedy(recipients))
-    # In the user's home, unlike all else. It starts no agent, and makes no home where there is none.
+    # This alone runs in the user's own home. It starts no agent, and makes no home if the user has none.
     try:
         found = run(home.runner, Command((home.program, *_EXPORT, *wanted))).stdout
     except ProgramFailed as error:
@@ -57,7 +57,7 @@ def keyring_of(recipients: Recipients, home: GpgHome) -> bytes:
 
 
 def selected_from(recipients: Recipients, keyring: bytes, home: GpgHome) -> tuple[str, ...]:
-    """Return the fingerprints to encrypt for, sorted: those that are given, or all of the file. Raises RecipientInvalid."""
+    """Return the sorted fingerprints to encrypt for: the given ones, else all in the file. Raises RecipientInvalid."""
     keys = {key.fingerprint: key for key in _listed(recipients, keyring, home)}
     if any(key.is_private for key in keys.values()):
         raise RecipientInvalid(
@@ -77,7 +77,7 @@ def selected_from(recipients: Recipients, keyring: bytes, home: GpgHome) -> tupl
 
 
 def fingerprints_of(recipients: Recipients) -> tuple[str, ...]:
-    """Return the given fingerprints, sorted and without duplicates. Raises RecipientInvalid for what is no full one."""
+    """Return the given fingerprints, sorted and without duplicates. Raises RecipientInvalid unless each is a full one."""
     found = set()
     for number, text in enumerate(recipients.texts, 1):
         fingerprint = "".join(text.split()).upper()
@@ -91,7 +91,7 @@ def fingerprints_of(recipients: Recipients) -> tuple[str, ...]:
 
 
 def _listed(recipients: Recipients, keyring: bytes, home: GpgHome) -> t.Iterator[GpgKey]:
-    """Yield the primary keys of a keyring, without an import."""
+    """Yield the primary keys of a keyring, which gpg lists without importing them."""
     try:
         listing = home.feed(keyring, *_LISTING).stdout.decode("utf-8", "replace")
     except ProgramFailed as error:
