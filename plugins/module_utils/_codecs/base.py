@@ -111,7 +111,7 @@ class EncryptionCodec(Codec, t.Protocol):
 
 
 class Encryption(t.Protocol):
-    """An encryption as the registry lists it. An implementation imports its codec only when needed."""
+    """The face of an encryption. An implementation imports its codec only when needed."""
 
     name: t.ClassVar[str]  # in manifests and db_backup's option ``encryption``
     suffix: t.ClassVar[str]  # of file names, with its dot; unique

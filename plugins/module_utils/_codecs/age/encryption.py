@@ -1,4 +1,4 @@
-"""The encryption age as the registry lists it. https://age-encryption.org/v1"""
+"""The face of the encryption age, https://age-encryption.org/v1."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 

@@ -1,4 +1,4 @@
-"""The encryption gpg (OpenPGP by GnuPG) as the registry lists it."""
+"""The face of the encryption gpg, which is OpenPGP by GnuPG."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 

@@ -1,4 +1,4 @@
-"""Reads the statements of a backup of accounts."""
+"""Reads a backup of accounts, and executes its statements on a server."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -27,7 +27,7 @@ _COMMENT = re.compile(rb"\A(?:--[^\n]*\n|\s+)+")
 
 
 class AccountStatements:
-    """Takes in a backup of accounts, which is small, and knows its statements in the end."""
+    """Collects a backup of accounts, which is small, and splits it into statements at the end."""
 
     def __init__(self) -> None:
         self._found: list[bytes] = []
@@ -38,7 +38,7 @@ class AccountStatements:
         self._statements.update(data)
 
     def finish(self) -> list[bytes]:
-        """Return the statements. Raises ContentInvalid for others than those of accounts."""
+        """Return the statements. Raises ContentInvalid if one of them is not about accounts."""
         self._statements.finish()
         for statement in self._found:
             if _ALLOWED.match(statement) is None:
@@ -53,7 +53,7 @@ class AccountStatements:
 
 
 def make_accounts(connection: pymysql.Connection[t.Any], statements: AccountStatements) -> list[str]:
-    """Make the accounts that a server lacks, with their grants, and leave the others as they are. Return warnings."""
+    """Create the accounts that a server lacks, with their grants. Existing accounts are not changed. Return warnings."""
     existing = accounts_of(connection)
     warnings: list[str] = []
     for statement in statements.finish():

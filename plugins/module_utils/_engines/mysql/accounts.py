@@ -1,4 +1,4 @@
-"""The accounts of a server as SQL: its users and roles, what they may do, and the digests of their passwords."""
+"""The accounts of a server as SQL: its users and roles, their privileges, and the digests of their passwords."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -18,7 +18,7 @@ if t.TYPE_CHECKING:
 
 _MARIADB = "SELECT User, Host, is_role, default_role FROM mysql.user ORDER BY is_role DESC, User, Host"
 _MYSQL = "SELECT User, Host FROM mysql.user ORDER BY User, Host"
-# Made by the server itself, which refuses to have them made again.
+# The server creates these itself, and refuses to create them again.
 _OWN = ("mariadb.sys", "mysql.infoschema", "mysql.session", "mysql.sys")
 _PUBLIC = "PUBLIC"
 
@@ -43,7 +43,7 @@ class AccountsContent:
 
 
 def _of_mariadb(connection: pymysql.Connection[t.Any]) -> t.Iterator[str]:
-    """Yield the statements, roles first: users may have them, and as a default."""
+    """Yield the statements, those of roles first, since users may have roles, and default roles."""
     accounts = [row for row in query(connection, _MARIADB) if row[0] not in _OWN]
     roles = [name for name, _host, is_role, _default in accounts if is_role == "Y" and name.upper() != _PUBLIC]
     users = [(name, host, default) for name, host, is_role, default in accounts if is_role != "Y"]
@@ -60,13 +60,13 @@ def _of_mariadb(connection: pymysql.Connection[t.Any]) -> t.Iterator[str]:
 
 
 def _of_mysql(connection: pymysql.Connection[t.Any]) -> t.Iterator[str]:
-    """Yield the statements. Roles are users."""
+    """Yield the statements. MySQL stores roles as users."""
     with contextlib.suppress(BackupError):  # before MySQL 8.0.17
-        execute(connection, "SET print_identified_with_as_hex = ON")  # or digests would be bytes in a text
+        execute(connection, "SET print_identified_with_as_hex = ON")  # otherwise digests would be raw bytes within text
     accounts = [_account(name, host) for name, host in query(connection, _MYSQL) if name not in _OWN]
     for account in accounts:
         [(statement,)] = query(connection, f"SHOW CREATE USER {account}")
-        # A default role that does not exist yet is refused.
+        # The server refuses a default role that does not exist yet.
         before, default, after = str(statement).partition(" DEFAULT ROLE ")
         yield _if_not_exists(before + (" REQUIRE" + after.partition(" REQUIRE")[2] if default else ""), "USER")
     for account in accounts:
@@ -93,5 +93,5 @@ def _account(name: str, host: str) -> str:
 
 
 def accounts_of(connection: pymysql.Connection[t.Any]) -> set[tuple[str, str]]:
-    """Return the users, and the roles, whose host is empty."""
+    """Return the users and roles, each by its name and host. A role of MariaDB has an empty host."""
     return {(str(name), str(host)) for name, host in query(connection, _MYSQL)}

@@ -1,4 +1,4 @@
-"""The product's own client, which executes a dump. It obeys no command in it that reads or runs something on the host."""
+"""Executes a dump by the product's own client, which ignores commands in the dump that read or run something on the host."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -17,12 +17,12 @@ from ansible_collections.lastgood.database.plugins.module_utils._process import 
 
 _LARGEST_ROW = "1G"
 _ANSWER_SECONDS = 30
-# The client reads its standard input, and its output is of no use: a dump has no questions.
+# The client reads its standard input. Its output is discarded: a dump has no queries.
 _WITH_INPUT = 'input=$1; shift; exec "$@" <"$input" >/dev/null'
 
 
 def execute_script(runner: Runner, client: Program, login: Login, database: str, file: int, edits: t.Sequence[Edit]) -> None:
-    """Execute a script, which is in a file, in a database. Raises ProgramFailed at the first error."""
+    """Execute the script in a file in a database. Raises ProgramFailed at the first error."""
     sandbox = ("--sandbox",) if _has_sandbox(runner, client) else ()
     with option_file(login, client.product) as options:
         arguments = (
@@ -32,7 +32,7 @@ def execute_script(runner: Runner, client: Program, login: Login, database: str,
             "--binary-mode",  # no commands but DELIMITER and CHARSET
             *sandbox,
             "--local-infile=0",
-            "--comments",  # those in routines are content
+            "--comments",  # comments in routines are content
             "--no-auto-rehash",
             "--skip-reconnect",
             "--default-character-set=utf8mb4",
@@ -56,7 +56,7 @@ def execute_script(runner: Runner, client: Program, login: Login, database: str,
 
 
 def _errors_in(words: str) -> str:
-    """Return the errors in what the client said. It prints the statement too, which may have data."""
+    """Return the errors in the client's output. The output also has the statement, which may have data."""
     lines = words.splitlines()
     return "\n".join(line for line in lines if line.startswith("ERROR")) or (lines[-1] if lines else "")
 
@@ -82,7 +82,7 @@ def _copy_part(file: int, place: int, end: int, write: t.Callable[[bytes], None]
 
 
 def _has_sandbox(runner: Runner, client: Program) -> bool:
-    """Return whether the client has MariaDB's option --sandbox, which minor versions of 2024 brought."""
+    """Return whether the client has MariaDB's option --sandbox, which was added to minor versions in 2024."""
     said = b""
     with contextlib.suppress(Exception):
         said = run(runner, Command((client.path, "--no-defaults", "--help"), seconds=_ANSWER_SECONDS)).stdout

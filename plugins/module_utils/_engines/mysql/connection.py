@@ -1,6 +1,6 @@
-"""How to reach a MariaDB or MySQL server: PyMySQL for questions, and an option file for the server's own programs.
+"""How to connect to a MariaDB or MySQL server: PyMySQL for queries, and an option file for the server's own programs.
 
-The option file exists in memory alone, and holds the address, the login and the password, so that no argument and no environment
+The option file exists only in memory, and has the address, the login and the password, so that no argument and no environment
 variable has them. https://mariadb.com/kb/en/configuring-mariadb-with-option-files/
 """
 
@@ -35,7 +35,7 @@ _CONNECT_SECONDS = 15
 _ANSWER_SECONDS = 60
 _STOP_SECONDS = 0.2  # how soon a run that waits notices that it is stopped
 _DEFAULT_PORT = 3306
-# Where the distributions have the server's socket.
+# The distributions' paths of the server's socket.
 _SOCKETS = (
     "/run/mysqld/mysqld.sock",  # Debian, Ubuntu, Alpine
     "/var/lib/mysql/mysql.sock",  # RHEL, Fedora
@@ -72,7 +72,7 @@ class Login:
 
     @property
     def address(self) -> str:
-        """The address, as it stands in messages and in a backup's source."""
+        """The address, as messages and a backup's source show it."""
         if self.unix_socket is not None:
             return self.unix_socket
         return f"{self.host or 'default'}{'' if self.port is None else f':{self.port}'}"
@@ -89,7 +89,7 @@ class Login:
         return dataclasses.replace(self, user=user, host=self.host or "localhost", port=self.port or _DEFAULT_PORT)
 
     def reached(self, connection: pymysql.Connection[t.Any]) -> Login:
-        """Return the login for programs, which has to come to the same server in the same way."""
+        """Return the login for programs, which must connect to the same server, and with TLS if this connection has it."""
         login = self.with_defaults()
         if login.ssl_mode in (None, "prefer", "allow"):
             return dataclasses.replace(login, ssl_mode="require" if is_encrypted(connection) else "disable")
@@ -131,7 +131,7 @@ def connecting(
     seconds: float | None = None,
     is_stopped: t.Callable[[], bool] = lambda: False,
 ) -> t.Iterator[pymysql.Connection[t.Any]]:
-    """Connect to the server. ``seconds`` is how long an answer may take; 0 is without limit."""
+    """Connect to the server. ``seconds`` is how long an answer may take; 0 is no limit."""
     try:
         import pymysql  # noqa: F401
     except ImportError as error:
@@ -159,7 +159,7 @@ def _connect(login: Login, database: str | None, seconds: float | None) -> pymys
             port=login.port or _DEFAULT_PORT,
             unix_socket=login.unix_socket,
             user=login.user,
-            password=(login.password or "").encode("utf-8", "surrogateescape"),  # else it would be Latin-1
+            password=(login.password or "").encode("utf-8", "surrogateescape"),  # PyMySQL encodes a text as Latin-1
             charset="utf8mb4",
             autocommit=True,
             local_infile=False,
@@ -168,8 +168,8 @@ def _connect(login: Login, database: str | None, seconds: float | None) -> pymys
             write_timeout=limit,
             ssl=None if login.unix_socket is not None else _tls(login),
         )
-        execute(made, "SET SESSION sql_mode = ''")  # the spelling of SQL depends on it
-        if database is not None:  # not at the login: there, a name is not quoted
+        execute(made, "SET SESSION sql_mode = ''")  # the syntax of SQL depends on it
+        if database is not None:  # not at the login, where a name can't be quoted
             execute(made, f"USE {quote_identifier(database)}")
         return made
     except pymysql.MySQLError as error:
@@ -187,7 +187,7 @@ def _connect(login: Login, database: str | None, seconds: float | None) -> pymys
 
 
 def _tls(login: Login) -> ssl.SSLContext | None:
-    """Return how to encrypt a connection; None for one that is not."""
+    """Return how to encrypt a connection, None for an unencrypted one."""
     mode = login.ssl_mode or "prefer"
     if mode == "disable":
         return None
@@ -203,7 +203,7 @@ def _tls(login: Login) -> ssl.SSLContext | None:
 def _connection_class(login: Login) -> t.Any:
     """Return a class of connections that send no password as clear text without TLS, and none at all if the login requires TLS.
 
-    Whoever answers in a server's place may ask for it as clear text, and PyMySQL would obey.
+    An attacker in the server's place may ask for the password as clear text, and PyMySQL would send it.
     """
     import pymysql
     from pymysql.constants import CLIENT
@@ -251,7 +251,7 @@ def _connection_error(login: Login, error: pymysql.MySQLError) -> ConnectionFail
 def _unless_stopped(
     connect: t.Callable[[], pymysql.Connection[t.Any]], is_stopped: t.Callable[[], bool]
 ) -> pymysql.Connection[t.Any]:
-    """Connect in another thread: a server may not answer."""
+    """Connect in another thread, so that a server that does not answer can't prevent a stop."""
     future: concurrent.futures.Future[pymysql.Connection[t.Any]] = concurrent.futures.Future()
 
     def run() -> None:

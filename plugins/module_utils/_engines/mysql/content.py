@@ -15,14 +15,15 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import C
 
 GLOBALS_TITLE = b"-- Accounts of a MariaDB or MySQL server\n"
 TRAILER = b"-- Dump completed\n"
-_HEAD_BYTES = 4096  # the title stands within the first lines
+_HEAD_BYTES = 4096  # the title is in the first lines
 _TAIL_BYTES = 256
-# What this collection puts first, then MariaDB's request to its client, then the title. A line break in a name begins a comment.
+# First this collection's own lines, then MariaDB's instruction to its client, then the title. The dump programs begin a new
+# comment after a line break in a name.
 _TITLE = re.compile(
     rb"((?:/\*!40101 SET NAMES utf8mb4 \*/;\nALTER DATABASE [^\n]*\n)?)"
     rb"(?:/\*M?!999999\\- [^\n]*\n)?-- (?:MariaDB|MySQL) dump [^\n]*\n(?:--[^\n]*\n)*?-- Server version[^\n]*\n"
 )
-# Whoever dumps by hand has the date there.
+# A dump made by hand has the date in it.
 _TRAILER = re.compile(rb"(?:\A|\n)-- Dump completed(?: on [^\n]*)?\n\Z")
 _OBJECTS = re.compile(
     rb"\n(?:(/\*!50001 CREATE ALGORITHM=)|(/\*!50003 CREATE\*/ /\*!50017 DEFINER=)|(CREATE DEFINER=)|(/\*!50106 CREATE\*/ ))"
@@ -31,12 +32,12 @@ _LONGEST_MARK = 40
 
 
 def is_dump(head: bytes) -> bool:
-    """Return whether a content that begins so is a dump of MariaDB or MySQL."""
+    """Return whether a content with this beginning is a dump of MariaDB or MySQL."""
     return _TITLE.match(head) is not None or head.startswith(GLOBALS_TITLE)
 
 
 class ScriptDigest:
-    """For dumps, which are SQL as text. The end is held back, since only there it shows what the end is."""
+    """The digest of a dump, which is SQL as text. Retains the last bytes, to check the trailer in ``finish``."""
 
     def __init__(self, algorithm: Hash) -> None:
         self._digest = algorithm
@@ -80,7 +81,7 @@ class ScriptDigest:
 
 
 class ObjectCounter:
-    """Counts the views, triggers, routines and events of a dump as it passes. Data can't begin a line as they do."""
+    """Counts the views, triggers, routines and events in a dump as it passes. No line of data can begin as their lines do."""
 
     def __init__(self) -> None:
         self._counts = [0, 0, 0, 0]

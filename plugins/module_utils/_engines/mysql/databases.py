@@ -1,4 +1,4 @@
-"""The databases of a server that come and go with a restore: their names, marks and locks."""
+"""The databases that a restore creates, replaces and drops: their names, marks and locks."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -20,7 +20,7 @@ LONGEST_NAME = 64  # characters
 
 _STAMP = "%Y%m%dt%H%M%Sz"
 _ENDINGS = ("restoring", "replaced")
-MARK_TABLE = "lastgood_database_restore"  # in a database that a restore makes or leaves
+MARK_TABLE = "lastgood_database_restore"  # marks a database that a restore makes, or fills with the old tables
 
 
 def exists(connection: pymysql.Connection[t.Any], name: str) -> bool:
@@ -29,7 +29,7 @@ def exists(connection: pymysql.Connection[t.Any], name: str) -> bool:
 
 
 def free_stamp(connection: pymysql.Connection[t.Any], database: str, stamp: datetime) -> str:
-    """Return the first second from the stamp on with which no database has a name yet."""
+    """Return the stamp, or the first later second whose derived names no database has."""
     while True:
         text = stamp.strftime(_STAMP)
         if not any(exists(connection, derived_name(database, f"_{ending}_{text}")) for ending in _ENDINGS):
@@ -38,18 +38,18 @@ def free_stamp(connection: pymysql.Connection[t.Any], database: str, stamp: date
 
 
 def derived_name(database: str, ending: str) -> str:
-    """Return a name that begins as the database's does, as far as there is room."""
+    """Return the database's name, shortened if necessary, with an ending."""
     return database[: LONGEST_NAME - len(ending)] + ending
 
 
 def lock(connection: pymysql.Connection[t.Any], name: str) -> bool:
-    """Take the lock of a database's restores for as long as the connection lives. Return whether it was free."""
+    """Take the lock for restores of a database until the connection ends. Return whether it was free."""
     [(taken,)] = query(connection, "SELECT GET_LOCK(%s, 0)", _lock_name(name))
     return bool(taken)
 
 
 def is_locked(connection: pymysql.Connection[t.Any], name: str) -> bool:
-    """Return whether a session holds the lock of a database's restores."""
+    """Return whether a session holds the lock for restores of a database."""
     [(holder,)] = query(connection, "SELECT IS_USED_LOCK(%s)", _lock_name(name))
     return holder is not None
 
@@ -59,7 +59,7 @@ def _lock_name(name: str) -> str:
 
 
 def qualified(database: str, name: str) -> str:
-    """Return the name of a table, a view, a routine or an event in a database, as it stands in SQL."""
+    """Return the qualified name of a table, a view, a routine or an event in SQL."""
     return f"{quote_identifier(database)}.{quote_identifier(name)}"
 
 
@@ -83,7 +83,7 @@ def tables(connection: pymysql.Connection[t.Any], name: str) -> list[str]:
 
 
 def mark(connection: pymysql.Connection[t.Any], name: str, notes: t.Iterable[str] = ()) -> None:
-    """Mark a database as one that may be dropped unless a session holds the lock of its target. The mark has the notes."""
+    """Mark a database, and write the notes into the mark. It may be dropped when no session holds the lock of its target."""
     table = qualified(name, MARK_TABLE)
     execute(connection, f"CREATE TABLE {table} (note LONGTEXT CHARACTER SET utf8mb4) ENGINE = InnoDB")
     for note in notes:
@@ -96,7 +96,7 @@ def notes_of(connection: pymysql.Connection[t.Any], name: str) -> list[str]:
 
 
 def unmark(connection: pymysql.Connection[t.Any], name: str) -> None:
-    """Make a database one that nobody drops."""
+    """Remove the mark from a database, so that no restore drops it."""
     execute(connection, f"DROP TABLE IF EXISTS {qualified(name, MARK_TABLE)}")
 
 
@@ -106,7 +106,7 @@ def drop(connection: pymysql.Connection[t.Any], name: str) -> None:
 
 
 def sessions(connection: pymysql.Connection[t.Any], name: str) -> dict[int, str]:
-    """Return the other sessions that use a database, as far as the user may see them: each by its number and in words."""
+    """Return the other sessions that use a database and that the user may see: each one's number and description."""
     rows = query(
         connection,
         "SELECT ID, USER, HOST, COMMAND FROM information_schema.PROCESSLIST WHERE DB = %s AND ID <> CONNECTION_ID() "
@@ -117,7 +117,7 @@ def sessions(connection: pymysql.Connection[t.Any], name: str) -> dict[int, str]
 
 
 def referring_tables(connection: pymysql.Connection[t.Any], name: str) -> list[str]:
-    """Return the tables of other databases whose foreign keys refer to a database: a swap would lead them away."""
+    """Return the tables of other databases with foreign keys to a database. After a swap these would refer to its old tables."""
     rows = query(
         connection,
         "SELECT CONSTRAINT_SCHEMA, TABLE_NAME FROM information_schema.REFERENTIAL_CONSTRAINTS "
@@ -129,6 +129,6 @@ def referring_tables(connection: pymysql.Connection[t.Any], name: str) -> list[s
 
 
 def is_marked(connection: pymysql.Connection[t.Any], name: str) -> bool:
-    """Return whether a restore made a database, which may be dropped unless a session holds the lock of its target."""
+    """Return whether a database has the mark of a restore. It may be dropped when no session holds the lock of its target."""
     sql = "SELECT 1 FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s"
     return bool(query(connection, sql, name, MARK_TABLE))

@@ -1,4 +1,4 @@
-"""MariaDB and MySQL: dumps by the server's own program, read from a pipe."""
+"""Dumps MariaDB and MySQL by the product's own program, and reads its output from a pipe."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -151,7 +151,7 @@ class MysqlDumper:
         return ScriptDigest(algorithm)
 
     def _include_history(self, name: str, server: Server, program: Program) -> list[str]:
-        """Include the history of system-versioned tables. Return a warning where the host can't."""
+        """Include the history of system-versioned tables. Return a warning if the host can't."""
         if min(server.number, program.version) >= _HISTORY_SINCE:
             self._with_history.add(name)
             return []
@@ -199,7 +199,7 @@ class MysqlDumper:
         def command_for(path: str, descriptor: int) -> Command:
             return Command(
                 (*arguments, f"--result-file={path}", "--", name),
-                # Nothing but the option file: MySQL's programs would read a login file of the user's too.
+                # The option file alone counts: MySQL's programs would also read the user's login file.
                 environment={"MYSQL_TEST_LOGIN_FILE": "/dev/null", "MYSQL_PWD": "", "LC_ALL": "C"},
                 descriptors=(descriptor, options),
                 seconds=self._options.timeout,
@@ -234,7 +234,7 @@ class _DumpContent:
         return count
 
     def finish(self) -> None:
-        """Check the program's exit status, and that nothing was left out that the server has."""
+        """Check the program's exit status, and that the dump has as many objects as the server."""
         self._producer.finish()
         found, expected = self._counter.counts(), self._expected()
         missing = [f"{has} of {have} {kind}" for kind, has, have in zip(_KINDS, found, expected) if has < have]

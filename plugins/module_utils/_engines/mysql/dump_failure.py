@@ -27,7 +27,7 @@ _LOCKED = (1205, 1213)
 
 
 def explained(error: ProgramFailed, title: str) -> BackupError:
-    """Return the error that a failed program is."""
+    """Return the error for a dump program that failed."""
     match = _NUMBER.search(error.problem)
     number = 0 if match is None else int(match[1] or match[2])
     details = {**error.details, **({"number": number} if number else {})}

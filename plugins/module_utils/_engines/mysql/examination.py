@@ -1,4 +1,4 @@
-"""Examine a backup of MariaDB or MySQL: its statements, without a server, or by a restore."""
+"""Examines a backup of MariaDB or MySQL: reads its statements without a server, or restores it."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -46,11 +46,11 @@ from ansible_collections.lastgood.database.plugins.module_utils._scratch import 
 if t.TYPE_CHECKING:
     import pymysql
 
-_UNNAMED = "database"  # where no manifest says the name
+_UNNAMED = "database"  # if the manifest has no name
 
 
 class MysqlExaminer:
-    """Examines the backups of one run. They share how a server of our own is shut in."""
+    """Examines the backups of one run. They share the sandbox for servers of our own."""
 
     def __init__(self, options: MysqlExaminationOptions, runner: Runner, clock: Clock) -> None:
         self._options = options
@@ -63,7 +63,7 @@ class MysqlExaminer:
 
 
 class MysqlExamination:
-    """The content of one backup."""
+    """Examines the content of one backup."""
 
     def __init__(
         self,
@@ -134,11 +134,11 @@ class MysqlExamination:
             try:
                 yield _Drill(new, connection, is_older=is_older, with_objects=throwaway)
             finally:
-                if not throwaway:  # else it goes with the server
+                if not throwaway:  # else it is removed with the server
                     new.remove(connection)
 
     def _server_program(self) -> Program:
-        """Return the server to start: of the dump's product, or of the one that the host has if nobody says it."""
+        """Return the program of the server to start: of the dump's product, or of the host's if the product is not known."""
         products: tuple[Product, ...] = ("MariaDB", "MySQL")
         if self._manifest.server_version is not None:
             products = (_product_of(self._manifest, "MariaDB"),)
@@ -158,7 +158,7 @@ def _product_of(manifest: Manifest, unknown: Product) -> Product:
 
 
 class _DumpShape:
-    """The statements of a dump. Its content digest checks the title and the trailer."""
+    """Examines the statements of a dump. Its content digest checks the title and the trailer."""
 
     def __init__(self) -> None:
         self._shape = Shape()
@@ -172,7 +172,7 @@ class _DumpShape:
 
 
 class _AccountsShape:
-    """The statements of the accounts."""
+    """Examines the statements of a backup of accounts."""
 
     def __init__(self) -> None:
         self._statements = AccountStatements()
@@ -230,5 +230,5 @@ class _AccountsDrill:
         return ExaminationResult(f"It was restored: {accounts} accounts.")
 
 
-# A plugin that the server does not have; a table, a routine or a database on which something is granted.
+# The server lacks a plugin, or a table, a routine or a database that a grant names.
 _ABOUT_THE_HOST = (1049, 1054, 1146, 1305, 1524, 4151)

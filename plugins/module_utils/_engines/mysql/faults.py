@@ -1,4 +1,4 @@
-"""Classifies the error of a restore: whether the backup is to blame, or the server that it was restored into."""
+"""Classifies the error of a restore: whether it shows a fault of the backup, or of the server that it was restored into."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -17,11 +17,11 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
 _OF_THE_SERVER = {
     *(1005, 1016, 1017, 1021, 1026, 1028, 1030, 1037, 1038, 1041, 1114, 1135),  # files, memory, disk
     *(1053, 1152, 1153, 1158, 1159, 1160, 1161, 1205, 1213, 1927),  # connections, locks
-    *(1115, 1126, 1128, 1193, 1235, 1273, 1286, 1289, 1290, 1524, 4173),  # what it does not have or allow
-    *(1044, 1045, 1142, 1227, 1419),  # rights
-    *(2000, 2001, 2002, 2003, 2006, 2008, 2012, 2013, 2055),  # the client's
+    *(1115, 1126, 1128, 1193, 1235, 1273, 1286, 1289, 1290, 1524, 4173),  # features that it lacks or forbids
+    *(1044, 1045, 1142, 1227, 1419),  # privileges
+    *(2000, 2001, 2002, 2003, 2006, 2008, 2012, 2013, 2055),  # errors of the client
 }
-# What is in another database, which the dump of one does not have.
+# The object is in another database, and a dump has only one.
 _DEPENDS = {1049, 1146, 1305, 1356, 4031}
 _ERROR = re.compile(r"ERROR (\d+) ")
 
@@ -33,7 +33,7 @@ def number_in(problem: str) -> int | None:
 
 
 def verdict_of(failure: ProgramFailed, database: str, *, is_older: bool) -> BackupError:
-    """Return the error that a failed restore is. ``is_older`` is whether the server is older than the dump's."""
+    """Return the error for a restore that failed. ``is_older`` is whether the server is older than the dump's."""
     number, problem = number_in(failure.problem), failure.problem
     if number is None or number in _OF_THE_SERVER:
         return Inconclusive(problem, "See what the server lacks, and run again.")

@@ -1,4 +1,4 @@
-"""The privileges that a dump needs. Without some of them it would be smaller, and no program would report that."""
+"""Checks the privileges that a dump needs. Without some of them the dump would lack objects, and no program would report that."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -22,7 +22,7 @@ _COLUMNS = re.compile(r"\([^)]*\)")
 
 
 class Privileges:
-    """What the user of a session may do, by database and table; ``*`` stands for all."""
+    """The privileges of a session's user, by database and table; ``*`` stands for all."""
 
     def __init__(self, statements: t.Iterable[str]) -> None:
         self._held: list[tuple[str, str, frozenset[str]]] = []
@@ -45,7 +45,7 @@ def _unquoted(name: str) -> str:
 
 
 def _covers(pattern: str, database: str) -> bool:
-    """Return whether a grant's database, in which % and _ are wildcards, is or contains a database."""
+    """Return whether a grant's database, in which % and _ are wildcards, matches a database."""
     if pattern in ("*", database):
         return True
     parts = re.findall(r"\\.|.", pattern, re.DOTALL)
@@ -54,12 +54,12 @@ def _covers(pattern: str, database: str) -> bool:
 
 
 def privileges(connection: pymysql.Connection[t.Any]) -> Privileges:
-    """Return what the user of a session may do, with the roles that are active in it."""
+    """Return the privileges of a session's user, including those of the session's active roles."""
     return Privileges(str(statement) for (statement,) in query(connection, "SHOW GRANTS"))
 
 
 def check_privileges(held: Privileges, name: str, server: Server, user: str) -> None:
-    """Raise GrantMissing unless the user may read all that a dump of a database has."""
+    """Raise GrantMissing unless the user may read everything that a dump of the database needs."""
     missing = [privilege for privilege in _NEEDED if not held.has(privilege, name)]
     grants = [f"GRANT {', '.join(missing)} ON {quote_identifier(name)}.* TO {user}"] if missing else []
     if not _sees_routines(held, name, server):
@@ -85,7 +85,7 @@ def _grant_of_routines(server: Server, user: str) -> str:
 
 
 def current_user(connection: pymysql.Connection[t.Any]) -> str:
-    """Return the account of a session, as it stands in SQL."""
+    """Return the account of a session as SQL spells it."""
     [(account,)] = query(connection, "SELECT CURRENT_USER()")
     name, _at, host = str(account).rpartition("@")
     return f"{quote_identifier(name)}@{quote_identifier(host)}"

@@ -1,4 +1,4 @@
-"""Ends a dump that waits too long for a lock: the programs have no limit of their own for that."""
+"""Ends a dump that waits too long for a lock: the dump programs have no limit for that."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -16,7 +16,7 @@ if t.TYPE_CHECKING:
     import pymysql
 
 _POLL_SECONDS = 0.5
-# The dump's session is of our user, on the same database, and younger than the one that asks.
+# The dump's session belongs to our user, uses the same database, and began after the session that runs this query.
 _WAITING = """
 SELECT STATE FROM information_schema.PROCESSLIST
 WHERE ID > CONNECTION_ID() AND DB = %s AND COMMAND = 'Query' AND STATE LIKE 'Waiting for%%' LIMIT 1
@@ -24,7 +24,7 @@ WHERE ID > CONNECTION_ID() AND DB = %s AND COMMAND = 'Query' AND STATE LIKE 'Wai
 
 
 class LockWatch:
-    """Watches a dump by a session of its own. ``waited_for`` is what a dump waited for that was ended, None if it was not."""
+    """Watches a dump in another session. ``waited_for`` is what the dump waited for when it was ended, None if it was not."""
 
     def __init__(self, connection: pymysql.Connection[t.Any], database: str, seconds: float) -> None:
         self.waited_for: str | None = None
@@ -36,7 +36,7 @@ class LockWatch:
 
     @contextlib.contextmanager
     def reading(self) -> t.Iterator[None]:
-        """Say that the program is waited for."""
+        """Note that this process waits for the program's output."""
         self._reading_since = time.monotonic()
         try:
             yield
@@ -45,7 +45,7 @@ class LockWatch:
 
     @contextlib.contextmanager
     def watching(self, end: t.Callable[[], object]) -> t.Iterator[None]:
-        """Call ``end`` if the program has written nothing for the time, and its session waits for a lock."""
+        """Call ``end`` if the program has written nothing for the given seconds, and its session waits for a lock."""
 
         def watch() -> None:
             while not self._done.wait(_POLL_SECONDS):
@@ -67,6 +67,6 @@ class LockWatch:
             thread.join()
 
     def _lock(self) -> str | None:
-        """Return what the dump's session waits for, None if for nothing."""
+        """Return what the dump's session waits for, None if it does not wait."""
         rows = query(self._connection, _WAITING, self._database)
         return str(rows[0][0]) if rows else None

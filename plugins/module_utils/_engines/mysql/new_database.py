@@ -1,4 +1,4 @@
-"""A new database from a dump, which is in a file without a name: nothing is executed before all of it was read."""
+"""Makes a new database from a dump. The dump is first written to a file without a name, and executed when all of it was read."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -26,7 +26,7 @@ WHERE TABLE_SCHEMA = %s AND TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED') AND
 
 
 class NewDatabase:
-    """Takes in a dump, and makes a database of it."""
+    """Collects a dump, and makes a database from it."""
 
     def __init__(self, runner: Runner, client: Program, login: Login, file: int, name: str) -> None:
         self.name = name
@@ -43,11 +43,11 @@ class NewDatabase:
         self.shape.update(data)
 
     def read(self) -> None:
-        """Take in the end. Raises ContentInvalid for what is no dump of a database."""
+        """End the dump. Raises ContentInvalid if it is not the dump of a database."""
         self.shape.finish()
 
     def fill(self, connection: pymysql.Connection[t.Any], settings: str = "", *, with_objects: bool = False) -> None:
-        """Make the database. Without ``with_objects`` it has its tables alone: the rest may name the database of the dump."""
+        """Make the database. Without ``with_objects`` it has only tables: other objects may name the database of the dump."""
         execute(connection, f"CREATE DATABASE {quote_identifier(self.name)} {settings}")
         databases.mark(connection, self.name)
         edits = () if with_objects else self.shape.edits

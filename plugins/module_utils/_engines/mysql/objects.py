@@ -1,4 +1,4 @@
-"""Views, triggers, routines and events: what a database has beside its tables, and what RENAME TABLE does not take along."""
+"""Views, triggers, routines and events: the objects of a database that RENAME TABLE does not move with its tables."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -19,7 +19,7 @@ if t.TYPE_CHECKING:
 
 Kind = t.Literal["FUNCTION", "PROCEDURE", "PACKAGE", "PACKAGE BODY", "VIEW", "TRIGGER", "EVENT"]
 
-# In this order they can be made: a view may need a function, and another view.
+# The order in which they can be made: a view may need a function, and another view.
 _ORDER: tuple[Kind, ...] = ("PACKAGE", "PACKAGE BODY", "FUNCTION", "PROCEDURE", "VIEW", "TRIGGER", "EVENT")
 _DEFAULTS = {
     "sql_mode": "'NO_AUTO_VALUE_ON_ZERO'",
@@ -35,23 +35,23 @@ _LISTS: dict[str, str] = {
     "ORDER BY EVENT_OBJECT_TABLE, ACTION_TIMING, EVENT_MANIPULATION, ACTION_ORDER",
     "EVENT": "SELECT 'EVENT', EVENT_NAME FROM information_schema.EVENTS WHERE EVENT_SCHEMA = %s ORDER BY 2",
 }
-# Where the parts of an object are in the answer of SHOW CREATE, by the names of its columns.
+# The columns of SHOW CREATE that have an object's statement.
 _STATEMENTS = ("SQL Original Statement", "Create View", "Create Function", "Create Procedure", "Create Event")
 _STATEMENTS_OF_PACKAGES = ("Create Package", "Create Package Body")
 _SETTINGS = ("sql_mode", "character_set_client", "collation_connection", "time_zone")
 _NAME = rb"(?:`(?:[^`]|``)*`|[^\s`.(]+)"
-# A trigger is stored as it was typed, maybe with the name of its database.
+# The server stores a trigger as it was written, which may include the name of its database.
 _TRIGGER = re.compile(
     rb"(TRIGGER\s+(?:IF\s+NOT\s+EXISTS\s+)?)(?:(%b)\s*\.\s*)?(%b\s+(?:BEFORE|AFTER)\s+\w+\s+ON\s+)(?:(%b)\s*\.\s*)?(?=%b\s)"
     % (_NAME, _NAME, _NAME, _NAME),
     re.IGNORECASE,
 )
-_MISSING = (1146, 1305, 1356)  # what another view or a function has to make first
+_MISSING = (1146, 1305, 1356)  # a view or a function that it needs is not made yet
 
 
 @dataclass(frozen=True)
 class StoredObject:
-    """An object, by its statement and the settings of the session and of the database that it needs, as they stand in SQL."""
+    """An object: its statement, and the settings of the session and of the database that it needs, as SQL."""
 
     kind: Kind
     name: str
@@ -60,12 +60,12 @@ class StoredObject:
     database: str = ""
 
     def to_note(self) -> str:
-        """Return a text from which ``from_note`` makes the object."""
+        """Return the object as a text, which ``from_note`` parses."""
         return json.dumps([self.kind, self.name, self.statement.hex(), dict(self.settings), self.database])
 
 
 def from_note(note: str) -> StoredObject:
-    """Return the object of a text."""
+    """Return the object that ``to_note`` wrote."""
     kind, name, statement, settings, database = json.loads(note)
     return StoredObject(kind, name, bytes.fromhex(statement), settings, database)
 
@@ -78,7 +78,7 @@ def names(connection: pymysql.Connection[t.Any], database: str) -> list[tuple[Ki
 
 def read_all(connection: pymysql.Connection[t.Any], database: str) -> list[StoredObject]:
     """Return the objects of a database, in the order in which they can be made."""
-    execute(connection, use(database))  # or a view would name it
+    execute(connection, use(database))  # otherwise a view would name it
     listed = names(connection, database)
     execute(connection, "SET character_set_results = binary")  # the bytes as they were written
     try:
@@ -107,7 +107,7 @@ def _read(connection: pymysql.Connection[t.Any], kind: Kind, name: str) -> Store
 
 
 def _settings_of(collation: str) -> str:
-    """Return the settings of a database, which had this collation when an object was made in it."""
+    """Return the settings of a database with this collation, which it had when an object was made in it."""
     return f"CHARACTER SET {collation.partition('_')[0]} COLLATE {collation}"
 
 
@@ -158,7 +158,7 @@ def _make(connection: pymysql.Connection[t.Any], target: Database, each: StoredO
 
 
 def _statement_in(each: StoredObject, database: str) -> bytes:
-    """Return an object's statement, which makes it in the database that is in use, and names no other as its own."""
+    """Return an object's statement without the name of its own database, so that it is made in the database in use."""
     if each.kind != "TRIGGER":
         return each.statement
     match = _TRIGGER.search(each.statement)

@@ -43,7 +43,7 @@ class MysqlRestoreOptions:
 
 @dataclass(frozen=True)
 class MysqlExaminationOptions:
-    """Where the programs are, and the server to restore into; a ``login`` of None is a server of our own.
+    """The directory of the programs, and the server to restore into; a ``login`` of None is a server of our own.
 
     In ``check_mode`` nothing is restored into a server that others use.
     """

@@ -1,4 +1,4 @@
-"""Choose among the programs of MariaDB and MySQL on the host: those of the server's own product first."""
+"""Chooses among the programs of MariaDB and MySQL on the host. Those of the server's own product are preferred."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -15,7 +15,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._process import 
 
 Role = t.Literal["dump", "client", "server"]
 
-# Both products install the older names, each as its own program.
+# Both products install programs with the older names.
 _NAMES: dict[Role, dict[Product, tuple[str, ...]]] = {
     "dump": {"MariaDB": ("mariadb-dump", "mysqldump"), "MySQL": ("mysqldump",)},
     "client": {"MariaDB": ("mariadb", "mysql"), "MySQL": ("mysql",)},
@@ -32,7 +32,7 @@ _PACKAGES: dict[Role, dict[Product, str]] = {
     },
 }
 _PACKAGES["client"] = _PACKAGES["dump"]
-# Where servers are installed that PATH need not have.
+# Directories of servers that PATH may lack.
 _DIRECTORIES = ("/usr/sbin", "/usr/libexec", "/usr/local/mysql/bin", "/usr/local/bin")
 _VERSION = re.compile(rb"(?:Distrib|from|Ver) (\d+)\.(\d+)(?:\.(\d+))?[^,\s]*")
 _ANSWER_SECONDS = 30
@@ -40,7 +40,7 @@ _ANSWER_SECONDS = 30
 
 @dataclass(frozen=True)
 class Program:
-    """A program, the product that it is of, and the version that it says it has."""
+    """A program, its product, and the version that it reports."""
 
     path: str
     product: Product
@@ -89,7 +89,7 @@ def _candidates(runner: Runner, role: Role, product: Product, bin_directory: str
 def _ask(runner: Runner, path: str) -> Program:
     said = run(runner, Command((path, "--no-defaults", "--version"), seconds=_ANSWER_SECONDS)).stdout
     product: Product = "MariaDB" if b"MariaDB" in said else "MySQL"
-    # Programs of MariaDB have a version of their own before the product's.
+    # Programs of MariaDB report their own version before the product's.
     versions = _VERSION.findall(said)
     if not versions:
         raise ProgramMissing(f"{path} does not report its version.", "Find out what program it is, and remove or replace it.")

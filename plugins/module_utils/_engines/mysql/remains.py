@@ -1,4 +1,4 @@
-"""What dead restores left on a server: databases with the mark, whose lock is free."""
+"""Removes what dead restores left on a server: marked databases whose lock is free."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -17,9 +17,9 @@ _ENDING = re.compile(r"_(restoring|replaced)_\d{8}t\d{6}z\Z")
 
 
 def sweep(connection: pymysql.Connection[t.Any], target: str) -> list[str]:
-    """Drop what dead restores of a target left. Return warnings of what has tables that nothing else has.
+    """Drop what dead restores of a target left. Return a warning for each database that has the only copy of old tables.
 
-    Whoever calls this holds the lock of the target, so that all that is marked is of dead runs.
+    The caller holds the lock of the target, so that every marked database is of a dead run.
     """
     warnings: list[str] = []
     for name in all_databases(connection):
@@ -39,7 +39,7 @@ def sweep(connection: pymysql.Connection[t.Any], target: str) -> list[str]:
 
 
 def _make_again(connection: pymysql.Connection[t.Any], name: str, target: str) -> None:
-    """Make again what a run took from a database before it was killed, and before it renamed a table."""
+    """Make again the objects that a killed run had dropped from a database before it renamed a table."""
     if not databases.exists(connection, target):
         return
     present = set(objects.names(connection, target))

@@ -1,7 +1,7 @@
-"""MariaDB and MySQL: a restore into a new database beside the old one, and a swap of their tables.
+"""Restores MariaDB and MySQL into a new database beside the old one, and swaps their tables.
 
-write, fill   the tables of the new database, see new_database
-swap          the tables of both databases, and what they have beside these, see swap
+write, fill   make the tables of the new database, see new_database
+swap          exchange the tables of both databases, and make the other objects, see swap
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -89,7 +89,7 @@ class MysqlRestorer:
 
 
 class MysqlRestoration:
-    """A restore that runs."""
+    """One restore, from its first byte to the swap."""
 
     def __init__(
         self,
@@ -154,7 +154,7 @@ class MysqlRestoration:
         return Swapped(names.replaced if kept else None, seconds, tuple(self._warnings))
 
     def clean_up(self) -> None:
-        """Remove the new database, which is empty after a swap; and the other one, if no swap filled it."""
+        """Remove the new database, which is empty after a swap, and the one for the old tables if no swap filled it."""
         with contextlib.suppress(BackupError):
             self._new.remove(self._connection)
         with contextlib.suppress(BackupError):
@@ -164,7 +164,7 @@ class MysqlRestoration:
                 databases.drop(self._connection, self._names.replaced)
 
     def _check_definers(self) -> None:
-        """Raise RolesMissing unless the accounts exist with whose rights objects of the dump run."""
+        """Raise RolesMissing unless the definers of the dump's objects exist."""
         definers = self._new.shape.definers
         if not definers:
             return
@@ -178,7 +178,7 @@ class MysqlRestoration:
             )
 
     def _try_objects(self) -> None:
-        """Make in the new database what can be made there, so that it fails before the swap if it fails."""
+        """Make the objects in the new database as far as possible, so that errors show before the swap."""
         new = databases.read(self._connection, self._names.restoring)
         tried = [each for each in self._new.shape.objects if each.kind not in ("VIEW", "EVENT")]
         objects.make_all(self._connection, new, tried)

@@ -1,7 +1,7 @@
-"""Examines the statements of a dump: each is of a kind that dumps have, and none leaves its database.
+"""Examines the statements of a dump: checks that each is of a kind that dumps have, and that none changes another database.
 
-Collects views, triggers, routines and events, which a restore beside the old database makes at the swap: they may name their
-database, and an event would run at once.
+Collects views, triggers, routines and events. A restore beside the old database makes them at the swap, since they may name
+their database, and an event would run at once.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -16,18 +16,19 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.s
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.statements import Statement, Statements
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ContentInvalid
 
-_NAME = r"(?:`(?:[^`]|``)*`|\"(?:[^\"]|\"\")*\")"  # with ANSI_QUOTES, a routine's name is in the other ones
+_NAME = r"(?:`(?:[^`]|``)*`|\"(?:[^\"]|\"\")*\")"  # with ANSI_QUOTES a routine's name is in double quotes
 _ANY_NAME = rf"(?:{_NAME}|[\w$]+)"
-_BEGINNING = 1000  # bytes of a statement that say its kind
+_BEGINNING = 1000  # bytes of a statement, enough for its kind
 _COMMENTS = re.compile(
     r"\A(?:\s+|--(?=\s)[^\n]*(?:\n|\Z)|#[^\n]*(?:\n|\Z)|/\*M!999999\\-[^\n]*?\*/|/\*(?!M?!).*?\*/)+", re.DOTALL
 )
-# What each server executes: MariaDB skips comments with a MySQL version from 5.7 on, and MySQL skips those of MariaDB.
+# The comments that every server executes: MariaDB skips those with a version of MySQL from 5.7 on, and MySQL skips MariaDB's.
 _EXECUTED = re.compile(r"/\*!(?:[0-4]?[0-9]{1,4}|50[0-6][0-9]{2})?(?![0-9])\s*|\*/")
 _ONE_EXECUTED = re.compile(r"/\*M?![0-9]*\s*((?:(?!/\*|\*/).)*)\*/\s*", re.DOTALL)
 _OBJECTS = r"ALGORITHM ?=|SQL SECURITY|DEFINER ?=|TRIGGER|EVENT|FUNCTION|AGGREGATE|PROCEDURE|PACKAGE"
 _DROPPED = "TABLE|VIEW|TRIGGER|EVENT|FUNCTION|PROCEDURE|SEQUENCE|PACKAGE(?: BODY)?"
-# None has a list that leads to another database, a setting of the server, or a mode that ends strings elsewhere.
+# Values and assignments that refer to no other database, change no setting of the server, and set no mode that ends strings
+# elsewhere.
 _VALUE = r"(?:'[^'\\]*'|@\w+|@@(?:SESSION\.)?\w+|-?\w+)"
 _SCOPE = r"(?:@@SESSION\.|@@|SESSION )?"
 _ASSIGNMENT = (
@@ -41,7 +42,7 @@ _SHORT = re.compile(
     rf"START TRANSACTION|ANALYZE TABLE {_ANY_NAME}(?: UPDATE HISTOGRAM .*)?",
     re.IGNORECASE,
 )
-# Statements with a beginning that names what they fill or make; it is in the database of the dump.
+# Statements whose beginning names the object that they fill or make, which is in the database of the dump.
 _LONG = re.compile(
     rf"(?:INSERT|REPLACE)(?: IGNORE)? INTO {_ANY_NAME} ?(?:\(|VALUES?\b)|ALTER DATABASE CHARACTER SET \w+ COLLATE \w+|"
     rf"CREATE (?:OR REPLACE )?(?:TEMPORARY )?TABLE (?:IF NOT EXISTS )?{_ANY_NAME} ?\(|"
@@ -64,7 +65,7 @@ _SETTING = re.compile(
 
 
 class Edit(t.NamedTuple):
-    """A place in a dump to replace."""
+    """A range of bytes in a dump, and the text that replaces it."""
 
     start: int
     end: int
@@ -72,17 +73,17 @@ class Edit(t.NamedTuple):
 
 
 class Shape:
-    """Takes in a dump, and knows its shape in the end."""
+    """Collects the objects and definers of a dump, and the edits that leave its objects out."""
 
     def __init__(self) -> None:
         self.count = 0
         self.objects: list[StoredObject] = []
-        self.edits: list[Edit] = []  # without these, the dump makes its objects itself
+        self.edits: list[Edit] = []  # they take the objects out of the dump
         self.definers: set[tuple[str, str]] = set()
         self._problem: str | None = None
         self._session = ScriptSession()
         self._settings: dict[str, str] = {}
-        self._database = ""  # the settings of the database for the next object, where they are others
+        self._database = ""  # the settings of the database for the next object, if they differ from the current ones
         self._statements = Statements(self._add)
 
     def update(self, data: bytes | memoryview) -> None:
@@ -90,7 +91,7 @@ class Shape:
         self._statements.update(data)
 
     def finish(self) -> None:
-        """Take in the end. Raises ContentInvalid for a script that is not whole, or is no dump of a database."""
+        """End the dump. Raises ContentInvalid for a script that is not whole, or is not the dump of a database."""
         self._statements.finish()
         if self._problem is not None:
             raise ContentInvalid(self._problem, "See who wrote it; this collection writes no such dump.")
@@ -130,7 +131,7 @@ class Shape:
         match = _SETTING.match(head)
         if match is None:
             return
-        if match[2] == "@":  # as it was before
+        if match[2] == "@":  # a variable with the earlier value
             self._settings.pop(match[1].lower(), None)
         else:
             self._settings[match[1].lower()] = match[2]
@@ -142,12 +143,12 @@ class Shape:
             self.edits.append(Edit(statement.start, statement.end, b""))
 
     def _add_object(self, statement: Statement, head: str) -> None:
-        if _WITH_TABLES.match(head) is not None:  # such a view stands for the one that is made when all others are
+        if _WITH_TABLES.match(head) is not None:  # such a view is a placeholder for the one that is made last
             if statement.assigns:
                 self._refuse_assignment(head)
             return
         match = _OBJECT.match(head)
-        # A trigger stands as it was typed, and the server wrote the others, which name no database.
+        # A trigger is as it was written. The server wrote the others, which name no database.
         if match is None or not statement.is_whole or (match[3].upper() != "TRIGGER" and (match[4] or not match[6])):
             self._refuse(f"Statement {self.count} makes something unknown: {head[:80].strip()}")
             return
@@ -161,7 +162,7 @@ class Shape:
 
 
 def _plain(beginning: bytes) -> str:
-    """Return the beginning of a statement without comments, and with the content of executed ones."""
+    """Return the beginning of a statement without comments, but with the content of executed comments."""
     text = _COMMENTS.sub("", beginning.decode("utf-8", "replace"))
     one = _ONE_EXECUTED.fullmatch(text)
     text = text if one is None else one[1]

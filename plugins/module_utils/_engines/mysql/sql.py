@@ -8,11 +8,11 @@ _IN_TEXT = str.maketrans({"'": "''", "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\0
 
 
 def quote_identifier(name: str) -> str:
-    """Return a name as it stands in SQL."""
+    """Return a name as a quoted identifier of SQL."""
     doubled = name.replace("`", "``")
     return f"`{doubled}`"
 
 
 def quote_text(text: str) -> str:
-    """Return a text as it stands in SQL, unless the session has NO_BACKSLASH_ESCAPES."""
+    """Return a text as a string literal of SQL, for sessions without NO_BACKSLASH_ESCAPES."""
     return f"'{text.translate(_IN_TEXT)}'"

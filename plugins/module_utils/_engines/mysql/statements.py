@@ -1,6 +1,6 @@
-"""Finds the statements of a script as the client finds them: it knows strings, comments and the command DELIMITER.
+"""Splits a script into statements as the client does, which parses strings, comments and the command DELIMITER.
 
-It works piece by piece, in linear time, and holds no statement in memory that is longer than a limit.
+It works piece by piece, in linear time. Of a statement longer than a limit it holds only the beginning in memory.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -12,11 +12,12 @@ import typing as t
 
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ContentInvalid
 
-LONGEST_TEXT = 1024 * 1024  # bytes of a statement that are handed on; longer ones are data
+LONGEST_TEXT = 1024 * 1024  # bytes of a statement that are passed on; longer ones are data
 
 _QUOTED = rb"'[^'\\]*(?:\\.[^'\\]*)*'|\"[^\"\\]*(?:\\.[^\"\\]*)*\"|`[^`]*`"
 _QUOTED_AS_IT_IS = rb"'[^']*'|\"[^\"]*\"|`[^`]*`"
-# A run of characters, each of which begins nothing, as the next one shows, and of strings that end in the same piece.
+# A run of characters that begin no string, comment, delimiter or assignment, as the next character shows, and of strings that end
+# in the same piece.
 _OTHER = rb"[^'\"`;$/#:\\\-]+|-(?=[^-])|/(?=[^*])|:(?=[^=])"
 _RUN = re.compile(rb"(?:%b|%b)*" % (_OTHER, _QUOTED), re.DOTALL)
 _RUN_AS_IT_IS = re.compile(rb"(?:%b|%b)*" % (_OTHER, _QUOTED_AS_IT_IS), re.DOTALL)
@@ -34,10 +35,10 @@ _AMBIGUOUS = 8  # bytes at the end of a piece that are read with the next one
 
 
 class Statement(t.NamedTuple):
-    """A statement: its place in the script, and its text, or the beginning of that."""
+    """A statement: its place in the script, and its text, or the beginning of a long text."""
 
     start: int
-    end: int  # behind the delimiter
+    end: int  # after the delimiter
     text: bytes
     is_whole: bool
     delimiter: bytes
@@ -45,7 +46,7 @@ class Statement(t.NamedTuple):
 
 
 class Statements:
-    """Takes in a script, and calls ``found`` with each statement."""
+    """Parses a script, and calls ``found`` with each statement."""
 
     def __init__(self, found: t.Callable[[Statement], object]) -> None:
         self._found = found
@@ -56,17 +57,17 @@ class Statements:
         self._text = bytearray()
         self._length = 0
         self._assigns = False
-        self._quote = b""  # the string that has begun
+        self._quote = b""  # the quote of the string that has begun
         self._comment = b""  # the end of the comment that has begun
         self._escapes = True
-        self._ended: bytes | None = None  # the delimiter behind a statement that has just ended
+        self._ended: bytes | None = None  # the delimiter after a statement that has just ended
 
     def update(self, data: bytes | memoryview) -> None:
         """Take in the next bytes."""
         self._read(self._rest + bytes(data), is_last=False)
 
     def finish(self) -> None:
-        """Take in the end. Raises ContentInvalid if it is within something."""
+        """End the script. Raises ContentInvalid if it ends within a string, a comment or a statement."""
         self._read(self._rest, is_last=True)
         within = None
         if self._quote:
@@ -96,7 +97,7 @@ class Statements:
         self._offset += place
 
     def _step(self, data: bytes, place: int, is_last: bool) -> int | None:
-        """Return the place behind the next part of the script. Set what has begun or ended."""
+        """Return the place after the next part of the script, None if more data is needed. Note what begins or ends."""
         if self._comment:
             return self._step_in_comment(data, place, is_last)
         if self._quote:
@@ -167,7 +168,7 @@ class Statements:
         return place + (2 if byte == b"\\" else 1)
 
     def _comment_at(self, data: bytes, place: int) -> int | None:
-        """Return the place behind the beginning of a comment; None if there is none."""
+        """Return the place after the opening of a comment, None if no comment begins at ``place``."""
         if data.startswith(b"/*", place) and _EXECUTED.match(data, place) is None:
             self._comment = b"*/"
             return place + 2

@@ -1,4 +1,4 @@
-"""Ask a server which databases it has, and what a dump of them has to regard."""
+"""Queries a server's version and databases, and what a dump of them must take into account."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -23,7 +23,7 @@ if t.TYPE_CHECKING:
 
 SYSTEM = ("information_schema", "mysql", "performance_schema", "sys")
 _PROVIDERS_OWN = ("innodb", "tmp")  # of hosted servers
-_NO_DATABASE = "#mysql50#"  # how a folder is listed whose name is no database's, such as lost+found
+_NO_DATABASE = "#mysql50#"  # begins the listed name of a folder that is not a database, such as lost+found
 _NAMED = 5  # tables in a warning
 _VERSION = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?")
 _VARIABLES = ("version", "hostname", "port", "server_uuid", "server_uid", "lower_case_table_names")
@@ -45,7 +45,7 @@ SELECT
 
 @dataclass(frozen=True)
 class Database:
-    """A database, as its server describes it."""
+    """A database: its name and settings."""
 
     name: str
     charset: str
@@ -54,20 +54,20 @@ class Database:
     encrypted: bool = False
 
     def settings(self) -> str:
-        """Return the settings as they stand in CREATE DATABASE and ALTER DATABASE."""
+        """Return the settings as CREATE DATABASE and ALTER DATABASE take them."""
         comment = f" /*M!100502 COMMENT {quote_text(self.comment)} */" if self.comment else ""
         encryption = " /*!80016 ENCRYPTION 'Y' */" if self.encrypted else ""
         return f"CHARACTER SET {self.charset} COLLATE {self.collation}{comment}{encryption}"
 
     def script(self) -> bytes:
-        """Return SQL that gives the settings to the database that is in use."""
+        """Return SQL that applies the settings to the database in use."""
         text = f"/*!40101 SET NAMES utf8mb4 */;\nALTER DATABASE {self.settings()};\n"
         return text.encode("utf-8", "surrogateescape")
 
 
 @dataclass(frozen=True)
 class Server:
-    """A server, as it describes itself."""
+    """A server: its product, version, and databases."""
 
     product: Product
     version: str
@@ -87,7 +87,7 @@ class Counts(t.NamedTuple):
 
 
 def ask(connection: pymysql.Connection[t.Any], login: Login) -> Server:
-    """Ask a server who it is and which databases it has."""
+    """Query a server's identity, version and databases."""
     placeholders = ", ".join(["%s"] * len(_VARIABLES))
     variables = {
         str(name): value
@@ -108,7 +108,7 @@ def ask(connection: pymysql.Connection[t.Any], login: Login) -> Server:
 
 
 def version_number(version: str | None) -> tuple[int, ...]:
-    """Return a version as numbers, none if it has none."""
+    """Return the numbers of a version, empty if it has none."""
     match = _VERSION.match(version or "")
     return () if match is None else tuple(int(part) for part in match.groups() if part is not None)
 
@@ -136,7 +136,7 @@ def _databases(connection: pymysql.Connection[t.Any]) -> t.Iterator[Database]:
 
 
 def wanted_databases(server: Server, databases: t.Sequence[str] | None, exclude: t.Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return the names of the databases to dump, including those that do not exist, and warnings of what was left out."""
+    """Return the names of the databases to dump, including those that do not exist, and warnings about those left out."""
     warnings: list[str] = []
     if databases is not None:
         names = list(dict.fromkeys(databases))
@@ -163,12 +163,12 @@ def check_dumpable(name: str, server: Server) -> None:
 
 
 def special_tables(connection: pymysql.Connection[t.Any], names: t.Sequence[str]) -> Rows:
-    """Return the tables that no snapshot has, or that have a history: database, table, type and engine."""
+    """Return the tables that no snapshot includes, or that have a history: database, table, type and engine."""
     return query(connection, _VIEWS_AND_TABLES, tuple(names)) if names else []
 
 
 def warnings_of(name: str, tables: Rows) -> list[str]:
-    """Return a warning of the tables of a database that are not transactional."""
+    """Return a warning about the tables of a database that are not transactional, if it has any."""
     found = [
         f"{table} ({engine})"
         for schema, table, kind, engine in tables
@@ -189,11 +189,11 @@ def has_history(name: str, tables: Rows) -> bool:
 
 
 def count_objects(connection: pymysql.Connection[t.Any], name: str) -> Counts:
-    """Count the objects that a dump of a database has to have."""
+    """Count the objects that a dump of a database must have."""
     [counts] = query(connection, _COUNTS, name, name, name, name)
     return Counts(*counts)
 
 
 def use(name: str) -> str:
-    """Return the statement that makes a database the one in use."""
+    """Return the statement that selects a database for the session."""
     return f"USE {quote_identifier(name)}"

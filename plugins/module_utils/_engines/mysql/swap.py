@@ -1,11 +1,11 @@
-"""Put a new database in the place of an old one.
+"""Puts a new database in the place of an old one.
 
-No statement renames a database. All tables of both go by one RENAME TABLE, which is atomic, but takes no trigger or view along:
+No statement renames a database. One RENAME TABLE, which is atomic, moves all tables of both. It moves no trigger or view:
 
-take      the triggers of the old database, whose statements were read before
-rename    the old tables away, the new ones in their place
-make      what the new database has beside its tables, instead of what the old one had
-undo      after an error in one of these: the reverse, so that the old database is as it was
+take      drop the triggers of the old database, whose statements were read before
+rename    move the old tables away, and the new ones to their place
+make      replace the other objects of the old database by those of the new one
+undo      after an error in one of these, reverse them, so that the old database is as it was
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -48,7 +48,7 @@ class Names:
 
 
 class Swap:
-    """One swap. ``run`` does it once."""
+    """One swap, for a single ``run``."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class Swap:
         self._renamed = False
 
     def run(self) -> float:
-        """Swap, and return for how many seconds clients found no complete database. Raises an error if nothing has changed."""
+        """Swap, and return for how many seconds clients found no complete database. After an error, undo it and raise that."""
         connection, names = self._connection, self._names
         new = dataclasses.replace(databases.read(connection, names.restoring), name=names.target)
         self._prepare(new)
@@ -100,7 +100,7 @@ class Swap:
 
     @property
     def left_out(self) -> list[str]:
-        """The events that an old database that is kept does not have."""
+        """The events that the retained old database lacks."""
         return [each.name for each in self._old_objects if each.kind == "EVENT"]
 
     @property
@@ -109,7 +109,7 @@ class Swap:
         return self._old is not None
 
     def _prepare(self, new: Database) -> None:
-        """Read what the old database has, and make the databases that the tables go to."""
+        """Read the objects of the old database, and make the databases that the tables move to."""
         connection, names = self._connection, self._names
         objects.remove(connection, names.restoring, objects.names(connection, names.restoring))
         if not databases.exists(connection, names.target):
@@ -131,7 +131,7 @@ class Swap:
         objects.make_all(connection, new, self._new_objects)
 
     def _undo(self, cause: BaseException) -> None:
-        """Make the target what it was."""
+        """Restore the target's earlier state."""
         connection, names = self._connection, self._names
         try:
             if self._old is None:
@@ -172,7 +172,7 @@ class Swap:
 
 
 def _all_of(database: Database) -> str:
-    """Return all settings of a database, an empty comment too."""
+    """Return all settings of a database, including an empty comment."""
     return database.settings() if database.comment else f"{database.settings()} /*M!100502 COMMENT '' */"
 
 

@@ -1,8 +1,8 @@
-"""A server of our own, for one backup to be restored into: nobody else reaches it, and it ends with us.
+"""A server of our own to restore one backup into. Nobody else can connect to it, and it ends with this process.
 
-It runs in a sandbox, for whoever restores a dump runs its code, as the server's root. It listens on a socket in its folder and on
-nothing else, loads no plugin, writes no binary log, and runs no events. We reach that socket by a link of our own, since the code
-could put another in its place.
+It runs in a sandbox, because a restore executes the code in a dump as the server's root. It listens on a socket in its folder and
+on nothing else, loads no plugin, writes no binary log, and runs no events. We connect through our own link to that socket, since
+the code could put another one in its place.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -32,7 +32,7 @@ _START_SECONDS = 60.0
 _INSTALL_SECONDS = 300.0
 _POLL_SECONDS = 0.02
 _NEEDED_BYTES = 250 * 1024 * 1024  # an empty server, with its logs
-_PARTS = ("bin", "sbin", "lib", "lib64", "libexec", "scripts", "share")  # of an installation; others may be data
+_PARTS = ("bin", "sbin", "lib", "lib64", "libexec", "scripts", "share")  # of an installation; other folders may be data
 _INSTALLERS = ("mariadb-install-db", "mysql_install_db")
 _OF_THE_SYSTEM = ("/usr", "/")
 
@@ -61,7 +61,7 @@ _OWN_SETTINGS = {"MariaDB": (), "MySQL": ("--mysqlx=OFF",)}
 
 
 class ThrowawayServers:
-    """Starts the servers of one run, one after the other. What they share is how they are shut in."""
+    """Starts the servers of one run, one after the other. They share the sandbox."""
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
@@ -69,7 +69,7 @@ class ThrowawayServers:
 
     @contextlib.contextmanager
     def started(self, server: Program) -> t.Iterator[Login]:
-        """Start a server, and yield the login to it. Leaving this stops the server and removes its files."""
+        """Start a server, and yield the login to it. At the end of the context, stop the server and remove its files."""
         if self._sandbox is None:
             self._sandbox = open_sandbox(self._runner)
         with self._sandbox.room(_NEEDED_BYTES) as room:
@@ -91,13 +91,13 @@ class ThrowawayServers:
 
 
 def _readable(server: Program) -> set[str]:
-    """Return the folders of an installation that is not the system's."""
+    """Return the folders of the server's installation, none if it is the system's."""
     home = os.path.dirname(os.path.dirname(os.path.realpath(server.path)))
     return set() if home in _OF_THE_SYSTEM else {os.path.join(home, part) for part in _PARTS}
 
 
 def _install(runner: Runner, server: Program) -> tuple[str, ...]:
-    """Return the command that makes a server's own databases."""
+    """Return the command that creates a server's own databases."""
     if server.product == "MySQL":
         return (server.path, "--no-defaults", "--initialize-insecure", f"--datadir={FILES}/data")
     home = os.path.dirname(os.path.dirname(os.path.realpath(server.path)))
