@@ -2,8 +2,8 @@
 
 On processors without instructions for SHA, SHA-256 takes a third of the time of a dump. https://github.com/BLAKE3-team/BLAKE3
 
-The digest of an encrypted backup's content is made with a key: without the key it neither tells that two contents are equal,
-nor confirms a guess.
+The digest of an encrypted backup's content is made with a key. Without the key nobody can use it to see that two contents are
+equal, or to confirm a guess.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -57,7 +57,7 @@ class Hash(t.Protocol):
 
 @dataclass(frozen=True)
 class _Keyed:
-    """A digest with a key. The libraries do not name it so that it differs from the one without."""
+    """A digest with a key, under a name of its own: the libraries give it the same name as the digest without a key."""
 
     name: str
     digest: Hash
@@ -72,7 +72,7 @@ class _Keyed:
 def new_hash(like: Digest | None = None, key: DigestKey | None = None) -> Hash:
     """Return a new hash of the algorithm of another digest if the host has it, else of the fastest that the host has.
 
-    With a ``key`` the algorithm is one with a key, without one it is one without.
+    With a ``key`` it is an algorithm with a key, otherwise one without.
     """
     algorithm = None if like is None else like.algorithm
     if key is None:

@@ -1,7 +1,8 @@
-"""Run a module in a child process, as another user if need be, and return its result.
+"""Runs a module in a child process, as another user if necessary, and returns its result.
 
-A module ends its process. It is forked, not started: its options, which may hold a password, are in no argument, environment or
-file. A signal that ends the program is passed on, so that the module stops as it does under Ansible, and returns what it did.
+The child is a fork, because a module ends its process, and so that the module's options, which may have a password, are in no
+argument, environment variable or file. A signal that ends the program is passed on to the module, which stops as it does under
+Ansible, and returns what it did.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -26,10 +27,10 @@ from ansible_collections.lastgood.database.plugins.module_utils._stopping import
 from ansible_collections.lastgood.database.plugins.module_utils._text import lines
 
 Result = dict[str, t.Any]
-Watch = t.Callable[["Call", str], object]  # called with each call and its progress, and with "" at its end
+Watch = t.Callable[["Call", str], object]  # takes a call and its progress, which is "" at its end
 
 _PIECE = 1 << 16
-_INHERITED = {"LANG", "PATH", "TZ"}  # of the environment, by the user of a source, and what begins with LC_
+_INHERITED = {"LANG", "PATH", "TZ"}  # variables of the environment that another user inherits, with those that begin with LC_
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Caller:
     _child: int | None = field(default=None, init=False)
 
     def __call__(self, call: Call, *, check_mode: bool | None = None) -> Result:
-        """Return the result of a module, a failure if it can't be run."""
+        """Return the result of a module. If the module can't be run, that is a failure."""
         try:
             with host_errors(), self._passing_on():
                 status, output, errors = self._run(call, self.check_mode if check_mode is None else check_mode)
@@ -122,13 +123,13 @@ class Caller:
     def _be_module(
         self, call: Call, check_mode: bool, user: pwd.struct_passwd | None, outputs: tuple[int, int, int]
     ) -> t.NoReturn:
-        """Be the module, in the child. Ends the process, whatever happens."""
+        """Run the module in the child, and end the child in every case."""
         status = 1
         try:
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
             os.dup2(outputs[0], 1)
             os.dup2(outputs[1], 2)
-            # Not those of the parent, which may hold what it has not yet written.
+            # The parent's streams may have buffered output, which the child must not write.
             sys.stdout, sys.stderr = (os.fdopen(number, "w", encoding="utf-8", closefd=False) for number in (1, 2))
             if user is not None:
                 _become(user, self.program)
@@ -156,13 +157,13 @@ class Caller:
             "_ansible_check_mode": check_mode,
             "_ansible_diff": self.diff,
             "_ansible_verbosity": self.verbosity,
-            "_ansible_no_log": True,  # it would write the options to the host's log
+            "_ansible_no_log": True,  # otherwise it would write the options to the host's log
             "_ansible_module_name": call.module,
         }
 
 
 def _give_arguments(arguments: Result) -> None:
-    """Give Ansible's module code its arguments, as its wrapper does."""
+    """Pass the arguments to Ansible's module code as Ansible's wrapper does."""
     from ansible.module_utils import basic
 
     basic._ANSIBLE_ARGS = json.dumps({"ANSIBLE_MODULE_ARGS": arguments}).encode()
@@ -171,7 +172,7 @@ def _give_arguments(arguments: Result) -> None:
 
 
 def _entry_of(name: str | None) -> pwd.struct_passwd | None:
-    """Return the user to become, None for the one that runs the program. Raises ArgumentInvalid."""
+    """Return the entry of the user to become, None for the user that runs the program. Raises ArgumentInvalid."""
     if name is None:
         return None
     try:
@@ -193,7 +194,7 @@ def _become(user: pwd.struct_passwd, program: str) -> None:
     os.setgid(user.pw_gid)
     os.setuid(user.pw_uid)
     kept = {name: value for name, value in os.environ.items() if name in _INHERITED or name.startswith("LC_")}
-    os.environ.clear()  # as sudo does: it is the caller's
+    os.environ.clear()  # as sudo does: the environment is the caller's
     os.environ.update(kept, HOME=user.pw_dir, USER=user.pw_name, LOGNAME=user.pw_name)
     os.chdir("/")
     for path in (program, os.__file__):

@@ -1,4 +1,4 @@
-"""The command line of the program, made from the documentation of the modules: their options are its options."""
+"""The command line of the program, made from the modules' documentation: each option of a module becomes an option."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -17,11 +17,11 @@ from ansible_collections.lastgood.database.plugins.module_utils._program.verbs i
 
 Documents = t.Mapping[str, t.Any]
 
-# Options with a secret. A value on the command line would be shown to every user of the host.
+# Options with a secret. Every user of the host could see a value on the command line.
 SECRETS = {"identity", "identity_passphrase", "key_passphrase", "login_password", "password", "private_key", "statements"}
 # Options of the modules for a file with the secret.
 _FILES = {"identity": "identity_file", "private_key": "private_key_file", "statements": "file"}
-# The options of every verb: how each is written, and what it does.
+# The options of every verb: the spelling and the description of each.
 COMMON = {
     "settings": (
         "--settings FILE",
@@ -50,14 +50,14 @@ _WORST_SECRET = 1 << 20  # bytes of a file with a secret
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that leaves the rest of the program to report its errors."""
+    """A parser that raises its errors, so that the program reports them like all others."""
 
     def error(self, message: str) -> t.NoReturn:
         raise ArgumentInvalid(f"{message}.".replace("..", "."), f"See `lastgood help {self.prog.split()[-1]}`.")
 
 
 def verb_first(arguments: t.Sequence[str]) -> tuple[str | None, list[str]]:
-    """Return the verb and all other arguments. Those for every verb may stand before it."""
+    """Return the verb and all other arguments. The options of every verb may precede it."""
     before: list[str] = []
     rest = list(arguments)
     while rest:
@@ -116,12 +116,12 @@ def _add(parser: Parser, name: str, option: t.Mapping[str, t.Any]) -> None:
 
 
 def hyphened(name: str) -> str:
-    """Return how an option of a module is written on the command line. The name with underscores is accepted, too."""
+    """Return the spelling of a module's option on the command line. The name with underscores is accepted, too."""
     return f"--{name.replace('_', '-')}"
 
 
 def spellings_of(name: str, option: t.Mapping[str, t.Any]) -> list[str]:
-    """Return the arguments that an option of a module has. A secret is read from a file, or asked for."""
+    """Return the arguments for an option of a module. A secret is read from a file, or typed at a prompt."""
     if _is_file_of_secret(name):
         return []
     last = name.rpartition(".")[2]
@@ -131,7 +131,7 @@ def spellings_of(name: str, option: t.Mapping[str, t.Any]) -> list[str]:
 
 
 def _is_file_of_secret(name: str) -> bool:
-    """Return whether an option names the file of a secret that the program itself reads, also from the standard input."""
+    """Return whether an option names the file of a secret. The program reads that file itself: it may be the standard input."""
     return name.endswith("_password_file")
 
 
@@ -152,7 +152,7 @@ def _secret_refused(spelling: str, name: str) -> ArgumentInvalid:
 
 
 def options_from(namespace: argparse.Namespace, verb: Verb, documents: Documents) -> dict[str, t.Any]:
-    """Return the options of the module that the command line sets. Reads secrets from files, or asks for them."""
+    """Return the module's options that the command line sets. Reads secrets from files, or prompts for them."""
     described = documents["modules"][verb.module]["options"]
     options: dict[str, t.Any] = {}
     for name, value in sorted(vars(namespace).items()):  # an option before its suboptions
@@ -175,7 +175,7 @@ def options_from(namespace: argparse.Namespace, verb: Verb, documents: Documents
 
 
 def _list(name: str, text: str) -> list[t.Any]:
-    """Return the elements that one argument gives: a JSON list, or texts between commas."""
+    """Return the elements in one argument: a JSON list, or texts separated by commas."""
     if text.lstrip().startswith(("[", "{")):
         found = _json(name, text)
         return found if isinstance(found, list) else [found]
@@ -183,7 +183,7 @@ def _list(name: str, text: str) -> list[t.Any]:
 
 
 def _dict(name: str, texts: list[str]) -> dict[str, t.Any]:
-    """Return the keys and values that arguments give: each is a JSON object, or ``key=value``."""
+    """Return the keys and values in arguments, each of which is a JSON object or ``key=value``."""
     found: dict[str, t.Any] = {}
     for text in texts:
         if text.lstrip().startswith("{"):

@@ -35,8 +35,8 @@ def main(arguments: t.Sequence[str], documents: Documents, program: str) -> int:
         status = _reported(word, rest, documents, program, output)
         output.flush()
         return status
-    except OSError as error:  # the reader left, as with `lastgood list | head`, or the disk below a redirected output is full
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what Python writes at its end
+    except OSError as error:  # the reader ended, as in `lastgood list | head`, or the disk of the output is full
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # so that Python can flush at its end
         if not isinstance(error, BrokenPipeError):
             output.complain(": ".join(filter(None, (error.filename, error.strerror))))
         return FAILED
@@ -148,7 +148,7 @@ def _modules(
     documents: Documents,
     output: Output,
 ) -> int:
-    """Run the modules of a verb, whatever fails in one of them."""
+    """Run all modules of a verb, even if one of them fails."""
     from ansible_collections.lastgood.database.plugins.module_utils._program.planning import calls_of
     from ansible_collections.lastgood.database.plugins.module_utils._program.showing import difference, show, trouble
 
@@ -181,9 +181,10 @@ def _modules(
 
 
 def _asked(call: Call, caller: Caller) -> tuple[Call, Result | None]:
-    """Ask whether to replace a database. Return the restore of the backup that was agreed on, or its failure before any question.
+    """Ask whether to replace a database. Return the restore of exactly the backup that the question named.
 
-    Raises ArgumentInvalid without a terminal, and Interrupted if the answer is no.
+    If the restore already fails in check mode, there is no question, and its result is returned too. Raises ArgumentInvalid
+    without a terminal, and Interrupted if the answer is no.
     """
     if not sys.stdin.isatty():
         raise ArgumentInvalid("The restore would replace the database, and there is no terminal to ask.", "Give --yes.")
@@ -208,7 +209,7 @@ def _output(as_json: bool) -> Output:
 
 
 def _watch(output: Output, seconds: t.Any) -> t.Callable[[Call, str], object] | None:
-    """Return what shows the progress: a bar on a terminal, else lines."""
+    """Return the function that shows the progress: as a bar on a terminal, else as lines."""
     from ansible_collections.lastgood.database.plugins.module_utils._program.progress import Bar, Lines
 
     try:
@@ -229,7 +230,7 @@ def status_of(result: Result) -> int:
 
 
 def _status_of_check(result: Result) -> int:
-    """Return the exit status of a check, which fails for a problem that it found, or because it could not be made."""
+    """Return the exit status of a check, which distinguishes a problem that it found from a check that could not be done."""
     if any(problem["severity"] == "error" for problem in result.get("problems") or []):
         return NOT_GOOD
     return status_of(result)

@@ -1,4 +1,4 @@
-"""What the program prints: tables for people, JSON for programs, plain lines for logs."""
+"""Prints the program's output: tables for people, JSON for programs, plain lines for logs."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -37,7 +37,7 @@ class Output:
         self.lines([json.dumps(values, indent=2, ensure_ascii=False)])
 
     def titled(self, title: str) -> None:
-        """Print the title of what follows, if it has one."""
+        """Print a title, unless it is empty."""
         if title:
             self.lines([title])
 

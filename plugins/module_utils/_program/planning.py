@@ -1,4 +1,4 @@
-"""Which modules a verb runs: one with the options of the command line, or one for each place or source of the settings."""
+"""Plans the modules that a verb runs: one with the command line's options, or one for each place or source of the settings."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -30,7 +30,7 @@ Load = t.Callable[[], Settings]
 
 
 def calls_of(verb: Verb, options: Options, load: Load, caller: Caller, documents: Documents) -> list[Call]:
-    """Return the modules to run. Raises BackupError if the settings do not say which, or if they can't be read."""
+    """Return the modules to run. Raises BackupError if the settings can't be read, or do not determine which ones."""
     module = str(verb.module)
     with_defaults = {**verb.defaults, **options}
     takes = documents["modules"][module]["options"]
@@ -66,7 +66,7 @@ def calls_of(verb: Verb, options: Options, load: Load, caller: Caller, documents
 
 
 def _identity_of(settings: Settings, options: Options, takes: t.Container[str]) -> Options:
-    """Return the identity of the settings, which reads encrypted backups, unless the command line gives one."""
+    """Return the options for the identity in the settings, none if the command line gives an identity."""
     if "identity_file" not in takes or not options.keys().isdisjoint(_IDENTITY):
         return {}
     found = {name: settings.variables.get(f"backup_{name}") for name in _IDENTITY}
@@ -88,13 +88,13 @@ def _of_source(module: str, source: Source, options: Options, takes: t.Container
 
 
 def _over(own: Options, options: Options) -> Options:
-    """Return the options of the settings with those of the command line over them."""
+    """Return the options of the settings, overridden by those of the command line."""
     replaced = {"login_password_file"} if "login_password" in options else set()
     return {**{name: value for name, value in own.items() if name not in replaced}, **options}
 
 
 def _at_server(module: str, options: Options, settings: Settings, sources: list[Source]) -> Call:
-    """Return the call that reads from the server of the settings, as the user of the first source, or of the one that fits."""
+    """Return the call that reads from the server of the settings, as the user of the first source that fits the options."""
     server = server_of(settings, options.pop("from_host", None))
     if server is None:
         raise ArgumentInvalid("The settings have no server.", f"Set backup_sftp in {settings.path}, or give --sftp.")
@@ -122,7 +122,7 @@ def _uploads(options: Options, settings: Settings, sources: list[Source]) -> lis
 
 
 def _checks(options: Options, settings: Settings, sources: list[Source], takes: t.Container[str]) -> list[Call]:
-    """Return a check of each source, with the server once for each user: each has keys and known host keys of its own."""
+    """Return a check of each source. It includes the server once for each user, who has keys and known host keys of his own."""
     server = server_of(settings)
     seen: set[str | None] = set()
     calls = []
@@ -174,7 +174,7 @@ def _restore(options: Options, sources: list[Source], caller: Caller) -> Call:
 
 
 def _fitting(options: Options, sources: list[Source]) -> list[Source]:
-    """Return the sources that the database may be of, by the engine. An absolute path is an SQLite file."""
+    """Return the sources whose engine can have the database. An absolute path is an SQLite file."""
     target = str(options.get("database"))
     engine = options.get("engine")
     if engine is None:

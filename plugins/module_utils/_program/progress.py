@@ -1,4 +1,4 @@
-"""How far the program's work is: a bar on a terminal, and a line every ten seconds in a log."""
+"""Shows the program's progress: a bar on a terminal, and lines in a log."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -16,7 +16,7 @@ _CLEAR = "\r\x1b[K"
 
 
 class Bar:
-    """Shows the progress in one line of a terminal, which the next report replaces."""
+    """Shows the progress in one line of a terminal, and rewrites it for each report."""
 
     def __init__(self, stream: t.TextIO) -> None:
         self._stream = stream
@@ -36,7 +36,7 @@ class Bar:
 
 
 class Lines:
-    """Writes the progress as lines, each ``seconds`` after the last; 0 writes none."""
+    """Writes the progress as a line every ``seconds``; 0 writes none."""
 
     def __init__(self, stream: t.TextIO, seconds: float, monotonic: t.Callable[[], float] = time.monotonic) -> None:
         self._stream = stream

@@ -1,6 +1,6 @@
-"""The verb ``run``: what the role's main does for a host, with the same modules in the same order.
+"""The verb ``run``: runs the same modules in the same order as the role's roles/backup/tasks/main.yml does for a host.
 
-Whatever fails, the next step and the next source are done. roles/backup/tasks/main.yml does the same for a play.
+After a failure it continues with the next step and the next source.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -60,9 +60,9 @@ def _left(sources: t.Sequence[Source]) -> str:
 
 @contextlib.contextmanager
 def _alone(path: str) -> t.Iterator[None]:
-    """Let no other run with the same settings begin. Raises Locked if one is under way.
+    """Prevent other runs with the same settings. Raises Locked if one is under way.
 
-    The lock is on the file of the settings, so that it needs no place of its own. A child that outlives a killed run holds it.
+    The lock is on the settings file itself, so that no other file is needed. A child that outlives a killed run holds it.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -125,7 +125,7 @@ class _Work:
         return result
 
     def _upload(self, source: Source, succeeded: list[str], dumped: Result) -> Result:
-        """Send every good backup, whatever failed before."""
+        """Send every good backup, even after a failure."""
         uploaded = self._send(source)
         if uploaded.get("failed") and _is_full(uploaded) and self._server_rules and succeeded:
             # Retention normally follows a successful upload, which can't happen on a full server.
@@ -143,10 +143,10 @@ class _Work:
         return self._call(source, "backup_upload", sftp=self._server, **rules)
 
     def _prune(self, source: Source, groups: list[Result], succeeded: list[str], uploaded: Result) -> Result:
-        """Delete what no rule retains of the databases that did not fail, and after an upload on the server as well."""
+        """Delete backups that no rule retains, of databases that did not fail. After an upload, do so on the server as well."""
         found: Result = {}
         if source.retention and groups:
-            # Ansible's code masks a part of a group that equals a password: then select the databases by name.
+            # Ansible's code masks a part of a group that equals a password. The databases are then selected by name.
             selected = {"databases": succeeded} if _is_masked(groups) else {"groups": groups}
             found["pruned"] = self._call(source, "backup_prune", **selected, retention=source.retention)
         on_server = self._server_rules and not uploaded.get("failed") and not self._caller.check_mode
@@ -176,7 +176,7 @@ class _Work:
         self.error = self.error or result.get("error") or {}
 
     def _fail_once(self, title: str, result: Result) -> None:
-        """Record a failure, unless a step before reported its cause."""
+        """Record a failure, unless an earlier step reported its cause."""
         if result.get("failed") and result["msg"] not in " ".join(self.failures):
             self._fail(title, result)
 

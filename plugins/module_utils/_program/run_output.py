@@ -1,4 +1,4 @@
-"""What a run prints: a table at its end on a terminal, and in a log a line for each database as soon as it is done."""
+"""Prints a run: on a terminal a table at its end, in a log a line for each database as soon as it is done."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -14,7 +14,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._program.setting
 from ansible_collections.lastgood.database.plugins.module_utils._program.showing import difference, record_row, trouble
 from ansible_collections.lastgood.database.plugins.module_utils._text import one_line
 
-_ERROR = "<3>"  # at the beginning of a line, systemd's journal takes it for the priority
+_ERROR = "<3>"  # systemd's journal reads this priority at the beginning of a line
 
 
 class RunOutput:
@@ -57,7 +57,7 @@ class RunOutput:
                 self._output.complain(one_line(failure))
 
     def _lines(self, result: Result) -> t.Iterator[str]:
-        """Yield a line for each database of a source, and one for what failed as a whole."""
+        """Yield a line for each database of a source, and one for each step that failed as a whole."""
         dumped = result["dumped"]
         for record in dumped.get("backups") or []:
             row = record_row(record)

@@ -1,7 +1,7 @@
-"""The settings of a host: the variables of the role ``backup``, as they stand for this host, in one file.
+"""The settings of a host: a file with this host's values of the variables of the role ``backup``.
 
-``run``, ``status`` and every verb without a place of its own (``--directory``, ``--sftp``) use them. The file may hold passwords:
-one that others can read is refused. Better, an option with ``_file`` at its end names a file or a credential of systemd.
+``run``, ``status`` and every verb without ``--directory`` and ``--sftp`` use them. The file may have passwords, so that it is
+refused if others can read it. An option whose name ends in ``_file`` avoids that: it names a file or a credential of systemd.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -23,7 +23,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._text import one
 VARIABLE = "LASTGOOD_SETTINGS"  # in the environment
 PLACES = ("/etc/lastgood/settings.yml", "/etc/lastgood/settings.json")
 STANDARD_INPUT = "-"
-VERSION = 1  # of the settings that this program writes; it reads older ones
+VERSION = 1  # the version of settings that this program writes; it also reads older ones
 HIDDEN = "********"
 
 _HOST = "inventory_hostname"
@@ -42,8 +42,8 @@ Options = t.Mapping[str, t.Any]  # an argument_spec of the role
 class Settings:
     """The variables of the role with its defaults, and the name that the host has in the inventory.
 
-    Secrets that the file names by a credential of systemd are in ``variables`` under the options that need them. ``unused`` has
-    the names of the defaults that only other entry points of the role use.
+    If the file names a credential of systemd for a secret, ``variables`` has the secret itself, under the option for it.
+    ``unused`` has the names of the defaults that only other entry points of the role use.
     """
 
     path: str
@@ -56,7 +56,7 @@ class Settings:
 
 
 def find(option: str | None, environment: t.Mapping[str, str]) -> str:
-    """Return the path of the settings: of the option, else of the environment, else the first place that exists."""
+    """Return the path of the settings: the option's, else the environment's, else the first default path that exists."""
     if option is not None:
         return option
     if VARIABLE in environment:
@@ -114,7 +114,7 @@ def _text(path: str) -> str:
 
 
 def _check_access(path: str, facts: os.stat_result) -> None:
-    """Raise ArgumentInvalid for a file that somebody else can read or could have written."""
+    """Raise ArgumentInvalid for a file that another user can read or could have written."""
     if not stat.S_ISREG(facts.st_mode):
         raise _unreadable(path, "that is no regular file")
     if facts.st_uid not in (0, os.geteuid()):
@@ -145,7 +145,7 @@ def _parse(path: str, text: str) -> t.Any:
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)  # its words have the line itself, which may hold a password
+        mark = getattr(error, "problem_mark", None)  # the error's text has the line itself, which may have a password
         where = "" if mark is None else f" in line {mark.line + 1}, column {mark.column + 1}"
         raise _unreadable(path, f"they are no YAML{where}") from None
 
@@ -172,7 +172,7 @@ def _unreadable(path: str, cause: str) -> ArgumentInvalid:
 
 
 def lacks_credentials(settings: Settings) -> bool:
-    """Return whether the settings name credentials, and this process has none: only the service has them."""
+    """Return whether the settings name credentials that this process lacks: only the service has them."""
     return _CREDENTIALS not in os.environ and _names_credentials(settings.variables)
 
 
@@ -198,7 +198,7 @@ def _credential(option: t.Any, value: t.Any) -> str | None:
 def _with_credentials(value: t.Any, folder: str | None) -> t.Any:
     """Return settings with the content of each credential in place of its name.
 
-    The program reads them, since the users that it becomes for a source may not.
+    The program itself reads them, since the users of the sources may lack access.
     """
     if isinstance(value, list):
         return [_with_credentials(item, folder) for item in value]
@@ -228,14 +228,14 @@ def _content(option: str, name: str, folder: str | None) -> str:
             f"{option} is the credential {name}, which can't be read: {cause}.",
             f"Give it to the service: LoadCredential={name}:/path (backup_schedule.credentials).",
         ) from error
-    return text[:-1] if text.find("\n") == len(text) - 1 else text  # the line break that ends a password's file
+    return text[:-1] if text.find("\n") == len(text) - 1 else text  # without the line break at the end of a file with one line
 
 
 # --- Show -------------------------------------------------------------------------------------------------------
 
 
 def show(settings: Settings, documents: Documents) -> list[str]:
-    """Return the settings as they can be written again, but for their secrets."""
+    """Return the settings as lines of a settings file, in which secrets are masked."""
     return _document(settings, _hidden(settings.variables, settings.variables, role_options(documents)))
 
 
@@ -248,7 +248,7 @@ def changes(before: Settings | None, after: Settings, documents: Documents) -> l
 
 
 def role_options(documents: Documents) -> dict[str, t.Any]:
-    """Return the variables of the role. Only those of a backup are required; the others are of other entry points."""
+    """Return the variables of all entry points of the role. Only those of a backup can be required."""
     found: dict[str, t.Any] = {}
     for entry_point in documents["role"].values():
         for name, option in entry_point["options"].items():
@@ -263,9 +263,9 @@ def _document(settings: Settings, variables: dict[str, t.Any]) -> list[str]:
 
 
 def _hidden(value: t.Any, before: t.Any, options: Options) -> t.Any:
-    """Return a value without its secrets. Hides what no option describes: it may be a secret with a misspelt name.
+    """Return a value without its secrets. Unknown options are masked too: one may be a secret with a misspelt name.
 
-    ``before`` is the value that it is compared with.
+    ``before`` is the value to compare it with.
     """
     if isinstance(value, list):
         olds = before if isinstance(before, list) else []

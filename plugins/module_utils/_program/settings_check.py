@@ -1,4 +1,4 @@
-"""Check settings: first as they are written, then by what each source needs on this host."""
+"""Checks settings: first the file by itself, then whether each source can be backed up on this host."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -22,7 +22,7 @@ Converted = dict[str, t.Any]
 
 
 def problems_of(settings: Settings, documents: Documents) -> list[str]:
-    """Return the problems of settings as they are written, each with what to do, none if they are valid."""
+    """Return the problems of the settings themselves, each with its remedy. Valid settings have none."""
     options = role_options(documents)
     unknown = [_unknown(name, options) for name in sorted(settings.variables.keys() - options.keys())]
     known = {name: value for name, value in settings.variables.items() if name in options}
@@ -33,11 +33,11 @@ def problems_of(settings: Settings, documents: Documents) -> list[str]:
 
 
 def trials_of(settings: Settings, documents: Documents, caller: Caller) -> list[str]:
-    """Return the problems that valid settings have on this host: what the verb check finds, and what a run in check mode does."""
+    """Return the problems that valid settings have on this host: those of the verb check, and those of a run in check mode."""
     try:
         checks = calls_of(VERBS["check"], {}, lambda: settings, caller, documents)
         problems = [problem for call in checks for problem in _found(call, _result(caller, call))]
-        if not problems:  # else a run fails for the same
+        if not problems:  # otherwise a run fails for the same reason
             dumps = [
                 Call("db_backup", {"directory": source.directory, **source.options}, source.title, source.user)
                 for source in sources_of(settings)
@@ -71,7 +71,7 @@ def _unknown(name: str, options: t.Mapping[str, t.Any]) -> str:
 
 
 def _convert(variables: t.Mapping[str, t.Any], options: t.Mapping[str, t.Any]) -> tuple[list[str], Converted]:
-    """Return what Ansible's own check of the options finds, and the options with their types and defaults."""
+    """Return the problems that Ansible's own check of the options finds, and the options with their types and defaults."""
     from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
     from ansible.module_utils.common.parameters import remove_values
 

@@ -1,4 +1,4 @@
-"""The verb ``settings``: ``show`` prints the settings without secrets, ``check`` tries whether they can work."""
+"""The verb ``settings``: ``show`` prints the settings without secrets, ``check`` checks whether they can work."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -50,11 +50,11 @@ def settings_verb(what: str | None, path: str, caller: Caller, documents: Docume
 
 
 def _saved(path: str, documents: Documents) -> Settings | None:
-    """Return the settings in place that others are to replace, None if there are none that can be read."""
+    """Return the installed settings, which others are to replace, None if no readable ones exist."""
     place = find(None, os.environ)
     if path != STANDARD_INPUT and os.path.realpath(path) == os.path.realpath(place):
         return None
     try:
         return read(place, documents)
-    except ArgumentInvalid:  # they are replaced in any case
+    except ArgumentInvalid:  # invalid settings are to be replaced, too
         return None

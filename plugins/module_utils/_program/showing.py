@@ -1,4 +1,4 @@
-"""The results of modules as tables and sentences for people."""
+"""Shows the results of modules to people, as tables and sentences."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -224,7 +224,7 @@ _SHOWN: dict[str, t.Callable[[Result, Output, bool], None]] = {
 
 
 def freshness(expected: t.Sequence[Expected], output: Output) -> None:
-    """Print every database with its judgement, those that are not safe first."""
+    """Print every database with its judgement. Those that are not safe come first."""
     rows = [
         {
             "database": one.name or f"({one.source or 'all'})",
@@ -239,7 +239,7 @@ def freshness(expected: t.Sequence[Expected], output: Output) -> None:
 
 
 def freshness_values(expected: t.Sequence[Expected]) -> list[Result]:
-    """Return the judgements for programs."""
+    """Return the judgements for JSON output."""
     return [
         {
             "database": one.name or None,

@@ -1,6 +1,6 @@
-"""The sources of the settings, as the role makes them: what to back up, to which directory, as which user.
+"""The sources of the settings: what to back up, to which directory, as which user.
 
-roles/backup/vars/main.yml does the same for a play.
+roles/backup/vars/main.yml makes the same sources for a play.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -18,13 +18,13 @@ Options = dict[str, t.Any]
 
 _PATTERN = re.compile(r"([*?[])")
 _OF_ROLE = {"become_user", "directory", "per_database", "retention"}  # options of a source that db_backup does not have
-_LOGIN = {"bin_directory", "ca_cert", "session_role"}  # and those that begin with login_ or ssl_
+_LOGIN = {"bin_directory", "ca_cert", "session_role"}  # with the options that begin with login_ or ssl_
 _SERVER_REQUIRES = ("host", "user", "remote_directory")
 
 
 @dataclass(frozen=True)
 class Source:
-    """Databases of one login with one directory. ``options`` are those of ``db_backup``."""
+    """Databases with the same login and directory. ``options`` are those of ``db_backup``."""
 
     title: str
     directory: str
@@ -38,7 +38,7 @@ class Source:
 
     @property
     def login(self) -> Options:
-        """The options of the login, without those that ``db_backup`` does not share with other modules."""
+        """The options of the login, which ``db_backup`` shares with other modules."""
         return {name: value for name, value in self.options.items() if name in _LOGIN or name.startswith(("login_", "ssl_"))}
 
 
@@ -70,7 +70,7 @@ def sources_of(settings: Settings) -> list[Source]:
 
 
 def places_of(sources: t.Iterable[Source]) -> list[Source]:
-    """Return the first source of each directory: its user reads it."""
+    """Return the first source of each directory, as whose user the directory is read."""
     found: dict[str, Source] = {}
     for source in sources:
         found.setdefault(source.directory, source)
@@ -78,7 +78,7 @@ def places_of(sources: t.Iterable[Source]) -> list[Source]:
 
 
 def server_of(settings: Settings, host: str | None = None) -> Options | None:
-    """Return the SFTP server with the directory of this host on it, or of another one. None if the settings have no server."""
+    """Return the SFTP server, and the directory on it of this host or of another one. None if the settings have no server."""
     server = _set(settings.variables.get("backup_sftp"))
     if not server:
         return None

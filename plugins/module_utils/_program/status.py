@@ -1,4 +1,4 @@
-"""The verb ``status``: whether every database of the settings has a fresh backup, as the role's assert_fresh judges it."""
+"""The verb ``status``: judges as the role's assert_fresh does whether every database of the settings has a fresh backup."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -28,7 +28,7 @@ def status(settings: Settings, caller: Caller, now: t.Callable[[], datetime]) ->
 
 
 def _asked(source: Source, settings: Settings, caller: Caller) -> dict[str, t.Any]:
-    """Return which databases a source has. In check mode db_backup lists them, dumps none, and writes nothing."""
+    """Return db_backup's records of a source's databases. In check mode it lists them, dumps none, and writes nothing."""
     call = Call("db_backup", {"directory": source.directory, **source.options}, source.title, source.user)
     return {
         "title": source.title,

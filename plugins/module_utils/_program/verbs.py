@@ -1,4 +1,4 @@
-"""The verbs of the program: each is a module with its options, or a work of the program's own."""
+"""The verbs of the program. Most of them run a module with its options; the program itself does the others."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 class Verb:
     """A verb: its module, None if the program does it itself, and the defaults that differ from the module's.
 
-    Without a place, it is repeated for each ``place`` or ``source`` of the settings, as ``per`` says.
+    Without a place on the command line, it runs for each place or source of the settings: ``per`` is ``place`` or ``source``.
     """
 
     name: str
