@@ -1,7 +1,7 @@
-"""A private folder for the files of a server that is thrown away, and the user that runs such a server.
+"""A private folder for the files of a throw-away server, and the user that runs such a server.
 
-How nothing stays behind: each folder is made by a guard (`folder_guard.py`), a small process that reads a pipe which only we hold
-open. When we end, even by SIGKILL, the pipe ends. The guard then kills what runs in the folder, and removes it.
+A guard (`folder_guard.py`) makes each folder. It is a small process that reads a pipe which only we hold open. When we end, even
+by SIGKILL, the pipe ends. The guard then kills what runs in the folder, and removes it.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -69,8 +69,7 @@ class Folder:
     def launch(self, command: Sequence[str | Path], output: int | IO[bytes]) -> subprocess.Popen[bytes]:
         """Start a program in the folder as the server's user, in a session of its own, so that Ctrl-C reaches only us.
 
-        The new process enters the folder before it closes its copy of the guard's pipe: at no moment could we die and leave it
-        behind.
+        The new process enters the folder before it closes its copy of the guard's pipe, so that it never outlives us.
         """
         user = server_user()
         return subprocess.Popen(
@@ -106,9 +105,9 @@ class Folder:
 
 
 def parent_for_folders(base: Path | None = None) -> Path:
-    """Where folders are made: the paths of sockets in them are short enough, and the server's user may enter.
+    """Return a folder for such folders: sockets in them have short enough paths, and the server's user may enter.
 
-    ValueError where that is not so for `base`.
+    Raises ValueError if that is not so for `base`.
     """
     candidates = [base.absolute()] if base else [Path(tempfile.gettempdir()), Path("/tmp")]
     for parent in candidates:

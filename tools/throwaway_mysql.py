@@ -1,4 +1,4 @@
-"""A real MariaDB or MySQL server, thrown away after use: for the tests, the benchmark and the demonstration.
+"""A throw-away MariaDB or MySQL server for the tests, the benchmark and the demonstration.
 
     from tools.throwaway_mysql import Server, find_mariadb
 
@@ -6,11 +6,11 @@
         server.sql("create database app")
         server.dump("app")
 
-Inside the `with` it listens on `server.socket`, and its user `root` needs no password there. After it, whatever happened, its
-processes and its folder no longer exist: see `throwaway_folder.py`. Linux only.
+Inside the `with` it listens on `server.socket`, where its user `root` needs no password. After the `with`, its processes and its
+folder no longer exist, whatever happened: see `throwaway_folder.py`. Linux only.
 
-MariaDB is the distribution's. MySQL is that of a Debian below .cache/mysql, which `.ci/run` makes; its programs run
-by that Debian's own loader and libraries.
+MariaDB is the distribution's. MySQL is in another Debian below .cache/mysql, which `.ci/run` makes. Its programs run with the
+loader and the libraries of that Debian.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -52,7 +52,7 @@ class MysqlError(RuntimeError):
 
 @dataclass(frozen=True)
 class Installation:
-    """The programs of a product. `bin_directory` is None where they are found without it."""
+    """The programs of a product. `bin_directory` is None if they are found without it."""
 
     product: str
     server: str
@@ -63,13 +63,13 @@ class Installation:
 
 
 def find_mariadb() -> Installation | None:
-    """MariaDB on this machine, None where there is none."""
+    """MariaDB on this machine, None if it is not installed."""
     server = shutil.which("mariadbd", path=os.pathsep.join((os.environ.get("PATH", os.defpath), *_PLACES)))
     return None if server is None else Installation("MariaDB", server, "mariadb", "mariadb-dump")
 
 
 def find_mysql() -> Installation | None:
-    """MySQL below .cache, None where there is none."""
+    """MySQL below .cache, None if it is not installed."""
     home = _ROOT / "usr"
     if not (home / "sbin" / "mysqld").exists():
         return None
@@ -129,7 +129,7 @@ class Server:
 
     @property
     def log(self) -> str:
-        """All that the server has said so far."""
+        """The server's log so far."""
         return self._log_file.read_text(encoding="utf-8", errors="replace")
 
     @property
@@ -137,7 +137,7 @@ class Server:
         return self._process is not None and self._process.poll() is None
 
     def run(self, program: str, *arguments: str, stdin: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run one of the client programs against this server. MysqlError, with what the program said, when it fails."""
+        """Run one of the client programs against this server. Raises MysqlError, with the program's output, if it fails."""
         login = ("--no-defaults", f"--socket={self.socket}", f"--user={self.user}", "--default-character-set=utf8mb4")
         done = subprocess.run(
             (program, *login, *arguments),
@@ -191,7 +191,7 @@ class Server:
             self._process.wait(STOP_SECONDS)
 
     def kill(self) -> None:
-        """A crash: SIGKILL. The folder stays."""
+        """Crash the server by SIGKILL. The folder remains."""
         self._folder.kill()
         if self._process is not None:
             self._process.wait()

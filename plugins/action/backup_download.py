@@ -66,13 +66,13 @@ class ActionModule(ActionBase):
             source = HostStore(host, answer, transfer)
             fetch = source.fetch
 
-            def clock() -> datetime:  # the newest ones were selected by this one
+            def clock() -> datetime:  # the module selected the newest backups by this time
                 return t.cast(datetime, source.time)
 
         request = DownloadRequest(source, selection, folder, options["archive"], fetch, options["verify"])
         progress = Progress(*([lines_every(options["progress"], host)] if options["progress"] > 0 else []))
         returned = self._returned(download(request, Context(ControllerRunner(), clock, self._task.check_mode, progress)))
-        if "ansible_facts" in answer:  # the interpreter that was discovered
+        if "ansible_facts" in answer:  # the Python interpreter that Ansible discovered
             returned["ansible_facts"] = answer["ansible_facts"]
         if answer.get("warnings"):
             returned["warnings"] = [*answer["warnings"], *returned.get("warnings", [])]

@@ -247,7 +247,7 @@ def _read_names(params: dict[str, t.Any]) -> None:
 
 
 def _read_password(module: AnsibleModule) -> None:
-    """Read the password that an option names by its file, so that an engine finds it as if it had been given."""
+    """Read the password from the file in ``login_password_file``, and set it as ``login_password``."""
     path = module.params.get("login_password_file")
     if path is None:
         return

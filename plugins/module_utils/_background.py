@@ -60,7 +60,7 @@ def take_request() -> Request | None:
 
 
 def report_to(pipe: int) -> None:
-    """Write the progress of this process's run to a pipe. The program ``lastgood`` runs a module in a child, and reads it."""
+    """Write the progress of this process's run to a pipe, which the program ``lastgood`` reads: it runs modules in children."""
     _pipes.append(pipe)
 
 

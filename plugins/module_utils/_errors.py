@@ -61,7 +61,7 @@ class HostExhausted(BackupError):
 
 
 class IdentityMissing(BackupError):
-    """A backup is encrypted, and no identity is given."""
+    """A backup is encrypted, and the options give no identity."""
 
     code = "identity_missing"
 
@@ -218,7 +218,7 @@ class QueryFailed(BackupError):
 
 
 class RecoveryConflict(BackupError):
-    """A standby cancelled the dump, which would have held up the replay."""
+    """A standby cancelled the dump, which would have delayed the replay."""
 
     code = "recovery_conflict"
 

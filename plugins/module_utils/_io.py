@@ -50,7 +50,7 @@ def write_all(descriptor: int, data: bytes | memoryview) -> None:
 
 @contextlib.contextmanager
 def secret_file(data: bytes) -> t.Iterator[int]:
-    """Write data to a file that exists only in memory, accessible only to us, and yield its descriptor."""
+    """Write data to a file that exists only in memory, and that only this process's user can open. Yield its descriptor."""
     descriptor = os.memfd_create("secret", os.MFD_CLOEXEC)
     try:
         os.fchmod(descriptor, 0o600)  # programs refuse a secret that others may read

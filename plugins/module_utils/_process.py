@@ -373,7 +373,7 @@ def _process_at(number: int) -> tuple[int, Pid] | None:
             fields = stat.read().rpartition(b")")[2].split()  # from the third on, since a program's name may contain anything
     except OSError:
         return None
-    if fields[0] in _ENDED:  # its parent has not noticed yet, and may never do
+    if fields[0] in _ENDED:  # its parent has not waited for it yet, and may never do so
         return None
     return int(fields[1]), Pid(number, fields[19])
 

@@ -1,7 +1,7 @@
-"""Build the program ``lastgood``: the collection's modules, and the parts of Ansible that they import, as one file.
+"""Builds the program ``lastgood``: the collection's modules, and the parts of Ansible that they import, as one file.
 
-The file is a zip archive that Python executes. Its bytes depend on the collection and on ansible-core alone. The
-documentation is translated to JSON, since a host has no library for YAML.
+The file is a zip archive that Python executes. Its bytes depend only on the collection and on ansible-core. The documentation is
+converted to JSON, since a host may lack a library for YAML.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -43,7 +43,7 @@ from {_START} import start
 
 start()
 """
-_EARLIEST = (1980, 1, 1, 0, 0, 0)  # the time of every file in the archive
+_EARLIEST = (1980, 1, 1, 0, 0, 0)  # a fixed time for every file, so that the bytes are reproducible
 
 
 def program() -> bytes:
@@ -65,7 +65,7 @@ def program() -> bytes:
 
 
 def _sources() -> dict[str, bytes]:
-    """Return the program's start and all that it imports, now or later, by the names of the files."""
+    """Return the file that starts the program and all that it imports, also within functions, by the names of the files."""
     found: dict[str, bytes] = {}
     waiting = [_START, *_BY_NAME]
     seen: set[str] = set()
@@ -76,7 +76,7 @@ def _sources() -> dict[str, bytes]:
         seen.add(name)
         path, is_package = _file_of(name)
         if path is None and not is_package:
-            continue  # a name in a module, or a module that this ansible-core does not have
+            continue  # a name within a module, or a module that this ansible-core lacks
         waiting += [name.rpartition(".")[0]] if "." in name else []
         source = b"" if path is None else path.read_bytes()
         found[name.replace(".", "/") + ("/__init__.py" if is_package else ".py")] = source
@@ -89,7 +89,7 @@ def _is_shipped(name: str) -> bool:
 
 
 def _file_of(name: str) -> tuple[Path | None, bool]:
-    """Return the file of a module, and whether it is a package. A package without a file, or of another project, has none."""
+    """Return the file of a module, and whether it is a package. It is None for a package without one, or of another project."""
     if name == "ansible" or f"{COLLECTION}.plugins".startswith(f"{name}."):
         return None, True
     if name == f"{COLLECTION}.plugins":
@@ -106,7 +106,7 @@ def _file_of(name: str) -> tuple[Path | None, bool]:
 
 
 def _imports(source: bytes, name: str, is_package: bool) -> t.Iterator[str]:
-    """Yield the whole names that a file imports, and those that may be modules: ``from a import b`` may import ``a.b``."""
+    """Yield the full names of the modules that a file may import: ``from a import b`` yields ``a`` and ``a.b``."""
     package = name if is_package else name.rpartition(".")[0]
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -124,7 +124,7 @@ def _imports(source: bytes, name: str, is_package: bool) -> t.Iterator[str]:
 
 
 def _licences() -> dict[str, bytes]:
-    """Return the licence of the collection, and those of ansible-core, as far as its package has them."""
+    """Return the licence of the collection, and those of ansible-core that its package includes."""
     found = {"LICENSES/GPL-3.0-or-later.txt": (ROOT / "LICENSES" / "GPL-3.0-or-later.txt").read_bytes()}
     for folder in sorted(_ANSIBLE.parent.glob("ansible_core-*.dist-info")):
         for path in sorted(folder.rglob("licenses/**/*")):
@@ -137,7 +137,7 @@ def _licences() -> dict[str, bytes]:
 
 
 def _documents() -> bytes:
-    """Return what the program knows about itself: its version, the modules' documentation, and the role's variables."""
+    """Return the program's version, the modules' documentation, and the role's variables, as JSON."""
     role = ROOT / "roles" / "backup"
     names = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py"))
     documents = {
@@ -150,7 +150,7 @@ def _documents() -> bytes:
 
 
 def _version() -> str:
-    """Return the collection's version: an installed one has a manifest, a checkout has the source of it."""
+    """Return the collection's version, from the manifest of an installed collection or the galaxy.yml of a checkout."""
     manifest = ROOT / "MANIFEST.json"
     if manifest.exists():
         return str(json.loads(manifest.read_bytes())["collection_info"]["version"])
@@ -163,7 +163,7 @@ def _documentation(module: str) -> dict[str, t.Any]:
     options: dict[str, t.Any] = document.get("options") or {}
     for fragment in document.get("extends_documentation_fragment", []):
         for option, described in _fragment(fragment)["options"].items():
-            options[option] = {**described, **options.get(option, {})}  # the module's own words count
+            options[option] = {**described, **options.get(option, {})}  # the module's own description takes precedence
     return {
         "short_description": document["short_description"],
         "description": document["description"],
@@ -172,7 +172,7 @@ def _documentation(module: str) -> dict[str, t.Any]:
 
 
 def _fragment(name: str) -> dict[str, t.Any]:
-    """Return a documentation fragment: ``lastgood.database._file``, or ``lastgood.database._file.part`` for another one in it."""
+    """Return a documentation fragment by its name: ``lastgood.database._file``, or ``lastgood.database._file.part``."""
     file, _dot, part = name.removeprefix("lastgood.database.").partition(".")
     texts = _texts_in(ROOT / "plugins" / "doc_fragments" / f"{file}.py")
     fragment: dict[str, t.Any] = yaml.safe_load(texts[part.upper() or "DOCUMENTATION"])
@@ -180,7 +180,7 @@ def _fragment(name: str) -> dict[str, t.Any]:
 
 
 def _texts_in(path: Path) -> dict[str, str]:
-    """Return the constant texts in a file by the names to which it assigns them."""
+    """Return the constant texts in a Python file, by the names of their variables."""
     return {
         target.id: node.value.value
         for node in ast.walk(ast.parse(path.read_bytes()))

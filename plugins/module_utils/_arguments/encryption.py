@@ -28,7 +28,7 @@ def encoding_from(params: Params) -> Encoding:
 
 
 def recipients_from(params: Params) -> Recipients | None:
-    """Return who can decrypt, None without an encryption. Raises ArgumentInvalid where one of the two is missing."""
+    """Return who can decrypt, None without an encryption. Raises ArgumentInvalid if only one of the two is given."""
     texts, file = list_from(params, "recipients"), params["recipients_file"]
     if params["encryption"] == _NONE:
         if texts is not None or file is not None:

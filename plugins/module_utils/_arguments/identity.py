@@ -21,7 +21,7 @@ IDENTITY_SPEC: Spec = {
 
 
 def identity_from(params: Params) -> Identity | None:
-    """Return the identity, None if none is given. From then on this process and its programs leave no core file."""
+    """Return the identity, None if none is given. With an identity, this process and its programs leave no core file."""
     text, file, passphrase = params["identity"], params["identity_file"], params["identity_passphrase"]
     if text is None and file is None:
         if passphrase is not None:
@@ -36,7 +36,7 @@ def identity_from(params: Params) -> Identity | None:
 
 
 def _leave_no_core_file() -> None:
-    """Limit core files to 1 byte: for this limit, unlike for 0, Linux calls no handler of core files either. See core(5)."""
+    """Limit core files to 1 byte. Unlike the limit 0, this also prevents that Linux calls a core handler. See core(5)."""
     _soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
     with contextlib.suppress(OSError, ValueError):  # the hard limit is 0, which no user but root can raise
         resource.setrlimit(resource.RLIMIT_CORE, (1, hard if hard == resource.RLIM_INFINITY else max(hard, 1)))

@@ -1,4 +1,4 @@
-"""Options of db_restore for a part of a backup, and for SQL that changes what it restored."""
+"""The options of db_restore to restore a part of a backup, and to run SQL in the restored database."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 

@@ -66,7 +66,7 @@ class Restorer(t.Protocol):
 
     @property
     def plan(self) -> tuple[str, ...]:
-        """What is done beside the restore of the whole backup, for a diff."""
+        """What differs from a restore of the whole backup alone, as lines for a diff."""
 
     def describe_server(self, manifest: Manifest) -> str | None:
         """Return the server that a backup is from, with its version; None if the engine has no servers."""

@@ -1,4 +1,4 @@
-"""The SQL that a user wants run in a restored database before it gets its name."""
+"""The user's SQL to run in a restored database before it gets its name."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -26,13 +26,13 @@ _REMEDY = "Nothing was replaced, and the new database was removed: correct the S
 
 @dataclass(frozen=True)
 class Sql:
-    """One text of SQL, and its title in messages. The text may hold secrets, so that nothing shows it."""
+    """One text of SQL, and its title in messages. The text may have secrets, so no message shows it."""
 
     title: str
     text: str = field(repr=False)
 
     def failed(self, words: str, **details: t.Any) -> RunSqlFailed:
-        """Return the error for SQL that failed with these words of the server's."""
+        """Return the error for SQL that failed with the server's message ``words``."""
         return RunSqlFailed(f"{self.title} failed: {words}", _REMEDY, **details)
 
 
@@ -54,7 +54,7 @@ class RunSql:
         return f"run_sql: {self.source}{', as the owner' if self.as_owner else ''}"
 
     def deadline(self) -> float:
-        """Return the monotonic time at which it has to be done."""
+        """Return the monotonic time by which the SQL must have ended."""
         return float("inf") if self.seconds is None else time.monotonic() + self.seconds
 
     def late(self) -> ProgramTimeout:

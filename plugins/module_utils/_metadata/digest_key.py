@@ -1,6 +1,6 @@
-"""The key for digests of encrypted contents: ``.lastgood.key`` beside the backups, which no other place ever gets.
+"""The key for digests of encrypted contents: ``.lastgood.key`` beside the backups. It is never copied to another place.
 
-With it a host sees that a database has not changed since its last encrypted backup, without a way to decrypt that.
+With it a host detects that a database has not changed since its last encrypted backup, which the host can't decrypt.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -21,8 +21,8 @@ _LARGEST = 2 * KEY_BYTES + 1  # bytes: hexadecimal, and the end of the line
 def digest_key(store: LocalStore) -> DigestKey:
     """Return the directory's key, and make it if there is none.
 
-    A key that can't be read or written stops no backup: a random one is returned, with a warning, and the next run can't
-    compare what was digested with it.
+    A key that can't be read or written prevents no backup: this returns a random key, with a warning. The next run can't
+    compare digests that were made with a random key.
     """
     try:
         with store.lock():

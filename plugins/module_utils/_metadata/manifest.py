@@ -85,7 +85,7 @@ class Manifest(t.NamedTuple):
     content_blake3: str | None = None
     content_hmac_sha256: str | None = None
     content_keyed_blake3: str | None = None
-    content_key: str | None = None  # the id of that digest's key; where it is set, content_bytes is rounded
+    content_key: str | None = None  # the id of that digest's key; if it is set, content_bytes is rounded
     verification: Verification | None = None
 
     @property
@@ -115,7 +115,7 @@ class Manifest(t.NamedTuple):
         return self._replace(content_bytes=size if key is None else _rounded(size), content_key=key, **values)
 
     def has_content_bytes(self, size: int) -> bool:
-        """Return whether a content of that size can be the manifest's."""
+        """Return whether a content of that size matches the manifest."""
         return self.content_bytes in (None, size if self.content_key is None else _rounded(size))
 
     def to_bytes(self) -> bytes:
@@ -152,7 +152,7 @@ def format_time(time: datetime) -> str:
 
 
 def _rounded(size: int) -> int:
-    """Return a size without what could confirm a guess at the content: at most 6 % more, or a multiple of 64 KiB."""
+    """Return a size rounded up, so that it can't confirm a guess at the content: to at most 6 % more, or a multiple of 64 KiB."""
     step = max(_LEAST_STEP, 1 << max(0, size.bit_length() - _BITS))
     return -(-size // step) * step
 
@@ -199,9 +199,9 @@ def _verification(value: dict[str, t.Any]) -> Verification | None:
     return Verification(level, verdict, time, detail if isinstance(detail, str) else "")
 
 
-_ALGORITHMS = (BLAKE3, SHA256, KEYED_BLAKE3, HMAC_SHA256)  # as fields, each behind content_
+_ALGORITHMS = (BLAKE3, SHA256, KEYED_BLAKE3, HMAC_SHA256)  # as fields, each name after content_
 _LEAST_STEP = 64 * 1024  # bytes
-_BITS = 5  # of a size, that are left by rounding
+_BITS = 5  # of a size that rounding retains
 _NUMBER = re.compile(r"[0-9]+")
 # Python's own parser accepts more forms, and more with every version.
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-9]{2}:[0-9]{2}Z")

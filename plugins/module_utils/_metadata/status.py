@@ -318,7 +318,7 @@ def _read_task(value: dict[str, t.Any]) -> Task | None:
 
 
 def _partial(value: t.Any) -> str | None:
-    """Return the name of a partial, None for another name: partials are opened, and it may be a device's, such as a watchdog."""
+    """Return the name if it is that of a partial, else None. Partials are opened, and another name may be a device's."""
     name = _name(value)
     return None if name is None or parse_partial(name) is None else name
 

@@ -26,7 +26,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores.base imp
 UNKNOWN = "unknown"  # origin and instance in a manifest that a verification wrote, since it can't know them
 
 _HEAD_BYTES = 4096
-_ENCRYPTED_HEAD_BYTES = CHUNK_BYTES  # decryption returns nothing before it has read much more
+_ENCRYPTED_HEAD_BYTES = CHUNK_BYTES  # decryption needs much more input before it returns anything
 
 
 class _Enough(Exception):

@@ -1,6 +1,6 @@
-"""Remember which files of a folder had which digest when they were last read, so that the next run need not read them again.
+"""Records the digest that each file of a folder had when it was last read, so that the next run need not read it again.
 
-A file that was written to or replaced since then has another fingerprint, and counts as unknown.
+A file that was written to or replaced since then has another fingerprint, and its digest counts as unknown.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -38,7 +38,7 @@ class Arrivals:
             self._changed = True
 
     def save(self) -> None:
-        """Write the record, without files that no longer exist. Another run's notes since our reading are kept."""
+        """Write the record, without files that no longer exist. Entries that another run wrote meanwhile are retained."""
         if not self._changed:
             return
         with self._folder.lock():
@@ -51,7 +51,7 @@ class Arrivals:
 
 
 def _parse(data: bytes | None) -> dict[str, list[t.Any]]:
-    """Return the record's entries. A record that is missing or garbled has none: the files are then read again."""
+    """Return the record's entries, none if it is missing or malformed. The files are then read again."""
     try:
         record = json.loads(data or b"{}")
         if record.get("version") != _VERSION:

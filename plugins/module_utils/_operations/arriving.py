@@ -1,4 +1,4 @@
-"""Fetch one payload into a partial that this run holds, and give it its name when its digest is right."""
+"""Fetches one payload into a partial that this run holds, and gives it its name when its digest is right."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -32,7 +32,8 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores.partials
 
 _POLL_SECONDS = 0.05
 
-# Fills the existing file of a path from the source's file of a name. Returns False where it can't: then chunks are read.
+# Takes a name in the source and the path of an existing file, and fills that file. Returns False if it can't, so that chunks are
+# read instead.
 Fetch = t.Callable[[str, str], bool]
 
 
@@ -89,7 +90,7 @@ class Arriving:
             raise name_conflict(self.folder.path(self.name))
 
     def _offset(self, descriptor: int) -> int:
-        """Return how many bytes of an earlier run can be continued."""
+        """Return how many bytes an earlier run fetched, after which this one can continue."""
         offset = os.fstat(descriptor).st_size
         if offset <= self.size:
             return offset
@@ -101,7 +102,7 @@ class Arriving:
         check_space(folder.location, folder.free_bytes(), needed, self.name, "Make room on the controller, and run again.")
 
     def _receive(self, descriptor: int, offset: int) -> None:
-        """Fill the partial. If one that was continued has a wrong digest, begin anew."""
+        """Fill the partial. If a continued one has a wrong digest, begin anew."""
         digest = None
         if not offset and self.fetch is not None:
             digest = self._fetch_whole(descriptor, self.fetch)
@@ -133,7 +134,7 @@ class Arriving:
                 count += len(chunk)
                 if count > self.size:
                     return None
-                digesting.give(chunk)  # while it is written
+                digesting.give(chunk)  # digests it while it is written
                 write_all(descriptor, chunk)
                 self.task.advance(len(chunk))
                 digesting.settle()
@@ -151,7 +152,7 @@ class Arriving:
         return place
 
     def _fetch_whole(self, descriptor: int, fetch: Fetch) -> str | None:
-        """Let the connection fill the partial, and digest it meanwhile. Return None if it did not, or not to the end."""
+        """Let the connection fill the partial, and digest it meanwhile. Return None if the partial is not complete then."""
         tail = _Tail(descriptor, self.size, self.task)
         with tail:
             if not fetch(self.name, self._path):
@@ -160,7 +161,7 @@ class Arriving:
             return ""
         if tail.digest.hexdigest() == self.sha256:
             return self.sha256
-        again = hashlib.sha256()  # it may have been read ahead of a part that was written later
+        again = hashlib.sha256()  # the thread may have read a part before it was written
         self._digest_beginning(descriptor, self.size, again)
         return again.hexdigest()
 

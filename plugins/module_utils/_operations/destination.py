@@ -9,7 +9,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores.local.st
 
 
 def check_destination(folder: LocalStore, filename: str) -> None:
-    """Raise an error if something other than a regular file has the name: it would be lost, or a link would be followed."""
+    """Raise an error if the name is not free or a regular file's: another file would be lost, and a link followed."""
     if folder.facts(filename) is None and folder.taken(filename):
         raise DestinationUnusable(
             f"{folder.path(filename)} exists, and is no regular file.", "Name another, or the file that a link leads to."

@@ -1,9 +1,9 @@
-"""Fetch good backups into a folder of the controller, each whole under its name, or not at all.
+"""Fetches good backups into a folder of the controller. Each gets its name only when it is whole.
 
-plan      fetch what the folder lacks; a copy that changed since it was last read is read, and fetched again if it is wrong
+plan      select what the folder lacks; read copies that changed since they were last read, and add those with a wrong digest
           check mode stops here
-refresh   a newer confirmation, pin or label goes into the manifest of a copy
-fetch     into a partial that this run holds; one that an earlier run left is continued, or begun anew if its digest is wrong
+refresh   write newer confirmations, pins and labels into the manifests of copies
+fetch     fill a partial that this run holds; continue one that an earlier run left, or begin anew if its digest is wrong
 commit    flush, put the manifest in place, then rename once
 """
 
@@ -58,8 +58,8 @@ _AS_BEFORE = "What the controller has is as it was."
 class DownloadRequest:
     """The backups to fetch, and the folder of the controller that they go to.
 
-    With ``archive`` they go into one file of that format instead. ``fetch`` is a faster way than the source's chunks to fill a
-    file from its first byte, where the source has one. ``rereads`` reads also those files whose digest is known.
+    With ``archive`` they go into one file of that format instead. ``fetch``, if given, fills a file from its first byte faster
+    than the source's chunks do. With ``rereads``, files whose digest is known are read, too.
     """
 
     source: ReadableStore
@@ -185,7 +185,7 @@ def _fetch_all(request: DownloadRequest, context: Context, chosen: list[Backup])
 
 
 def _reread(request: DownloadRequest, chosen: list[Backup], plan: Plan, arrivals: Arrivals, report: _Report) -> None:
-    """Read the copies whose digest is not known. Plan those again that do not have their manifest's."""
+    """Read the copies whose digest is not known. Those whose digest is not their manifest's are planned to be fetched again."""
     for backup in chosen:
         name, sha256 = backup.filename, str(backup.manifest.payload_sha256)
         if name not in plan.up_to_date or (not request.rereads and arrivals.holds(name, sha256)):
@@ -212,7 +212,7 @@ def _refresh(folder: LocalStore, report: _Report) -> None:
         try:
             with folder.lock():
                 copy = Catalog(folder).find(name)
-                if copy is not None:  # read anew: a pin that it got since the plan must not be lost
+                if copy is not None:  # read again, so that a pin set since the plan is not lost
                     is_bare = copy.state == "unverified"
                     manifest = new_manifest(backup, copy) if is_bare else refreshed_manifest(copy, backup)
                     folder.replace(manifest_name(name), manifest.to_bytes())
@@ -223,7 +223,7 @@ def _refresh(folder: LocalStore, report: _Report) -> None:
 
 
 def _sweep(folder: LocalStore, plan: Plan, context: Context) -> None:
-    """Delete partials that dead runs left a day ago or more, and that this run does not continue."""
+    """Delete the partials of dead runs that are at least a day old, unless this run continues them."""
     wanted = {_partial(planned.backup) for planned in plan.uploads}
     for name in folder.names():
         facts = folder.facts(name) if is_transfer(name) and name not in wanted else None
@@ -274,7 +274,7 @@ def _fetch_one(request: DownloadRequest, planned: PlannedUpload, task: Task, rep
 
 
 def _fetch_archive(request: DownloadRequest, context: Context, chosen: list[Backup]) -> Outcome:
-    """Write the good ones of the selected backups into one archive, straight from the source."""
+    """Write those of the selected backups that are good into one archive, directly from the source."""
     names = tuple(backup.filename for backup in chosen if backup.state == "good")
     refused = [{"filename": backup.filename, "reason": f"it is {backup.state}"} for backup in chosen if backup.state != "good"]
     if failed := _named_refusals(request, chosen):

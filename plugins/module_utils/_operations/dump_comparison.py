@@ -1,4 +1,4 @@
-"""Whether a new dump can be compared with the last good backup, and why not."""
+"""Decides whether a new dump can be compared with the last good backup, and gives the reason if not."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -19,7 +19,7 @@ class KeyedDigest(t.NamedTuple):
 
 
 def encryption_differs(newest: Backup, codec: PayloadCodec) -> str | None:
-    """Return how the last good backup is encrypted otherwise than a new one, None if both can stand for each other."""
+    """Return how the encryption of the last good backup differs from that of a new one, None if it does not."""
     had, wanted = newest.name.encoding.encryption, codec.encoding.encryption
     if had is None and wanted is None:
         return None

@@ -40,7 +40,7 @@ def make_plan(
 ) -> list[Step]:
     """Return the step for each database. ``files`` are those in the store, as listed for this run.
 
-    ``differs`` returns why a backup can't stand for a new one, however fresh it is: such as its recipients.
+    ``differs`` returns why even a fresh backup can't stand for a new one, such as other recipients, None if it can.
     """
     groups = {_group(origin, target): target for target in targets}
     newest = catalog.newest_good(groups, now, files)

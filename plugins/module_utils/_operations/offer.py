@@ -1,4 +1,4 @@
-"""List the files of the selected backups of a host, for the controller, which fetches them."""
+"""Lists the files of a host's selected backups for the controller, which fetches them."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 

@@ -259,7 +259,7 @@ def _find_globals(request: RestoreRequest, backup: Backup, now: datetime) -> Bac
 
 
 def _check_identity(request: RestoreRequest, backup: Backup, runner: Runner) -> None:
-    """Raise IdentityMissing or IdentityWrong if the backup is encrypted, and can't be opened."""
+    """Raise IdentityMissing or IdentityWrong if the backup is encrypted and the identity does not open it."""
     encryption, recipients = backup.name.encoding.encryption, ", ".join(backup.manifest.recipients or ())
     if encryption is None:
         return

@@ -135,8 +135,8 @@ def _proven(attempt: Attempt | None, failure: Failure | None, newest: Backup | N
 def _outcome_in(newest: Backup, attempt: Attempt) -> str | None:
     """Return the outcome that a run left in the last good backup before it died, None if it left none.
 
-    The partial's name decides: times are in seconds, and the backup before may be of the same one. A run that died within a
-    second may not have recorded it.
+    The partial's name identifies the run's backup: the time does not, since the previous backup may be of the same second. A run
+    that died within a second may not have recorded the name.
     """
     payload = None if attempt.partial is None else parse_partial(attempt.partial)
     if payload is None:

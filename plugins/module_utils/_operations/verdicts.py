@@ -100,7 +100,7 @@ class Report:
         return [*self.notes, *self._closed(), *(f"Could not be judged: {cause}" for cause in _by_cause(inconclusive))]
 
     def _closed(self) -> list[str]:
-        """Return a warning if the identity does not open backups whose verdict does not say so already."""
+        """Return a warning if the identity does not open some backups, unless their verdicts already say so."""
         closed = [one for one in self.verified if one.finding.readable_by == () and one.finding.verdict == "passed"]
         if not closed:
             return []

@@ -49,7 +49,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._stores.base imp
 
 
 class Verifier:
-    """Verifies one backup after another. ``notes`` has what prevented an answer beside a verdict."""
+    """Verifies one backup after another. ``notes`` has the reasons why ``readable_by`` of a backup is not known."""
 
     def __init__(
         self, store: Store, level: Level, runner: Runner, examiners: Examiners, task: Task, identity: Identity | None = None
@@ -110,7 +110,7 @@ class Verifier:
             return None
 
     def _agreed(self, backup: Backup) -> Finding:
-        """Return the finding that two readings agree about, if the first one failed."""
+        """Return the finding of the first reading if it passed, else one that two readings agree about."""
         doubts: set[str] = set()
         for _number in range(READINGS):
             finding = self._read_once(backup)
@@ -213,7 +213,7 @@ class Verifier:
             return read_payload(store, filename, decoding, digest, sink, is_stopped, manifest, self._task.advance)
 
     def _compare_payload(self, backup: Backup, manifest: Manifest) -> Finding:
-        """Compare an encrypted payload's own digest with the manifest, which needs no identity."""
+        """Compare an encrypted payload's own digest with the manifest. This needs no identity."""
         with asking_store():
             is_stopped, advance = self._runner.is_stopped, self._task.advance
             reading = read_payload_alone(self._store, backup.name.filename, is_stopped, manifest, advance)
@@ -260,7 +260,7 @@ def _errors_inconclusive(work: t.Callable[..., Answer]) -> t.Callable[..., Answe
 def _completed(manifest: Manifest, reading: Reading) -> Manifest:
     """Return the manifest, and add sizes and digests that it lacks.
 
-    Of an encrypted backup it says nothing about the content, since the digest would confirm a guess.
+    It adds nothing about the content of an encrypted backup, since the digest would confirm a guess.
     """
     if manifest.payload_sha256 is not None:
         return manifest

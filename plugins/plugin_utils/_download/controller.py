@@ -1,4 +1,4 @@
-"""What an operation needs on the controller: a runner, which starts no program, and lines that show the progress."""
+"""Runs an operation on the controller: a runner that starts no program, and lines that show the progress."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -18,7 +18,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._progress_line i
 
 
 class ControllerRunner:
-    """A runner without programs. The play itself ends on a signal."""
+    """A runner without programs. A signal ends the play itself."""
 
     def find_program(self, name: str) -> str | None:
         return None
@@ -42,7 +42,7 @@ class ControllerRunner:
 
 
 def folder_for(dest: str, host: str) -> str:
-    """Return the host's own folder. Raises ArgumentInvalid for a name in the inventory that is no plain name of a folder."""
+    """Return the host's own folder. Raises ArgumentInvalid if the host's name in the inventory can't name a folder."""
     if host in ("", ".", "..") or "/" in host or not host.isprintable() or len(os.fsencode(host)) > 255:
         raise ArgumentInvalid(f"The inventory's name {host!r} can't be the name of a folder.", "Give the host another name.")
     if not dest.isprintable():
@@ -51,7 +51,7 @@ def folder_for(dest: str, host: str) -> str:
 
 
 def lines_every(seconds: int, host: str) -> Sink:
-    """Return a sink that shows a line each so many seconds."""
+    """Return a sink that shows a line every so many seconds."""
     last = time.monotonic()
     before: Reading | None = None
 

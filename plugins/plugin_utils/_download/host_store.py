@@ -1,4 +1,4 @@
-"""The files of a host that its module listed, as a store to read from. What the host says is checked: it may be hostile."""
+"""The files that the module on a host listed, as a store to read from. The host's answer is checked: the host may be hostile."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -21,7 +21,7 @@ _LARGEST_FILE = 2**62
 
 
 def _directory(location: t.Any) -> str:
-    """Return the directory on the host. OpenSSH's sftp takes a line break in a path for the end of a command."""
+    """Return the directory on the host. For OpenSSH's sftp, a line break in a path would end a command."""
     path = unescaped(location) if isinstance(location, str) else ""
     if not path.startswith("/") or not path.isprintable():
         raise ValueError(f"{path!r} is not the path of a directory")
@@ -29,12 +29,12 @@ def _directory(location: t.Any) -> str:
 
 
 class HostStore:
-    """Backups on a host. Has the reading half of the store's protocol."""
+    """Backups on a host. Implements the reading half of the store's protocol."""
 
     capabilities = Capabilities(reads_cheaply=False, has_locks=False, replaces_atomically=False)
 
     def __init__(self, host: str, answer: t.Mapping[str, t.Any], transfer: Transfer) -> None:
-        """Raises ServerInvalid for an answer that no module of ours gives."""
+        """Raises ServerInvalid for an answer that can't be our module's."""
         self.warnings: list[str] = []
         self._transfer = transfer
         self._facts: dict[str, FileFacts] = {}
@@ -58,11 +58,11 @@ class HostStore:
         if not isinstance(size, int) or not 0 <= size < _LARGEST_FILE or not math.isfinite(modified):
             raise ValueError(f"{name} can't have the size {size!r} and the time {modified!r}")
         self._facts[name] = FileFacts(size, modified)
-        if manifest is not None and len(name) <= _LONGEST_NAME:  # without a manifest it is not fetched
+        if manifest is not None and len(name) <= _LONGEST_NAME:  # files without a manifest are not fetched
             self._data[manifest_name(name)] = base64.b64decode(manifest)[: LARGEST_MANIFEST + 1]
 
     def close(self) -> None:
-        """Nothing is open between two calls."""
+        """Do nothing: nothing is open between two calls."""
 
     def exists(self) -> bool:
         return True
@@ -106,7 +106,7 @@ class HostStore:
         yield from self._transfer.chunks(self._on_host(name), facts.size_bytes, offset)
 
     def drop_cache(self, name: str) -> None:
-        """The controller can't."""
+        """Do nothing: the controller can't drop the host's cache."""
 
     def fetch(self, name: str, destination: str) -> bool:
         """Fill a file of the controller, and return whether that was possible."""

@@ -1,12 +1,12 @@
-"""Bring the bytes of a host's file to the controller, over any connection, with little memory on either end.
+"""Transfers a host's file to the controller, over any connection, with little memory on either end.
 
 If the user that the connection logs in as may read the file, the connection fetches it whole. Otherwise the user that the task
 becomes copies it piece by piece, each at most ``PIECE_BYTES`` long, to a file that the login user owns, and the connection
 fetches that. Ansible's own fetch would send all of it as one base64 text, and hold that in memory on both ends.
 
-The file for pieces is in a folder whose names others can't list, has a random name, and can be read by the login user alone.
-Others may write to it, since the user that the task becomes has to. Whoever found out its name could make a download fail, but
-no more: the digest of the whole is compared.
+The file for pieces has a random name in a folder that others can't list, and only the login user can read it. Others can write to
+it, because the user that the task becomes must. Anybody who guessed its name could only make a download fail: the digest of the
+whole is compared.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -36,11 +36,11 @@ from ansible_collections.lastgood.database.plugins.module_utils._io import CHUNK
 
 PIECE_BYTES = 64 * 1024 * 1024
 
-# Connections that write to the given file from its first byte on. Others, such as docker's, first write another file beside it.
+# Connections that write directly to the given file. Others, such as docker's, first write another file beside it.
 _WRITE_IN_PLACE = ("local", "paramiko", "ssh")
 _BLOCK_BYTES = 1024 * 1024  # of dd; pieces begin at a multiple of it
 _MAY_READ = "[ -f {path} ] && [ ! -L {path} ] && [ -r {path} ]"
-# Also removes what runs that were killed have left: a piece that nobody wrote to for a day.
+# Also removes the pieces of killed runs, to which nobody has written for a day.
 _MAKE_PLACE = (
     "umask 077; "
     "find /var/tmp -maxdepth 1 -name '.lastgood-download-*' -user \"$(id -u)\" -mtime +0 -exec rm -rf {{}} + 2>/dev/null; "
@@ -154,7 +154,7 @@ def _connection_errors() -> t.Iterator[None]:
 
 @contextlib.contextmanager
 def _streaming(connection: t.Any) -> t.Iterator[bool]:
-    """Let OpenSSH fetch by SFTP alone, and yield whether it may: another method of Ansible's holds a whole file in memory."""
+    """Restrict OpenSSH to SFTP, and yield whether that is possible: another of Ansible's methods holds a whole file in memory."""
     if connection.transport != "ssh":
         yield True
         return
@@ -168,9 +168,9 @@ def _streaming(connection: t.Any) -> t.Iterator[bool]:
 
 @contextlib.contextmanager
 def _uncompressed(connection: t.Any) -> t.Iterator[None]:
-    """Take -C out of OpenSSH's arguments: payloads are compressed, and to try it again makes the transfer ten times slower.
+    """Remove -C from OpenSSH's arguments: payloads are compressed, and compressing them again makes a transfer much slower.
 
-    A connection that is shared keeps its compression, so that these transfers share another one.
+    A shared connection retains its compression, so these transfers share another one.
     """
     arguments = shlex.split(connection.get_option("ssh_args") or "") if connection.transport == "ssh" else []
     if "-C" not in arguments:

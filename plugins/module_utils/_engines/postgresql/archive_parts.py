@@ -1,14 +1,15 @@
 """Selects entries of an archive: schemas and tables, what belongs to them, and what they need.
 
 pg_restore's own options --schema and --table restore neither the indexes, constraints, triggers and sequences of a table, nor the
-types and functions that it needs. So the entries come from the archive's list, where pg_dump recorded what each one depends on:
+types and functions that it needs. The entries are therefore selected from the archive's list, where pg_dump recorded the
+dependencies of each one:
 
 what belongs to it   of a selected table: its rows, indexes, constraints, defaults, triggers, policies, grants, comments,
                      statistics, its own sequences, and its partitions
 what it needs        types, domains, functions, extensions, schemas, sequences; and tables, which are restored without rows
 what is left out     what belongs to a selected table and to one that is not restored as well, such as a foreign key
 
-pg_restore itself compares names: its list has line breaks and quotes of names replaced.
+pg_restore itself compares the names, because its list replaces line breaks and quotes in them.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -30,7 +31,8 @@ List = t.Callable[..., str]
 _ENTRY = re.compile(r"(?P<id>\d+); (?P<catalog>\d+) \d+ (?P<rest>.*)")
 _NEEDS = ";\tdepends on: "
 
-# The kinds of entries that matter, by the catalog in which the object is: a schema may be called DATA. 0 is none.
+# The kinds of entries that matter, by the oid of the object's catalog: the kind alone is ambiguous, as a schema may be called
+# DATA. 0 is no catalog.
 _TABLES = ("TABLE", "FOREIGN TABLE", "VIEW", "MATERIALIZED VIEW")
 _ROWS = ("TABLE DATA", "MATERIALIZED VIEW DATA", "STATISTICS DATA")
 _KINDS = {
@@ -67,7 +69,7 @@ _KINDS = {
 _ALWAYS = ("DATABASE", "DATABASE PROPERTIES", "ENCODING", "SEARCHPATH", "STDSTRINGS")
 _PUBLICATIONS = ("PUBLICATION TABLE", "PUBLICATION TABLES IN SCHEMA")
 _SELECTABLE = (*_TABLES, "SEQUENCE")
-# Restored with what they depend on, if that is restored.
+# These are restored if the entries that they depend on are restored.
 _BELONGINGS = (
     "ACL",
     "CAST",
@@ -182,7 +184,7 @@ def _selected(parts: Parts, entries: dict[int, Entry], list_entries: List) -> se
 
 
 def _find_table(name: str, entries: dict[int, Entry], list_entries: List) -> set[int]:
-    """Return the tables with a name, which may begin with a schema; a dot may be within each of both."""
+    """Return the tables with a name, which may begin with a schema. Names of schemas and of tables may have dots in them."""
     dots = [place for place, character in enumerate(name) if character == "."]
     ways = [(f"--schema={name[:dot]}", f"--table={name[dot + 1 :]}") for dot in dots if 0 < dot < len(name) - 1]
     for arguments in (ways, [(f"--table={name}",)]):
@@ -201,7 +203,7 @@ def _numbers(listed: str) -> t.Iterator[int]:
 
 
 class _Selection:
-    """The entries to restore, which grow until nothing that belongs to them, and nothing that they need, is missing."""
+    """The entries to restore. ``complete`` adds entries until none that belongs to them, and none that they need, is missing."""
 
     def __init__(self, entries: dict[int, Entry], selected: set[int]) -> None:
         self._entries = entries
@@ -249,7 +251,7 @@ class _Selection:
                     waiting.append(number)
 
     def _belongs(self, entry: Entry) -> bool:
-        """Return whether an entry is restored because of what it depends on."""
+        """Return whether an entry belongs to the chosen ones."""
         needs = [number for number in entry.needs if number in self._entries]
         tables = {one.number for one in self._tables(needs)}
         if entry.kind in _ROWS:

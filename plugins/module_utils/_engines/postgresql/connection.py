@@ -320,7 +320,7 @@ def patiently() -> t.ContextManager[None]:
 
 
 def until(deadline: float, is_stopped: t.Callable[[], bool]) -> t.ContextManager[None]:
-    """Wait for the server's answers until a monotonic time at most, and no longer when ``is_stopped``."""
+    """Wait for the server's answers until a monotonic time at most, or until ``is_stopped`` returns true."""
     return _waiting_by(lambda connection: _wait_for_answer(connection, deadline - time.monotonic(), is_stopped))
 
 

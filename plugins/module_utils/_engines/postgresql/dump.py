@@ -152,7 +152,7 @@ class PostgresqlDumper:
                 raise self._explained(error, target, login, time.monotonic() - began, cancelled) from error
 
     def _explained(self, error: ProgramFailed, target: Target, login: Login, seconds: float, cancelled: int) -> BackupError:
-        """Return the error that a failed dump is. The server had cancelled so many sessions when it began."""
+        """Return the error for a dump that failed. The server had cancelled ``cancelled`` sessions when it began."""
         found: BackupError = error
         if target.database is not None:
             found = explained(

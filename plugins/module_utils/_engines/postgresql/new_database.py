@@ -82,8 +82,8 @@ class Filling:
     """The options for filling a database.
 
     ``make_roles`` makes the roles that owners and grants need, which is for a server that is thrown away. ``becomes`` is the name
-    that the database gets in the end, None where it gets none. With ``verbose`` psql reports the codes of errors. ``parts`` are
-    what is restored of an archive, None for all of it.
+    that the database gets in the end, None if it gets none. With ``verbose`` psql reports the codes of errors. ``parts`` are the
+    schemas and tables to restore of an archive, None for all of it.
     """
 
     login: Login
@@ -135,8 +135,8 @@ class NewDatabase:
         self._leads_out: str | None = None
         self._said = ""
         self._made = False
-        self._extensions: dict[str, str] = {}  # and the schema of each
-        self._entries: str | None = None  # to restore; None is all
+        self._extensions: dict[str, str] = {}  # names, and the schema of each
+        self._entries: str | None = None  # the list of entries to restore; None is all
         self._entries_later: str | None = None
         self._later = ""
         self._roles: dict[bytes, str] = {}  # that owners and grants need
@@ -172,7 +172,7 @@ class NewDatabase:
         schema, first = timescaledb.schema_among(self._control, self._extensions), ""
         if schema is not None:
             first, rest = timescaledb.split_entries(entries or self._list(), schema)
-        if not first:  # parts may be without it
+        if not first:  # the selected parts may lack the extension
             self._run_pg_restore(self.name, entries)
             return
         self._run_pg_restore(self.name, first)

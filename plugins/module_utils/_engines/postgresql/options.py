@@ -50,7 +50,7 @@ class Parts:
 
 @dataclass(frozen=True)
 class PostgresqlRestoreOptions:
-    """Which database is restored, where, and how. Without ``may_replace`` one that comes into being meanwhile is not replaced."""
+    """Which database is restored, where, and how. Without ``may_replace``, one that is created meanwhile is not replaced."""
 
     login: Login
     database: str

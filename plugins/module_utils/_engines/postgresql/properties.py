@@ -27,7 +27,7 @@ class Properties:
 
     def __init__(self) -> None:
         self.encoding = "UTF8"  # of the dump that the statements are from
-        self.extensions: dict[str, str] = {}  # that are in the database, and the schema of each
+        self.extensions: dict[str, str] = {}  # the extensions in the database, and the schema of each
         self.roles: set[str] = set()
         self.database_roles: set[str] = set()
         self.create: tuple[str, str] | None = None
@@ -75,7 +75,7 @@ class Properties:
 
     @property
     def search_path(self) -> str | None:
-        """Return the database's own setting of search_path, as SQL; None where it has none."""
+        """Return the database's own setting of search_path as SQL, None if it has none."""
         settings = [parts[1] for parts in self._others if not isinstance(parts, str) and parts[0] == "ALTER DATABASE "]
         found = [match[1] for match in map(_SEARCH_PATH.fullmatch, settings) if match is not None]
         return found[0] if found else None

@@ -150,7 +150,7 @@ class PostgresqlRestoration:
 
     @contextlib.contextmanager
     def _naming_what_parts_lack(self) -> t.Iterator[None]:
-        """Say what to do where parts need what the backup does not record, as the body of a function, or does not have."""
+        """Add a remedy to errors of missing objects: the backup may lack them, or not record a need such as a function body's."""
         try:
             yield
         except ProgramFailed as error:

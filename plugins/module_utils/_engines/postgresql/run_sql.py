@@ -1,6 +1,6 @@
 """Runs a user's SQL in the new database, in one transaction that the SQL can't end.
 
-Each text is executed by PL/pgSQL's EXECUTE, where the server itself refuses every command that begins, ends or prepares a
+Each text is executed by PL/pgSQL's EXECUTE, in which the server refuses every command that begins, ends or prepares a
 transaction, that can't run within one (DROP DATABASE, VACUUM), or that reads rows from the client. psql's commands are not SQL.
 https://www.postgresql.org/docs/current/plpgsql-statements.html#PLPGSQL-STATEMENTS-EXECUTING-DYN
 """
@@ -34,14 +34,14 @@ if t.TYPE_CHECKING:
 
 _DEFAULT_SEARCH_PATH = '"$user", public'
 _CANCELED = "57014"
-_MARGIN_SECONDS = 0.1  # so that the deadline is over when the server ends a statement
+_MARGIN_SECONDS = 0.1  # so that the deadline has passed when the server ends a statement
 _GRACE_SECONDS = 5.0  # the server ends a statement at its timeout, unless the statement catches that
 _BECOME_OWNER = """
 SELECT pg_catalog.set_config('role', (
     SELECT pg_catalog.pg_get_userbyid(datdba)::text FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()
 ), true)
 """
-_END = Sql("The end of run_sql", "SET CONSTRAINTS ALL IMMEDIATE")  # what was deferred fails before the COMMIT
+_END = Sql("The end of run_sql", "SET CONSTRAINTS ALL IMMEDIATE")  # deferred constraints are checked before the COMMIT
 
 
 def run_sql(login: Login, database: str, search_path: str | None, sql: RunSql, runner: Runner) -> None:
@@ -81,7 +81,7 @@ def _run(connection: psycopg2.extensions.connection, one: Sql, sql: RunSql, dead
     except psycopg2.Error as error:
         if error.pgcode == _CANCELED and time.monotonic() >= deadline:
             raise sql.late() from error
-        # Without the detail and the context, which may hold rows and the SQL itself.
+        # The detail and the context are left out: they may have rows and the SQL itself.
         words = error.diag.message_primary or str(error).strip()
         raise one.failed(f"{words.rstrip('.')}{_line(error.diag, one)}.", sqlstate=error.pgcode) from error
     if time.monotonic() >= deadline:
@@ -89,7 +89,7 @@ def _run(connection: psycopg2.extensions.connection, one: Sql, sql: RunSql, dead
 
 
 def _line(diagnostics: psycopg2.extensions.Diagnostics, one: Sql) -> str:
-    """Return in which line of a text the server found an error, as far as it says so."""
+    """Return in which line of a text the server found an error, as words for the message, if it reports the place."""
     if diagnostics.internal_position is None or diagnostics.internal_query != one.text:
         return ""
     line = one.text.count("\n", 0, int(diagnostics.internal_position) - 1) + 1

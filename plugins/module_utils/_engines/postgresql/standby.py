@@ -1,7 +1,7 @@
-"""What is different about the dump of a standby: tables without rows, how far it has replayed, and dumps that it cancels.
+"""The particulars of dumps from a standby: tables without rows, how far it has replayed, and dumps that it cancels.
 
-A standby cancels what reads a state of the data that it is about to change. The server's words for that are in its language,
-and pg_dump reports no code, so the server's own count of the sessions that it cancelled decides.
+A standby cancels queries that conflict with the changes that it replays. Its message depends on the server's language, and
+pg_dump reports no code, so this uses the server's own count of cancelled sessions.
 https://www.postgresql.org/docs/current/hot-standby.html#HOT-STANDBY-CONFLICT
 """
 
@@ -40,8 +40,8 @@ FROM pg_catalog.pg_stat_database_conflicts WHERE datname = current_database()
 _SETTINGS = "SELECT current_setting('max_standby_streaming_delay'), current_setting('hot_standby_feedback')"
 _COUNT_SECONDS = 2.0  # a session is counted when it ends, and before version 15 by another process
 
-# The primary's position as its last message gave it, which only members of pg_read_all_stats may see, or the position up to
-# which the standby has received. NULL without a connection to the primary: then neither is known to be recent.
+# The primary's position in its last message, which only members of pg_read_all_stats may see, or the last position that the
+# standby has received. NULL without a connection to the primary, since both may then be old.
 _POSITION = """
 SELECT pg_catalog.pg_is_in_recovery(), (
     SELECT greatest(pg_catalog.pg_last_wal_receive_lsn(), r.latest_end_lsn)::text FROM pg_catalog.pg_stat_wal_receiver r)
@@ -70,7 +70,7 @@ def warnings_of_standby(login: Login, connect: Connect) -> list[str]:
 
 
 def wait_for_replay(connection: psycopg2.extensions.connection, seconds: float, is_stopped: t.Callable[[], bool]) -> None:
-    """Wait until a standby has replayed what its primary had written when this is called, as far as the standby knows it.
+    """Wait until a standby has replayed what its primary had written before this call, as far as the standby knows.
 
     Raises ReplayBehind after ``seconds``. Does nothing on a primary.
     """
@@ -126,7 +126,7 @@ def _cancelled(connection: psycopg2.extensions.connection) -> int:
 def explained_by_conflict(
     error: BackupError, title: str, login: Login, connect: Connect, *, before: int, is_stopped: t.Callable[[], bool]
 ) -> BackupError:
-    """Return the error that a failed dump is on a standby that had cancelled ``before`` sessions when it began."""
+    """Return the error for a dump that failed on a standby, which had cancelled ``before`` sessions when the dump began."""
     with contextlib.suppress(BackupError), connect(login) as connection:
         deadline = time.monotonic() + _COUNT_SECONDS
         while _cancelled(connection) <= before:

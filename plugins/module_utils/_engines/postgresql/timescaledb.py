@@ -1,6 +1,6 @@
-"""TimescaleDB, whose own tables take a backup's content only between two calls of its functions.
+"""Restores databases with TimescaleDB: a backup's content can be restored only between calls of two of its functions.
 
-The extension is created first, then comes the rest of the backup, restored by one job.
+The extension is created first. One job then restores the rest of the backup.
 https://www.tigerdata.com/docs/self-hosted/latest/backup-and-restore/logical-backup
 """
 
@@ -36,7 +36,7 @@ WHERE e.extname = 'timescaledb'
 
 
 def schema_among(connection: psycopg2.extensions.connection, extensions: t.Mapping[str, str]) -> str | None:
-    """Return the schema of the extension, None unless a backup with these extensions and the server both have it."""
+    """Return the schema of the extension if it is among a backup's extensions and the server has it too, else None."""
     if NAME not in extensions:
         return None
     [(is_available,)] = query(connection, _IS_AVAILABLE)
@@ -44,16 +44,16 @@ def schema_among(connection: psycopg2.extensions.connection, extensions: t.Mappi
 
 
 def split_entries(entries: str, schema: str) -> tuple[str, str]:
-    """Return the entries of an archive's list that create the extension, and the others."""
+    """Split an archive's list into the entries that create the extension, and the others."""
     first = re.compile(rf"\d+; \d+ \d+ (?:EXTENSION - {NAME}|SCHEMA - {re.escape(schema)}) ")
-    lines = entries.rstrip("\n").split("\n")  # a name may have other separators of lines in it
+    lines = entries.rstrip("\n").split("\n")  # splitlines would also split at other separators, which names may have
     chosen = [line for line in lines if first.match(f"{line} ")]
     return "".join(f"{line}\n" for line in chosen), "".join(f"{line}\n" for line in lines if line not in chosen)
 
 
 @contextlib.contextmanager
 def restoring(login: Login) -> t.Iterator[None]:
-    """Let the extension in the login's database take the content of a backup, until the context is left without an error."""
+    """Prepare the extension in the login's database for a backup's content. If the context ends without an error, finish that."""
     with _session(login) as connection:
         [(schema,)] = query(connection, _SCHEMA)
         execute(connection, f"SELECT {quote_identifier(schema)}.timescaledb_pre_restore()")
@@ -66,7 +66,7 @@ def restoring(login: Login) -> t.Iterator[None]:
 def restoring_script(
     connection: psycopg2.extensions.connection, login: Login, extensions: t.Mapping[str, str]
 ) -> t.Iterator[None]:
-    """Do the same for a plain dump, which has no entries to select: the extension is created before the dump does it."""
+    """Do the same for a plain dump. It has no entries to select, so the extension is created before the dump would create it."""
     schema = schema_among(connection, extensions)
     if schema is None:
         yield

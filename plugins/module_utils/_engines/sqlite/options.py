@@ -22,7 +22,7 @@ class SqliteDumpOptions:
 class SqliteRestoreOptions:
     """The database file to restore, whether the old one is retained beside it, and SQL to run in the new one.
 
-    Without ``may_replace`` a file that comes into being meanwhile is not replaced.
+    Without ``may_replace``, a file that is created meanwhile is not replaced.
     """
 
     database: str

@@ -30,7 +30,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._space import ch
 
 _PREFIX = "lastgood-sql-"
 _VERSIONS_AT, _NO_WAL = 18, b"\x01\x01"  # https://www.sqlite.org/fileformat2.html, section 1.3.3
-_STEPS = 10_000  # of SQLite's program between two looks at the time
+_STEPS = 10_000  # SQLite checks the time after each so many of its instructions
 _SETTINGS = (
     "journal_mode=OFF",
     "synchronous=OFF",
@@ -47,7 +47,7 @@ _REFUSED_PRAGMAS = ("data_store_directory", "hard_heap_limit", "journal_mode", "
 
 
 def run_sql(file: int, sql: RunSql, is_stopped: t.Callable[[], bool]) -> None:
-    """Run the SQL in the database that a descriptor leads to. Raises RunSqlFailed, ProgramTimeout or Interrupted."""
+    """Run the SQL in the database file of a descriptor. Raises RunSqlFailed, ProgramTimeout or Interrupted."""
     parent = temporary_directory()
     sweep_scratch_folders(parent, _PREFIX)
     size = os.fstat(file).st_size
@@ -134,7 +134,7 @@ class _Run:
 
 
 def _statements(text: str) -> t.Iterator[tuple[str, int]]:
-    """Split SQL at the semicolons where SQLite says that a statement is complete. Yield each with the line where it begins."""
+    """Split SQL at the semicolons that complete a statement according to SQLite. Yield each statement and its first line."""
     statement, line = "", 1
     for piece in re.split(r"(?<=;)", text):
         statement += piece

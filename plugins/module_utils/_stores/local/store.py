@@ -220,7 +220,7 @@ class LocalStore:
             self._replace(name, data, self._attributes if like is None else self._attributes_of(like))
 
     def replace_private(self, name: str, data: bytes) -> None:
-        """Write a small file whole that only the run's user may read, whatever the other files' owner and mode are."""
+        """Write a small file as a whole. Only the run's user may read it, whatever the other files' owner and mode are."""
         with store_errors(f"Writing {self.path(name)}"):
             self._replace(name, data, PRIVATE)
 
@@ -301,10 +301,10 @@ class LocalStore:
             return None
 
     def claim_to_continue(self, name: str) -> int | None:
-        """Open a partial, or create one, and hold its lock. Keeps what a dead run wrote. None if a living run holds it."""
+        """Open a partial, or create one, and hold its lock. Retains the bytes of a dead run. None if a living run holds it."""
         with store_errors(f"Opening {self.path(name)}"):
             descriptor = self._open_partial(name, os.O_RDWR)
-            # Between the two another run may have renamed or deleted it.
+            # Another run may have renamed or deleted it before we held the lock.
             if try_lock(descriptor) and self._is(name, descriptor):
                 return descriptor
             close_quietly(descriptor)
