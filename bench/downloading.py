@@ -1,4 +1,4 @@
-"""Fetching backups from OpenSSH on loopback in a play, beside scp in a play, and scp alone."""
+"""Fetching backups from OpenSSH on loopback in a play, compared with scp in a play and scp alone."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 

@@ -1,4 +1,4 @@
-"""Dumping a database of PostgreSQL 18 with each encryption, beside the same dump without one."""
+"""Dumping a database of PostgreSQL 18 with each encryption, compared with the same dump without encryption."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 

@@ -1,4 +1,4 @@
-"""Listing backups by the program ``lastgood`` from its start to its end, beside ``ls -l``: the wait at a terminal."""
+"""Listing backups by the program ``lastgood``, from its start to its end, compared with ``ls -l``."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 

@@ -57,15 +57,15 @@ options:
   dest:
     description:
       - Folder on the controller, in which each host has a folder of its own, named after its C(inventory_hostname).
-      - What is missing of both is made with mode V(0700), and the files with mode V(0600), as the user who runs Ansible.
+      - Missing folders are made with mode V(0700), and files with mode V(0600), as the user who runs Ansible.
     type: path
     required: true
   archive:
     description:
       - Put the backups into one file C(backups.zip), C(backups.tar.gz) or C(backups.tar) in the host's folder, as
         M(lastgood.database.backup_archive) does, instead of one file each.
-      - The archive is written as the backups arrive. It needs no more room than it has itself, and 64 MiB for a piece. An
-        interrupted one begins anew.
+      - The archive is written as the backups arrive. It needs only the room for itself, and 64 MiB for a piece. An interrupted
+        one begins anew.
     type: str
     choices: [zip, tar.gz, tar]
   verify:
@@ -138,7 +138,7 @@ resumed:
   type: list
   elements: str
 up_to_date:
-  description: File names of the selected backups that the controller had.
+  description: File names of the selected backups that the controller already had.
   returned: success and failure, as soon as the plan is made
   type: list
   elements: str

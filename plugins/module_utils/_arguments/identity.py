@@ -36,7 +36,7 @@ def identity_from(params: Params) -> Identity | None:
 
 
 def _leave_no_core_file() -> None:
-    """Limit core files to 1 byte. Unlike the limit 0, this also prevents that Linux calls a core handler. See core(5)."""
+    """Limit core files to 1 byte. Unlike the limit 0, this also keeps Linux from calling a core handler. See core(5)."""
     _soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
     with contextlib.suppress(OSError, ValueError):  # the hard limit is 0, which no user but root can raise
         resource.setrlimit(resource.RLIMIT_CORE, (1, hard if hard == resource.RLIM_INFINITY else max(hard, 1)))
