@@ -1,7 +1,7 @@
-"""Judge every database of a host's sources, including those that never had a backup.
+"""Judges every database of a host's sources, including those that never had a backup.
 
-The entry point assert_fresh recorded the results: those of db_backup in check mode for each source, and those of backup_facts for
-each directory. A hostile host may return any values, which must not hide other hosts.
+Uses the results that the entry point assert_fresh recorded: those of db_backup in check mode for each source, and those of
+backup_facts for each directory. A hostile host may return any values, which must not hide other hosts.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -117,13 +117,13 @@ def _of_record(record: Values, groups: t.Sequence[Values], limits: Limits, now: 
 
 
 def _with_failure(judgement: Judgement, record: Values) -> Judgement:
-    """Add that a database can't be backed up now. This replaces the failure of its last run."""
+    """Add the problem that a database can't be backed up now. It replaces the failure of the last run."""
     now = Problem("failed", one_line(str(record["msg"])))
     return Judgement(FAILING, (now, *(problem for problem in judgement.problems if problem.what != "failed")))
 
 
 def _group_of(record: Values, groups: t.Sequence[Values]) -> Values | None:
-    """Return the group of a database. If its instance is not known, that is the group with the last good backup."""
+    """Return the group of a database. If its instance is not known, return the group with the last good backup."""
     found = [group for group in groups if all(_is_same(record[key], group[key], key) for key in _GROUP)]
     return min(found, key=lambda group: (group["age_seconds"] is None, group["age_seconds"]), default=None)
 

@@ -1,6 +1,6 @@
-"""Judge whether the backups of a database are fresh: neither too old, nor failing, nor shrunk, nor missing.
+"""Judges whether the backups of a database are fresh: neither too old, nor failing, nor shrunk, nor missing.
 
-Pure: takes the facts of backup_facts, limits and a time. The tables, the report and the assertion all use it.
+Its functions depend only on the facts of backup_facts, limits and a time. The tables, the report and the assertion use them.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later

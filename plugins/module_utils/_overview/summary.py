@@ -155,7 +155,7 @@ def _backup_row(record: Values, uploaded: Values, last_good: dict[tuple[str, ...
 
 
 def _next(text: t.Any) -> Row:
-    """Return the row's next step. A text that is too long for a line is shortened."""
+    """Return the row's next step, shortened if it is too long for a line."""
     return {} if not text else {"next": bounded(" ".join(str(text).split()), _LONGEST_NOTE)}
 
 
