@@ -78,7 +78,7 @@ def _pyrage(recipients: tuple[AgeRecipient, ...]) -> Codec | None:
 
 
 def _version_of_pyrage() -> str:
-    from importlib.metadata import PackageNotFoundError, version  # pyrage has no __version__
+    from importlib.metadata import PackageNotFoundError, version  # pyrage does not report its version
 
     try:
         return version("pyrage")
