@@ -1,6 +1,6 @@
-"""Dumping, restoring and verifying a database of MariaDB, beside its own programs and mydumper.
+"""Dumping, restoring and verifying a database of MariaDB, compared with its own programs and mydumper.
 
-The floor is mariadb-dump that stores nothing. MYSQL_ROWS=750000 takes a tenth of the gigabyte.
+The floor is mariadb-dump that stores nothing. MYSQL_ROWS=750000 makes a tenth of the gigabyte.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -48,7 +48,7 @@ def mysql() -> None:
 
 @dataclasses.dataclass(frozen=True)
 class _Place:
-    """A server with the database ``source``, and a folder for what is dumped from it."""
+    """A server with the database ``source``, and a folder for its dumps."""
 
     server: Server
     folder: Path

@@ -45,7 +45,7 @@ _SOCKETS = (
 _VERIFIES = {"verify-ca": ssl.CERT_REQUIRED, "verify-full": ssl.CERT_REQUIRED}
 _ENCRYPTS = ("require", *_VERIFIES)
 _REFUSALS = (1044, 1045, 1130, 1227, 1251, 1275, 1524, 1698, 3118, 3955)  # numbers of errors about the login
-_CLEAR = (b"mysql_clear_password", b"dialog")  # plugins that send the password as it is
+_CLEAR = (b"mysql_clear_password", b"dialog")  # plugins that send the password as clear text
 _IN_OPTION_FILE = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"})
 
 Product = t.Literal["MariaDB", "MySQL"]
