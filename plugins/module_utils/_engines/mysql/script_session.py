@@ -1,6 +1,6 @@
-"""Follows what a script sets that changes where strings and statements end for the server: sql_mode, character_set_client.
+"""Tracks the settings in a script that change where the server ends strings and statements: sql_mode and character_set_client.
 
-The server may skip an executed comment of another version, so that a setting never makes a script safe again.
+The server may skip an executed comment for another version, so that a later setting never makes a script safe again.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -11,7 +11,7 @@ import re
 
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.statements import Statement
 
-# In these, the byte of a backslash or a quote in ASCII is nothing else: neither another character, nor a part of one.
+# In these, a byte that is a backslash or a quote in ASCII is never another character, nor a part of one.
 _PLAIN_CHARSETS = re.compile(
     r"armscii8|ascii|binary|cp(?:125[0167]|85[02]|866)|dec8|eucjpms|euckr|gb2312|geostd8|greek|hebrew|hp8|keybcs2|koi8[ru]|"
     r"latin[1257]|macce|macroman|tis620|ujis|utf8(?:mb[34])?",
@@ -23,7 +23,7 @@ _MIXED_CHARACTER = re.compile(rb"[\x80-\xff][\\`]")
 _NAMES = re.compile(r"SET NAMES '?(\w+)'?", re.IGNORECASE)
 _ASSIGNMENT = re.compile(r"(?:@@SESSION\.|@@|\bSESSION )?(@?\w+) ?:?= ?('[^']*'|@@(?:SESSION\.)?\w+|@\w+|[-\w]+)", re.IGNORECASE)
 _FOLLOWED = ("sql_mode", "character_set_client")
-# As a mode has to stand that changes where strings end, or the client would find other statements than we do.
+# The only accepted form of a mode that changes where strings end. With others, the client could find other statements than we do.
 _NO_ESCAPES = "NO_BACKSLASH_ESCAPES"
 _MODE = re.compile(
     rb"(?:/\*!(?:[0-4][0-9]{4}|50[0-6][0-9]{2})? *)?SET (?:SESSION )?sql_mode *= *(?:'[A-Z0-9_,]*'|@\w+)\s*(?:\*/)?"
@@ -32,10 +32,10 @@ _READS_MODE = re.compile(r"@@(?:SESSION\.)?SQL_MODE", re.IGNORECASE)
 
 
 class ScriptSession:
-    """Takes in the statements of a script in their order."""
+    """The settings of a session that executes a script. Takes in the statements in their order."""
 
     def __init__(self) -> None:
-        self._sources: dict[str, set[str]] = {}  # the variables of the server that a user's variable may have its value of
+        self._sources: dict[str, set[str]] = {}  # the server's variables whose value a user's variable may have
         self._escapes = True
         self._is_mixed = False
 
@@ -46,7 +46,7 @@ class ScriptSession:
         return None
 
     def set(self, statement: Statement, plain: str) -> str | None:
-        """Take in a SET, which is given without comments too. Return why no dump has such a one, None if it is a dump's."""
+        """Take in a SET; ``plain`` is its text without comments. Return why no dump has it, None if a dump may have it."""
         names = _NAMES.fullmatch(plain)
         if names is not None:
             return self._set_charset(names[1])
@@ -80,6 +80,6 @@ class ScriptSession:
         if mode is not None:
             self._escapes = not sets_none
             return None
-        if _READS_MODE.search(plain):  # to set it again by a variable
+        if _READS_MODE.search(plain):  # a variable could set it again
             return "saves an sql_mode that no dump saves"
         return "sets sql_mode in a way that no dump does" if sets_none or "SQL_MODE" in plain.upper() else None
