@@ -62,14 +62,12 @@ def _describe(backup: Backup, store: Store, runner: Runner, identity: Identity |
     """Return a manifest for a backup that has none. Raises ContentInvalid if its content is not recognised."""
     name = backup.name
     if name.label and name.kind == "database" and name.database is None:
-        raise Inconclusive("Its name does not say which database it is.", "Only its maker can tell.")
+        raise Inconclusive("Its name does not say which database it is.", "Ask whoever made it.")
     if name.encrypted and identity is None:
         raise IdentityMissing("It is encrypted, and has no manifest.", "Give the identity that opens it.")
     described = describe_content(_head(backup, store, runner, identity))
     if described is None:
-        raise ContentInvalid(
-            "What is inside does not begin as a dump that is known here.", "See with the file's maker what it is."
-        )
+        raise ContentInvalid("Its content does not begin as any known kind of dump.", "Ask whoever made it.")
     engine, form = described
     return Manifest(
         manifest_version=MANIFEST_VERSION,

@@ -117,7 +117,7 @@ class Arriving:
         if digest != self.sha256:
             self.folder.remove(self.partial)
             raise PayloadCorrupt(
-                f"{self.source.path(self.name)} did not arrive as its manifest describes it: its size or its digest is another.",
+                f"{self.source.path(self.name)} did not arrive as its manifest describes it: its size or its digest differs.",
                 "Verify it where it is (backup_verify), and run again. Nothing was stored.",
                 filename=self.name,
             )

@@ -95,7 +95,7 @@ class _Report:
         return SeveralFailed(
             f"Backups that were not fetched to {self.location}: {len(failed)}. "
             + summary_of([(name, str(error)) for name, error in failed.items()]),
-            "The host's backups are as they were; run it again, and what was begun goes on.",
+            "The host's backups are as they were; run it again: it continues what was begun.",
             next(iter(failed.values())),
         )
 

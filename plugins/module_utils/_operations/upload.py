@@ -105,7 +105,7 @@ class Report:
         return SeveralFailed(
             f"Backups that were not sent to {self.location}: {len(failed)}. "
             + summary_of([(name, str(error)) for name, error in failed.items()]),
-            "The local backups are safe; run it again, and what was begun goes on.",
+            "The local backups are safe; run it again: it continues what was begun.",
             first,
         )
 

@@ -73,7 +73,7 @@ def read(path: str, documents: Documents) -> Settings:
     """Read the settings as they are written. Raises ArgumentInvalid."""
     found = _parse(path, _text(path))
     if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
-        raise _unreadable(path, "they are no names with values")
+        raise _unreadable(path, "they are not a mapping")
     version = found.pop("version", VERSION)
     if isinstance(version, bool) or not isinstance(version, int) or version < 1:
         raise _unreadable(path, f"version is {version!r}")

@@ -67,4 +67,4 @@ def _wait_for(running: RunningProgram, feeding: int) -> None:
     output = running.output()
     if output is None or os.read(output, 1) != _READY:
         running.wait()
-        raise ProgramFailed("gpg-agent did not start.", "Run it by hand, and see.")
+        raise ProgramFailed("gpg-agent did not start.", "Run it by hand to see its error.")

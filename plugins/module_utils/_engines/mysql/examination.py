@@ -89,7 +89,7 @@ class MysqlExamination:
         if login is not None and is_globals:
             raise Inconclusive(
                 "The accounts of a server are not restored into one that others use.",
-                "Leave the options of the login out for a server of the drill's own, or look with level=structure.",
+                "Leave the options of the login out for a server of the drill's own, or verify with level=structure.",
             )
         if login is not None and self._options.check_mode:
             raise Inconclusive(

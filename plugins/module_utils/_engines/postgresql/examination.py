@@ -84,7 +84,7 @@ class PostgresqlExamination:
         if login is not None and is_globals:
             raise Inconclusive(
                 "The roles of a cluster are not restored into a server that others use.",
-                "Leave the options of the login out for a server of the drill's own, or look with level=structure.",
+                "Leave the options of the login out for a server of the drill's own, or verify with level=structure.",
             )
         if login is not None and self._options.check_mode:
             raise Inconclusive(
