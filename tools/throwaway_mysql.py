@@ -168,12 +168,12 @@ class Server:
         """The names of its databases."""
         return sorted(self.sql("show databases").split("\n"))
 
-    def launch(self) -> None:
-        """Start it."""
+    def launch(self, *over: str) -> None:
+        """Start it, with further arguments over its settings."""
         listening = ("--skip-networking",) if self.port is None else (f"--bind-address={LOOPBACK}", f"--port={self.port}")
         command = (
             *(self.installation.server, "--no-defaults", f"--datadir={self.data_directory}", f"--socket={self.socket}"),
-            *(f"--pid-file={self._folder.path / 'pid'}", f"--tmpdir={self._folder.path}", *listening, *self._settings),
+            *(f"--pid-file={self._folder.path / 'pid'}", f"--tmpdir={self._folder.path}", *listening, *self._settings, *over),
         )
         with self._log_file.open("ab") as log:
             self._process = self._folder.launch(command, log)

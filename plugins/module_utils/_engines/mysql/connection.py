@@ -107,7 +107,7 @@ class Login:
         return f"[client]\n{lines}".encode("utf-8", "surrogateescape")
 
     def _encryption(self, product: Product) -> dict[str, str]:
-        files = {"ssl-ca": self.ca_cert, "ssl-cert": self.ssl_cert, "ssl-key": self.ssl_key}
+        files = {**self._authorities(), "ssl-cert": self.ssl_cert, "ssl-key": self.ssl_key}
         given = {name: path for name, path in files.items() if path is not None}
         encrypts = self.ssl_mode in _ENCRYPTS
         if product == "MySQL":
@@ -116,6 +116,13 @@ class Login:
         if not encrypts:
             return {"ssl": "0"}
         return {"ssl": "1", "ssl-verify-server-cert": str(int(self.ssl_mode == "verify-full")), **given}
+
+    def _authorities(self) -> dict[str, str | None]:
+        """Return where programs find the authorities. Without a place, MariaDB's trust any server, and MySQL's fail."""
+        if self.ca_cert is not None or self.ssl_mode not in _VERIFIES:
+            return {"ssl-ca": self.ca_cert}
+        host = ssl.get_default_verify_paths()
+        return {"ssl-ca": host.cafile, "ssl-capath": host.capath}
 
 
 def option_file(login: Login, product: Product) -> t.ContextManager[int]:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import pytest
 
+from ansible_collections.lastgood.database.tests.support.certificates import make_certificates
 from ansible_collections.lastgood.database.tests.support.impostor import Impostor
 from ansible_collections.lastgood.database.tests.support.modules import Host, run_module
 from ansible_collections.lastgood.database.tests.support.observe import assert_whole, manifest
@@ -58,24 +59,6 @@ def with_tls() -> Installation | None:
         if "openssl" in told.stdout:
             return one
     return None
-
-
-def openssl(*arguments: str | Path) -> None:
-    subprocess.run(("openssl", *arguments), check=True, capture_output=True)
-
-
-def make_certificates(folder: Path) -> None:
-    """Make an authority, another one, and a certificate of the first for the host localhost and for the user postgres."""
-    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-    for name in ("authority", "stranger"):
-        files = ("-keyout", folder / f"{name}.key", "-out", folder / f"{name}.crt")
-        openssl("req", "-x509", *key, "-days", "2", "-subj", f"/CN={name}", *files)
-    for name, subject in (("server", "/CN=localhost"), ("client", "/CN=postgres")):
-        request, certificate = folder / f"{name}.csr", folder / f"{name}.crt"
-        openssl("req", *key, "-subj", subject, "-keyout", folder / f"{name}.key", "-out", request)
-        authority = ("-CA", folder / "authority.crt", "-CAkey", folder / "authority.key", "-CAcreateserial")
-        openssl("x509", "-req", "-days", "2", "-in", request, "-out", certificate, *authority)
-        (folder / f"{name}.key").chmod(0o600)
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ from __future__ import annotations
 import socket
 import struct
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -42,6 +43,19 @@ def test_each_product_gets_its_own_words_for_tls(mode: str, mariadb: set[str], m
     common = {"[client]", 'user="a"', 'password=""', 'protocol="TCP"', 'host="db"', 'port="3307"'}
     assert lines(login) == common | mariadb
     assert lines(login, "MySQL") == common | mysql
+
+
+@pytest.mark.parametrize("mode", ["verify-ca", "verify-full"])
+@pytest.mark.parametrize("product", ["MariaDB", "MySQL"])
+def test_without_ca_cert_the_programs_trust_the_authorities_of_the_host(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mode: str, product: Product
+) -> None:
+    file = tmp_path / "ca.pem"
+    file.touch()
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+    assert {f'ssl-ca="{file}"', f'ssl-capath="{tmp_path}"'} <= lines(Login(host="db", user="a", ssl_mode=mode), product)
+    assert not [line for line in lines(Login(host="db", user="a", ssl_mode="require"), product) if line.startswith("ssl-ca")]
 
 
 @pytest.mark.parametrize("plugin", [b"mysql_clear_password", b"dialog"])
