@@ -47,6 +47,7 @@ RECORD = {
     "state",
     "partial",
     "partial_arguments",
+    "readable_by",
 }
 
 
