@@ -28,6 +28,8 @@ options:
       - Path of a file with public keys on the host. With V(age) for O(encryption) it has a key in each line, and they are added
         to O(recipients). With V(gpg) it is what C(gpg --export) printed, and O(recipients) select keys of it. If they are not
         set, all of its keys are recipients.
+      - A file is refused that belongs to another user than root and the one that runs the module, or that its group or others can
+        write to. They could replace the keys, so that new backups open for them alone.
       - Without it, V(gpg) looks for the fingerprints in the keyring of the user that runs the module.
     type: path
 """

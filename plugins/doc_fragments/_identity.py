@@ -18,6 +18,7 @@ options:
   identity_file:
     description:
       - Path of the file with the private key on the host where the module runs. It may be binary for GnuPG.
+      - A file that others than its owner and group can read is refused.
       - Only one of it and O(identity) may be set.
     type: path
   identity_passphrase:

@@ -10,6 +10,7 @@ import stat
 import typing as t
 from datetime import timedelta
 
+from ansible_collections.lastgood.database.plugins.module_utils._access import objection_to_secret
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
 
 Params = t.Mapping[str, t.Any]
@@ -82,8 +83,9 @@ def password_in(path: str, option: str) -> str:
             facts = os.fstat(file.fileno())
             if not stat.S_ISREG(facts.st_mode):
                 raise ArgumentInvalid(f"{option} {path} is no regular file.", "Name the file of a password.")
-            if facts.st_mode & stat.S_IROTH:
-                raise ArgumentInvalid(f"{option} {path} can be read by every user.", f"Run: chmod 600 {path}")
+            objection = objection_to_secret(path, facts)
+            if objection is not None:
+                raise ArgumentInvalid(f"{option} {path} {objection.problem}.", objection.next_step)
             password = file.read(_MOST_CHARACTERS + 1)
     except OSError as error:
         raise ArgumentInvalid(

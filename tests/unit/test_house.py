@@ -28,7 +28,14 @@ FLOORS = (
     ("module_utils._stores", "module_utils._codecs", "module_utils._stopping", "module_utils._progress"),
     ("module_utils._scratch",),
     ("module_utils._process", "module_utils._syscalls", "module_utils._locks", "module_utils._space", "module_utils._parameters"),
-    ("module_utils._errors", "module_utils._io", "module_utils._lane", "module_utils._collector", "module_utils._digests"),
+    (
+        "module_utils._errors",
+        "module_utils._access",
+        "module_utils._io",
+        "module_utils._lane",
+        "module_utils._collector",
+        "module_utils._digests",
+    ),
     ("module_utils._text",),
 )
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

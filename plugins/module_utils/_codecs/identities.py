@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import stat
 
+from ansible_collections.lastgood.database.plugins.module_utils._access import objection_to_secret
 from ansible_collections.lastgood.database.plugins.module_utils._codecs.base import Identity
 from ansible_collections.lastgood.database.plugins.module_utils._errors import KeyUnreadable
 
@@ -29,10 +30,14 @@ def _read_file(path: str) -> bytes:
             f"identity_file {path} can't be read: {error.strerror}.",
             "Correct the path, or let the user who runs the task read it. The file is read on the host.",
         ) from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    facts = os.fstat(descriptor)
+    if not stat.S_ISREG(facts.st_mode):
         os.close(descriptor)
         raise KeyUnreadable(f"identity_file {path} is no regular file.", "Name the file of a private key.")
     with open(descriptor, "rb") as file:
+        objection = objection_to_secret(path, facts)
+        if objection is not None:
+            raise KeyUnreadable(f"identity_file {path} {objection.problem}.", objection.next_step)
         data = file.read(_MOST_BYTES + 1)
     if len(data) > _MOST_BYTES:
         raise KeyUnreadable(f"identity_file {path} is larger than 1 MiB.", "Name the file of a private key.")

@@ -17,6 +17,7 @@ import sys
 import typing as t
 from dataclasses import dataclass, replace
 
+from ansible_collections.lastgood.database.plugins.module_utils._access import objection_to_owner
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
 from ansible_collections.lastgood.database.plugins.module_utils._text import one_line
 
@@ -117,10 +118,9 @@ def _check_access(path: str, facts: os.stat_result) -> None:
     """Raise ArgumentInvalid for a file that another user can read or could have written."""
     if not stat.S_ISREG(facts.st_mode):
         raise _unreadable(path, "that is no regular file")
-    if facts.st_uid not in (0, os.geteuid()):
-        raise ArgumentInvalid(
-            f"The settings {path} belong to the user with id {facts.st_uid}, who decides what is run.", f"Run: chown root {path}"
-        )
+    objection = objection_to_owner(path, facts)
+    if objection is not None:
+        raise ArgumentInvalid(f"The file of settings {path} {objection.problem}, who decides what is run.", objection.next_step)
     if facts.st_mode & 0o077:
         raise ArgumentInvalid(
             f"The settings {path} have mode {stat.S_IMODE(facts.st_mode):04o}, so that others have access to them, and they may "

@@ -259,6 +259,7 @@ def test_a_key_with_a_passphrase_needs_it(site: Site, tmp_path: Path) -> None:
     key = gpg_key(5, PASSPHRASE)
     file = tmp_path / "key"
     file.write_text(key.secret, encoding="utf-8")
+    file.chmod(0o600)
     ring = tmp_path / "protected"
     ring.write_text(key.public, encoding="utf-8")
     site.back_up(1, recipients_file=str(ring))

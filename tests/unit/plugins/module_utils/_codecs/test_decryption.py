@@ -127,6 +127,7 @@ def test_another_identity_says_nothing_about_the_payload(way: Way, decrypt: Call
 @every_way
 def test_an_identity_is_read_from_a_file(way: Way, decrypt: Callable[..., bytes], tmp_path: Path) -> None:
     path = tmp_path / "identity"
+    path.touch(0o600)
     path.write_text(way.key().secret, encoding="utf-8")
     assert decrypt(way.encrypt(DATA, way.key()), Identity(file=str(path))) == DATA
 
@@ -146,6 +147,8 @@ def test_what_is_no_identity_is_an_error_that_repeats_nothing(
         "public": lambda: path.write_text(way.key().public, encoding="utf-8"),
     }
     make[kind]()
+    if path.is_file():
+        path.chmod(0o600)
     with pytest.raises(KeyUnreadable) as caught:
         decrypt(way.encrypt(b"data", way.key()), Identity(file=str(path)))
     assert str(path) in str(caught.value)

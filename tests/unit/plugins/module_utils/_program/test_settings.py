@@ -95,7 +95,7 @@ def test_a_file_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.M
     path = written(tmp_path, {})
     facts = os.stat_result((0o100600, 0, 0, 1, 4711, 0, 0, 0, 0, 0))
     monkeypatch.setattr(settings, "os", types.SimpleNamespace(**{**vars(os), "fstat": lambda _descriptor: facts}))
-    with pytest.raises(ArgumentInvalid, match=r"belong to the user with id 4711.*chown root"):
+    with pytest.raises(ArgumentInvalid, match=r"belongs to the user with id 4711.*chown root"):
         settings.read(path, DOCUMENTS)
 
 
