@@ -110,7 +110,8 @@ class HostStore:
 
     def fetch(self, name: str, destination: str) -> bool:
         """Fill a file of the controller, and return whether that was possible."""
-        return self._transfer.fetch(self._on_host(name), destination)
+        facts = self._facts.get(name)
+        return facts is not None and self._transfer.fetch(self._on_host(name), destination, facts.size_bytes)
 
     def _on_host(self, name: str) -> str:
         return f"{self._directory}/{name}"

@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import resource
 import secrets
 import shlex
 import shutil
@@ -35,6 +36,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
 from ansible_collections.lastgood.database.plugins.module_utils._io import CHUNK_BYTES
 
 PIECE_BYTES = 64 * 1024 * 1024
+SLACK_BYTES = 64 * 1024 * 1024  # for what a connection writes beside the file, such as a list of host keys
 
 # Connections that write directly to the given file. Others, such as docker's, first write another file beside it.
 _WRITE_IN_PLACE = ("local", "paramiko", "ssh")
@@ -69,8 +71,8 @@ class Transfer:
     def __exit__(self, *_error: object) -> None:
         self._cleanup.close()
 
-    def fetch(self, source: str, destination: str) -> bool:
-        """Let the connection fetch a whole file, if the user who logs in may read it. Return whether it did."""
+    def fetch(self, source: str, destination: str, size: int) -> bool:
+        """Let the connection fetch a whole file of a size, if the user who logs in may read it. Return whether it did."""
         if self._connection.transport not in _WRITE_IN_PLACE:
             return False
         if self._run(_MAY_READ, as_login_user=True, path=source)["rc"] != 0:
@@ -79,7 +81,7 @@ class Transfer:
             if not streams:
                 return False
             try:
-                with _connection_errors():
+                with _connection_errors(), _at_most(size):
                     self._connection.fetch_file(source, destination)
             except StoreFailed:
                 return False  # the host may have no SFTP, or this disk be full: reading in pieces will show it
@@ -117,7 +119,7 @@ class Transfer:
             raise StoreFailed(f"Reading {source} on the host: {words}", "See who may read it (become_user), and the host's disk.")
         if shutil.disk_usage(os.path.dirname(here)).free < count:
             raise NoSpace(f"{os.path.dirname(here)} has no room for a piece.", "Make room there, and run again.")
-        with _connection_errors():
+        with _connection_errors(), _at_most(count):
             self._connection.fetch_file(piece, here)
 
     def _make_place(self) -> tuple[str, str]:
@@ -150,6 +152,18 @@ def _connection_errors() -> t.Iterator[None]:
         ) from error
     except (AnsibleError, OSError) as error:
         raise StoreFailed(f"The connection could not fetch a file: {error}", "See the host's log, and run again.") from error
+
+
+@contextlib.contextmanager
+def _at_most(size: int) -> t.Iterator[None]:
+    """Let no file become much larger than ``size``, by this process (a fork for the task) or its programs."""
+    before, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    limits = [limit for limit in (size + SLACK_BYTES, before, hard) if limit != resource.RLIM_INFINITY]
+    resource.setrlimit(resource.RLIMIT_FSIZE, (min(limits), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (before, hard))
 
 
 @contextlib.contextmanager

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import random
 import re
+import resource
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -138,9 +139,9 @@ def test_a_readable_file_is_fetched_whole_and_another_is_not(source: Path, tmp_p
     copy, link = tmp_path / "copy", tmp_path / "link"
     link.symlink_to(source)
     with Transfer(Connection(), Shell()) as moved:
-        assert moved.fetch(str(source), str(copy))
-        assert not moved.fetch(str(link), str(copy))
-        assert not moved.fetch(f"{source}.missing", str(copy))
+        assert moved.fetch(str(source), str(copy), len(DATA))
+        assert not moved.fetch(str(link), str(copy), len(DATA))
+        assert not moved.fetch(f"{source}.missing", str(copy), len(DATA))
     assert copy.read_bytes() == DATA
 
 
@@ -148,26 +149,53 @@ def test_a_connection_that_may_write_beside_the_file_fetches_no_whole_one(source
     connection = Connection()
     connection.transport = "community.docker.docker"
     with Transfer(connection, Shell()) as moved:
-        assert not moved.fetch(str(source), str(tmp_path / "copy"))
+        assert not moved.fetch(str(source), str(tmp_path / "copy"), len(DATA))
         assert b"".join(map(bytes, moved.chunks(str(source), len(DATA), 0))) == DATA
+
+
+def copy_by_a_program(source: str, destination: str) -> None:
+    if subprocess.run(("cp", source, destination), check=False).returncode:
+        raise AnsibleError("cp was ended")
+
+
+@pytest.mark.parametrize("copy", [shutil.copyfile, copy_by_a_program])
+def test_a_host_that_sends_more_than_it_said_does_not_fill_the_disk(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, copy: Callable[[str, str], object]
+) -> None:
+    monkeypatch.setattr(transfer, "SLACK_BYTES", 1000)
+    before, payload, sizes = resource.getrlimit(resource.RLIMIT_FSIZE), str(source), []
+
+    class Sending(Connection):
+        def fetch_file(self, source: str, destination: str) -> None:
+            try:
+                copy(payload, destination)  # whatever was asked for
+            finally:
+                sizes.append(Path(destination).stat().st_size)
+
+    with Transfer(Sending(), Shell()) as moved:
+        assert not moved.fetch(str(source), str(tmp_path / "copy"), 10_000)
+        with pytest.raises(StoreFailed, match="could not fetch"):
+            list(moved.chunks(str(source), 10_000, 0))
+    assert max(sizes) <= 11_000
+    assert resource.getrlimit(resource.RLIMIT_FSIZE) == before
 
 
 @pytest.mark.parametrize("fetches", [True, False])
 def test_a_broken_connection_is_reported_as_such(source: Path, tmp_path: Path, fetches: bool) -> None:
     with pytest.raises(ConnectionLost), Transfer(Connection(AnsibleConnectionFailure("gone")), Shell()) as moved:
-        moved.fetch(str(source), str(tmp_path / "copy")) if fetches else list(moved.chunks(str(source), len(DATA), 0))
+        moved.fetch(str(source), str(tmp_path / "copy"), len(DATA)) if fetches else list(moved.chunks(str(source), len(DATA), 0))
 
 
 def test_a_connection_that_fetches_no_file_leaves_it_to_pieces(source: Path, tmp_path: Path) -> None:
     with Transfer(Connection(AnsibleError("no sftp")), Shell()) as moved:
-        assert not moved.fetch(str(source), str(tmp_path / "copy"))
+        assert not moved.fetch(str(source), str(tmp_path / "copy"), len(DATA))
 
 
 def test_openssh_fetches_without_compression_over_a_connection_of_its_own(source: Path, tmp_path: Path) -> None:
     connection = OpenSsh()
     before = dict(connection.options)
     with Transfer(connection, Shell()) as moved:
-        assert moved.fetch(str(source), str(tmp_path / "copy"))
+        assert moved.fetch(str(source), str(tmp_path / "copy"), len(DATA))
     [seen] = connection.seen
     assert (seen["ssh_args"], seen["ssh_transfer_method"]) == ("-o ControlMaster=auto", "sftp")
     assert seen["control_path"].startswith("%(directory)s/")
@@ -177,5 +205,5 @@ def test_openssh_fetches_without_compression_over_a_connection_of_its_own(source
 def test_openssh_never_pipes_a_whole_file_which_it_would_hold_in_memory(source: Path, tmp_path: Path) -> None:
     connection = OpenSsh(ssh_transfer_method="piped", ssh_args=None)
     with Transfer(connection, Shell()) as moved:
-        assert not moved.fetch(str(source), str(tmp_path / "copy"))
+        assert not moved.fetch(str(source), str(tmp_path / "copy"), len(DATA))
     assert connection.seen == []
