@@ -189,7 +189,8 @@ def _entry_of(name: str | None) -> pwd.struct_passwd | None:
 
 
 def _become(user: pwd.struct_passwd, program: str) -> None:
-    """Become another user for the rest of the process."""
+    """Become another user for the rest of the process, without the terminal, into which that user could type for root."""
+    os.setsid()
     os.initgroups(user.pw_name, user.pw_gid)
     os.setgid(user.pw_gid)
     os.setuid(user.pw_uid)

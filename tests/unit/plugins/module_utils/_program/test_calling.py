@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import signal
 import subprocess
 import sys
@@ -83,6 +84,18 @@ def test_a_module_without_a_result_is_a_failure(module: Any, main: Callable[[], 
     assert result["failed"]
     assert result["error"] == {"code": "run_died"}
     assert words in result["msg"]
+
+
+def test_another_user_has_no_terminal_of_ours(module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def main() -> None:
+        print(json.dumps({"leads": os.getsid(0) == os.getpid()}))
+
+    for name in ("initgroups", "setgid", "setuid"):
+        monkeypatch.setattr(os, name, lambda *_ids: None)
+    monkeypatch.setattr(calling, "_entry_of", lambda name: None if name is None else pwd.getpwnam(name))
+    module(main)
+    assert Caller(__file__)(Call("db_backup", {}, user="nobody")) == {"leads": True}
+    assert Caller(__file__)(Call("db_backup", {})) == {"leads": False}
 
 
 def test_a_user_that_does_not_exist_is_a_failure() -> None:
