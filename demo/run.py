@@ -1,6 +1,7 @@
-"""The demonstration: a real PostgreSQL server and an SQLite file are backed up three times, sent away, and restored.
+"""The demonstration: databases of real servers and an SQLite file are backed up three times, sent away, and restored.
 
-Run by ``make demo``. All it makes is in .cache/demo and in a temporary folder, and is gone at the end, except .cache/report.html.
+Run by ``make demo``, with PostgreSQL, and with MariaDB where it is installed. All it makes is in .cache/demo and in temporary
+folders, and is gone at the end, except .cache/report.html.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -23,11 +24,14 @@ from ansible_collections.lastgood.database.plugins.module_utils._operations.inve
 from ansible_collections.lastgood.database.plugins.module_utils._stores.local.store import LocalStore
 from ansible_collections.lastgood.database.tests.support.contexts import context_at
 from demo.sftp_server import sftp_server
+from tools.throwaway_mysql import Server as MariadbServer
+from tools.throwaway_mysql import find_mariadb
 from tools.throwaway_postgresql import Server, installation
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / ".cache" / "demo"
 BACKUPS = FOLDER / "backups"
+BACKUPS_OF_MARIADB = FOLDER / "mariadb"
 NOTES = FOLDER / "notes.db"
 AWAY = FOLDER / "away"
 REPORT = ROOT / ".cache" / "report.html"
@@ -39,10 +43,11 @@ def main() -> None:
         server = stack.enter_context(Server.start(installation(18)))
         sftp = stack.enter_context(sftp_server(AWAY))
         say(f"A throw-away PostgreSQL {server.major} runs, with a small shop in it; beside it there is an SQLite file.")
+        mariadb = start_mariadb(stack)
         print("An SFTP server runs, too, for backups that are kept elsewhere. Can this host send there?")
         run_module("sftp_check", {**sftp, "create_directory": True})
         fill(server)
-        variables = write_variables(server, sftp)
+        variables = write_variables(server, mariadb, sftp)
 
         say("1. The first run backs up everything, and sends it to the SFTP server.")
         run_playbook(variables)
@@ -67,6 +72,8 @@ def main() -> None:
         print("   ... and restored beside the damaged database; then the two change their names.")
         run_module("db_restore", {"directory": str(BACKUPS), "database": "shop", "if_exists": "replace", **login(server)})
         show_rows(server)
+        if mariadb is not None:
+            lose_and_restore(mariadb)
 
         say("5. A restore drill: each newest backup is restored to a server that is started for it and thrown away.")
         run_drill(variables)
@@ -106,6 +113,33 @@ def fill(server: Server) -> None:
         notes.commit()
 
 
+def start_mariadb(stack: contextlib.ExitStack) -> MariadbServer | None:
+    """Start a MariaDB server with a blog in it, where this machine has the programs, and say what was done."""
+    programs = find_mariadb()
+    if programs is None:
+        print("MariaDB is not installed here, so the demonstration does without it (Debian: mariadb-server).")
+        return None
+    server = stack.enter_context(MariadbServer.start(programs))
+    server.sql("create database blog; use blog; create table post as select seq as id, 'Hello' as title from seq_1_to_300")
+    print("A throw-away MariaDB runs as well, with a blog.")
+    return server
+
+
+def lose_and_restore(mariadb: MariadbServer) -> None:
+    """Show the same with MariaDB."""
+    print("   The blog in MariaDB loses its posts, and gets them back: its tables change places with those of the backup.")
+    show_posts(mariadb)
+    mariadb.sql("delete from blog.post")
+    show_posts(mariadb)
+    options = {"database": "blog", "if_exists": "replace", **mariadb_login(mariadb)}
+    run_module("db_restore", {"directory": str(BACKUPS_OF_MARIADB), **options})
+    show_posts(mariadb)
+
+
+def mariadb_login(server: MariadbServer) -> dict[str, t.Any]:
+    return {"engine": "mysql", "login_unix_socket": str(server.socket), "login_user": server.user}
+
+
 def login(server: Server) -> dict[str, t.Any]:
     """Return the options by which modules reach the server."""
     return {
@@ -120,7 +154,7 @@ def bin_directory(server: Server) -> dict[str, t.Any]:
     return {"bin_directory": str(server.bin_directory)}
 
 
-def write_variables(server: Server, sftp: dict[str, t.Any]) -> Path:
+def write_variables(server: Server, mariadb: MariadbServer | None, sftp: dict[str, t.Any]) -> Path:
     """Write what an inventory would say of this host, and return the file."""
     variables = {
         "ansible_connection": "local",
@@ -130,6 +164,7 @@ def write_variables(server: Server, sftp: dict[str, t.Any]) -> Path:
         "backup_sources": [
             login(server),
             {"engine": "sqlite", "databases": [str(NOTES)]},
+            *([] if mariadb is None else [{**mariadb_login(mariadb), "directory": str(BACKUPS_OF_MARIADB)}]),
         ],
         "backup_sftp": sftp,
     }
@@ -191,13 +226,18 @@ def show_rows(server: Server) -> None:
     print("   " + ", ".join(f"{table} {count} rows" for table, count in counts.items()))
 
 
+def show_posts(mariadb: MariadbServer) -> None:
+    print(f"   post {mariadb.sql('select count(*) from blog.post')} rows")
+
+
 def show_backups() -> None:
     """Show what is stored, as backup_facts tells it."""
-    request = InventoryRequest(LocalStore(str(BACKUPS)), sort_by="created_at")
-    facts = inventory(request, context_at(lambda: datetime.now(timezone.utc))).values["ansible_facts"]["database_backups"]
-    for file in facts["files"]:
-        name = file["database"] or file["kind"]
-        print(f"   {file['state']:5} {name:9} {file['size_kb']:>7} KiB  {file['filename']}")
+    for folder in filter(Path.exists, (BACKUPS, BACKUPS_OF_MARIADB)):
+        request = InventoryRequest(LocalStore(str(folder)), sort_by="created_at")
+        facts = inventory(request, context_at(lambda: datetime.now(timezone.utc))).values["ansible_facts"]["database_backups"]
+        for file in facts["files"]:
+            name = file["database"] or file["kind"]
+            print(f"   {file['state']:5} {name:9} {file['size_kb']:>7} KiB  {file['filename']}")
 
 
 def show_sent() -> None:

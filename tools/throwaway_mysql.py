@@ -63,9 +63,10 @@ class Installation:
 
 
 def find_mariadb() -> Installation | None:
-    """MariaDB on this machine, None if it is not installed."""
+    """MariaDB on this machine, None unless its server and its client programs are installed."""
     server = shutil.which("mariadbd", path=os.pathsep.join((os.environ.get("PATH", os.defpath), *_PLACES)))
-    return None if server is None else Installation("MariaDB", server, "mariadb", "mariadb-dump")
+    is_whole = server is not None and all(map(shutil.which, ("mariadb", "mariadb-dump", "mariadb-install-db")))
+    return Installation("MariaDB", server, "mariadb", "mariadb-dump") if server is not None and is_whole else None
 
 
 def find_mysql() -> Installation | None:
