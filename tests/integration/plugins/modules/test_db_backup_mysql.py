@@ -68,7 +68,7 @@ def payload_of(site: MysqlSite) -> Path:
 def test_the_steps_by_hand_that_the_readme_has(everything: MysqlSite) -> None:
     assert everything.back_up(include_globals=True).changed
     server, before = everything.server, dump_of(everything.server, everything.database)
-    [script] = [one.text for one in examples() if one.page == "README.md" and "mariadb --binary-mode" in one.text]
+    [script] = [one.text for one in examples() if one.page == "README.md" and "| mariadb --binary-mode\n" in one.text]
     for kind in ("@globals", everything.database):
         [payload] = everything.directory.glob(f"backup_{kind}_*.gz")
         script = script.replace(f"backup_{'app' if kind != '@globals' else kind}_2026-01-31_01-00-00.dump.gz", str(payload))

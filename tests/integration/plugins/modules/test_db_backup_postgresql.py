@@ -22,7 +22,8 @@ from ansible_collections.lastgood.database.tests.support.impostor import HALF, H
 from ansible_collections.lastgood.database.tests.support.interpreters import UNPRIVILEGED
 from ansible_collections.lastgood.database.tests.support.modules import Host, ModuleProcess, collections_path, run_module
 from ansible_collections.lastgood.database.tests.support.observe import (
-    BOOKKEEPING,
+    LOCK,
+    STATUS,
     assert_whole,
     contents,
     leftovers,
@@ -660,7 +661,7 @@ def test_a_pg_dump_that_goes_wrong_leaves_all_as_it_was(
     assert outcome.error_code == code
     assert outcome.result.get("changed", False) is False
     after = state_of(site.directory)
-    for path in (site.directory, *(site.directory / name for name in BOOKKEEPING)):  # which say that it failed
+    for path in (site.directory, *(site.directory / name for name in (LOCK, STATUS))):  # which say that it failed
         assert after.pop(str(path))
         assert earlier.pop(str(path))
     assert after == earlier
