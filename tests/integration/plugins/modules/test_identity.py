@@ -26,6 +26,7 @@ from ansible_collections.lastgood.database.tests.support.modules import (
     run_module,
     running_module,
 )
+from ansible_collections.lastgood.database.tests.support.mysql import MysqlSite
 from ansible_collections.lastgood.database.tests.support.observe import (
     contents,
     manifest,
@@ -331,3 +332,17 @@ def test_postgresql_is_verified_and_restored(way: Way, server: Server, tmp_path:
         restored = run_module("db_restore", {**options, **more}, host=way.host)
         assert restored.status == 0, restored.result
         assert server.psql("select count(*) from t", copy) == "1"
+
+
+@by_age
+def test_mariadb_is_verified_and_restored(way: Way, mysql_site: MysqlSite) -> None:
+    identity, recipients = {"identity": way.key(1).secret}, way.for_keys(1, 2)
+    assert mysql_site.back_up(host=way.host, **recipients).outcomes == ["created"]
+    assert mysql_site.back_up(host=way.host, **recipients).outcomes == ["unchanged"]
+    place = {"directory": str(mysql_site.directory), "level": "restore"}
+    verified = only(run_module("backup_verify", {**place, **identity}, host=way.host))
+    assert (verified["level"], verified["verdict"], verified["readable_by"]) == ("restore", "passed", [way.key(1).id])
+    mysql_site.sql("drop table t")
+    assert mysql_site.restore().error_code == "identity_missing"
+    assert run_module("db_restore", mysql_site.restore_options(**identity), host=way.host).changed
+    assert mysql_site.sql("select n from t") == "1"
