@@ -1,4 +1,4 @@
-"""Dumping a database of PostgreSQL 18 with each encryption, compared with the same dump without encryption."""
+"""Dumping a gigabyte of SQL from PostgreSQL 18 with each encryption, and restoring it, beside the same without encryption."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -8,25 +8,35 @@ import os
 import tempfile
 from pathlib import Path
 
-from ansible_collections.lastgood.database.tests.support.encryption_keys import age_key, gpg_keys
-from bench.dumping import ROWS, ROWS_OF_A_GIGABYTE, Place
+from ansible_collections.lastgood.database.tests.support.identities import age_key, gpg_key
+from bench import dumping, restoring
 from bench.measure import compare
+from bench.restoring import SOURCE, make_source
 from tools.throwaway_postgresql import Server, installation
 
 
 def encrypting() -> None:
     """Print the rows."""
     with Server.start(installation(18)) as server, tempfile.TemporaryDirectory(dir=os.environ["HOME"]) as folder:
-        place, keyring = Place(server, Path(folder)), Path(folder) / "keyring"
-        server.create_database("app")
-        server.psql(ROWS.format(count=ROWS_OF_A_GIGABYTE), "app")
-        age = {"encryption": "age", "recipients": [age_key(Path(folder), "identity").recipient]}
-        with gpg_keys() as keys:
-            keyring.write_bytes(keys.public("bench"))
-        cases = {
-            "db_backup, age by pyrage": place.backup("app", **age),
-            "db_backup, age by the program": place.backup("app", environment=place.without("pyrage"), **age),
-            "db_backup, gpg": place.backup("app", encryption="gpg", recipients_file=str(keyring)),
-            "db_backup without encryption": place.backup("app"),
+        make_source(server)
+        keyring = Path(folder) / "keyring"
+        keyring.write_text(gpg_key().public)
+        age = {"encryption": "age", "recipients": [age_key().public]}
+        gpg = {"encryption": "gpg", "recipients_file": str(keyring)}
+        place = dumping.Place(server, Path(folder))
+        no_pyrage = place.without("pyrage")
+        dumps = {
+            "db_backup, age by pyrage": place.backup(SOURCE, **age),
+            "db_backup, age by the program": place.backup(SOURCE, environment=no_pyrage, **age),
+            "db_backup, gpg": place.backup(SOURCE, **gpg),
+            "db_backup without encryption": place.backup(SOURCE),
         }
-        compare("Dumping 1 GB with encryption", cases, rounds=3)
+        compare("Dumping 1 GB with encryption", dumps, rounds=3)
+        restore = restoring.Place(server, Path(folder)).restore
+        restores = {
+            "db_restore, age by pyrage": restore(age, identity=age_key().secret),
+            "db_restore, age by the program": restore(age, environment=no_pyrage, identity=age_key().secret),
+            "db_restore, gpg": restore(gpg, identity=gpg_key().secret),
+            "db_restore without encryption": restore({}),
+        }
+        compare("Restoring 1 GB that is encrypted", restores, rounds=3)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import tempfile
+import typing as t
 from pathlib import Path
 
 from bench.dumping import ROWS, ROWS_OF_A_GIGABYTE
@@ -17,18 +18,24 @@ from bench.measure import Case, compare, run
 from bench.peers import ours, theirs
 from tools.throwaway_postgresql import Server, installation
 
+SOURCE = "source"
 TABLES = 4  # or parallel jobs would have nothing to share
 
 
 def restoring() -> None:
     """Print the rows."""
     with Server.start(installation(18)) as server, tempfile.TemporaryDirectory(dir=os.environ["HOME"]) as folder:
-        server.create_database("source")
-        for number in range(TABLES):
-            table = ROWS.format(count=ROWS_OF_A_GIGABYTE // TABLES).replace("table orders", f"table orders{number}")
-            server.psql(f"{table}; alter table orders{number} add primary key (id)", "source")
+        make_source(server)
         place = Place(server, Path(folder))
         compare("Restoring 1 GB of SQL", place.cases(), rounds=3)
+
+
+def make_source(server: Server) -> None:
+    """Make the database that is backed up, of some 1 GB."""
+    server.create_database(SOURCE)
+    for number in range(TABLES):
+        table = ROWS.format(count=ROWS_OF_A_GIGABYTE // TABLES).replace("table orders", f"table orders{number}")
+        server.psql(f"{table}; alter table orders{number} add primary key (id)", SOURCE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,32 +48,33 @@ class Place:
     def cases(self) -> dict[str, Case]:
         """Return each way to restore; each into a database that was not there."""
         native, sql = self.folder / "native.dump", self.folder / "dump.sql.gz"
-        self._make(f'pg_dump --dbname source -Fc --file "{native}"')
-        self._make(f'pg_dump --dbname source | gzip > "{sql}"')
+        self._make(f'pg_dump --dbname {SOURCE} -Fc --file "{native}"')
+        self._make(f'pg_dump --dbname {SOURCE} | gzip > "{sql}"')
         return {
-            "db_restore, custom, gzip": self._restore("custom", "gzip"),
-            "db_restore, custom, zstd": self._restore("custom", "zstd"),
-            "db_restore, custom, none": self._restore("custom", "none"),
-            "db_restore, custom, gzip, one job": self._restore("custom", "gzip", jobs=1),
-            "db_restore, plain, gzip": self._restore("plain", "gzip"),
+            "db_restore, custom, gzip": self.restore({"format": "custom", "compression": "gzip"}),
+            "db_restore, custom, zstd": self.restore({"format": "custom", "compression": "zstd"}),
+            "db_restore, custom, none": self.restore({"format": "custom", "compression": "none"}),
+            "db_restore, custom, gzip, one job": self.restore({"format": "custom", "compression": "gzip"}, jobs=1),
+            "db_restore, plain, gzip": self.restore({"format": "plain", "compression": "gzip"}),
             "zcat | psql": self._shell(f'zcat "{sql}" | psql -X -q -v ON_ERROR_STOP=1 --dbname restored > /dev/null'),
             "postgresql_db, plain, gzip": self._theirs(sql),
             "pg_restore -j2 of a native archive": self._shell(f'pg_restore -j2 --dbname restored "{native}"'),
         }
 
-    def _restore(self, form: str, compression: str, jobs: int = 2) -> Case:
-        directory = self.folder / f"{form}-{compression}"
+    def restore(
+        self, backup: t.Mapping[str, t.Any], *, environment: t.Mapping[str, str] | None = None, jobs: int = 2, **more: t.Any
+    ) -> Case:
+        """Make a backup with these options, and return a restore of it."""
         options = {
-            "directory": str(directory),
+            "directory": tempfile.mkdtemp(dir=self.folder),
             "login_unix_socket": str(self.server.socket_directory),
             "login_port": self.server.port,
             "login_user": self.server.user,
             "bin_directory": str(self.server.bin_directory),
         }
-        if not directory.exists():
-            backup = ours("db_backup", self.folder, databases=["source"], format=form, compression=compression, **options)
-            run(backup)
-        case = ours("db_restore", self.folder, database="restored", source_database="source", jobs=jobs, **options)
+        run(ours("db_backup", self.folder, databases=[SOURCE], **backup, **options))
+        restored = {"database": "restored", "source_database": SOURCE, "jobs": jobs, **more}
+        case = ours("db_restore", self.folder, environment=environment, **restored, **options)
         return dataclasses.replace(case, prepare=self._drop)
 
     def _theirs(self, sql: Path) -> Case:
