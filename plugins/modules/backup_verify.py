@@ -55,6 +55,14 @@ options:
       - Directory of the backups, as an absolute path. Exactly one of it and O(sftp) is required.
       - A symbolic link is refused. Name the directory that it leads to.
     type: path
+  bin_directory:
+    description:
+      - Directory of the databases' programs, such as V(/opt/postgresql/18/bin).
+      - It may have the programs of one engine, and O(directory) the backups of several. A program that it lacks is searched for
+        as without this option, unless the directory is empty or does not exist.
+      - By default the module searches the directories where the distributions install each version, then E(PATH). It uses the
+        version of the backup's server if it is installed, else the nearest newer one.
+    type: path
   level:
     description:
       - V(checksum) compares the sizes and digests of the payload and of its content with those in the manifest.

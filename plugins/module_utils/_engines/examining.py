@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import typing as t
 from dataclasses import dataclass
 
@@ -20,6 +21,20 @@ class ExaminationResult:
 
 
 WHOLE = ExaminationResult("Its structure is whole.")
+
+
+def directory_of(names: t.Iterable[str], bin_directory: str | None) -> str | None:
+    """Return the directory if it has a program of one of these names, else None: the engine then searches by itself.
+
+    Backups of several engines are examined in one run, and the directory may have the programs of another one. An empty directory
+    is an error of the user, so it is returned.
+    """
+    if bin_directory is None or any(os.path.exists(os.path.join(bin_directory, name)) for name in names):
+        return bin_directory
+    try:
+        return None if os.listdir(bin_directory) else bin_directory
+    except OSError:
+        return bin_directory  # choosing the program names it
 
 
 class ContentExamination(t.Protocol):

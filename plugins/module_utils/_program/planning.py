@@ -62,7 +62,7 @@ def calls_of(verb: Verb, options: Options, load: Load, caller: Caller, documents
         )
     if verb.name == "prune" and not _SELECT_FOR_PRUNE & options.keys():
         return [_prune(place, with_defaults, sources) for place in places if place.retention]
-    return [_of_place(module, place, with_defaults, takes) for place in places]
+    return [_of_place(module, place, with_defaults, takes, sources) for place in places]
 
 
 def _identity_of(settings: Settings, options: Options, takes: t.Container[str]) -> Options:
@@ -73,12 +73,13 @@ def _identity_of(settings: Settings, options: Options, takes: t.Container[str]) 
     return {name: value for name, value in found.items() if value}
 
 
-def _of_place(module: str, place: Source, options: Options, takes: t.Container[str]) -> Call:
-    own = (
-        {"bin_directory": place.options["bin_directory"]}
-        if {"bin_directory"} <= place.options.keys() and "bin_directory" in takes
-        else {}
-    )
+def _of_place(module: str, place: Source, options: Options, takes: t.Container[str], sources: list[Source]) -> Call:
+    first_of: dict[str, Source] = {}  # of each engine
+    for source in sources:
+        if source.directory == place.directory:
+            first_of.setdefault(source.engine, source)
+    found = [source.options["bin_directory"] for source in first_of.values() if source.options.get("bin_directory")]
+    own = {"bin_directory": found[0]} if found and "bin_directory" in takes else {}
     return Call(module, {"directory": place.directory, **own, **options}, place.directory, place.user)
 
 

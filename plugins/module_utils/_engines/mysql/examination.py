@@ -14,6 +14,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.examini
     ContentExamination,
     Examination,
     ExaminationResult,
+    directory_of,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.account_statements import AccountStatements
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.connection import (
@@ -26,7 +27,12 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.d
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.faults import verdict_of
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.new_database import NewDatabase
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.options import MysqlExaminationOptions
-from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.programs import Program, choose_program
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.programs import (
+    Program,
+    Role,
+    choose_program,
+    names_of,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.shape import Shape
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.survey import ask, version_number
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.throwaway_server import ThrowawayServers
@@ -111,7 +117,7 @@ class MysqlExamination:
     def _drilling(self, connection: pymysql.Connection[t.Any], login: Login, *, throwaway: bool) -> t.Iterator[_Drill]:
         server = ask(connection, login)
         login = login.reached(connection)
-        client = choose_program(self._runner, "client", server.product, self._options.bin_directory)
+        client = self._choose("client", server.product)
         database = self._manifest.database or _UNNAMED
         is_older = server.number[:2] < version_number(self._manifest.server_version)[:2]
         if server.product != _product_of(self._manifest, server.product):
@@ -145,10 +151,14 @@ class MysqlExamination:
         errors: list[BackupError] = []
         for product in products:
             try:
-                return choose_program(self._runner, "server", product, self._options.bin_directory)
+                return self._choose("server", product)
             except BackupError as error:
                 errors.append(error)
         raise errors[0]
+
+    def _choose(self, role: Role, product: Product) -> Program:
+        directory = directory_of(names_of(role, product), self._options.bin_directory)
+        return choose_program(self._runner, role, product, directory)
 
 
 def _product_of(manifest: Manifest, unknown: Product) -> Product:

@@ -50,6 +50,11 @@ class Program:
         return f"{os.path.basename(self.path)} {'.'.join(map(str, self.version))} ({self.product})"
 
 
+def names_of(role: Role, product: Product) -> tuple[str, ...]:
+    """Return the names that the program of a product for a role may have."""
+    return _NAMES[role][product]
+
+
 def choose_program(runner: Runner, role: Role, product: Product, bin_directory: str | None) -> Program:
     """Return the program of a product for a role. Raises ProgramMissing if the host has none."""
     unusable: list[str] = []

@@ -15,6 +15,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.examini
     ContentExamination,
     Examination,
     ExaminationResult,
+    directory_of,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.drill import drilling, drilling_globals
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.options import PostgresqlExaminationOptions
@@ -68,7 +69,7 @@ class PostgresqlExamination:
         if self._manifest.format == "plain":
             yield _PlainExamination()
             return
-        program = choose_program(self._runner, "pg_restore", *self._dump_version(), self._options.bin_directory)
+        program = choose_program(self._runner, "pg_restore", *self._dump_version(), self._directory_of("pg_restore"))
 
         def command_for(path: str, descriptor: int) -> Command:
             # Written to nowhere as SQL: so every block of data is read, and not the table of contents alone.
@@ -79,7 +80,7 @@ class PostgresqlExamination:
 
     @contextlib.contextmanager
     def restoring(self) -> t.Iterator[ContentExamination]:
-        login, bin_directory = self._options.login, self._options.bin_directory
+        login, bin_directory = self._options.login, self._directory_of("pg_restore")
         is_globals = self._manifest.kind == "globals"
         if login is not None and is_globals:
             raise Inconclusive(
@@ -94,7 +95,7 @@ class PostgresqlExamination:
         with contextlib.ExitStack() as stack:
             throwaway = login is None
             if login is None:
-                postgres = choose_program(self._runner, SERVER, *self._dump_version(), bin_directory)
+                postgres = choose_program(self._runner, SERVER, *self._dump_version(), self._directory_of(SERVER))
                 login, bin_directory = stack.enter_context(self._servers.started(postgres)), os.path.dirname(postgres.path)
             drill = (
                 drilling_globals(login)
@@ -102,6 +103,9 @@ class PostgresqlExamination:
                 else drilling(login, self._runner, self._manifest, self._clock(), bin_directory, throwaway=throwaway)
             )
             yield stack.enter_context(drill)
+
+    def _directory_of(self, program: str) -> str | None:
+        return directory_of((program,), self._options.bin_directory)
 
     def _dump_version(self) -> tuple[str, int]:
         """Return the version whose programs can read the dump, and its major: the server's or pg_dump's, which is newer."""

@@ -60,6 +60,13 @@ def test_a_host_is_backed_up_through_its_socket_and_rebuilt_with_its_accounts(so
     assert "changed=1" in first and "changed=0" in second, first + second
     assert len(list((tmp_path / "b").glob("backup_*.gz"))) == 2
 
+    # PostgreSQL's source comes first, and its programs are not MariaDB's.
+    postgresql = {"bin_directory": str(tmp_path), "become_user": OURSELVES}
+    (tmp_path / "pg_restore").touch()
+    shared = {"backup_sources": [postgresql, *variables["backup_sources"]], "backup_verify_level": "restore"}
+    drill = play(tmp_path, "verify", {**variables, **shared})
+    assert drill.count(" passed ") == 2 and "inconclusive" not in drill, drill
+
     socket_server.sql("update app.t set n = 5")
     one = {**socket, "database": "app", "if_exists": "replace"}
     assert "changed=1" in play(tmp_path, "restore", {**variables, "backup_restores": [one]})

@@ -73,6 +73,12 @@ def test_a_drill_restores_the_newest_with_the_programs_of_its_source() -> None:
     assert "bin_directory" not in second.options
 
 
+def test_a_drill_of_a_shared_directory_has_the_programs_that_one_of_its_engines_needs() -> None:
+    sources = [{}, {"bin_directory": "/old/bin"}, {"engine": "mysql", "bin_directory": "/maria/bin"}]
+    [call] = calls("drill", variables={"backup_sources": sources})
+    assert call.options["bin_directory"] == "/maria/bin"
+
+
 def test_a_verb_is_done_for_each_source_with_its_options() -> None:
     first, second = calls("backup", interval="0s")
     assert first.options == {
