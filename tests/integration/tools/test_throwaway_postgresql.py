@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.lastgood.database.tests.support.specifications import collection_folder
-from tools import folder_guard, throwaway_postgresql
+from tools import folder_guard, throwaway_folder, throwaway_postgresql
 from tools.throwaway_postgresql import (
     Installation,
     PostgresqlError,
@@ -358,7 +358,7 @@ def start_script(programs: Installation, base: Path, then: str, **options: objec
     """SCRIPT in a process of its own, with private copies of the tool and what it imports, that every user can read."""
     tools = base / "code" / "tools"
     tools.mkdir(parents=True)
-    for module in (throwaway_postgresql, folder_guard):
+    for module in (throwaway_postgresql, throwaway_folder, folder_guard):
         shutil.copy(str(module.__file__), tools)
     within = Path("ansible_collections/lastgood/database/plugins/module_utils")
     shutil.copytree(collection_folder() / "plugins" / "module_utils", tools.parent / within)
