@@ -63,6 +63,7 @@ class Swap:
         self._is_stopped = is_stopped
         self._old: Database | None = None
         self._old_objects: list[StoredObject] = []
+        self._created = False  # whether the target is ours to drop: somebody else may make it in the meantime
         self._renamed = False
 
     def run(self) -> float:
@@ -123,6 +124,7 @@ class Swap:
         connection, names = self._connection, self._names
         if self._old is None:
             execute(connection, f"CREATE DATABASE {quote_identifier(names.target)} {new.settings()}")
+            self._created = True
         self._remove(self._old_objects, "TRIGGER")
         self._rename(names.restoring, names.target, names.replaced)
         self._renamed = True
@@ -138,7 +140,9 @@ class Swap:
                 if self._renamed:
                     objects.remove(connection, names.target, objects.names(connection, names.target))
                     self._rename(names.target, names.restoring, None)
-                databases.drop(connection, names.target)
+                if self._created:
+                    databases.drop(connection, names.target)
+                    self._created = False
             else:
                 if self._renamed:
                     objects.remove(connection, names.target, objects.names(connection, names.target))
