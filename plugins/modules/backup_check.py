@@ -24,6 +24,7 @@ author:
 extends_documentation_fragment:
   - lastgood.database._attributes
   - lastgood.database._attributes.actiongroup_backup_login
+  - lastgood.database._dump
   - lastgood.database._encryption
   - lastgood.database._login
   - lastgood.database._sftp
@@ -47,30 +48,6 @@ options:
       - If it does not exist, the module checks whether the user may make it.
     type: path
     required: true
-  engine:
-    description: What kind of databases they are.
-    type: str
-    choices: [postgresql, sqlite, mysql]
-    default: postgresql
-  databases:
-    description:
-      - Names of the databases, or absolute paths of the SQLite files, as in M(lastgood.database.db_backup).
-      - By default every database of the server that M(lastgood.database.db_backup) would back up. Required for SQLite.
-    type: list
-    elements: str
-  exclude_databases:
-    description: Databases to exclude, as names or shell patterns such as V(test_*).
-    type: list
-    elements: str
-    default: []
-  include_globals:
-    description: Whether the globals of the server are backed up. By default V(true) if O(databases) is not set.
-    type: bool
-  format:
-    description: Format of the backups, as in M(lastgood.database.db_backup).
-    type: str
-    choices: [custom, plain]
-    default: custom
   compression:
     description: How the backups are compressed.
     type: str
@@ -234,7 +211,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._arguments.encry
 )
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.engines import (
     DUMP_REQUIRED_IF,
-    ENGINE_SPEC,
+    DUMP_SPEC,
     dump_options_from,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.login import LOGIN_SPEC
@@ -283,12 +260,8 @@ def main() -> t.NoReturn:
         argument_spec={
             **DIRECTORY_SPEC,
             **LOGIN_SPEC,
-            **ENGINE_SPEC,
+            **DUMP_SPEC,
             **ENCRYPTION_SPEC,
-            "databases": {"type": "list", "elements": "str"},
-            "exclude_databases": {"type": "list", "elements": "str", "default": []},
-            "include_globals": {"type": "bool"},
-            "format": {"type": "str", "choices": ["custom", "plain"], "default": "custom"},
             "compression": {"type": "str", "choices": list(COMPRESSIONS), "default": "gzip"},
             "extra_args": {"type": "list", "elements": "str", "default": []},
             "origin": {"type": "str"},

@@ -22,6 +22,7 @@ author:
 extends_documentation_fragment:
   - lastgood.database._attributes
   - lastgood.database._attributes.actiongroup_backup_login
+  - lastgood.database._dump
   - lastgood.database._encryption
   - lastgood.database._files
   - lastgood.database._login
@@ -45,44 +46,6 @@ options:
       - A symbolic link is refused. Name the directory that it leads to.
     type: path
     required: true
-  engine:
-    description: What kind of databases they are. V(mysql) is MariaDB and MySQL.
-    type: str
-    choices: [postgresql, sqlite, mysql]
-    default: postgresql
-  databases:
-    description:
-      - Names of the databases, or absolute paths of the SQLite files.
-      - By default every database of the PostgreSQL server that is not a template, that allows connections, and that does not
-        belong to a hosting provider, such as C(rdsadmin). A warning names each database that is skipped. An empty list is an
-        error.
-      - With MariaDB and MySQL, by default every database that the user may see, except the server's own, such as C(mysql).
-      - Required for SQLite, which has no catalog of databases.
-    type: list
-    elements: str
-  exclude_databases:
-    description:
-      - Databases to exclude, as names or shell patterns such as V(test_*). For SQLite a pattern is matched against the whole
-        path.
-    type: list
-    elements: str
-    default: []
-  include_globals:
-    description:
-      - Whether to also back up the globals of a PostgreSQL cluster, which are its roles and tablespaces, or the users, roles and
-        grants of a MariaDB or MySQL server.
-      - By default V(true) if O(databases) is not set.
-      - The globals include the roles' password digests if the user may read them. Otherwise a warning says that they are
-        missing.
-    type: bool
-  format:
-    description:
-      - V(custom) is the engine's own format. With PostgreSQL it is what C(pg_restore) reads, with SQLite a database file, with
-        MariaDB and MySQL SQL as text.
-      - V(plain) is SQL as text, not for SQLite.
-    type: str
-    choices: [custom, plain]
-    default: custom
   compression:
     description:
       - V(gzip) is made by the Python library isal where the host has it, which is several times as fast, else by the program
@@ -471,7 +434,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._arguments.encry
 )
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.engines import (
     DUMP_REQUIRED_IF,
-    ENGINE_SPEC,
+    DUMP_SPEC,
     dump_options_from,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._arguments.labels import labels_from
@@ -521,12 +484,8 @@ def main() -> t.NoReturn:
             **DIRECTORY_SPEC,
             **FILE_SPEC,
             **LOGIN_SPEC,
-            **ENGINE_SPEC,
+            **DUMP_SPEC,
             **ENCRYPTION_SPEC,
-            "databases": {"type": "list", "elements": "str"},
-            "exclude_databases": {"type": "list", "elements": "str", "default": []},
-            "include_globals": {"type": "bool"},
-            "format": {"type": "str", "choices": ["custom", "plain"], "default": "custom"},
             "compression": {"type": "str", "choices": list(COMPRESSIONS), "default": "gzip"},
             "compression_level": {"type": "str", "choices": list(LEVELS), "default": "balanced"},
             "interval": {"type": "str"},

@@ -12,6 +12,13 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.registr
 from ansible_collections.lastgood.database.plugins.module_utils._parameters import Params
 
 ENGINE_SPEC: Spec = {"engine": {"type": "str", "choices": list(ENGINES), "default": "postgresql"}}
+DUMP_SPEC: Spec = {
+    **ENGINE_SPEC,
+    "databases": {"type": "list", "elements": "str"},
+    "exclude_databases": {"type": "list", "elements": "str", "default": []},
+    "include_globals": {"type": "bool"},
+    "format": {"type": "str", "choices": ["custom", "plain"], "default": "custom"},
+}
 DUMP_REQUIRED_IF = [("engine", name, list(engine.dump_requires)) for name, engine in ENGINES.items() if engine.dump_requires]
 
 
