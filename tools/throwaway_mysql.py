@@ -9,8 +9,7 @@
 Inside the `with` it listens on `server.socket`, where its user `root` needs no password. After the `with`, its processes and its
 folder no longer exist, whatever happened: see `throwaway_folder.py`. Linux only.
 
-MariaDB is the distribution's. MySQL is in another Debian below .cache/mysql, which `.ci/run` makes. Its programs run with the
-loader and the libraries of that Debian.
+MariaDB is the distribution's. A newer MariaDB and MySQL are in other Debians below .cache, which `tools/other_servers` makes.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -27,7 +26,7 @@ from pathlib import Path
 
 from tools.throwaway_folder import LOOPBACK, Folder, free_port, parent_for_folders, server_user
 
-__all__ = ["Installation", "MysqlError", "Server", "find_mariadb", "find_mysql"]
+__all__ = ["Installation", "MysqlError", "Server", "find_mariadb", "find_mysql", "find_newer_mariadb"]
 
 START_SECONDS = 120
 STOP_SECONDS = 30
@@ -43,7 +42,7 @@ FAST_SETTINGS = (
     "--performance-schema=OFF",
 )
 _PLACES = ("/usr/sbin", "/usr/libexec", "/usr/bin")
-_ROOT = Path(__file__).resolve().parent.parent / ".cache" / "mysql"
+_CACHE = Path(__file__).resolve().parent.parent / ".cache"
 
 
 class MysqlError(RuntimeError):
@@ -69,22 +68,25 @@ def find_mariadb() -> Installation | None:
     return Installation("MariaDB", server, "mariadb", "mariadb-dump") if server is not None and is_whole else None
 
 
-def find_mysql() -> Installation | None:
-    """MySQL below .cache, None if it is not installed."""
-    home = _ROOT / "usr"
-    if not (home / "sbin" / "mysqld").exists():
+def find_newer_mariadb() -> Installation | None:
+    """MariaDB of Debian trixie below .cache, None if it is not installed."""
+    home = (_CACHE / "trixie" / "usr").resolve()
+    programs = home / "bin"
+    if not home.exists():
         return None
-    scripts = home / "scripts"
-    scripts.mkdir(exist_ok=True)
-    libraries = ":".join(str(home / "lib" / folder) for folder in (f"{os.uname().machine}-linux-gnu", "mysql/private"))
-    [loader] = [path for folder in ("lib64", "lib") for path in (home / folder).glob("ld-linux-*.so.*")][:1]
-    for program in ("sbin/mysqld", "bin/mysql", "bin/mysqldump"):
-        script = scripts / Path(program).name
-        script.write_text(f'#!/bin/sh\nexec {loader} --library-path {libraries} {home / program} "$@"\n')
-        script.chmod(0o755)
+    names = (str(programs / name) for name in ("mariadbd", "mariadb", "mariadb-dump"))
+    return Installation("MariaDB", *names, bin_directory=programs, settings=(f"--basedir={home}",))
+
+
+def find_mysql() -> Installation | None:
+    """MySQL of Debian sid below .cache, None if it is not installed."""
+    home = (_CACHE / "sid" / "usr").resolve()
+    programs = home / "bin"
+    if not home.exists():
+        return None
+    names = (str(programs / name) for name in ("mysqld", "mysql", "mysqldump"))
     settings = (f"--basedir={home}", f"--lc-messages-dir={home / 'share' / 'mysql'}", "--mysqlx=OFF", "--secure-file-priv=NULL")
-    names = (str(scripts / name) for name in ("mysqld", "mysql", "mysqldump"))
-    return Installation("MySQL", *names, bin_directory=scripts, settings=settings)
+    return Installation("MySQL", *names, bin_directory=programs, settings=settings)
 
 
 class Server:
@@ -206,9 +208,11 @@ class Server:
     def _make(self) -> None:
         if user := server_user():
             os.chown(self._folder.path, user.pw_uid, user.pw_gid)
+        programs = self.installation.bin_directory
+        installer = "mariadb-install-db" if programs is None else str(programs / "mariadb-install-db")
         command: tuple[str, ...] = (
-            *("mariadb-install-db", "--no-defaults", f"--datadir={self.data_directory}", "--skip-test-db", "--skip-name-resolve"),
-            *("--auth-root-authentication-method=normal", "--innodb-log-file-size=16M"),
+            *(installer, "--no-defaults", f"--datadir={self.data_directory}", "--skip-test-db", "--force"),
+            *("--auth-root-authentication-method=normal", "--innodb-log-file-size=16M", *self.installation.settings),
         )
         if self.installation.product == "MySQL":
             where = (f"--datadir={self.data_directory}", *self.installation.settings)

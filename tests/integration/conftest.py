@@ -21,8 +21,10 @@ from ansible_collections.lastgood.database.tests.support.mysql import database_o
 from ansible_collections.lastgood.database.tests.support.postgresql import PASSWORD, VERSIONS, Site, database_on
 from ansible_collections.lastgood.database.tests.support.sftp import SftpServer, sftp_server, sshd
 from tools.throwaway_mysql import Server as MysqlServer
-from tools.throwaway_mysql import find_mariadb, find_mysql
+from tools.throwaway_mysql import find_mariadb, find_mysql, find_newer_mariadb
 from tools.throwaway_postgresql import Server, installation
+
+MYSQL_SERVERS = {"mariadb-10.11": find_mariadb, "mariadb-11.8": find_newer_mariadb, "mysql-9.7": find_mysql}
 
 
 @pytest.fixture(scope="session")
@@ -64,23 +66,45 @@ def guarded() -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def mariadb() -> Iterator[MysqlServer]:
-    """A MariaDB server, shared by all tests: each has databases and a directory of its own."""
-    installation = find_mariadb()
-    if installation is None:
-        pytest.skip("no MariaDB server on this machine")
-    with MysqlServer.start(installation, tcp=True) as server:
-        yield server
+def mysql_servers() -> Iterator[Callable[[str], MysqlServer]]:
+    """The servers of MYSQL_SERVERS, shared by all tests: each has databases and a directory of its own."""
+    with contextlib.ExitStack() as stack:
+        running: dict[str, MysqlServer] = {}
+
+        def server_of(name: str) -> MysqlServer:
+            if name not in running:
+                installation = MYSQL_SERVERS[name]()
+                if installation is None:
+                    pytest.skip(f"no server {name} on this machine; tools/other_servers makes those of other Debians")
+                settings = ("--log-bin-trust-function-creators=ON",) if installation.product == "MySQL" else ()
+                running[name] = stack.enter_context(MysqlServer.start(installation, tcp=True, settings=settings))
+            return running[name]
+
+        yield server_of
 
 
-@pytest.fixture(scope="session")
-def mysql() -> Iterator[MysqlServer]:
-    """A MySQL server, shared by all tests."""
-    installation = find_mysql()
-    if installation is None:
-        pytest.skip("no MySQL server below .cache/mysql; .ci/run makes one")
-    with MysqlServer.start(installation, tcp=True, settings=("--log-bin-trust-function-creators=ON",)) as server:
-        yield server
+@pytest.fixture
+def mariadb(mysql_servers: Callable[[str], MysqlServer]) -> MysqlServer:
+    """The MariaDB server of the distribution."""
+    return mysql_servers("mariadb-10.11")
+
+
+@pytest.fixture
+def newer_mariadb(mysql_servers: Callable[[str], MysqlServer]) -> MysqlServer:
+    """A MariaDB server of the newest long-term version."""
+    return mysql_servers("mariadb-11.8")
+
+
+@pytest.fixture
+def mysql(mysql_servers: Callable[[str], MysqlServer]) -> MysqlServer:
+    """A MySQL server."""
+    return mysql_servers("mysql-9.7")
+
+
+@pytest.fixture(params=MYSQL_SERVERS)
+def any_mysql(request: pytest.FixtureRequest, mysql_servers: Callable[[str], MysqlServer]) -> MysqlServer:
+    """Each of the servers of MariaDB and MySQL."""
+    return mysql_servers(request.param)
 
 
 @pytest.fixture
