@@ -213,6 +213,7 @@ class Server:
         command: tuple[str, ...] = (
             *(installer, "--no-defaults", f"--datadir={self.data_directory}", "--skip-test-db", "--force"),
             *("--auth-root-authentication-method=normal", "--innodb-log-file-size=16M", *self.installation.settings),
+            f"--tmpdir={self._folder.path}",  # a server that starts removes the temporary tables of others in /tmp
         )
         if self.installation.product == "MySQL":
             where = (f"--datadir={self.data_directory}", *self.installation.settings)
