@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import LEVELS
 from bench.measure import Case, compare, run
-from bench.peers import ours
+from bench.peers import ours, theirs
 from tools.throwaway_mysql import Server, find_mariadb
 
 # Some 135 bytes of SQL each, as in the rows of PostgreSQL.
@@ -65,6 +65,17 @@ class _Place:
             "mydumper --compress, 2 threads": dataclasses.replace(
                 self._shell(f'mydumper {where} --database=source --compress --threads=2 --outputdir="{many}"'),
                 prepare=lambda: shutil.rmtree(many, ignore_errors=True),
+            ),
+            "mysql_db, gzip": theirs(
+                "ansible.mysql.mysql_db",
+                self.folder,
+                name="source",
+                state="dump",
+                target=str(self.folder / "theirs.sql.gz"),
+                single_transaction=True,
+                login_unix_socket=str(self.server.socket),
+                login_user=self.server.user,
+                config_file="",
             ),
             "floor: mariadb-dump > /dev/null": self._shell(f"$dump {_DUMP} > /dev/null"),
         }
