@@ -30,6 +30,17 @@ def list_from(params: Params, option: str) -> tuple[t.Any, ...] | None:
     return tuple(values)
 
 
+def refuse_options(params: Params, engine: str, *options: str) -> None:
+    """Raise ArgumentInvalid for an option that is set and that the engine does not have."""
+    for option in options:
+        if params[option]:
+            raise no_such_option(engine, option)
+
+
+def no_such_option(engine: str, option: str) -> ArgumentInvalid:
+    return ArgumentInvalid(f"The engine {engine} has no option {option}.", "Leave it out, or correct engine.")
+
+
 def at_least(params: Params, option: str, least: int) -> int:
     """Return an option's number. Raises ArgumentInvalid for one that is too small."""
     value: int = params[option]

@@ -103,9 +103,9 @@ options:
     description:
       - SQL to run in the restored database before it gets its name, such as to remove personal data from a copy of production.
         Either O(run_sql.statements) or O(run_sql.file) is required.
-      - All of it runs in one transaction. If a part of it fails, nothing is replaced, and the restored database is removed. The
-        error has the server's message and the number of the statement, or the line of the file where the server reports it, but
-        neither the SQL nor rows.
+      - All of it runs in one transaction, except with MariaDB and MySQL. If a part of it fails, nothing is replaced, and the
+        restored database is removed. The error has the server's message and the number of the statement, or the line of the file
+        where the server reports it, but neither the SQL nor rows.
       - It runs after the restore, with all constraints and triggers in place, and before O(analyze). Names without a schema are
         found by the C(search_path) that is set for the database, by default C("$user", public).
       - PostgreSQL executes it by C(EXECUTE) of PL/pgSQL, as O(login_user) or O(session_role). Commands that begin or end a
@@ -113,6 +113,9 @@ options:
         client, and commands of C(psql) are errors.
       - An SQLite database is changed in a copy in E(TMPDIR), which needs space for it. Commands that begin or end a transaction,
         C(ATTACH) and C(VACUUM) are errors. Pages that were free before may still have rows that the application deleted.
+      - With MariaDB and MySQL it runs on the tables alone, before views, triggers, routines and events are made from the backup.
+        C(DELIMITER) works as in the client. Statements that name another database or change the server, such as C(USE),
+        C(CREATE USER), C(SET GLOBAL) and C(PREPARE), are errors, because nothing undoes them.
     type: dict
     suboptions:
       statements:
@@ -390,6 +393,10 @@ error:
     sqlstate:
       description: The server's code for what it refused.
       type: str
+      returned: for the codes V(run_sql_failed) and V(query_failed), where the server gave one
+    number:
+      description: The number of an error of MariaDB or MySQL.
+      type: int
       returned: for the codes V(run_sql_failed) and V(query_failed), where the server gave one
     sessions:
       description: Who is connected to the database.

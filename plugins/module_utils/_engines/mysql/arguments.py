@@ -10,17 +10,21 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.o
     MysqlExaminationOptions,
     MysqlRestoreOptions,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
+from ansible_collections.lastgood.database.plugins.module_utils._engines.run_sql import run_sql_from
 from ansible_collections.lastgood.database.plugins.module_utils._parameters import (
     Params,
     duration_from,
     list_from,
     lock_timeout_from,
+    no_such_option,
+    refuse_options,
 )
+
+_ENGINE = "mysql"
 
 
 def dump_options_from(params: Params) -> MysqlDumpOptions:
-    _refuse(params, "extra_args", "session_role", "wait_for_replay")
+    refuse_options(params, _ENGINE, "extra_args", "session_role", "wait_for_replay")
     timeout = duration_from(params, "timeout")
     return MysqlDumpOptions(
         login=login_from(params),
@@ -34,13 +38,17 @@ def dump_options_from(params: Params) -> MysqlDumpOptions:
 
 
 def restore_options_from(params: Params) -> MysqlRestoreOptions:
-    _refuse(params, "no_owner", "session_role", "run_sql", "restore_only")
+    refuse_options(params, _ENGINE, "no_owner", "session_role", "restore_only")
+    run_sql = run_sql_from(params)
+    if run_sql is not None and run_sql.as_owner:
+        raise no_such_option(_ENGINE, "run_sql.as_owner")
     return MysqlRestoreOptions(
         login=login_from(params),
         database=params["database"],
         keep_old=params["keep_old"],
         terminate_sessions=params["terminate_sessions"],
         bin_directory=params["bin_directory"],
+        run_sql=run_sql,
     )
 
 
@@ -67,9 +75,3 @@ def login_from(params: Params) -> Login:
         ssl_cert=params["ssl_cert"],
         ssl_key=params["ssl_key"],
     )
-
-
-def _refuse(params: Params, *options: str) -> None:
-    for option in options:
-        if params[option]:
-            raise ArgumentInvalid(f"{option} means nothing for MariaDB and MySQL.", "Leave it out, or correct engine.")

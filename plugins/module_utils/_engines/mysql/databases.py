@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import typing as t
 from datetime import datetime, timedelta
@@ -11,7 +12,7 @@ from datetime import datetime, timedelta
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.connection import execute, query
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.sql import quote_identifier, quote_text
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.survey import Database, all_databases
-from ansible_collections.lastgood.database.plugins.module_utils._errors import DatabaseMissing
+from ansible_collections.lastgood.database.plugins.module_utils._errors import BackupError, DatabaseMissing
 
 if t.TYPE_CHECKING:
     import pymysql
@@ -114,6 +115,13 @@ def sessions(connection: pymysql.Connection[t.Any], name: str) -> dict[int, str]
         name,
     )
     return {number: f"session {number}, user {user}, {host or 'local'}, {command}" for number, user, host, command in rows}
+
+
+def end_sessions(connection: pymysql.Connection[t.Any], name: str) -> None:
+    """End the other sessions that use a database."""
+    for number in sessions(connection, name):
+        with contextlib.suppress(BackupError):  # it may have ended by itself
+            execute(connection, f"KILL {number}")
 
 
 def referring_tables(connection: pymysql.Connection[t.Any], name: str) -> list[str]:

@@ -63,5 +63,6 @@ class NewDatabase:
         return len(tables), rows
 
     def remove(self, connection: pymysql.Connection[t.Any]) -> None:
-        """Drop the database."""
+        """Drop the database, and end what still runs in it."""
+        databases.end_sessions(connection, self.name)
         execute(connection, f"DROP DATABASE IF EXISTS {quote_identifier(self.name)}")

@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.connection import Login
+from ansible_collections.lastgood.database.plugins.module_utils._engines.run_sql import RunSql
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class MysqlRestoreOptions:
     keep_old: bool = False
     terminate_sessions: bool = False
     bin_directory: str | None = None
+    run_sql: RunSql | None = None
 
 
 @dataclass(frozen=True)

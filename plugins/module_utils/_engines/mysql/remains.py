@@ -34,6 +34,7 @@ def sweep(connection: pymysql.Connection[t.Any], target: str) -> list[str]:
                 )
                 continue
             _make_again(connection, name, target)
+        databases.end_sessions(connection, name)  # SQL of run_sql goes on when its client is killed, and would delay the drop
         databases.drop(connection, name)
     return warnings
 

@@ -19,12 +19,20 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.a
     make_accounts,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.accounts import accounts_of
-from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.connection import Login, connecting, execute, query
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.connection import Login, connecting, query
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.new_database import NewDatabase
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.objects import StoredObject
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.options import MysqlRestoreOptions
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.programs import choose_program
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.remains import sweep
-from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.survey import SYSTEM, Server, ask, version_number
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.run_sql import run_sql
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.survey import (
+    SYSTEM,
+    Server,
+    all_databases,
+    ask,
+    version_number,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.swap import Names, Swap
 from ansible_collections.lastgood.database.plugins.module_utils._engines.restoring import Swapped, TargetState
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
@@ -43,6 +51,8 @@ from ansible_collections.lastgood.database.plugins.module_utils._process import 
 if t.TYPE_CHECKING:
     import pymysql
 
+_READ_ONLY = {"information_schema", "performance_schema"}
+
 
 class MysqlRestorer:
     """Restores backups to one database of a server."""
@@ -58,7 +68,7 @@ class MysqlRestorer:
 
     @property
     def plan(self) -> tuple[str, ...]:
-        return ()
+        return () if self._options.run_sql is None else (self._options.run_sql.plan,)
 
     def describe_server(self, manifest: Manifest) -> str | None:
         return f"the server of version {manifest.server_version}" if manifest.server_version else None
@@ -102,6 +112,7 @@ class MysqlRestoration:
     ) -> None:
         self._options = options
         self._runner = runner
+        self._login = login
         self._connection = connection
         target = options.database
         if not databases.lock(connection, target):
@@ -116,6 +127,7 @@ class MysqlRestoration:
         server = ask(connection, options.login)
         client = choose_program(runner, "client", server.product, options.bin_directory)
         self._new = NewDatabase(runner, client, login, file, self._names.restoring)
+        self._objects: list[StoredObject] = []  # to make at the swap
         self._accounts: AccountStatements | None = None
         self._old_settings = server.databases[target].settings() if target in server.databases else ""
 
@@ -133,12 +145,13 @@ class MysqlRestoration:
             self._warnings += make_accounts(self._connection, self._accounts)
         self._check_definers()
         self._new.fill(self._connection, self._old_settings)
+        self._objects = [*self._new.shape.objects, *self._run_sql()]
         self._try_objects()
 
     def swap(self) -> Swapped:
         options, names, connection = self._options, self._names, self._connection
         self._end_sessions()
-        swap = Swap(connection, names, self._new.shape.objects, self._runner.is_stopped)
+        swap = Swap(connection, names, self._objects, self._runner.is_stopped)
         seconds = swap.run()
         kept = swap.replaced and options.keep_old
         try:
@@ -177,10 +190,26 @@ class MysqlRestoration:
                 roles=missing,
             )
 
+    def _run_sql(self) -> list[StoredObject]:
+        """Run the user's SQL while the new database has only tables. Take the objects that it made out, and return them."""
+        connection, name, sql = self._connection, self._names.restoring, self._options.run_sql
+        if sql is None:
+            return []
+        objects.remove(connection, name, objects.names(connection, name))  # placeholders of views, with false rows
+        run_sql(self._login, name, self._other_databases(), sql, self._runner)
+        made = objects.read_all(connection, name)
+        objects.remove(connection, name, [(each.kind, each.name) for each in made])
+        return made
+
+    def _other_databases(self) -> set[str]:
+        """Return the databases that the user's SQL could change beside the new one, in lower case."""
+        found = {self._names.target, *all_databases(self._connection)} - {self._names.restoring}
+        return {each.lower() for each in found} - _READ_ONLY
+
     def _try_objects(self) -> None:
         """Make the objects in the new database as far as possible, so that errors show before the swap."""
         new = databases.read(self._connection, self._names.restoring)
-        tried = [each for each in self._new.shape.objects if each.kind not in ("VIEW", "EVENT")]
+        tried = [each for each in self._objects if each.kind not in ("VIEW", "EVENT")]
         objects.make_all(self._connection, new, tried)
 
     def _end_sessions(self) -> None:
@@ -193,9 +222,7 @@ class MysqlRestoration:
                 MysqlRestorer.in_use_remedy,
                 sessions=list(found.values()),
             )
-        for number in found:
-            with contextlib.suppress(BackupError):  # it may have ended by itself
-                execute(self._connection, f"KILL {number}")
+        databases.end_sessions(self._connection, self._names.target)
 
 
 def _check_name(name: str) -> None:

@@ -7,6 +7,7 @@ It works piece by piece, in linear time. Of a statement longer than a limit it h
 
 from __future__ import annotations
 
+import functools
 import re
 import typing as t
 
@@ -16,11 +17,6 @@ LONGEST_TEXT = 1024 * 1024  # bytes of a statement that are passed on; longer on
 
 _QUOTED = rb"'[^'\\]*(?:\\.[^'\\]*)*'|\"[^\"\\]*(?:\\.[^\"\\]*)*\"|`[^`]*`"
 _QUOTED_AS_IT_IS = rb"'[^']*'|\"[^\"]*\"|`[^`]*`"
-# A run of characters that begin no string, comment, delimiter or assignment, as the next character shows, and of strings that end
-# in the same piece.
-_OTHER = rb"[^'\"`;$/#:\\\-]+|-(?=[^-])|/(?=[^*])|:(?=[^=])"
-_RUN = re.compile(rb"(?:%b|%b)*" % (_OTHER, _QUOTED), re.DOTALL)
-_RUN_AS_IT_IS = re.compile(rb"(?:%b|%b)*" % (_OTHER, _QUOTED_AS_IT_IS), re.DOTALL)
 _IN_STRING = {
     b"'": re.compile(rb"[^'\\]*(?:\\.[^'\\]*)*", re.DOTALL),
     b'"': re.compile(rb"[^\"\\]*(?:\\.[^\"\\]*)*", re.DOTALL),
@@ -32,6 +28,17 @@ _EXECUTED = re.compile(rb"/\*M?!")  # the content of such a comment is SQL
 _SQL_MODE = re.compile(rb"(?:/\*!\d* *)?SET (?:@@)?(?:SESSION[. ])?sql_mode *= *(?:'([^'\n]*)'|@)", re.IGNORECASE)
 _LONGEST_COMMAND = 1024
 _AMBIGUOUS = 8  # bytes at the end of a piece that are read with the next one
+
+
+@functools.lru_cache(maxsize=16)
+def _run(ends: bytes, escapes: bool) -> re.Pattern[bytes]:
+    """Return what matches a run of strings that end in the same piece, and of characters that begin nothing.
+
+    Strings, comments, assignments and a delimiter that begins with ``ends`` begin something; the next character shows it.
+    """
+    first, quoted = re.escape(ends), _QUOTED if escapes else _QUOTED_AS_IT_IS
+    other = rb"[^'\"`;$/#:\\\-%b]+|(?!%b)(?:-(?=[^-])|/(?=[^*])|:(?=[^=]))" % (first, first)
+    return re.compile(rb"(?:%b|%b)*" % (other, quoted), re.DOTALL)
 
 
 class Statement(t.NamedTuple):
@@ -48,7 +55,7 @@ class Statement(t.NamedTuple):
 class Statements:
     """Parses a script, and calls ``found`` with each statement."""
 
-    def __init__(self, found: t.Callable[[Statement], object]) -> None:
+    def __init__(self, found: t.Callable[[Statement], object], *, escapes: bool = True) -> None:
         self._found = found
         self._rest = b""
         self._offset = 0  # of the rest in the script
@@ -59,16 +66,24 @@ class Statements:
         self._assigns = False
         self._quote = b""  # the quote of the string that has begun
         self._comment = b""  # the end of the comment that has begun
-        self._escapes = True
+        self._escapes = escapes  # whether a backslash in a string escapes the next character
         self._ended: bytes | None = None  # the delimiter after a statement that has just ended
 
     def update(self, data: bytes | memoryview) -> None:
         """Take in the next bytes."""
         self._read(self._rest + bytes(data), is_last=False)
 
-    def finish(self) -> None:
-        """End the script. Raises ContentInvalid if it ends within a string, a comment or a statement."""
+    def finish(self, *, needs_delimiter: bool = True) -> None:
+        """End the script. Raises ContentInvalid if it ends within a string, a comment or a statement.
+
+        Without ``needs_delimiter``, the end of the script may end the last statement.
+        """
         self._read(self._rest, is_last=True)
+        if not needs_delimiter and not self._quote and self._comment != b"*/":
+            if self._start is not None:
+                self._ended = b""
+                self._end(self._offset)
+            return
         within = None
         if self._quote:
             within = "a string or a name"
@@ -148,7 +163,7 @@ class Statements:
         return self._step_in_statement(data, place)
 
     def _step_in_statement(self, data: bytes, place: int) -> int:
-        match = (_RUN if self._escapes else _RUN_AS_IT_IS).match(data, place)
+        match = _run(self._delimiter[:1], self._escapes).match(data, place)
         after = place if match is None else match.end()
         if after > place:
             return after

@@ -11,14 +11,21 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.
     SqliteDumpOptions,
     SqliteRestoreOptions,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
-from ansible_collections.lastgood.database.plugins.module_utils._parameters import Params, list_from, lock_timeout_from
+from ansible_collections.lastgood.database.plugins.module_utils._parameters import (
+    Params,
+    list_from,
+    lock_timeout_from,
+    no_such_option,
+    refuse_options,
+)
+
+_ENGINE = "sqlite"
 
 
 def dump_options_from(params: Params) -> SqliteDumpOptions:
     if params["format"] == "plain":
-        raise _useless("format=plain")
-    _refuse(params, "include_globals", "extra_args", "timeout", "wait_for_replay")
+        raise no_such_option(_ENGINE, "format=plain")
+    refuse_options(params, _ENGINE, "include_globals", "extra_args", "timeout", "wait_for_replay")
     return SqliteDumpOptions(
         paths=list_from(params, "databases") or (),
         exclude=tuple(params["exclude_databases"]),
@@ -27,10 +34,10 @@ def dump_options_from(params: Params) -> SqliteDumpOptions:
 
 
 def restore_options_from(params: Params) -> SqliteRestoreOptions:
-    _refuse(params, "terminate_sessions", "include_globals", "no_owner", "restore_only")
+    refuse_options(params, _ENGINE, "terminate_sessions", "include_globals", "no_owner", "restore_only")
     run_sql = run_sql_from(params)
     if run_sql is not None and run_sql.as_owner:
-        raise _useless("run_sql.as_owner")
+        raise no_such_option(_ENGINE, "run_sql.as_owner")
     return SqliteRestoreOptions(
         database=params["database"],
         may_replace=params["if_exists"] == "replace",
@@ -46,13 +53,3 @@ def examination_options_from(params: Params, check_mode: bool) -> None:
 def name_in_backups(database: str) -> str:
     """Return the name of the file without its directory."""
     return os.path.basename(database)
-
-
-def _refuse(params: Params, *options: str) -> None:
-    for option in options:
-        if params[option]:
-            raise _useless(option)
-
-
-def _useless(option: str) -> ArgumentInvalid:
-    return ArgumentInvalid(f"{option} means nothing for SQLite.", "Leave it out, or correct engine.")

@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.lastgood.database.tests.support.modules import run_module
+from ansible_collections.lastgood.database.tests.support.mysql import MysqlSite
+from ansible_collections.lastgood.database.tests.support.mysql import login as mysql_login
 from ansible_collections.lastgood.database.tests.support.postgresql import Site, login
 from ansible_collections.lastgood.database.tests.support.sftp import SftpServer
 
@@ -113,3 +115,15 @@ def test_all_databases_of_a_server_come_with_their_roles_from_the_controller(tmp
         assert site.sql("select n, pg_get_userbyid(datdba) from t, pg_database where datname = current_database()") == "7|keeper"
     finally:
         site.server.psql(f"drop database {site.database} with (force); drop role if exists keeper")
+
+
+def test_a_database_of_mariadb_comes_without_personal_data(tmp_path: Path, mysql_site: MysqlSite) -> None:
+    directory = tmp_path / "hosts" / "prod1"
+    assert mysql_site._replace(directory=directory).back_up(origin="prod1").changed
+    restores = [
+        {"database": mysql_site.database, "run_sql": {"statements": ["update t set n = 7"]}, **mysql_login(mysql_site.server)}
+    ]
+    settings = {"backup_read_from": "controller", "backup_download_to": str(tmp_path / "hosts")}
+    finished = play(tmp_path, {**settings, "backup_restores": restores})
+    assert finished.returncode == 0, finished.stdout
+    assert mysql_site.sql("select n from t") == "7"

@@ -96,3 +96,36 @@ def test_a_long_statement_is_not_held_in_memory() -> None:
     [statement] = statements_of(b"INSERT INTO t VALUES ('" + b"x" * 3_000_000 + b"');")
     assert not statement.is_whole and len(statement.text) == 1024 * 1024
     assert (statement.start, statement.end) == (0, 3_000_026)
+
+
+@pytest.mark.parametrize("delimiter", ["//", "|", "$$", "--", "x"])
+@pytest.mark.parametrize("size", [1, 3, 1 << 18])
+def test_each_delimiter_ends_a_statement(delimiter: str, size: int) -> None:
+    script = f"delimiter {delimiter}\nSELECT 4/2-1; SELECT '{delimiter}'{delimiter}\nDO 0 {delimiter}\ndelimiter ;\nDO 1;\n"
+    found = statements_of(script.encode(), size)
+    assert [one.text.decode() for one in found] == [f"SELECT 4/2-1; SELECT '{delimiter}'", "DO 0", "DO 1"]
+
+
+@pytest.mark.parametrize("size", [1, 1 << 18])
+def test_the_end_of_the_script_may_end_the_last_statement(size: int) -> None:
+    for script in ("DO 0;\nDO 'a' -- the last;\n", "DO 0;DO 'a' # one", "DO 0; DO 'a' ;", "DO 0; DO 'a'; # none"):
+        found: list[Statement] = []
+        statements = Statements(found.append)
+        for start in range(0, len(script), size):
+            statements.update(script[start : start + size].encode())
+        statements.finish(needs_delimiter=False)
+        assert [one.text.decode().split(" -- ")[0].split(" # ")[0] for one in found] == ["DO 0", "DO 'a'"], script
+    for script in ("DO 'a", "DO `a", "DO /* a"):
+        statements = Statements(lambda one: None)
+        statements.update(script.encode())
+        with pytest.raises(ContentInvalid):
+            statements.finish(needs_delimiter=False)
+
+
+@pytest.mark.parametrize(("escapes", "count"), [(False, 2), (True, 1)])
+def test_a_backslash_escapes_only_where_the_sql_mode_says_so(escapes: bool, count: int) -> None:
+    found: list[Statement] = []
+    statements = Statements(found.append, escapes=escapes)
+    statements.update(rb"DO 'a\'; DO '\';")
+    statements.finish(needs_delimiter=False) if escapes else statements.finish()
+    assert len(found) == count
