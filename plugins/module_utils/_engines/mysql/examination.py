@@ -35,7 +35,8 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.p
 )
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.shape import Shape
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.survey import ask, version_number
-from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.throwaway_server import ThrowawayServers
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.throwaway_server import started
+from ansible_collections.lastgood.database.plugins.module_utils._engines.throwaway import ThrowawayServers
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     BackupError,
     ContentInvalid,
@@ -106,7 +107,7 @@ class MysqlExamination:
             throwaway = login is None
             if login is None:
                 server = self._server_program()
-                login = stack.enter_context(self._servers.started(server))
+                login = stack.enter_context(started(self._servers, server))
             connection = stack.enter_context(connecting(login, seconds=0))
             if is_globals:
                 yield _AccountsDrill(connection)

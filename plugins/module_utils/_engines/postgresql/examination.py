@@ -24,7 +24,8 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.postgre
     choose_program,
     tells_of_the_dump,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.throwaway_server import ThrowawayServers
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.throwaway_server import started
+from ansible_collections.lastgood.database.plugins.module_utils._engines.throwaway import ThrowawayServers
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ContentInvalid, Inconclusive, ProgramFailed
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Clock
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
@@ -96,7 +97,7 @@ class PostgresqlExamination:
             throwaway = login is None
             if login is None:
                 postgres = choose_program(self._runner, SERVER, *self._dump_version(), self._directory_of(SERVER))
-                login, bin_directory = stack.enter_context(self._servers.started(postgres)), os.path.dirname(postgres.path)
+                login, bin_directory = stack.enter_context(started(self._servers, postgres)), os.path.dirname(postgres.path)
             drill = (
                 drilling_globals(login)
                 if is_globals

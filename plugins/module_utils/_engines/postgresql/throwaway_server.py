@@ -1,8 +1,6 @@
-"""A PostgreSQL server of our own, for one backup to be restored into: nobody else reaches it, and it ends with us.
+"""A PostgreSQL server for one backup to be restored into: its cluster, its settings, and how it starts.
 
-It runs in a sandbox, for whoever restores a dump runs its code, as the server's superuser. It listens on a socket in its folder
-and on nothing else. We reach that socket by a link of our own, since the code could put another in its place, and with a
-password made up for it, since the code could ask for any that we have.
+We log in with a password made up for it, since the code in a dump could ask for any that we have.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -13,28 +11,21 @@ import contextlib
 import os
 import re
 import secrets
-import time
 import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.connection import Login, connecting
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.programs import Program
-from ansible_collections.lastgood.database.plugins.module_utils._errors import (
-    BackupError,
-    ConnectionFailed,
-    ProgramFailed,
-    ProgramTimeout,
-)
-from ansible_collections.lastgood.database.plugins.module_utils._process import Command, Runner, RunningProgram, run
-from ansible_collections.lastgood.database.plugins.module_utils._sandbox import FILES, Room, Sandbox, open_sandbox
+from ansible_collections.lastgood.database.plugins.module_utils._engines.throwaway import ThrowawayServers
+from ansible_collections.lastgood.database.plugins.module_utils._errors import BackupError
+from ansible_collections.lastgood.database.plugins.module_utils._process import Command, Runner, run
+from ansible_collections.lastgood.database.plugins.module_utils._sandbox import FILES, Room
 
 _USER = "postgres"
 _PORT = 5432  # only a part of the socket's name
 _SOCKET = f".s.PGSQL.{_PORT}"
-_START_SECONDS = 60.0
 _INITDB_SECONDS = 300.0
 _ANSWER_SECONDS = 30.0
-_POLL_SECONDS = 0.02
 _NEEDED_BYTES = 100 * 1024 * 1024  # an empty cluster, with its first log
 _EVENT_TRIGGERS_SINCE = 17
 _PROGRAMS = ("initdb", "postgres")
@@ -67,29 +58,15 @@ _SETTINGS = {
 }
 
 
-class ThrowawayServers:
-    """Starts the servers of one run, one after the other. What they share is how they are shut in."""
-
-    def __init__(self, runner: Runner) -> None:
-        self._runner = runner
-        self._sandbox: Sandbox | None = None
-
-    @contextlib.contextmanager
-    def started(self, postgres: Program) -> t.Iterator[Login]:
-        """Start a server, and yield the login to it. Leaving this stops the server and removes its files."""
-        if self._sandbox is None:
-            self._sandbox = open_sandbox(self._runner)
-        with self._sandbox.room(_NEEDED_BYTES) as room:
-            installation = _installation(self._runner, postgres)
-            _make_cluster(self._runner, room, installation)
-            with RunningProgram(self._runner, _server_command(room, installation)) as running:
-                try:
-                    login = Login(unix_socket=room.folder, port=_PORT, user=_USER, password=secrets.token_hex())
-                    with room.watched(running):
-                        _wait_until_it_answers(self._runner, room, login, running)
-                        yield login
-                finally:
-                    running.kill()
+@contextlib.contextmanager
+def started(servers: ThrowawayServers, postgres: Program) -> t.Iterator[Login]:
+    """Start a server, and yield the login to it. At the end of the context, stop the server and remove its files."""
+    with servers.room(_NEEDED_BYTES) as room:
+        installation = _installation(servers.runner, postgres)
+        _make_cluster(servers.runner, room, installation)
+        login = Login(unix_socket=room.folder, port=_PORT, user=_USER, password=secrets.token_hex())
+        with servers.running(room, _server_command(room, installation), _SOCKET, lambda: connecting(login)):
+            yield login
 
 
 @dataclass(frozen=True)
@@ -151,27 +128,3 @@ def _server_command(room: Room, installation: _Installation) -> Command:
     options = [option for name, value in settings.items() for option in ("-c", f"{name}={value}")]
     arguments = installation.arguments("postgres", "-D", f"{FILES}/data", *options)
     return room.command(arguments, installation.readable, logged=True)
-
-
-def _wait_until_it_answers(runner: Runner, room: Room, login: Login, running: RunningProgram) -> None:
-    deadline = time.monotonic() + _START_SECONDS
-    linked = False
-    while True:
-        if running.has_ended or runner.is_stopped():
-            running.kill()
-            raise ProgramFailed(
-                f"The server to restore into ended as soon as it had begun: {room.said() or 'it said nothing'}.", "Run it again."
-            )
-        if not linked and os.path.exists(os.path.join(room.files, _SOCKET)):
-            room.link(_SOCKET)
-            linked = True
-        try:
-            with connecting(login):
-                return
-        except ConnectionFailed as error:
-            if time.monotonic() > deadline:
-                raise ProgramTimeout(
-                    f"The server to restore into did not answer for {_START_SECONDS:g} seconds: {error}",
-                    "See whether the host is busy, and run again.",
-                ) from error
-        time.sleep(_POLL_SECONDS)
