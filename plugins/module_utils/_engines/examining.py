@@ -4,11 +4,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import tempfile
 import typing as t
 from dataclasses import dataclass
 
+from ansible_collections.lastgood.database.plugins.module_utils._errors import Inconclusive, store_errors
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
+from ansible_collections.lastgood.database.plugins.module_utils._scratch import temporary_directory
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,41 @@ class ExaminationResult:
 
 
 WHOLE = ExaminationResult("Its structure is whole.")
+
+
+def restored(tables: int, rows: int) -> ExaminationResult:
+    """Return the result of a restore."""
+    return ExaminationResult(f"It was restored: {tables} tables with {rows} rows.", tables, rows)
+
+
+def check_restorable_beside_others(manifest: Manifest, globals_name: str, *, check_mode: bool) -> None:
+    """Raise Inconclusive if a backup is not to be restored into a server that others use."""
+    if manifest.kind == "globals":
+        raise Inconclusive(
+            f"{globals_name} are not restored into a server that others use.",
+            "Leave the options of the login out for a server of the drill's own, or verify with level=structure.",
+        )
+    if check_mode:
+        raise Inconclusive(
+            "In check mode nothing is restored into a server that others use.",
+            "Run it without, or leave the options of the login out for a server of the drill's own.",
+        )
+
+
+@contextlib.contextmanager
+def content_file(manifest: Manifest) -> t.Iterator[int]:
+    """Make a file without a name for the content of a backup, and yield its descriptor. Raises Inconclusive if it has no room."""
+    folder = temporary_directory()
+    with contextlib.ExitStack() as stack:
+        with store_errors(f"Making a file in {folder}"):
+            file = stack.enter_context(tempfile.TemporaryFile(prefix="lastgood-drill-", dir=folder))
+            room = os.fstatvfs(file.fileno())
+        if room.f_bavail * room.f_frsize < (manifest.content_bytes or 0):
+            raise Inconclusive(
+                f"{folder} has no room for the {manifest.content_bytes} bytes of the unpacked backup.",
+                "Make room there, or set TMPDIR for the task to a directory with more.",
+            )
+        yield file.fileno()
 
 
 def directory_of(names: t.Iterable[str], bin_directory: str | None) -> str | None:
@@ -47,18 +86,11 @@ class ContentExamination(t.Protocol):
         """Return the result. Raises ContentInvalid for bad content, any other error if the host can't examine it."""
 
 
-class Examination(t.Protocol):
-    """Examines the content of one backup."""
-
-    def reading_structure(self) -> t.ContextManager[ContentExamination]:
-        """Begin to examine the structure."""
-
-    def restoring(self) -> t.ContextManager[ContentExamination]:
-        """Begin to restore the backup to a private place. Leaving the context removes it."""
-
-
 class Examiner(t.Protocol):
     """Examines the backups of one engine, in one run."""
 
-    def examination(self, manifest: Manifest) -> Examination:
-        """Return the examination of the backup with this manifest."""
+    def reading_structure(self, manifest: Manifest) -> t.ContextManager[ContentExamination]:
+        """Begin to examine the structure of the backup with this manifest."""
+
+    def restoring(self, manifest: Manifest) -> t.ContextManager[ContentExamination]:
+        """Begin to restore the backup to a private place. Leaving the context removes it."""

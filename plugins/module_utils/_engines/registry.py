@@ -9,7 +9,7 @@ import typing as t
 from ansible_collections.lastgood.database.plugins.module_utils._digests import new_hash
 from ansible_collections.lastgood.database.plugins.module_utils._engines.base import Engine
 from ansible_collections.lastgood.database.plugins.module_utils._engines.content import ContentDigest, Format
-from ansible_collections.lastgood.database.plugins.module_utils._engines.examining import Examination, Examiner
+from ansible_collections.lastgood.database.plugins.module_utils._engines.examining import Examiner
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.engine import MysqlEngine
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.engine import PostgresqlEngine
 from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.engine import SqliteEngine
@@ -61,11 +61,11 @@ class Examiners:
         self._clock = clock
         self._examiners: dict[str, Examiner] = {}
 
-    def examination_for(self, manifest: Manifest) -> Examination | None:
-        """Return the examination of a backup, by its manifest; None for an unknown engine."""
+    def examiner_for(self, manifest: Manifest) -> Examiner | None:
+        """Return the examiner of a backup, by its manifest; None for an unknown engine."""
         name = manifest.engine
         if name is None or name not in ENGINES:
             return None
         if name not in self._examiners:
             self._examiners[name] = ENGINES[name].examiner(self._options[name], self._runner, self._clock)
-        return self._examiners[name].examination(manifest)
+        return self._examiners[name]

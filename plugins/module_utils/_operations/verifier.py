@@ -175,15 +175,16 @@ class Verifier:
             raise
 
     def _look(self, backup: Backup, manifest: Manifest) -> Finding:
-        examination = self._examiners.examination_for(manifest)
-        if examination is None:
+        examiner = self._examiners.examiner_for(manifest)
+        if examiner is None:
             raise self._unknown(manifest)
         if backup.name.encrypted and self._identity is None:
             raise IdentityMissing(
                 f"It is encrypted{_for_recipients(manifest)}, and no identity is given.",
                 "Give the private key of one of its recipients as identity or identity_file.",
             )
-        with examination.restoring() if self._level == "restore" else examination.reading_structure() as look:
+        begin = examiner.restoring if self._level == "restore" else examiner.reading_structure
+        with begin(manifest) as look:
             reading = self._read(backup, manifest, _errors_inconclusive(look.write))
             known = _completed(manifest, reading)
             compared = self._compare(reading, known)

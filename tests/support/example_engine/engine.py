@@ -28,7 +28,6 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.dumping
 from ansible_collections.lastgood.database.plugins.module_utils._engines.examining import (
     WHOLE,
     ContentExamination,
-    Examination,
     ExaminationResult,
     Examiner,
 )
@@ -157,15 +156,10 @@ class _Digest:
 
 
 class _Examiner:
-    def examination(self, manifest: Manifest) -> Examination:
-        return _Examination()
-
-
-class _Examination:
-    def reading_structure(self) -> t.ContextManager[ContentExamination]:
+    def reading_structure(self, manifest: Manifest) -> t.ContextManager[ContentExamination]:
         return contextlib.nullcontext(_Lines())
 
-    def restoring(self) -> t.ContextManager[ContentExamination]:
+    def restoring(self, manifest: Manifest) -> t.ContextManager[ContentExamination]:
         return contextlib.nullcontext(_Lines())
 
 

@@ -5,16 +5,16 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import tempfile
 import typing as t
 
 from ansible_collections.lastgood.database.plugins.module_utils._engines.examining import (
     WHOLE,
     ContentExamination,
-    Examination,
     ExaminationResult,
+    check_restorable_beside_others,
+    content_file,
     directory_of,
+    restored,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.account_statements import AccountStatements
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.connection import (
@@ -43,12 +43,10 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     Inconclusive,
     ProgramFailed,
     QueryFailed,
-    store_errors,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Clock
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
 from ansible_collections.lastgood.database.plugins.module_utils._process import Runner
-from ansible_collections.lastgood.database.plugins.module_utils._scratch import temporary_directory
 
 if t.TYPE_CHECKING:
     import pymysql
@@ -65,90 +63,55 @@ class MysqlExaminer:
         self._clock = clock
         self._servers = ThrowawayServers(runner)
 
-    def examination(self, manifest: Manifest) -> Examination:
-        return MysqlExamination(self._options, manifest, self._runner, self._servers, self._clock)
-
-
-class MysqlExamination:
-    """Examines the content of one backup."""
-
-    def __init__(
-        self,
-        options: MysqlExaminationOptions,
-        manifest: Manifest,
-        runner: Runner,
-        servers: ThrowawayServers,
-        clock: Clock,
-    ) -> None:
-        self._options = options
-        self._manifest = manifest
-        self._runner = runner
-        self._servers = servers
-        self._clock = clock
+    @contextlib.contextmanager
+    def reading_structure(self, manifest: Manifest) -> t.Iterator[ContentExamination]:
+        yield _AccountsShape() if manifest.kind == "globals" else _DumpShape()
 
     @contextlib.contextmanager
-    def reading_structure(self) -> t.Iterator[ContentExamination]:
-        yield _AccountsShape() if self._manifest.kind == "globals" else _DumpShape()
-
-    @contextlib.contextmanager
-    def restoring(self) -> t.Iterator[ContentExamination]:
-        login, is_globals = self._options.login, self._manifest.kind == "globals"
-        if login is not None and is_globals:
-            raise Inconclusive(
-                "The accounts of a server are not restored into one that others use.",
-                "Leave the options of the login out for a server of the drill's own, or verify with level=structure.",
-            )
-        if login is not None and self._options.check_mode:
-            raise Inconclusive(
-                "In check mode nothing is restored into a server that others use.",
-                "Run it without, or leave the options of the login out for a server of the drill's own.",
-            )
+    def restoring(self, manifest: Manifest) -> t.Iterator[ContentExamination]:
+        login = self._options.login
+        throwaway = login is None
         with contextlib.ExitStack() as stack:
-            throwaway = login is None
             if login is None:
-                server = self._server_program()
-                login = stack.enter_context(started(self._servers, server))
+                login = stack.enter_context(started(self._servers, self._server_program(manifest)))
+            else:
+                check_restorable_beside_others(manifest, "The accounts of a server", check_mode=self._options.check_mode)
             connection = stack.enter_context(connecting(login, seconds=0))
-            if is_globals:
+            if manifest.kind == "globals":
                 yield _AccountsDrill(connection)
                 return
-            yield stack.enter_context(self._drilling(connection, login, throwaway=throwaway))
+            yield stack.enter_context(self._drilling(manifest, connection, login, throwaway=throwaway))
 
     @contextlib.contextmanager
-    def _drilling(self, connection: pymysql.Connection[t.Any], login: Login, *, throwaway: bool) -> t.Iterator[_Drill]:
+    def _drilling(
+        self, manifest: Manifest, connection: pymysql.Connection[t.Any], login: Login, *, throwaway: bool
+    ) -> t.Iterator[_Drill]:
         server = ask(connection, login)
         login = login.reached(connection)
         client = self._choose("client", server.product)
-        database = self._manifest.database or _UNNAMED
-        is_older = server.number[:2] < version_number(self._manifest.server_version)[:2]
-        if server.product != _product_of(self._manifest, server.product):
+        database = manifest.database or _UNNAMED
+        is_older = server.number[:2] < version_number(manifest.server_version)[:2]
+        if server.product != _product_of(manifest, server.product):
             raise Inconclusive(
-                f"The backup is of {self._manifest.server_version}, and the server is {server.product} {server.version}.",
+                f"The backup is of {manifest.server_version}, and the server is {server.product} {server.version}.",
                 "Name a server of the same product, or leave the options of the login out.",
             )
-        folder = temporary_directory()
-        with store_errors(f"Making a file in {folder}"), tempfile.TemporaryFile(prefix="lastgood-drill-", dir=folder) as file:
-            room = os.fstatvfs(file.fileno())
-            if room.f_bavail * room.f_frsize < (self._manifest.content_bytes or 0):
-                raise Inconclusive(
-                    f"{folder} has no room for the {self._manifest.content_bytes} bytes of the unpacked backup.",
-                    "Make room there, or set TMPDIR for the task to a directory with more.",
-                )
+        with content_file(manifest) as file:
             name = (
                 database if throwaway else derived_name(database, f"_restoring_{free_stamp(connection, database, self._clock())}")
             )
-            new = NewDatabase(self._runner, client, login, file.fileno(), name)
+            new = NewDatabase(self._runner, client, login, file, name)
             try:
                 yield _Drill(new, connection, is_older=is_older, with_objects=throwaway)
             finally:
                 if not throwaway:  # else it is removed with the server
                     new.remove(connection)
 
-    def _server_program(self) -> Program:
+    def _server_program(self, manifest: Manifest) -> Program:
         """Return the program of the server to start: of the dump's product, or of the host's if the product is not known."""
         products: tuple[Product, ...] = ("MariaDB", "MySQL")
-        if self._manifest.server_version is not None:
-            products = (_product_of(self._manifest, "MariaDB"),)
+        if manifest.server_version is not None:
+            products = (_product_of(manifest, "MariaDB"),)
         errors: list[BackupError] = []
         for product in products:
             try:
@@ -214,8 +177,7 @@ class _Drill:
             self._new.fill(self._connection, with_objects=self._with_objects)
         except ProgramFailed as error:
             raise verdict_of(error, self._new.name, is_older=self._is_older) from error
-        tables, rows = self._new.count(self._connection)
-        return ExaminationResult(f"It was restored: {tables} tables with {rows} rows.", tables, rows)
+        return restored(*self._new.count(self._connection))
 
 
 class _AccountsDrill:

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
-import tempfile
 import typing as t
 from datetime import datetime
 
-from ansible_collections.lastgood.database.plugins.module_utils._engines.examining import ContentExamination, ExaminationResult
+from ansible_collections.lastgood.database.plugins.module_utils._engines.examining import (
+    ContentExamination,
+    ExaminationResult,
+    content_file,
+    restored,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql import databases
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.connection import (
     Login,
@@ -42,11 +45,9 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     Inconclusive,
     ProgramFailed,
     QueryFailed,
-    store_errors,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
 from ansible_collections.lastgood.database.plugins.module_utils._process import Runner
-from ansible_collections.lastgood.database.plugins.module_utils._scratch import temporary_directory
 
 if t.TYPE_CHECKING:
     import psycopg2.extensions
@@ -73,19 +74,11 @@ def drilling(
         check_version(control, manifest)
         check_room(control, manifest)
         sweep(control, login)
-        folder = temporary_directory()
-        with store_errors(f"Making a file in {folder}"):
-            file = stack.enter_context(tempfile.TemporaryFile(prefix="lastgood-drill-", dir=folder))
-            room = os.fstatvfs(file.fileno())
-        if room.f_bavail * room.f_frsize < (manifest.content_bytes or 0):
-            raise Inconclusive(
-                f"{folder} has no room for the {manifest.content_bytes} bytes of the unpacked backup.",
-                "Make room there, or set TMPDIR for the task to a directory with more.",
-            )
+        file = stack.enter_context(content_file(manifest))
         database = manifest.database or ""
         name = databases.derived_name(database, f"_restoring_{databases.free_stamp(control, database, stamp)}")
         filling = Filling(login, bin_directory=bin_directory, make_roles=throwaway, verbose=True)
-        new = NewDatabase(filling, runner, manifest, control, file.fileno(), name)
+        new = NewDatabase(filling, runner, manifest, control, file, name)
         drill = _Drill(new, manifest.format, dataclasses.replace(login, database=name))
         if throwaway:  # what was made goes with the server
             yield drill
@@ -133,7 +126,7 @@ class _Drill:
             for schema, table in tables:
                 [(count,)] = query(connection, f"SELECT count(*) FROM ONLY {quote_identifier(schema)}.{quote_identifier(table)}")
                 rows += count
-        return ExaminationResult(f"It was restored: {len(tables)} tables with {rows} rows.", len(tables), rows)
+        return restored(len(tables), rows)
 
 
 class _GlobalsDrill:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from ansible_collections.lastgood.database.plugins.module_utils._engines.examining import (
     WHOLE,
     ContentExamination,
-    Examination,
     ExaminationResult,
+    check_restorable_beside_others,
     directory_of,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.drill import drilling, drilling_globals
@@ -26,7 +26,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.postgre
 )
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.throwaway_server import started
 from ansible_collections.lastgood.database.plugins.module_utils._engines.throwaway import ThrowawayServers
-from ansible_collections.lastgood.database.plugins.module_utils._errors import ContentInvalid, Inconclusive, ProgramFailed
+from ansible_collections.lastgood.database.plugins.module_utils._errors import ContentInvalid, ProgramFailed
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Clock
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
 from ansible_collections.lastgood.database.plugins.module_utils._process import Command, Consumer, Runner, consuming
@@ -44,33 +44,12 @@ class PostgresqlExaminer:
         self._clock = clock
         self._servers = ThrowawayServers(runner)
 
-    def examination(self, manifest: Manifest) -> Examination:
-        return PostgresqlExamination(self._options, manifest, self._runner, self._servers, self._clock)
-
-
-class PostgresqlExamination:
-    """The content of one backup."""
-
-    def __init__(
-        self,
-        options: PostgresqlExaminationOptions,
-        manifest: Manifest,
-        runner: Runner,
-        servers: ThrowawayServers,
-        clock: Clock,
-    ) -> None:
-        self._options = options
-        self._manifest = manifest
-        self._runner = runner
-        self._servers = servers
-        self._clock = clock
-
     @contextlib.contextmanager
-    def reading_structure(self) -> t.Iterator[ContentExamination]:
-        if self._manifest.format == "plain":
+    def reading_structure(self, manifest: Manifest) -> t.Iterator[ContentExamination]:
+        if manifest.format == "plain":
             yield _PlainExamination()
             return
-        program = choose_program(self._runner, "pg_restore", *self._dump_version(), self._directory_of("pg_restore"))
+        program = choose_program(self._runner, "pg_restore", *_dump_version(manifest), self._directory_of("pg_restore"))
 
         def command_for(path: str, descriptor: int) -> Command:
             # Written to nowhere as SQL: so every block of data is read, and not the table of contents alone.
@@ -80,40 +59,32 @@ class PostgresqlExamination:
             yield _ArchiveExamination(consumer)
 
     @contextlib.contextmanager
-    def restoring(self) -> t.Iterator[ContentExamination]:
+    def restoring(self, manifest: Manifest) -> t.Iterator[ContentExamination]:
         login, bin_directory = self._options.login, self._directory_of("pg_restore")
-        is_globals = self._manifest.kind == "globals"
-        if login is not None and is_globals:
-            raise Inconclusive(
-                "The roles of a cluster are not restored into a server that others use.",
-                "Leave the options of the login out for a server of the drill's own, or verify with level=structure.",
-            )
-        if login is not None and self._options.check_mode:
-            raise Inconclusive(
-                "In check mode nothing is restored into a server that others use.",
-                "Run it without, or leave the options of the login out for a server of the drill's own.",
-            )
+        throwaway = login is None
         with contextlib.ExitStack() as stack:
-            throwaway = login is None
             if login is None:
-                postgres = choose_program(self._runner, SERVER, *self._dump_version(), self._directory_of(SERVER))
+                postgres = choose_program(self._runner, SERVER, *_dump_version(manifest), self._directory_of(SERVER))
                 login, bin_directory = stack.enter_context(started(self._servers, postgres)), os.path.dirname(postgres.path)
+            else:
+                check_restorable_beside_others(manifest, "The roles of a cluster", check_mode=self._options.check_mode)
             drill = (
                 drilling_globals(login)
-                if is_globals
-                else drilling(login, self._runner, self._manifest, self._clock(), bin_directory, throwaway=throwaway)
+                if manifest.kind == "globals"
+                else drilling(login, self._runner, manifest, self._clock(), bin_directory, throwaway=throwaway)
             )
             yield stack.enter_context(drill)
 
     def _directory_of(self, program: str) -> str | None:
         return directory_of((program,), self._options.bin_directory)
 
-    def _dump_version(self) -> tuple[str, int]:
-        """Return the version whose programs can read the dump, and its major: the server's or pg_dump's, which is newer."""
-        versions = [self._manifest.server_version or "", (self._manifest.tool or "").rpartition(" ")[2]]
-        known = [(int(match[0]), version) for version in versions if (match := _MAJOR.match(version))]
-        major, version = max(known, default=(_OLDEST_MAJOR, "of an unknown version"))
-        return version, major
+
+def _dump_version(manifest: Manifest) -> tuple[str, int]:
+    """Return the version whose programs can read the dump, and its major: the server's or pg_dump's, which is newer."""
+    versions = [manifest.server_version or "", (manifest.tool or "").rpartition(" ")[2]]
+    known = [(int(match[0]), version) for version in versions if (match := _MAJOR.match(version))]
+    major, version = max(known, default=(_OLDEST_MAJOR, "of an unknown version"))
+    return version, major
 
 
 class _PlainExamination:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import typing as t
 from dataclasses import dataclass
@@ -12,8 +13,8 @@ from dataclasses import dataclass
 from ansible_collections.lastgood.database.plugins.module_utils._engines.examining import (
     WHOLE,
     ContentExamination,
-    Examination,
     ExaminationResult,
+    restored,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.inspection import inspecting
 from ansible_collections.lastgood.database.plugins.module_utils._errors import Inconclusive, store_errors
@@ -35,20 +36,10 @@ class SqliteExaminer:
 
     is_stopped: t.Callable[[], bool]
 
-    def examination(self, manifest: Manifest) -> Examination:
-        return SqliteExamination(self.is_stopped)
-
-
-@dataclass(frozen=True)
-class SqliteExamination:
-    """Examines one backup."""
-
-    is_stopped: t.Callable[[], bool]
-
-    def reading_structure(self) -> t.ContextManager[ContentExamination]:
+    def reading_structure(self, manifest: Manifest) -> t.ContextManager[ContentExamination]:
         return self._examining(counts=False)
 
-    def restoring(self) -> t.ContextManager[ContentExamination]:
+    def restoring(self, manifest: Manifest) -> t.ContextManager[ContentExamination]:
         return self._examining(counts=True)
 
     @contextlib.contextmanager
@@ -87,7 +78,6 @@ class _CopyExamination:
     def finish(self) -> ExaminationResult:
         with inspecting(self.path, self.descriptor, self.is_stopped) as inspection:
             remark = inspection.check()
-            tables, rows = inspection.count() if self.counts else (None, None)
-        found = f"It was restored: {tables} tables with {rows} rows." if self.counts else WHOLE.detail
+            result = restored(*inspection.count()) if self.counts else WHOLE
         # The source has the same rows: a restore brings back what the application has.
-        return ExaminationResult(f"{found} {remark}." if remark else found, tables, rows)
+        return dataclasses.replace(result, detail=f"{result.detail} {remark}.") if remark else result

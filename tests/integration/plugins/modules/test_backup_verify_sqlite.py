@@ -14,13 +14,14 @@ from typing import Any, NamedTuple
 import pytest
 
 from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite import inspection
-from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.examination import SqliteExamination
+from ansible_collections.lastgood.database.plugins.module_utils._engines.sqlite.examination import SqliteExaminer
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     ContentInvalid,
     Inconclusive,
     Interrupted,
     StoreFailed,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
 from ansible_collections.lastgood.database.tests.support.modules import OURSELVES, Host, Outcome, run_module, running_module
 from ansible_collections.lastgood.database.tests.support.observe import wait_until
 from ansible_collections.lastgood.database.tests.support.processes import death_of
@@ -235,7 +236,7 @@ SLOW = "instr(zeroblob(10000000 + id), cast(zeroblob(100000) || 'x' as blob)) * 
 
 
 def examine(source: Source, is_stopped: Callable[[], bool] = lambda: False) -> None:
-    with SqliteExamination(is_stopped).reading_structure() as look:
+    with SqliteExaminer(is_stopped).reading_structure(Manifest()) as look:
         look.write(source.path.read_bytes())
         look.finish()
 

@@ -19,7 +19,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._ansible import 
 from ansible_collections.lastgood.database.plugins.module_utils._digests import Digest, new_hash
 from ansible_collections.lastgood.database.plugins.module_utils._engines.checking import Checker
 from ansible_collections.lastgood.database.plugins.module_utils._engines.dumping import Dumper, Target
-from ansible_collections.lastgood.database.plugins.module_utils._engines.examining import Examination
+from ansible_collections.lastgood.database.plugins.module_utils._engines.examining import Examiner
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.connection import Login as MysqlLogin
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.options import (
     MysqlDumpOptions,
@@ -58,7 +58,7 @@ class Case:
     dumper: Callable[..., Dumper]
     checker: Callable[..., Checker]
     restorer: Callable[[str], Restorer]
-    examination: Callable[[Manifest], Examination]
+    examiner: Examiner
     database: str
     other: str
     sql: Callable[[str, str], str]
@@ -124,7 +124,7 @@ def sqlite_case(runner: ModuleRunner, folder: Path) -> Case:
         lambda *paths: engine.dumper(SqliteDumpOptions(paths), runner),
         lambda *paths: engine.checker(SqliteDumpOptions(paths), runner),
         lambda path: engine.restorer(SqliteRestoreOptions(path), runner),
-        engine.examiner(None, runner, now).examination,
+        engine.examiner(None, runner, now),
         str(folder / "app.db"),
         str(folder / "other.db"),
         sql,
@@ -142,7 +142,7 @@ def postgresql_case(runner: ModuleRunner, server: Server, folder: Path) -> Case:
         lambda *names: engine.dumper(PostgresqlDumpOptions(login, names, bin_directory=programs), runner),
         lambda *names: engine.checker(PostgresqlDumpOptions(login, names, bin_directory=programs), runner),
         lambda name: engine.restorer(PostgresqlRestoreOptions(login, name, bin_directory=programs), runner),
-        engine.examiner(PostgresqlExaminationOptions(programs, login), runner, now).examination,
+        engine.examiner(PostgresqlExaminationOptions(programs, login), runner, now),
         "contract",
         "contract_other",
         server.psql,
@@ -159,7 +159,7 @@ def mysql_case(runner: ModuleRunner, server: MysqlServer, folder: Path) -> Case:
         lambda *names: engine.dumper(MysqlDumpOptions(login, names), runner),
         lambda *names: engine.checker(MysqlDumpOptions(login, names), runner),
         lambda name: engine.restorer(MysqlRestoreOptions(login, name), runner),
-        engine.examiner(MysqlExaminationOptions(login=login), runner, now).examination,
+        engine.examiner(MysqlExaminationOptions(login=login), runner, now),
         "contract",
         "contract_other",
         server.sql,
@@ -269,11 +269,11 @@ def test_another_content_has_no_digest(case: Case) -> None:
 @pytest.mark.usefixtures("names")
 def test_a_whole_content_passes_both_examinations(case: Case) -> None:
     content, _digest = case.dump()
-    examination = case.examination(case.manifest(content))
-    with examination.reading_structure() as structure:
+    manifest = case.manifest(content)
+    with case.examiner.reading_structure(manifest) as structure:
         structure.write(content)
         assert structure.finish().detail
-    with examination.restoring() as drill:
+    with case.examiner.restoring(manifest) as drill:
         drill.write(content)
         result = drill.finish()
     assert (result.tables, result.rows) == (1, 2)
@@ -282,7 +282,7 @@ def test_a_whole_content_passes_both_examinations(case: Case) -> None:
 @pytest.mark.usefixtures("names")
 def test_a_content_that_was_cut_fails(case: Case) -> None:
     content, _digest = case.dump()
-    with case.examination(case.manifest(content)).reading_structure() as structure, pytest.raises(ContentInvalid):
+    with case.examiner.reading_structure(case.manifest(content)) as structure, pytest.raises(ContentInvalid):
         structure.write(content[: len(content) * 2 // 3])
         structure.finish()
 

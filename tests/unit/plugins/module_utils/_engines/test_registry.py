@@ -60,14 +60,14 @@ def test_another_format_has_none(engine: str, form: str | None) -> None:
     assert content_digest_for(Manifest(engine=engine, format=form)) is None
 
 
-def test_a_backup_of_an_unknown_engine_has_no_examination(runner: ModuleRunner) -> None:
+def test_a_backup_of_an_unknown_engine_has_no_examiner(runner: ModuleRunner) -> None:
     examiners = Examiners({}, runner, lambda: datetime.now(timezone.utc))
-    assert examiners.examination_for(Manifest(engine="oracle")) is None
-    assert examiners.examination_for(Manifest()) is None
+    assert examiners.examiner_for(Manifest(engine="oracle")) is None
+    assert examiners.examiner_for(Manifest()) is None
 
 
 def test_an_engine_gets_its_own_options(runner: ModuleRunner) -> None:
     examiners = Examiners({"sqlite": None}, runner, lambda: datetime.now(timezone.utc))
-    assert examiners.examination_for(Manifest(engine="sqlite")) is not None
+    assert examiners.examiner_for(Manifest(engine="sqlite")) is not None
     with pytest.raises(KeyError):
-        examiners.examination_for(Manifest(engine="postgresql"))
+        examiners.examiner_for(Manifest(engine="postgresql"))

@@ -24,7 +24,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.registr
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ConnectionFailed, StoreFailed
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.backup import Backup
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.labelling import relabelled
-from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Level, from_bytes
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Level, Manifest, from_bytes
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import manifest_name
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.selection import EVERYTHING, Selection
 from ansible_collections.lastgood.database.plugins.module_utils._operations import verify as verify_module
@@ -248,7 +248,7 @@ class Failing:
         self._step = step
 
     @contextlib.contextmanager
-    def restoring(self) -> Iterator[Failing]:
+    def restoring(self, manifest: Manifest) -> Iterator[Failing]:
         self._fail_at("begin")
         yield self
 
@@ -267,7 +267,7 @@ class Failing:
 def test_a_disk_that_fails_where_a_backup_is_unpacked_says_nothing_of_it(
     folder: Path, runner: ModuleRunner, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Examiners, "examination_for", lambda examiner, manifest: Failing(step))
+    monkeypatch.setattr(Examiners, "examiner_for", lambda examiner, manifest: Failing(step))
     assert look(folder, runner, "restore") == ("restore", "inconclusive", "good")
 
 

@@ -36,7 +36,7 @@ def content(tmp_path: Path) -> bytes:
 
 
 def structure_of(content: bytes) -> ExaminationResult:
-    with SqliteExaminer(lambda: False).examination(Manifest()).reading_structure() as examination:
+    with SqliteExaminer(lambda: False).reading_structure(Manifest()) as examination:
         for begin in range(0, len(content), 1000):
             examination.write(content[begin : begin + 1000])
         return examination.finish()
@@ -48,7 +48,7 @@ def test_a_whole_database_passes_and_nothing_of_it_stays(temporary: Path, conten
 
 
 def test_a_restore_counts_tables_and_rows(temporary: Path, content: bytes) -> None:
-    with SqliteExaminer(lambda: False).examination(Manifest()).restoring() as examination:
+    with SqliteExaminer(lambda: False).restoring(Manifest()) as examination:
         examination.write(content)
         result = examination.finish()
     assert (result.tables, result.rows) == (2, 2)
@@ -62,7 +62,7 @@ def test_a_damaged_database_fails_and_nothing_of_it_stays(temporary: Path, conte
 
 
 def test_the_copy_is_the_owner_s_alone(temporary: Path, content: bytes) -> None:
-    with SqliteExaminer(lambda: False).examination(Manifest()).reading_structure() as examination:
+    with SqliteExaminer(lambda: False).reading_structure(Manifest()) as examination:
         examination.write(content)
         [folder] = temporary.iterdir()
         [copy] = folder.iterdir()
