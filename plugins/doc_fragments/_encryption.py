@@ -29,7 +29,8 @@ options:
         to O(recipients). With V(gpg) it is what C(gpg --export) printed, and O(recipients) select keys of it. If they are not
         set, all of its keys are recipients.
       - A file is refused that belongs to another user than root and the one that runs the module, or that its group or others can
-        write to. They could replace the keys, so that new backups open for them alone.
+        write to. They could replace the keys, so that new backups open for them alone. The same holds for each folder and link
+        that the path leads through, except that a sticky folder may let others write to it.
       - Without it, V(gpg) looks for the fingerprints in the keyring of the user that runs the module.
     type: path
 """

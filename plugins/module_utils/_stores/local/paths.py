@@ -14,6 +14,8 @@ import os
 import stat
 import typing as t
 
+from ansible_collections.lastgood.database.plugins.module_utils._access import others_can_rename_in, trusted_users
+
 _FOLDER_FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _LINKS_AT_MOST = 40  # as the kernel follows
@@ -75,8 +77,6 @@ def _is_link(folder: int, name: str) -> bool:
 
 def _is_trusted(folder: int, name: str) -> bool:
     """Return whether nobody but root and the user who runs us could have made a link or moved it to its folder."""
-    # The owner of the root directory decides on everything below it. In some containers that is nobody, by its number.
-    trusted = {0, os.geteuid(), os.stat("/").st_uid}
+    trusted = trusted_users()
     link, place = os.stat(name, dir_fd=folder, follow_symlinks=False), os.fstat(folder)
-    others_write = place.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not place.st_mode & stat.S_ISVTX
-    return link.st_uid in trusted and place.st_uid in trusted and not others_write
+    return link.st_uid in trusted and place.st_uid in trusted and not others_can_rename_in(place)
