@@ -8,7 +8,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from ansible_collections.lastgood.database.tests.support.identities import age_key, gpg_key
+from ansible_collections.lastgood.database.tests.support.encryption_keys import age_key, gpg_key
 from bench import dumping, restoring
 from bench.measure import compare
 from bench.restoring import SOURCE, make_source

@@ -1,44 +1,87 @@
-"""Keys for encrypted backups: made by the programs that an operator has, and what decrypts with them."""
+"""Keys of age, SSH and GnuPG, made by the programs that operators use, and what these programs encrypt and decrypt."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+
+PASSPHRASE = "open sesame, please"
 
 
-class KeyPair(NamedTuple):
-    """The public key of somebody, and the file with the private one."""
+@dataclass(frozen=True)
+class KeyPair:
+    """A private key, its public half for the program that encrypts, and its id in manifests."""
 
-    recipient: str
-    identity: Path
+    secret: str
+    public: str
+    id: str
 
     def decrypt(self, payload: bytes) -> bytes:
         """Decrypt by the program age."""
-        command = ("/usr/bin/age", "--decrypt", "--identity", str(self.identity))
-        return subprocess.run(command, input=payload, capture_output=True, check=True).stdout
+        with tempfile.NamedTemporaryFile() as identity:
+            identity.write(self.secret.encode())
+            identity.flush()
+            return _run("/usr/bin/age", "--decrypt", "--identity", identity.name, data=payload)
 
 
-def age_key(folder: Path, name: str) -> KeyPair:
-    """Make a key of age."""
-    file = folder / name
-    subprocess.run(("age-keygen", "-o", str(file)), capture_output=True, check=True)
-    made = subprocess.run(("age-keygen", "-y", str(file)), capture_output=True, check=True)
-    return KeyPair(made.stdout.decode().strip(), file)
+def age_key(number: int = 1) -> KeyPair:
+    """Return a native key of age. Each number has a key of its own."""
+    return _age_key(number)
 
 
-def ssh_key(folder: Path, name: str, kind: str = "ed25519") -> KeyPair:
-    """Make a key of SSH, of the kind ed25519 or rsa."""
-    file = folder / name
-    subprocess.run(("ssh-keygen", "-q", "-t", kind, "-N", "", "-C", "a comment", "-f", str(file)), check=True)
-    return KeyPair(file.with_name(f"{name}.pub").read_text(encoding="utf-8").strip(), file)
+@functools.cache
+def _age_key(number: int) -> KeyPair:
+    del number
+    secret = _run("age-keygen").decode()
+    public = _run("age-keygen", "-y", data=secret.encode()).decode().strip()
+    return KeyPair(secret, public, public)
+
+
+@functools.cache
+def ssh_key(passphrase: str = "", kind: str = "ed25519") -> KeyPair:
+    """Return a key of SSH, of the kind ed25519 or rsa."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "key")
+        _run("ssh-keygen", "-q", "-t", kind, "-N", passphrase, "-C", "a comment", "-f", str(path))
+        public = path.with_suffix(".pub").read_text(encoding="utf-8").strip()
+        fingerprint = _run("ssh-keygen", "-lf", str(path.with_suffix(".pub"))).decode().split()[1]
+        return KeyPair(path.read_text(encoding="utf-8"), public, fingerprint)
+
+
+def gpg_key(number: int = 1, passphrase: str = "") -> KeyPair:
+    """Return a key of GnuPG, as armored text. Each number has a key of its own."""
+    return _gpg_key(number, passphrase)
+
+
+@functools.cache
+def _gpg_key(number: int, passphrase: str) -> KeyPair:
+    with gpg_keys() as keys:
+        protected = ("--pinentry-mode", "loopback", "--passphrase", passphrase)
+        user = f"Key {number} <{number}@example.org>"
+        keys.gpg(*protected, "--quick-gen-key", user, "ed25519", "cert", "never")
+        fingerprint = keys.listed(user)
+        keys.gpg(*protected, "--quick-add-key", fingerprint, "cv25519", "encr", "never")
+        secret = keys.gpg(*protected, "--armor", "--export-secret-keys")
+        return KeyPair(secret.decode(), keys.gpg("--armor", "--export").decode(), fingerprint)
+
+
+def age_encrypt(data: bytes, *keys: KeyPair) -> bytes:
+    return _run("age", *(word for key in keys for word in ("--recipient", key.public)), data=data)
+
+
+def gpg_encrypt(data: bytes, *keys: KeyPair) -> bytes:
+    with gpg_keys(*(key.public.encode() for key in keys)) as home:
+        recipients = [word for key in keys for word in ("--recipient", key.id)]
+        return home.gpg("--trust-model", "always", "--compress-algo", "none", *recipients, "--encrypt", data=data)
 
 
 class GpgKeys:
@@ -50,8 +93,12 @@ class GpgKeys:
 
     def gpg(self, *arguments: str, data: bytes = b"") -> bytes:
         """Run gpg in the home, and return what it prints."""
-        command = ("gpg", "--homedir", str(self.home), "--batch", "--no-tty", "--quiet", *arguments)
-        return subprocess.run(command, input=data, capture_output=True, check=True).stdout
+        return _run("gpg", "--homedir", str(self.home), "--batch", "--no-tty", "--quiet", *arguments, data=data)
+
+    def listed(self, user: str) -> str:
+        """Return the fingerprint of a user's key."""
+        listing = self.gpg("--with-colons", "--list-keys", user).decode().splitlines()
+        return next(line.split(":")[9] for line in listing if line.startswith("fpr:"))
 
     def fingerprint(self, name: str) -> str:
         """Return the fingerprint of the key with the name, and make it if it is new.
@@ -70,8 +117,7 @@ class GpgKeys:
             self.gpg(*unprotected, "ed25519", "sign", "never")
         else:
             self.gpg(*unprotected, "future-default", "default", "never")
-        listing = self.gpg("--with-colons", "--list-keys", f"{name}@example.org").decode().splitlines()
-        fingerprint = next(line.split(":")[9] for line in listing if line.startswith("fpr:"))
+        fingerprint = self.listed(f"{name}@example.org")
         if name == "revoked":
             revocation = self.home / "openpgp-revocs.d" / f"{fingerprint}.rev"
             self.gpg("--import", data=revocation.read_bytes().replace(b":-----BEGIN", b"-----BEGIN"))
@@ -93,13 +139,13 @@ class GpgKeys:
 
 
 @contextlib.contextmanager
-def gpg_keys(keys: bytes = b"") -> Iterator[GpgKeys]:
-    """Make a GnuPG home, with keys if some are given. Its path is short, since it has the sockets of an agent."""
+def gpg_keys(*keys: bytes) -> Iterator[GpgKeys]:
+    """Make a GnuPG home with these keys. Its path is short, since it has the sockets of an agent."""
     home = Path(tempfile.mkdtemp(dir="/tmp", prefix="gpg-"))
     try:
         made = GpgKeys(home)
-        if keys:
-            made.gpg("--import", data=keys)
+        for key in keys:
+            made.gpg("--import", data=key)
         yield made
     finally:
         subprocess.run(("gpgconf", "--homedir", str(home), "--kill", "all"), check=True)
@@ -122,3 +168,7 @@ def gpg_processes() -> set[str]:
 def _is_of_this_worker(environment: bytes) -> bool:
     worker = os.environ.get("PYTEST_XDIST_WORKER")
     return worker is None or f"PYTEST_XDIST_WORKER={worker}".encode() in environment.split(b"\0")
+
+
+def _run(*command: str, data: bytes = b"") -> bytes:
+    return subprocess.run(command, input=data, capture_output=True, check=True).stdout

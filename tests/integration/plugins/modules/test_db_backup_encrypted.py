@@ -77,13 +77,13 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def ours(tmp_path_factory: pytest.TempPathFactory) -> KeyPair:
-    return age_key(tmp_path_factory.mktemp("keys"), "ours")
+def ours() -> KeyPair:
+    return age_key()
 
 
 @pytest.fixture(scope="module")
-def theirs(tmp_path_factory: pytest.TempPathFactory) -> KeyPair:
-    return ssh_key(tmp_path_factory.mktemp("keys"), "theirs")
+def theirs() -> KeyPair:
+    return ssh_key()
 
 
 @pytest.fixture(scope="module")
@@ -126,10 +126,9 @@ def test_each_recipient_opens_it_with_the_programs_that_an_operator_has(
         options = {"encryption": "gpg", "recipients_file": str(tmp_path / "keys")}
         readers, ids = [gpg.decrypt], [gpg.fingerprint("first")]
     else:
-        (tmp_path / "keys").write_text(f"# theirs\n{theirs.recipient}\n", encoding="utf-8")
-        options = {"encryption": "age", "recipients": [ours.recipient], "recipients_file": str(tmp_path / "keys")}
-        fingerprint = subprocess.run(("ssh-keygen", "-lf", str(theirs.identity)), capture_output=True, check=True).stdout
-        readers, ids = [ours.decrypt, theirs.decrypt], sorted((ours.recipient, fingerprint.decode().split()[1]))
+        (tmp_path / "keys").write_text(f"# theirs\n{theirs.public}\n", encoding="utf-8")
+        options = {"encryption": "age", "recipients": [ours.public], "recipients_file": str(tmp_path / "keys")}
+        readers, ids = [ours.decrypt, theirs.decrypt], sorted((ours.id, theirs.id))
     outcome = place.back_up(**options)
     assert (outcome.outcomes, outcome.changed, outcome.warnings) == (["created"], True, [])
     file = payload(place.directory)
@@ -149,7 +148,7 @@ def test_each_recipient_opens_it_with_the_programs_that_an_operator_has(
 
 def test_a_dump_of_postgresql_is_read_by_its_own_programs(site: Site, ours: KeyPair, theirs: KeyPair) -> None:
     site.sql("create table notes (text text); insert into notes values ('of worth')")
-    recipients = {"encryption": "age", "recipients": [ours.recipient, theirs.recipient]}
+    recipients = {"encryption": "age", "recipients": [ours.public, theirs.public]}
     assert site.back_up(**recipients).outcomes == ["created"]
     assert site.back_up(**recipients).outcomes == ["unchanged"]
     pg_restore = (str(site.server.bin_directory / "pg_restore"), "--file", "-")
@@ -159,7 +158,7 @@ def test_a_dump_of_postgresql_is_read_by_its_own_programs(site: Site, ours: KeyP
 
 
 def test_only_the_key_the_lock_and_the_status_are_beside_the_backup(place: Place, ours: KeyPair) -> None:
-    place.back_up(encryption="age", recipients=[ours.recipient], mode="0640")
+    place.back_up(encryption="age", recipients=[ours.public], mode="0640")
     names = {path.name for path in place.directory.iterdir()}
     assert names == {DIGEST_KEY, LOCK, STATUS, payload(place.directory).name, f"{payload(place.directory).name}.manifest.json"}
     assert stat.S_IMODE(payload(place.directory).stat().st_mode) == 0o640
@@ -167,7 +166,7 @@ def test_only_the_key_the_lock_and_the_status_are_beside_the_backup(place: Place
 
 
 def test_the_key_is_sent_to_no_other_place_and_is_no_backup(place: Place, ours: KeyPair, tmp_path: Path) -> None:
-    place.back_up(encryption="age", recipients=[ours.recipient])
+    place.back_up(encryption="age", recipients=[ours.public])
     archive = tmp_path / "all.tar"
     assert run_module("backup_archive", directory=str(place.directory), dest=str(archive), format="tar").changed
     members = subprocess.run(("tar", "-tf", str(archive)), capture_output=True, check=True).stdout.decode()
@@ -180,7 +179,7 @@ def test_the_manifest_does_not_let_a_guess_be_confirmed(place: Place, ours: KeyP
     (tmp_path / "other").mkdir()
     other = Place(tmp_path / "other")
     other.database.write_bytes(place.database.read_bytes())
-    recipients = {"encryption": "age", "recipients": [ours.recipient]}
+    recipients = {"encryption": "age", "recipients": [ours.public]}
     for one in (place, other):
         one.back_up(**recipients)
     first, second = (manifest(payload(one.directory)) for one in (place, other))
@@ -201,7 +200,7 @@ def test_an_unchanged_database_gets_no_second_copy(place: Place, ours: KeyPair, 
         (tmp_path / "lacks").mkdir()
         (tmp_path / "lacks" / "blake3.py").write_text("raise ImportError\n", encoding="utf-8")
         place.host = Host(search_path=(tmp_path / "lacks", collections_path()))
-    recipients = {"encryption": "age", "recipients": [ours.recipient]}
+    recipients = {"encryption": "age", "recipients": [ours.public]}
     assert place.back_up(**recipients).outcomes == ["created"]
     again = place.back_up(**recipients)
     assert (again.outcomes, again.changed) == (["unchanged"], False)
@@ -214,9 +213,9 @@ def test_an_unchanged_database_gets_no_second_copy(place: Place, ours: KeyPair, 
 def test_other_recipients_make_a_new_backup_even_if_it_is_fresh_and_say_so(place: Place, ours: KeyPair, theirs: KeyPair) -> None:
     runs: list[tuple[dict[str, Any], str]] = [
         ({}, "there is no good backup of it yet"),
-        ({"encryption": "age", "recipients": [ours.recipient]}, "the last one is not encrypted"),
-        ({"encryption": "age", "recipients": [theirs.recipient]}, "the last one is for other recipients"),
-        ({"encryption": "age", "recipients": [theirs.recipient, ours.recipient]}, "the last one is for other recipients"),
+        ({"encryption": "age", "recipients": [ours.public]}, "the last one is not encrypted"),
+        ({"encryption": "age", "recipients": [theirs.public]}, "the last one is for other recipients"),
+        ({"encryption": "age", "recipients": [theirs.public, ours.public]}, "the last one is for other recipients"),
         ({}, "the last one is encrypted"),
     ]
     for options, reason in runs:
@@ -224,15 +223,15 @@ def test_other_recipients_make_a_new_backup_even_if_it_is_fresh_and_say_so(place
         outcome = place.back_up(interval="1h", **options)
         assert (outcome.outcomes, outcome.backups[0]["reason"]) == (["created"], reason)
         assert (predicted.outcomes, predicted.backups[0]["reason"]) == (["created"], reason)
-    both = {"encryption": "age", "recipients": [ours.recipient, theirs.recipient]}
+    both = {"encryption": "age", "recipients": [ours.public, theirs.public]}
     place.back_up(**both)
-    fresh = place.back_up(interval="1h", encryption="age", recipients=[theirs.recipient, ours.recipient])
+    fresh = place.back_up(interval="1h", encryption="age", recipients=[theirs.public, ours.public])
     assert fresh.outcomes == ["fresh"]  # their order does not matter
 
 
 @pytest.mark.parametrize("harm", ["lost", "damaged"])
 def test_without_the_key_the_next_backup_is_stored_and_says_why(place: Place, ours: KeyPair, harm: str) -> None:
-    recipients = {"encryption": "age", "recipients": [ours.recipient]}
+    recipients = {"encryption": "age", "recipients": [ours.public]}
     place.back_up(**recipients)
     key_id = manifest(payload(place.directory))["content_key"]
     if harm == "lost":
@@ -249,13 +248,13 @@ def test_without_the_key_the_next_backup_is_stored_and_says_why(place: Place, ou
 def test_a_key_that_can_not_be_made_stops_no_backup(place: Place, ours: KeyPair) -> None:
     place.directory.mkdir(mode=0o700)
     place.key.mkdir()
-    outcome = place.back_up(encryption="age", recipients=[ours.recipient])
+    outcome = place.back_up(encryption="age", recipients=[ours.public])
     assert outcome.outcomes == ["created"]
     assert len(outcome.warnings) == 1 and "can't be used" in outcome.warnings[0]
 
 
 def test_check_mode_makes_no_key(place: Place, ours: KeyPair) -> None:
-    assert place.back_up(check=True, encryption="age", recipients=[ours.recipient]).outcomes == ["created"]
+    assert place.back_up(check=True, encryption="age", recipients=[ours.public]).outcomes == ["created"]
     assert not place.directory.exists()
 
 
@@ -270,12 +269,12 @@ def test_a_wrong_recipient_is_refused_before_anything_is_written(place: Place) -
 
 
 def test_recipients_without_an_encryption_are_refused_and_nothing_is_stored_in_clear(place: Place, ours: KeyPair) -> None:
-    assert place.back_up(recipients=[ours.recipient]).error_code == "argument_invalid"
+    assert place.back_up(recipients=[ours.public]).error_code == "argument_invalid"
     assert not place.directory.exists()
 
 
 def test_the_check_before_a_backup_finds_the_same(place: Place, ours: KeyPair) -> None:
-    fine = run_module("backup_check", place.options({"encryption": "age", "recipients": [ours.recipient]}))
+    fine = run_module("backup_check", place.options({"encryption": "age", "recipients": [ours.public]}))
     assert "encryption" in fine.result["checks"] and fine.result["encryptor"].startswith("pyrage ")
     bad = run_module("backup_check", place.options({"encryption": "age", "recipients": ["age1"]}))
     assert [(one["check"], one["code"]) for one in bad.result["problems"]] == [("encryption", "recipient_invalid")]
@@ -305,7 +304,7 @@ def test_a_program_that_fails_leaves_the_earlier_backup_and_nothing_else(
     place: Place, ours: KeyPair, without_pyrage: Host, tmp_path: Path, script: str
 ) -> None:
     place.host = without_pyrage
-    recipients = {"encryption": "age", "recipients": [ours.recipient]}
+    recipients = {"encryption": "age", "recipients": [ours.public]}
     place.back_up(**recipients)
     before = contents(place.directory)
     place.write("other words", 300_000)
@@ -320,7 +319,7 @@ def test_a_program_that_fails_leaves_the_earlier_backup_and_nothing_else(
 
 def test_a_host_that_can_not_encrypt_stores_nothing(place: Place, ours: KeyPair, without_pyrage: Host, tmp_path: Path) -> None:
     place.host = Host(search_path=without_pyrage.search_path, environment={"PATH": str(tmp_path / "bin")})
-    outcome = place.back_up(encryption="age", recipients=[ours.recipient])
+    outcome = place.back_up(encryption="age", recipients=[ours.public])
     assert outcome.error_code == "program_missing"
     assert not place.directory.exists()
 
@@ -334,7 +333,7 @@ def options(
         (tmp_path / "keys").write_bytes(gpg.public("first"))
         return {"encryption": "gpg", "recipients_file": str(tmp_path / "keys")}
     place.host = without_pyrage if request.param == "age" else OURSELVES
-    return {"encryption": "age", "recipients": [ours.recipient]}
+    return {"encryption": "age", "recipients": [ours.public]}
 
 
 every_way = pytest.mark.parametrize("options", ["pyrage", "age", "gpg"], indirect=True)
@@ -412,7 +411,7 @@ def test_no_plaintext_is_on_the_disk_but_sqlites_own_copy(place: Place, ours: Ke
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
     place.host = Host(environment={"TMPDIR": str(temporary)})
-    assert place.back_up(encryption="age", recipients=[ours.recipient], compression="none").changed
+    assert place.back_up(encryption="age", recipients=[ours.public], compression="none").changed
     done.set()
     thread.join()
     assert all("copy" in name for name in seen), seen

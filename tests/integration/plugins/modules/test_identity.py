@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.lastgood.database.tests.support.identities import PASSPHRASE, KeyPair, age_key, gpg_key
+from ansible_collections.lastgood.database.tests.support.encryption_keys import PASSPHRASE, KeyPair, age_key, gpg_key
 from ansible_collections.lastgood.database.tests.support.modules import (
     OURSELVES,
     Host,

@@ -13,8 +13,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.lastgood.database.tests.support.encryption_keys import gpg_keys
-from ansible_collections.lastgood.database.tests.support.identities import age_key, gpg_key
+from ansible_collections.lastgood.database.tests.support.encryption_keys import age_key, gpg_key, gpg_keys
 from ansible_collections.lastgood.database.tests.support.modules import run_module
 from ansible_collections.lastgood.database.tests.support.mysql import MysqlSite
 from ansible_collections.lastgood.database.tests.support.mysql import database_on as mysql_database_on

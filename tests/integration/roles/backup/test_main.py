@@ -83,9 +83,9 @@ def test_the_origin_is_the_hosts_name_in_the_inventory(tmp_path: Path, notes: Pa
 
 
 def test_backups_are_encrypted_and_other_recipients_make_another_one(tmp_path: Path, notes: Path) -> None:
-    first, second = (age_key(tmp_path, name) for name in ("first", "second"))
+    first, second = age_key(1), age_key(2)
     variables: dict[str, t.Any] = {"backup_directory": str(tmp_path / "b"), "backup_sources": [source(notes)]}
-    for recipients, count in (([first.recipient], 1), ([first.recipient, second.recipient], 2)):
+    for recipients, count in (([first.public], 1), ([first.public, second.public], 2)):
         variables["backup_encryption"] = {"encryption": "age", "recipients": recipients}
         finished = play(tmp_path, variables)
         assert finished.returncode == 0, finished.stdout

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.lastgood.database.tests.support.identities import age_key
+from ansible_collections.lastgood.database.tests.support.encryption_keys import age_key
 from ansible_collections.lastgood.database.tests.support.modules import run_module
 from ansible_collections.lastgood.database.tests.support.observe import manifest, payloads
 from ansible_collections.lastgood.database.tests.support.postgresql import Site, login

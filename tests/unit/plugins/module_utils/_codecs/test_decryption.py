@@ -25,7 +25,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     PassphraseWrong,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._io import CHUNK_BYTES
-from ansible_collections.lastgood.database.tests.support.identities import (
+from ansible_collections.lastgood.database.tests.support.encryption_keys import (
     PASSPHRASE,
     KeyPair,
     age_encrypt,

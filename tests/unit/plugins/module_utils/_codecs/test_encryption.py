@@ -60,9 +60,8 @@ class Keys(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def pairs(tmp_path_factory: pytest.TempPathFactory) -> tuple[KeyPair, ...]:
-    folder = tmp_path_factory.mktemp("keys")
-    return age_key(folder, "first"), ssh_key(folder, "second"), ssh_key(folder, "third", "rsa")
+def pairs() -> tuple[KeyPair, ...]:
+    return age_key(), ssh_key(), ssh_key(kind="rsa")
 
 
 @pytest.fixture(scope="module")
@@ -74,14 +73,7 @@ def gpg() -> Iterator[GpgKeys]:
 @pytest.fixture(scope="module")
 def of_age(pairs: tuple[KeyPair, ...]) -> Keys:
     first, second, _third = pairs
-    printed = subprocess.run(("ssh-keygen", "-lf", str(second.identity)), capture_output=True, check=True).stdout
-    return Keys(
-        (
-            Person(first.recipient, first.recipient, first.decrypt),
-            Person(second.recipient, printed.decode().split()[1], second.decrypt),
-        ),
-        None,
-    )
+    return Keys((Person(first.public, first.id, first.decrypt), Person(second.public, second.id, second.decrypt)), None)
 
 
 @pytest.fixture(scope="module")
@@ -223,7 +215,7 @@ def test_ages_recipients_may_be_in_a_file_with_comments(
     make: Make, pairs: tuple[KeyPair, ...], tmp_path: Path, encode: Encode, bounded: Bounded
 ) -> None:
     file = tmp_path / "recipients"
-    file.write_text("\n".join(["# ours", "", *(pair.recipient for pair in pairs)]), encoding="utf-8")
+    file.write_text("\n".join(["# ours", "", *(pair.public for pair in pairs)]), encoding="utf-8")
     codec = make(Recipients(file=str(file)))
     encrypted = bounded(lambda: encode(codec, b"some content"))
     assert len(codec.recipients) == 3
@@ -250,7 +242,7 @@ def test_a_malformed_recipient_of_age_is_an_error_that_names_its_place(
     make: Make, pairs: tuple[KeyPair, ...], tmp_path: Path, text: str
 ) -> None:
     with pytest.raises(RecipientInvalid, match="Recipient 2") as caught:
-        make(Recipients((pairs[0].recipient, text)))
+        make(Recipients((pairs[0].public, text)))
     assert caught.value.code == "recipient_invalid"
     if text:
         (tmp_path / "file").write_text(f"# theirs\n{text}\n", encoding="utf-8")
@@ -267,11 +259,12 @@ def test_an_rsa_key_that_is_too_small_is_an_error(make: Make, tmp_path: Path) ->
 
 @AGE_WAYS
 @pytest.mark.parametrize("number", [0, 1], ids=["age", "SSH"])
-def test_a_private_key_is_refused_and_not_repeated(make: Make, pairs: tuple[KeyPair, ...], number: int) -> None:
-    lines = pairs[number].identity.read_text(encoding="utf-8").splitlines()
+def test_a_private_key_is_refused_and_not_repeated(make: Make, pairs: tuple[KeyPair, ...], tmp_path: Path, number: int) -> None:
+    (tmp_path / "identity").write_text(pairs[number].secret, encoding="utf-8")
+    lines = pairs[number].secret.splitlines()
     secret = next(line for line in lines if not line.startswith(("#", "-")))
     text = secret if number == 0 else "\n".join(lines)
-    for recipients in (Recipients((text,)), Recipients(file=str(pairs[number].identity))):
+    for recipients in (Recipients((text,)), Recipients(file=str(tmp_path / "identity"))):
         with pytest.raises(RecipientInvalid, match="private key") as caught:
             make(recipients)
         assert secret not in str(caught.value)
