@@ -25,6 +25,7 @@ import pythons
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".cache" / "matrix"
 REQUIREMENTS = ROOT / "requirements" / "matrix.txt"
+INCLUDED = ROOT / "requirements" / "demo.txt"  # by a line of matrix.txt
 
 # The minor versions of Python 3 under which a controller runs.
 # https://docs.ansible.com/ansible/latest/reference_appendices/release_and_maintenance.html
@@ -60,7 +61,7 @@ class Environment:
     def make(self) -> None:
         """Make the environment, unless it is complete."""
         complete = self.folder / ".complete"
-        recipe = f"{self.python} {REQUIREMENTS.read_text()}"
+        recipe = f"{self.python} {REQUIREMENTS.read_text()} {INCLUDED.read_text()}"
         if complete.exists() and complete.read_text() == recipe:
             return
         shutil.rmtree(self.folder, ignore_errors=True)
