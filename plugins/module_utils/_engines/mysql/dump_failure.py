@@ -16,12 +16,14 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     SourceInvalid,
 )
 
-# "Got error: 1194: Table ...", "Error 2013: ...", "... Access denied for user 'x' (1044)"
-_NUMBER = re.compile(r"[Ee]rror:? (\d{4})\b|\((\d{4})\)")
+# "Got error: 1194: Table ...", "Error 2013: ...", "... Access denied for user 'x' (1044)", "Incorrect file format 'x' (130)"
+_NUMBER = re.compile(r"[Ee]rror:? (\d{4})\b|\((\d{3,4})\)")
+# "Error 1030: Got error 175 ...": the second number is the storage engine's
+_NUMBER_OF_ENGINE = re.compile(r"\b1030: \D*(\d+)")
 _DENIED = (1044, 1142, 1143, 1227, 1370)
 _LOGIN = (1045, 1130, 1698)
 _LOST = (2002, 2003, 2006, 2013, 1053, 1927)
-_CRASHED = (1034, 1035, 1194, 1195)
+_CRASHED = (126, 127, 130, 134, 144, 145, 175, 176, 1034, 1035, 1194, 1195)
 _CHANGED = (1412,)
 _LOCKED = (1205, 1213)
 
@@ -30,6 +32,7 @@ def explained(error: ProgramFailed, title: str) -> BackupError:
     """Return the error for a dump program that failed."""
     match = _NUMBER.search(error.problem)
     number = 0 if match is None else int(match[1] or match[2])
+    number_of_engine = _NUMBER_OF_ENGINE.search(error.problem)
     details = {**error.details, **({"number": number} if number else {})}
     if number in _DENIED:
         return GrantMissing(
@@ -45,7 +48,7 @@ def explained(error: ProgramFailed, title: str) -> BackupError:
             "See whether the server runs, and what its log says; earlier backups are as they were.",
             **details,
         )
-    if number in _CRASHED:
+    if number in _CRASHED or (number_of_engine is not None and int(number_of_engine[1]) in _CRASHED):
         return SourceInvalid(
             f"A table of {title} is damaged: {error.problem}", "Repair it (CHECK TABLE, REPAIR TABLE), and run again.", **details
         )

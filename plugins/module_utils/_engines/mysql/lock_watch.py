@@ -1,4 +1,7 @@
-"""Ends a dump that waits too long for a lock: the dump programs have no limit for that."""
+"""Ends a dump that waits too long for a lock: the dump programs have no limit for that.
+
+A server does not notice the end of a program whose session waits for a lock, so that session is ended too.
+"""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -9,18 +12,20 @@ import threading
 import time
 import typing as t
 
-from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.connection import query
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.connection import execute, query
 from ansible_collections.lastgood.database.plugins.module_utils._errors import BackupError
 
 if t.TYPE_CHECKING:
     import pymysql
 
 _POLL_SECONDS = 0.5
-# The dump's session belongs to our user, uses the same database, and began after the session that runs this query.
+# The dump's session is of our user, uses the same database, and began after the session that runs this query.
 _WAITING = """
-SELECT STATE FROM information_schema.PROCESSLIST
-WHERE ID > CONNECTION_ID() AND DB = %s AND COMMAND = 'Query' AND STATE LIKE 'Waiting for%%' LIMIT 1
+SELECT ID, STATE, INFO FROM information_schema.PROCESSLIST
+WHERE ID > CONNECTION_ID() AND DB = %s AND COMMAND = 'Query' AND STATE LIKE 'Waiting for%%'
+AND USER = (SELECT USER FROM information_schema.PROCESSLIST WHERE ID = CONNECTION_ID())
 """
+_OF_THE_PROGRAM = ("SELECT /*!40001 SQL_NO_CACHE */", "show create table ")  # how its statements that wait for a table begin
 
 
 class LockWatch:
@@ -61,12 +66,23 @@ class LockWatch:
         thread = threading.Thread(target=watch, name="locks", daemon=True)
         thread.start()
         try:
-            yield
-        finally:
-            self._done.set()
-            thread.join()
+            try:
+                yield
+            finally:
+                self._done.set()
+                thread.join()
+        except BaseException:
+            self._end_session()
+            raise
 
     def _lock(self) -> str | None:
         """Return what the dump's session waits for, None if it does not wait."""
         rows = query(self._connection, _WAITING, self._database)
-        return str(rows[0][0]) if rows else None
+        return str(rows[0][1]) if rows else None
+
+    def _end_session(self) -> None:
+        """End the dump's session if it waits for a lock, unless another session could be mistaken for it."""
+        with contextlib.suppress(BackupError):
+            rows = query(self._connection, _WAITING, self._database)
+            if len(rows) == 1 and str(rows[0][2]).startswith(_OF_THE_PROGRAM):
+                execute(self._connection, f"KILL {rows[0][0]}")
