@@ -47,6 +47,7 @@ def restore_options_from(params: Params) -> MysqlRestoreOptions:
         database=params["database"],
         keep_old=params["keep_old"],
         terminate_sessions=params["terminate_sessions"],
+        may_replace=params["if_exists"] == "replace",
         bin_directory=params["bin_directory"],
         run_sql=run_sql,
     )

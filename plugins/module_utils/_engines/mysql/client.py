@@ -8,7 +8,7 @@ import contextlib
 import os
 import typing as t
 
-from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.connection import Login, option_file
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.connection import LOCK_SECONDS, Login, option_file
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.programs import Program
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.shape import Edit
 from ansible_collections.lastgood.database.plugins.module_utils._errors import Interrupted
@@ -35,6 +35,7 @@ def execute_script(runner: Runner, client: Program, login: Login, database: str,
             "--comments",  # comments in routines are content
             "--no-auto-rehash",
             "--skip-reconnect",
+            f"--init-command=SET SESSION lock_wait_timeout = {LOCK_SECONDS}",
             "--default-character-set=utf8mb4",
             f"--max-allowed-packet={_LARGEST_ROW}",
             "--",

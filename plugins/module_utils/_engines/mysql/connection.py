@@ -33,6 +33,7 @@ if t.TYPE_CHECKING:
 
 _CONNECT_SECONDS = 15
 _ANSWER_SECONDS = 60
+LOCK_SECONDS = 20  # how long a statement waits for the lock of another session; the servers' own limits are a day and a year
 _STOP_SECONDS = 0.2  # how soon a run that waits notices that it is stopped
 _DEFAULT_PORT = 3306
 # The distributions' paths of the server's socket.
@@ -175,7 +176,8 @@ def _connect(login: Login, database: str | None, seconds: float | None) -> pymys
             write_timeout=limit,
             ssl=None if login.unix_socket is not None else _tls(login),
         )
-        execute(made, "SET SESSION sql_mode = ''")  # the syntax of SQL depends on it
+        # The syntax of SQL depends on sql_mode.
+        execute(made, f"SET SESSION sql_mode = '', lock_wait_timeout = {LOCK_SECONDS}")
         if database is not None:  # not at the login, where a name can't be quoted
             execute(made, f"USE {quote_identifier(database)}")
         return made
@@ -295,6 +297,12 @@ def execute(connection: pymysql.Connection[t.Any], sql: str | bytes) -> None:
         connection.query(sql)
     except (pymysql.MySQLError, OSError, UnicodeError) as error:
         raise _query_error(error) from error
+
+
+def cancel(login: Login, session: int) -> None:
+    """End the statement that a session executes."""
+    with connecting(login) as another:
+        execute(another, f"KILL QUERY {session}")
 
 
 def _query_error(error: Exception) -> QueryFailed:

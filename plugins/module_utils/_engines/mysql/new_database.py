@@ -8,17 +8,24 @@ import typing as t
 
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql import databases
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.client import execute_script
-from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.connection import Login, execute, query
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.connection import (
+    LOCK_SECONDS,
+    Login,
+    cancel,
+    execute,
+    query,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.programs import Program
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.shape import Shape
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.sql import quote_identifier
-from ansible_collections.lastgood.database.plugins.module_utils._errors import store_errors
+from ansible_collections.lastgood.database.plugins.module_utils._errors import DatabaseLocked, QueryFailed, store_errors
 from ansible_collections.lastgood.database.plugins.module_utils._io import write_all
 from ansible_collections.lastgood.database.plugins.module_utils._process import Runner
 
 if t.TYPE_CHECKING:
     import pymysql
 
+_LOCK_WAIT_TIMEOUT = 1205
 _TABLES_WITH_ROWS = """
 SELECT TABLE_NAME FROM information_schema.TABLES
 WHERE TABLE_SCHEMA = %s AND TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED') AND TABLE_NAME <> %s ORDER BY 1
@@ -48,10 +55,24 @@ class NewDatabase:
 
     def fill(self, connection: pymysql.Connection[t.Any], settings: str = "", *, with_objects: bool = False) -> None:
         """Make the database. Without ``with_objects`` it has only tables: other objects may name the database of the dump."""
-        execute(connection, f"CREATE DATABASE {quote_identifier(self.name)} {settings}")
-        databases.mark(connection, self.name)
+        [(session,)] = query(connection, "SELECT CONNECTION_ID()")
+        with self._runner.stopping(lambda: cancel(self._login, session)):
+            self._create(connection, settings)
         edits = () if with_objects else self.shape.edits
         execute_script(self._runner, self._client, self._login, self.name, self._file, edits)
+
+    def _create(self, connection: pymysql.Connection[t.Any], settings: str) -> None:
+        try:
+            execute(connection, f"CREATE DATABASE {quote_identifier(self.name)} {settings}")
+            databases.mark(connection, self.name)
+        except QueryFailed as error:
+            if error.details.get("number") != _LOCK_WAIT_TIMEOUT:
+                raise
+            raise DatabaseLocked(
+                f"Another session locked the whole server for more than {LOCK_SECONDS} seconds, as FLUSH TABLES WITH READ LOCK "
+                f"does: {error.problem}",
+                "See in SHOW FULL PROCESSLIST which one, such as a backup of the whole server, and run again when it has ended.",
+            ) from error
 
     def count(self, connection: pymysql.Connection[t.Any]) -> tuple[int, int]:
         """Return the numbers of tables and of their rows."""
@@ -63,6 +84,8 @@ class NewDatabase:
         return len(tables), rows
 
     def remove(self, connection: pymysql.Connection[t.Any]) -> None:
-        """Drop the database, and end what still runs in it."""
+        """Drop the database, if it was made, and end what still runs in it."""
+        if not databases.exists(connection, self.name):  # even then a DROP would wait for the locks of other sessions
+            return
         databases.end_sessions(connection, self.name)
-        execute(connection, f"DROP DATABASE IF EXISTS {quote_identifier(self.name)}")
+        databases.drop(connection, self.name)

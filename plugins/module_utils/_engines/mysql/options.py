@@ -33,12 +33,13 @@ class MysqlDumpOptions:
 
 @dataclass(frozen=True)
 class MysqlRestoreOptions:
-    """Which database is restored, where, and how."""
+    """Which database is restored, where, and how. Without ``may_replace``, one that is created meanwhile is not replaced."""
 
     login: Login
     database: str
     keep_old: bool = False
     terminate_sessions: bool = False
+    may_replace: bool = True
     bin_directory: str | None = None
     run_sql: RunSql | None = None
 

@@ -150,8 +150,9 @@ class MysqlRestoration:
 
     def swap(self) -> Swapped:
         options, names, connection = self._options, self._names, self._connection
-        self._end_sessions()
-        swap = Swap(connection, names, self._objects, self._runner.is_stopped)
+        if options.may_replace:
+            self._end_sessions()
+        swap = Swap(connection, names, self._objects, self._runner.is_stopped, may_replace=options.may_replace)
         seconds = swap.run()
         kept = swap.replaced and options.keep_old
         try:

@@ -25,6 +25,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.s
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.survey import Database
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     BackupError,
+    DatabaseExists,
     DatabaseLocked,
     Interrupted,
     QueryFailed,
@@ -56,11 +57,14 @@ class Swap:
         names: Names,
         new_objects: t.Sequence[StoredObject],
         is_stopped: t.Callable[[], bool],
+        *,
+        may_replace: bool,
     ) -> None:
         self._connection = connection
         self._names = names
         self._new_objects = new_objects
         self._is_stopped = is_stopped
+        self._may_replace = may_replace
         self._old: Database | None = None
         self._old_objects: list[StoredObject] = []
         self._created = False  # whether the target is ours to drop: somebody else may make it in the meantime
@@ -115,6 +119,11 @@ class Swap:
         objects.remove(connection, names.restoring, objects.names(connection, names.restoring))
         if not databases.exists(connection, names.target):
             return
+        if not self._may_replace:
+            raise DatabaseExists(
+                f"The database {names.target} came into being during the restore, and is as it was.",
+                "See who made it, or restore under another name.",
+            )
         self._old = databases.read(connection, names.target)
         self._old_objects = objects.read_all(connection, names.target)
         execute(connection, f"CREATE DATABASE {quote_identifier(names.replaced)} {self._old.settings()}")
