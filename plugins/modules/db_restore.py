@@ -77,8 +77,8 @@ options:
     type: str
   restore_only:
     description:
-      - Restore only these schemas and tables of a PostgreSQL archive, to a new database. At least one of
-        O(restore_only.schemas) and O(restore_only.tables) is required.
+      - Restore only these schemas and tables of a PostgreSQL archive, or these tables of a backup of MariaDB or MySQL, to a new
+        database.
       - Never replaces a database. Restore to a database of another name, and copy from there what you need.
       - Restores with each table its rows, indexes, constraints, defaults, triggers, policies, grants, comments, its own sequences
         and its partitions, and also what these need, such as types, functions, extensions and schemas. A table that is needed
@@ -86,10 +86,12 @@ options:
       - A foreign key, policy, rule or trigger that needs a table that is not named is not restored, and neither are large
         objects. Warnings list what is not restored, and tables without rows.
       - A plain dump, and an SQLite database, can only be restored as a whole.
+      - MariaDB and MySQL have no schemas. A table is restored with its rows, indexes and triggers, without foreign keys to tables
+        that are not named, and beside it all sequences, but no views, routines and events.
     type: dict
     suboptions:
       schemas:
-        description: Names of schemas, of which everything is restored.
+        description: Names of schemas, of which everything is restored. For PostgreSQL only.
         type: list
         elements: str
       tables:

@@ -10,6 +10,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.o
     MysqlExaminationOptions,
     MysqlRestoreOptions,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._engines.parts import parts_from
 from ansible_collections.lastgood.database.plugins.module_utils._engines.run_sql import run_sql_from
 from ansible_collections.lastgood.database.plugins.module_utils._parameters import (
     Params,
@@ -38,8 +39,10 @@ def dump_options_from(params: Params) -> MysqlDumpOptions:
 
 
 def restore_options_from(params: Params) -> MysqlRestoreOptions:
-    refuse_options(params, _ENGINE, "no_owner", "session_role", "restore_only")
-    run_sql = run_sql_from(params)
+    refuse_options(params, _ENGINE, "no_owner", "session_role")
+    parts, run_sql = parts_from(params), run_sql_from(params)
+    if parts is not None and parts.schemas:
+        raise no_such_option(_ENGINE, "restore_only.schemas")
     if run_sql is not None and run_sql.as_owner:
         raise no_such_option(_ENGINE, "run_sql.as_owner")
     return MysqlRestoreOptions(
@@ -50,6 +53,7 @@ def restore_options_from(params: Params) -> MysqlRestoreOptions:
         may_replace=params["if_exists"] == "replace",
         bin_directory=params["bin_directory"],
         run_sql=run_sql,
+        parts=parts,
     )
 
 

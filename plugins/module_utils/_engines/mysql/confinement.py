@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 import typing as t
 
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.sql import unquoted
+
 _TOKEN = re.compile(
     r"(?P<space>\s+|--(?=\s)[^\n]*|#[^\n]*|/\*(?!M?!).*?\*/|/\*M?![0-9]*|\*/)"  # the content of an executed comment is SQL
     r"|(?P<name>`(?:[^`]|``)*`|\"(?:[^\"\\]|\\.|\"\")*\"|[\w$]+)"
@@ -47,18 +49,13 @@ def why_refused(statement: bytes, others: t.Collection[str]) -> str | None:
             return f"{token.upper()} is refused; quote it if it is a name"
         if len(words) < _FIRST_WORDS:
             words.append(token.upper())
-        name = _unquoted(token) if before != "." else ""
+        name = unquoted(token) if before != "." else ""
         before = token
     return _why_kind_refused(words)
 
 
 def _tokens(text: str) -> t.Iterator[str]:
     return (match[0] for match in _TOKEN.finditer(text) if match.lastgroup != "space")
-
-
-def _unquoted(token: str) -> str:
-    quote = token[:1]
-    return token[1:-1].replace(quote * 2, quote) if quote in ("`", '"') else token
 
 
 def _why_kind_refused(words: t.Sequence[str]) -> str | None:

@@ -136,6 +136,22 @@ def referring_tables(connection: pymysql.Connection[t.Any], name: str) -> list[s
     return [f"{schema}.{table}" for schema, table in rows]
 
 
+def drop_dangling_keys(connection: pymysql.Connection[t.Any], name: str) -> list[str]:
+    """Drop the foreign keys to tables that a database lacks. Return their titles."""
+    present = set(tables(connection, name))
+    rows = query(
+        connection,
+        "SELECT TABLE_NAME, CONSTRAINT_NAME, REFERENCED_TABLE_NAME FROM information_schema.REFERENTIAL_CONSTRAINTS "
+        "WHERE CONSTRAINT_SCHEMA = %s AND UNIQUE_CONSTRAINT_SCHEMA = %s ORDER BY 1, 2",
+        name,
+        name,
+    )
+    dangling = [(table, key, referenced) for table, key, referenced in rows if referenced not in present]
+    for table, key, _referenced in dangling:
+        execute(connection, f"ALTER TABLE {qualified(name, table)} DROP FOREIGN KEY {quote_identifier(key)}")
+    return [f"{key} of {table}, which refers to {referenced}" for table, key, referenced in dangling]
+
+
 def is_marked(connection: pymysql.Connection[t.Any], name: str) -> bool:
     """Return whether a database has the mark of a restore. It may be dropped when no session holds the lock of its target."""
     sql = "SELECT 1 FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s"

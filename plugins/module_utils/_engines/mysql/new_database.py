@@ -18,6 +18,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.c
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.programs import Program
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.shape import Shape
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.sql import quote_identifier
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.table_selection import TableSelection
 from ansible_collections.lastgood.database.plugins.module_utils._errors import DatabaseLocked, QueryFailed, store_errors
 from ansible_collections.lastgood.database.plugins.module_utils._io import write_all
 from ansible_collections.lastgood.database.plugins.module_utils._process import Runner
@@ -35,9 +36,11 @@ WHERE TABLE_SCHEMA = %s AND TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED') AND
 class NewDatabase:
     """Collects a dump, and makes a database from it."""
 
-    def __init__(self, runner: Runner, client: Program, login: Login, file: int, name: str) -> None:
+    def __init__(
+        self, runner: Runner, client: Program, login: Login, file: int, name: str, selection: TableSelection | None = None
+    ) -> None:
         self.name = name
-        self.shape = Shape()
+        self.shape = Shape(selection)
         self._runner = runner
         self._client = client
         self._login = login
@@ -50,7 +53,7 @@ class NewDatabase:
         self.shape.update(data)
 
     def read(self) -> None:
-        """End the dump. Raises ContentInvalid if it is not the dump of a database."""
+        """End the dump. Raises ContentInvalid if it is not the dump of a database, PartsMissing if it lacks a selected table."""
         self.shape.finish()
 
     def fill(self, connection: pymysql.Connection[t.Any], settings: str = "", *, with_objects: bool = False) -> None:

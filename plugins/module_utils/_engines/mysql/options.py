@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.connection import Login
+from ansible_collections.lastgood.database.plugins.module_utils._engines.parts import Parts
 from ansible_collections.lastgood.database.plugins.module_utils._engines.run_sql import RunSql
 
 
@@ -42,6 +43,7 @@ class MysqlRestoreOptions:
     may_replace: bool = True
     bin_directory: str | None = None
     run_sql: RunSql | None = None
+    parts: Parts | None = None
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.s
     version_number,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.swap import Names, Swap
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.table_selection import TableSelection
 from ansible_collections.lastgood.database.plugins.module_utils._engines.restoring import Swapped, TargetState
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     ArgumentInvalid,
@@ -68,7 +69,7 @@ class MysqlRestorer:
 
     @property
     def plan(self) -> tuple[str, ...]:
-        return () if self._options.run_sql is None else (self._options.run_sql.plan,)
+        return tuple(one.plan for one in (self._options.parts, self._options.run_sql) if one is not None)
 
     def describe_server(self, manifest: Manifest) -> str | None:
         return f"the server of version {manifest.server_version}" if manifest.server_version else None
@@ -126,7 +127,8 @@ class MysqlRestoration:
         )
         server = ask(connection, options.login)
         client = choose_program(runner, "client", server.product, options.bin_directory)
-        self._new = NewDatabase(runner, client, login, file, self._names.restoring)
+        selection = None if options.parts is None else TableSelection(options.parts.tables)
+        self._new = NewDatabase(runner, client, login, file, self._names.restoring, selection)
         self._objects: list[StoredObject] = []  # to make at the swap
         self._accounts: AccountStatements | None = None
         self._old_settings = server.databases[target].settings() if target in server.databases else ""
@@ -145,6 +147,8 @@ class MysqlRestoration:
             self._warnings += make_accounts(self._connection, self._accounts)
         self._check_definers()
         self._new.fill(self._connection, self._old_settings)
+        if self._options.parts is not None:
+            self._drop_dangling_keys()
         self._objects = [*self._new.shape.objects, *self._run_sql()]
         self._try_objects()
 
@@ -189,6 +193,13 @@ class MysqlRestoration:
                 f"{', '.join(missing)}.",
                 "Make them, or set include_globals if the backups have the accounts; the database is as it was.",
                 roles=missing,
+            )
+
+    def _drop_dangling_keys(self) -> None:
+        lost = databases.drop_dangling_keys(self._connection, self._names.restoring)
+        if lost:
+            self._warnings.append(
+                f"Not restored, since they need tables that restore_only does not name: the foreign keys {'; '.join(lost)}."
             )
 
     def _run_sql(self) -> list[StoredObject]:

@@ -13,11 +13,11 @@ import typing as t
 
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.objects import Kind, StoredObject
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.script_session import ScriptSession
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.sql import ANY_NAME, NAME, unquoted
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.statements import Statement, Statements
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.table_selection import TableSelection
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ContentInvalid
 
-_NAME = r"(?:`(?:[^`]|``)*`|\"(?:[^\"]|\"\")*\")"  # with ANSI_QUOTES a routine's name is in double quotes
-_ANY_NAME = rf"(?:{_NAME}|[\w$]+)"
 _BEGINNING = 1000  # bytes of a statement, enough for its kind
 _COMMENTS = re.compile(
     r"\A(?:\s+|--(?=\s)[^\n]*(?:\n|\Z)|#[^\n]*(?:\n|\Z)|/\*M!999999\\-[^\n]*?\*/|/\*(?!M?!).*?\*/)+", re.DOTALL
@@ -36,26 +36,26 @@ _ASSIGNMENT = (
     rf"{_SCOPE}(?!(?:sql_mode|PASSWORD|ROLE)\b)\w+ ?= ?{_VALUE})"
 )
 _SHORT = re.compile(
-    rf"DROP (?:{_DROPPED}) (?:IF EXISTS )?{_ANY_NAME}|LOCK TABLES? {_ANY_NAME} (?:READ(?: LOCAL)?|WRITE)|UNLOCK TABLES?|"
-    rf"ALTER TABLE {_ANY_NAME} (?:DISABLE|ENABLE) KEYS|ALTER DATABASE {_NAME} CHARACTER SET \w+ COLLATE \w+|DO 0|"
-    rf"DO SETVAL\({_ANY_NAME}(?: ?, ?-?[0-9]+)+\)|SET NAMES '?\w+'?|SET {_ASSIGNMENT}(?: ?, ?{_ASSIGNMENT})*|COMMIT|BEGIN|"
-    rf"START TRANSACTION|ANALYZE TABLE {_ANY_NAME}(?: UPDATE HISTOGRAM .*)?",
+    rf"DROP (?:{_DROPPED}) (?:IF EXISTS )?{ANY_NAME}|LOCK TABLES? {ANY_NAME} (?:READ(?: LOCAL)?|WRITE)|UNLOCK TABLES?|"
+    rf"ALTER TABLE {ANY_NAME} (?:DISABLE|ENABLE) KEYS|ALTER DATABASE {NAME} CHARACTER SET \w+ COLLATE \w+|DO 0|"
+    rf"DO SETVAL\({ANY_NAME}(?: ?, ?-?[0-9]+)+\)|SET NAMES '?\w+'?|SET {_ASSIGNMENT}(?: ?, ?{_ASSIGNMENT})*|COMMIT|BEGIN|"
+    rf"START TRANSACTION|ANALYZE TABLE {ANY_NAME}(?: UPDATE HISTOGRAM .*)?",
     re.IGNORECASE,
 )
 # Statements whose beginning names the object that they fill or make, which is in the database of the dump.
 _LONG = re.compile(
-    rf"(?:INSERT|REPLACE)(?: IGNORE)? INTO {_ANY_NAME} ?(?:\(|VALUES?\b)|ALTER DATABASE CHARACTER SET \w+ COLLATE \w+|"
-    rf"CREATE (?:OR REPLACE )?(?:TEMPORARY )?TABLE (?:IF NOT EXISTS )?{_ANY_NAME} ?\(|"
-    rf"CREATE (?:OR REPLACE )?SEQUENCE (?:IF NOT EXISTS )?{_ANY_NAME} (?:AS|START) |"
-    rf"CREATE (?:OR REPLACE )?VIEW {_ANY_NAME} AS |CREATE (?:OR REPLACE )?(?:{_OBJECTS})",
+    rf"(?:INSERT|REPLACE)(?: IGNORE)? INTO {ANY_NAME} ?(?:\(|VALUES?\b)|ALTER DATABASE CHARACTER SET \w+ COLLATE \w+|"
+    rf"CREATE (?:OR REPLACE )?(?:TEMPORARY )?TABLE (?:IF NOT EXISTS )?{ANY_NAME} ?\(|"
+    rf"CREATE (?:OR REPLACE )?SEQUENCE (?:IF NOT EXISTS )?{ANY_NAME} (?:AS|START) |"
+    rf"CREATE (?:OR REPLACE )?VIEW {ANY_NAME} AS |CREATE (?:OR REPLACE )?(?:{_OBJECTS})",
     re.IGNORECASE,
 )
-_ALTER_DATABASE = re.compile(rf"ALTER DATABASE {_NAME} (CHARACTER SET \w+ COLLATE \w+)", re.IGNORECASE)
-_DEFINER = rf"DEFINER ?= ?({_NAME})@({_NAME})"
+_ALTER_DATABASE = re.compile(rf"ALTER DATABASE {NAME} (CHARACTER SET \w+ COLLATE \w+)", re.IGNORECASE)
+_DEFINER = rf"DEFINER ?= ?({NAME})@({NAME})"
 _STORED = "TRIGGER|EVENT|VIEW|(?:AGGREGATE )?FUNCTION|PROCEDURE|PACKAGE BODY|PACKAGE"
 _OBJECT = re.compile(
     rf"CREATE (?:OR REPLACE )?(?:ALGORITHM ?= ?\w+\s+)?(?:{_DEFINER}\s+)?(?:SQL SECURITY \w+\s+)?"
-    rf"({_STORED}) (?:IF NOT EXISTS )?({_ANY_NAME} ?\. ?)?({_ANY_NAME})( ?\(| \w)?",
+    rf"({_STORED}) (?:IF NOT EXISTS )?({ANY_NAME} ?\. ?)?({ANY_NAME})( ?\(| \w)?",
     re.IGNORECASE,
 )
 _WITH_TABLES = re.compile(r"CREATE (?:OR REPLACE )?(?:TEMPORARY )?(?:TABLE|SEQUENCE|VIEW) ", re.IGNORECASE)
@@ -73,9 +73,13 @@ class Edit(t.NamedTuple):
 
 
 class Shape:
-    """Collects the objects and definers of a dump, and the edits that leave its objects out."""
+    """Collects the objects and definers of a dump, and the edits that leave its objects out.
 
-    def __init__(self) -> None:
+    With ``selection``, the edits also leave out what concerns other tables.
+    """
+
+    def __init__(self, selection: TableSelection | None = None) -> None:
+        self._selection = selection
         self.count = 0
         self.objects: list[StoredObject] = []
         self.edits: list[Edit] = []  # they take the objects out of the dump
@@ -83,6 +87,7 @@ class Shape:
         self._problem: str | None = None
         self._session = ScriptSession()
         self._settings: dict[str, str] = {}
+        self._last_cut: int | None = None  # the number of a statement that the next one may be cut with
         self._database = ""  # the settings of the database for the next object, if they differ from the current ones
         self._statements = Statements(self._add)
 
@@ -95,6 +100,8 @@ class Shape:
         self._statements.finish()
         if self._problem is not None:
             raise ContentInvalid(self._problem, "See who wrote it; this collection writes no such dump.")
+        if self._selection is not None:
+            self._selection.check()
 
     def _add(self, statement: Statement) -> None:
         self.count += 1
@@ -107,6 +114,9 @@ class Shape:
         problem = self._session.problem_of(statement)
         if problem is not None:
             self._refuse(f"Statement {self.count} {problem}: {head[:80].strip()}")
+            return
+        if self._selection is not None and self._selection.leaves_out(head):
+            self._cut(statement)
             return
         word = head[:6].upper()
         if word.startswith("SET "):
@@ -140,7 +150,16 @@ class Shape:
         match = _ALTER_DATABASE.match(head)
         if match is not None:
             self._database = match[1]
+            self._cut(statement)
+
+    def _cut(self, statement: Statement) -> None:
+        """Leave a statement out. One edit has all statements that follow each other, since a table may have very many."""
+        last = self.edits[-1] if self.edits else None
+        if last is not None and not last.text and self._last_cut == self.count - 1 and statement.delimiter == b";":
+            self.edits[-1] = Edit(last.start, statement.end, b"")
+        else:
             self.edits.append(Edit(statement.start, statement.end, b""))
+        self._last_cut = self.count if statement.delimiter == b";" else None
 
     def _add_object(self, statement: Statement, head: str) -> None:
         if _WITH_TABLES.match(head) is not None:  # such a view is a placeholder for the one that is made last
@@ -152,10 +171,14 @@ class Shape:
         if match is None or not statement.is_whole or (match[3].upper() != "TRIGGER" and (match[4] or not match[6])):
             self._refuse(f"Statement {self.count} makes something unknown: {head[:80].strip()}")
             return
+        if self._selection is not None and not self._selection.has_trigger(head):
+            self._cut(statement)
+            self._database = ""
+            return
         kind = t.cast(Kind, match[3].upper().replace("AGGREGATE ", ""))
         if match[1] is not None:
-            self.definers.add((_unquoted(match[1]), _unquoted(match[2])))
-        name = _unquoted(match[5])
+            self.definers.add((unquoted(match[1]), unquoted(match[2])))
+        name = unquoted(match[5])
         self.objects.append(StoredObject(kind, name, statement.text, dict(self._settings), self._database))
         self.edits.append(Edit(statement.start, statement.end, b"DO 0" + statement.delimiter))
         self._database = ""
@@ -167,8 +190,3 @@ def _plain(beginning: bytes) -> str:
     one = _ONE_EXECUTED.fullmatch(text)
     text = text if one is None else one[1]
     return re.sub(r"\s+", " ", _EXECUTED.sub("", text)).strip()
-
-
-def _unquoted(name: str) -> str:
-    quote = name[:1]
-    return name[1:-1].replace(quote * 2, quote) if quote in ("`", '"') else name

@@ -21,7 +21,7 @@ import re
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.options import Parts
+from ansible_collections.lastgood.database.plugins.module_utils._engines.parts import Parts
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid, PartsMissing
 from ansible_collections.lastgood.database.plugins.module_utils._io import secret_file
 

@@ -4,9 +4,9 @@
 
 from __future__ import annotations
 
+from ansible_collections.lastgood.database.plugins.module_utils._engines.parts import parts_from
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.connection import Login
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.options import (
-    Parts,
     PostgresqlDumpOptions,
     PostgresqlExaminationOptions,
     PostgresqlRestoreOptions,
@@ -50,24 +50,8 @@ def restore_options_from(params: Params) -> PostgresqlRestoreOptions:
         bin_directory=params["bin_directory"],
         analyze=params["analyze"],
         run_sql=run_sql_from(params),
-        parts=_parts_from(params),
+        parts=parts_from(params),
     )
-
-
-def _parts_from(params: Params) -> Parts | None:
-    given: Params | None = params["restore_only"]
-    if given is None:
-        return None
-    parts = Parts(tuple(given["schemas"] or ()), tuple(given["tables"] or ()))
-    names = (*parts.schemas, *parts.tables)
-    if not all(names) or not names:
-        raise ArgumentInvalid("restore_only has no name, or an empty one.", "Name schemas or tables, or leave it out.")
-    if params["if_exists"] == "replace":
-        raise ArgumentInvalid(
-            "restore_only makes a new database, and if_exists=replace would replace a whole one by its parts.",
-            "Restore to a database of another name, and copy from there what you need.",
-        )
-    return parts
 
 
 def examination_options_from(params: Params, check_mode: bool) -> PostgresqlExaminationOptions:

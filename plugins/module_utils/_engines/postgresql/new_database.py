@@ -17,6 +17,7 @@ import tempfile
 import typing as t
 from dataclasses import dataclass
 
+from ansible_collections.lastgood.database.plugins.module_utils._engines.parts import Parts
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql import databases, remains, timescaledb
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.archive_parts import choose, use_list
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.belongings import Belongings
@@ -35,7 +36,6 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.postgre
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.faults import Fault, reported_in
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.globals import Globals
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.inside import role_names
-from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.options import Parts
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.pooler import check_pooling
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.program_words import remedy_for, tellable_of
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.programs import (

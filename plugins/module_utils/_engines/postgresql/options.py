@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ansible_collections.lastgood.database.plugins.module_utils._engines.content import Format
+from ansible_collections.lastgood.database.plugins.module_utils._engines.parts import Parts
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.connection import Login
 from ansible_collections.lastgood.database.plugins.module_utils._engines.run_sql import RunSql
 
@@ -33,19 +34,6 @@ class PostgresqlDumpOptions:
     @property
     def with_globals(self) -> bool:
         return self.databases is None if self.include_globals is None else self.include_globals
-
-
-@dataclass(frozen=True)
-class Parts:
-    """The schemas and tables to restore of an archive; a table may be given with its schema."""
-
-    schemas: tuple[str, ...] = ()
-    tables: tuple[str, ...] = ()
-
-    @property
-    def plan(self) -> str:
-        """Return what will be restored, for a diff."""
-        return f"only {', '.join([f'the schema {one}' for one in self.schemas] + [f'the table {one}' for one in self.tables])}"
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import re
 
 import pytest
 
+from ansible_collections.lastgood.database.plugins.module_utils._engines.parts import Parts
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.archive_parts import choose
-from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.options import Parts
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid, PartsMissing
 
 ENTRIES = """;
