@@ -153,6 +153,11 @@ class MysqlSite(NamedTuple):
         )
 
 
+def content_of(server: Server) -> str:
+    """Return SQL that makes one of each object of the server's product."""
+    return CONTENT if server.installation.product == "MariaDB" else CONTENT_OF_MYSQL
+
+
 def login(server: Server, **over: Any) -> dict[str, Any]:
     """Return a module's options to reach a server."""
     where = server.installation.bin_directory

@@ -16,6 +16,7 @@ if t.TYPE_CHECKING:
     import pymysql
 
 _NEEDED = ("SELECT", "SHOW VIEW", "TRIGGER", "EVENT")
+_SHOW_CREATE_ROUTINE_SINCE = (11, 3)  # of MariaDB
 _ALL = ("ALL PRIVILEGES", "ALL")
 _GRANT = re.compile(r"GRANT (.+?) ON (?:TABLE )?(\*|`(?:[^`]|``)*`)\.(\*|`(?:[^`]|``)*`) TO ", re.DOTALL)
 _COLUMNS = re.compile(r"\([^)]*\)")
@@ -64,7 +65,7 @@ def check_privileges(held: Privileges, name: str, server: Server, user: str) -> 
     grants = [f"GRANT {', '.join(missing)} ON {quote_identifier(name)}.* TO {user}"] if missing else []
     if not _sees_routines(held, name, server):
         missing.append("the source of routines")
-        grants.append(_grant_of_routines(server, user))
+        grants.append(_grant_of_routines(server, name, user))
     if missing:
         raise GrantMissing(
             f"The user {user} lacks privileges on the database {name}: {', '.join(missing)}. A dump would leave out objects.",
@@ -78,9 +79,11 @@ def _sees_routines(held: Privileges, name: str, server: Server) -> bool:
     return held.has("SELECT", "mysql", "proc") or held.has("SHOW CREATE ROUTINE", name)
 
 
-def _grant_of_routines(server: Server, user: str) -> str:
+def _grant_of_routines(server: Server, name: str, user: str) -> str:
     if server.product == "MySQL":
         return f"GRANT SHOW_ROUTINE ON *.* TO {user}"
+    if server.number >= _SHOW_CREATE_ROUTINE_SINCE:
+        return f"GRANT SHOW CREATE ROUTINE ON {quote_identifier(name)}.* TO {user}"
     return f"GRANT SELECT ON mysql.proc TO {user}"
 
 

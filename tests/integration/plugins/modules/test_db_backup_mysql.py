@@ -23,6 +23,7 @@ from ansible_collections.lastgood.database.tests.support.mysql import (
     CONTENT,
     HOSTILE,
     MysqlSite,
+    content_of,
     database_on,
     dump_of,
     login,
@@ -43,6 +44,13 @@ def everything(mariadb: Server, tmp_path: Path) -> Iterator[MysqlSite]:
     """A database with one of each object."""
     with database_on(mariadb, sql=CONTENT) as database:
         yield MysqlSite(mariadb, database, tmp_path / "backups")
+
+
+@pytest.fixture
+def everything_on_any(any_mysql: Server, tmp_path: Path) -> Iterator[MysqlSite]:
+    """The same on each of the servers."""
+    with database_on(any_mysql, sql=content_of(any_mysql)) as database:
+        yield MysqlSite(any_mysql, database, tmp_path / "backups")
 
 
 @contextlib.contextmanager
@@ -99,26 +107,30 @@ def test_a_manifest_tells_what_the_backup_is_of(everything: MysqlSite) -> None:
 CHANGES = {
     "one row": "insert into log values (5)",
     "auto_increment": "alter table item auto_increment = 77",
-    "a routine": "create or replace procedure texts() select 'y'",
+    "a routine": "drop function half; create function half(n int) returns int deterministic return 2",
     "a comment": "alter table item comment 'another'",
     "a view": "alter view again as select id from bodies",
     "a trigger": "drop trigger more",
     "an event": "alter event nightly disable",
+    "the collation of the database": "alter database collate utf8mb4_bin",
+}
+CHANGES_OF_MARIADB = {
     "a comment of the database": "alter database comment = 'another'",
-    "the collation of the database": "alter database collate latin1_bin",
+    "a sequence": "do nextval(counter)",
     "history": "update versioned set a = 3",
 }
 
 
-def test_a_backup_is_made_only_of_what_has_changed(everything: MysqlSite) -> None:
-    assert everything.back_up().changed
-    assert everything.back_up().outcomes == ["unchanged"]
-    everything.sql("analyze table item, child, zero; flush tables; check table plain")
-    assert everything.back_up().outcomes == ["unchanged"]
-    for change, sql in CHANGES.items():
-        everything.sql(sql)
-        assert everything.back_up().outcomes == ["created"], change
-    assert everything.back_up().outcomes == ["unchanged"]
+def test_a_backup_is_made_only_of_what_has_changed(everything_on_any: MysqlSite) -> None:
+    site = everything_on_any
+    site.back_up()
+    site.sql("analyze table item, child; flush tables; check table plain")
+    assert site.back_up().outcomes == ["unchanged"]
+    changes = CHANGES if site.server.installation.product == "MySQL" else {**CHANGES, **CHANGES_OF_MARIADB}
+    for change, sql in changes.items():
+        site.sql(sql)
+        assert site.back_up().outcomes == ["created"], change
+    assert site.back_up().outcomes == ["unchanged"]
 
 
 def test_all_databases_and_the_accounts_are_backed_up_whatever_their_names(mariadb: Server, tmp_path: Path) -> None:
@@ -145,21 +157,22 @@ def test_all_databases_and_the_accounts_are_backed_up_whatever_their_names(maria
         assert changed == ["globals"]
 
 
-def test_each_missing_right_is_an_error_with_what_to_grant(everything: MysqlSite) -> None:
-    server, name = everything.server, everything.database
-    needed = ["select", "show view", "trigger", "event"]
-    for missing in needed:
-        grants = [f"{one} on {quoted(name)}.*" for one in needed if one != missing]
-        with user_on(server, *grants, "select on mysql.proc") as user:
-            outcome = everything.back_up(login_user=user)
+ROUTINES = {"10.": "SELECT ON mysql.proc", "11.": "SHOW CREATE ROUTINE ON {database}.*", "9.": "SHOW_ROUTINE ON *.*"}
+
+
+def test_each_missing_right_is_an_error_with_what_to_grant(everything_on_any: MysqlSite) -> None:
+    server, name = everything_on_any.server, everything_on_any.database
+    [routines] = [right for version, right in ROUTINES.items() if server.sql("select version()").startswith(version)]
+    routines = routines.format(database=quoted(name))
+    needed = [f"{right} ON {quoted(name)}.*" for right in ("SELECT", "SHOW VIEW", "TRIGGER", "EVENT")]
+    for missing in (*needed, routines):
+        with user_on(server, *({*needed, routines} - {missing})) as user:
+            outcome = everything_on_any.back_up(login_user=user)
             assert (outcome.error_code, outcome.outcomes) == ("grant_missing", ["failed"]), missing
-            assert f"GRANT {missing.upper()} ON `{name}`.* TO `reader`@`localhost`;" in outcome.msg
-    with user_on(server, f"{', '.join(needed)} on {quoted(name)}.*") as user:
-        outcome = everything.back_up(login_user=user)
-        assert outcome.error_code == "grant_missing" and "GRANT SELECT ON mysql.proc TO" in outcome.msg
-        assert not list(everything.directory.glob("backup_*"))
-        server.sql(f"grant select on mysql.proc to {user}@localhost")
-        assert everything.back_up(login_user=user).changed
+            assert f"GRANT {missing} TO `reader`@`localhost`;" in outcome.msg
+    assert not list(everything_on_any.directory.glob("backup_*"))
+    with user_on(server, *needed, routines) as user:
+        assert everything_on_any.back_up(login_user=user).changed
 
 
 def test_one_that_fails_leaves_the_others_backed_up(mysql_site: MysqlSite) -> None:

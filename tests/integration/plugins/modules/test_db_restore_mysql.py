@@ -110,23 +110,6 @@ def test_a_failure_after_the_rename_is_undone(everything: MysqlSite) -> None:
     assert dump_of(server, name) == before
 
 
-def test_definers_that_do_not_exist_are_named_before_anything_changes(everything: MysqlSite) -> None:
-    server, name = everything.server, everything.database
-    server.sql("create user maker@localhost; grant all on *.* to maker@localhost")
-    everything.sql("create definer = maker@localhost procedure by_maker() select 1")
-    assert everything.back_up(include_globals=True).changed
-    server.sql("drop user maker@localhost")
-    before = dump_of(server, name)
-    outcome = everything.restore()
-    assert outcome.error_code == "roles_missing" and "maker@localhost" in outcome.msg
-    assert dump_of(server, name) == before
-    try:
-        assert everything.restore(include_globals=True).changed
-        assert "ALL PRIVILEGES" in server.sql("show grants for maker@localhost")
-    finally:
-        server.sql("drop user if exists maker@localhost")
-
-
 def test_sessions_are_named_and_ended_only_if_asked_for(mysql_site: MysqlSite) -> None:
     server = mysql_site.server
     assert mysql_site.back_up().changed

@@ -1,15 +1,17 @@
-"""The circle of a backup on a real MySQL server: dumped, verified, restored."""
+"""The circle of a backup on each of the servers of MariaDB and MySQL, and from one of them to another."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
-from ansible_collections.lastgood.database.tests.support.modules import run_module
+import pytest
+
 from ansible_collections.lastgood.database.tests.support.mysql import (
-    CONTENT_OF_MYSQL,
     MysqlSite,
+    content_of,
     database_on,
     dump_of,
     login,
@@ -18,25 +20,49 @@ from ansible_collections.lastgood.database.tests.support.mysql import (
 from tools.throwaway_mysql import Server
 
 
-def test_a_backup_of_mysql_is_made_verified_and_restored(mysql: Server, tmp_path: Path) -> None:
-    programs = {"bin_directory": str(mysql.installation.bin_directory)}
-    with database_on(mysql, sql=CONTENT_OF_MYSQL) as database:
-        site = MysqlSite(mysql, database, tmp_path / "backups")
+def test_a_backup_is_made_verified_and_restored(any_mysql: Server, tmp_path: Path) -> None:
+    server = any_mysql
+    with database_on(server, sql=content_of(server)) as database:
+        site = MysqlSite(server, database, tmp_path / "backups")
         outcome = site.back_up(include_globals=True)
         assert outcome.outcomes == ["created", "created"]
-        assert outcome.backups[0]["instance"] == mysql.sql("select @@server_uuid")
+        is_mysql = server.installation.product == "MySQL"
+        assert outcome.backups[0]["instance"] == server.sql(f"select {'@@server_uuid' if is_mysql else '@@server_uid'}")
         site.sql("analyze table item, child")
         assert site.back_up(include_globals=True).outcomes == ["unchanged", "unchanged"]
         for level in ("structure", "restore"):
-            verdicts = site.verify(level, **programs).result["verified"]
+            verdicts = site.verify(level, **programs_of(server)).result["verified"]
             assert [one["verdict"] for one in verdicts] == ["passed"] * 2, verdicts
-        before = dump_of(mysql, database)
+        before = dump_of(server, database)
         site.sql("drop view again; drop function half; drop table log; insert into item (body) values ('newer')")
         outcome = site.restore(keep_old=True)
         assert outcome.changed
-        assert dump_of(mysql, database) == before
-        mysql.sql(f"drop database {quoted(outcome.result['previous'])}")
+        assert dump_of(server, database) == before
+        server.sql(f"drop database {quoted(outcome.result['previous'])}")
         assert site.back_up(include_globals=True).outcomes == ["unchanged", "unchanged"]
+
+
+def test_the_accounts_of_a_database_are_restored_with_their_passwords(any_mysql: Server, tmp_path: Path) -> None:
+    server, account = any_mysql, "maker@localhost"
+    server.sql(
+        f"create user {account} identified by 'secret'; create role r; grant all on *.* to {account}; grant r to {account}"
+    )
+    described = f"show create user {account}; show grants for {account}"
+    before = server.sql(described)
+    try:
+        with database_on(server) as database:
+            site = MysqlSite(server, database, tmp_path / "backups")
+            site.sql(f"create definer = {account} procedure by_maker() select 1")
+            assert site.back_up(include_globals=True).changed
+            server.sql(f"drop user {account}; drop role r")
+            dump = dump_of(server, database)
+            outcome = site.restore()
+            assert outcome.error_code == "roles_missing" and account in outcome.msg
+            assert dump_of(server, database) == dump
+            assert site.restore(include_globals=True).changed
+            assert server.sql(described) == before
+    finally:
+        server.sql(f"drop user if exists {account}; drop role if exists r")
 
 
 def test_a_login_by_caching_sha2_password_goes_over_tls(mysql: Server, tmp_path: Path) -> None:
@@ -57,11 +83,50 @@ def test_a_login_by_caching_sha2_password_goes_over_tls(mysql: Server, tmp_path:
         mysql.sql("drop user over_tls@'%'")
 
 
-def test_a_backup_of_one_product_is_not_restored_to_the_other(mysql: Server, mariadb: Server, tmp_path: Path) -> None:
-    with database_on(mariadb) as database:
+def test_a_backup_of_an_older_mariadb_is_restored_to_a_newer_one(mariadb: Server, newer_mariadb: Server, tmp_path: Path) -> None:
+    with database_on(mariadb, sql=content_of(mariadb)) as database:
         site = MysqlSite(mariadb, database, tmp_path / "backups")
+        assert site.back_up(include_globals=True).changed
+    verdicts = site.verify("restore", **programs_of(newer_mariadb)).result["verified"]
+    assert [one["verdict"] for one in verdicts] == ["passed"] * 2, verdicts
+    try:
+        assert site.restore(database="elsewhere", **login(newer_mariadb)).changed
+        history = "select count(*) from versioned for system_time all"
+        assert newer_mariadb.sql(f"select count(*) from again; {history}; select half(4)", "elsewhere").split() == ["3", "2", "2"]
+    finally:
+        newer_mariadb.sql("drop database if exists elsewhere")
+
+
+def test_a_backup_of_a_newer_mariadb_is_no_suspect_on_an_older_one(
+    mariadb: Server, newer_mariadb: Server, tmp_path: Path
+) -> None:
+    """The newer server's history ends in 2106, which the older one can't store."""
+    with database_on(newer_mariadb, sql=content_of(newer_mariadb)) as database:
+        site = MysqlSite(newer_mariadb, database, tmp_path / "backups")
         assert site.back_up().changed
-        options = {"directory": str(site.directory), "database": "elsewhere", "source_database": database, **login(mysql)}
-        assert run_module("db_restore", options).error_code == "program_mismatch"
-        # Its programs are those of the other product.
-        assert site.back_up(bin_directory=str(mysql.installation.bin_directory)).error_code == "program_missing"
+    [verified] = site.verify("restore").result["verified"]
+    assert (verified["verdict"], verified["state"]) == ("inconclusive", "good")
+    assert "older than the one that was dumped" in verified["detail"] and "1525" in verified["detail"]
+    assert site.restore(database="elsewhere", **login(mariadb)).error_code == "server_too_old"
+
+
+@pytest.mark.parametrize(("source", "other"), [("mariadb-10.11", "mysql-9.7"), ("mysql-9.7", "mariadb-11.8")])
+def test_a_backup_of_one_product_is_not_restored_to_the_other(
+    mysql_servers: Callable[[str], Server], tmp_path: Path, source: str, other: str
+) -> None:
+    server, of_other = mysql_servers(source), mysql_servers(other)
+    with database_on(server) as database:
+        site = MysqlSite(server, database, tmp_path / "backups")
+        assert site.back_up().changed
+        outcome = site.back_up(**programs_of(of_other))
+        assert outcome.error_code == "program_missing"
+        assert f"is of {of_other.installation.product}" in outcome.msg or "there is no mysqldump" in outcome.msg
+    assert site.restore(database="elsewhere", **login(of_other)).error_code == "program_mismatch"
+    options = {option: value for option, value in login(of_other).items() if option != "engine"}
+    [verified] = site.verify("restore", **options).result["verified"]
+    assert (verified["verdict"], verified["state"]) == ("inconclusive", "good"), verified["detail"]
+
+
+def programs_of(server: Server) -> dict[str, str]:
+    """Return the option that names where its programs are."""
+    return {option: value for option, value in login(server).items() if option == "bin_directory"}
