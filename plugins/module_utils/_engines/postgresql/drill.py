@@ -26,9 +26,9 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.postgre
     query,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.faults import Fault
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.filling import Filling
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.globals import OF_TABLESPACE, Globals
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.new_database import (
-    Filling,
     NewDatabase,
     controlling,
 )

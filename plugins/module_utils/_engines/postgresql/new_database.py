@@ -10,16 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
-import re
-import secrets
 import tempfile
 import typing as t
-from dataclasses import dataclass
 
-from ansible_collections.lastgood.database.plugins.module_utils._engines.parts import Parts
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql import databases, remains, timescaledb
-from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.archive_parts import choose, use_list
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.archive_parts import choose
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.belongings import Belongings
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.bound_extensions import (
     bound_among,
@@ -30,17 +25,13 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.postgre
     Login,
     connecting,
     execute,
-    password_file,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.content import take_out_restriction
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.faults import Fault, reported_in
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.filling import Filler, Filling
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.globals import Globals
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.inside import role_names
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.pooler import check_pooling
-from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.program_words import remedy_for, tellable_of
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.programs import (
-    Program,
-    choose_program,
     tells_of_the_dump,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.properties import Properties
@@ -60,40 +51,19 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     Inconclusive,
     Locked,
     ProgramFailed,
-    ProgramMissing,
     QueryFailed,
     RolesMissing,
     store_errors,
 )
-from ansible_collections.lastgood.database.plugins.module_utils._io import CHUNK_BYTES, write_all
+from ansible_collections.lastgood.database.plugins.module_utils._io import write_all
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Manifest
-from ansible_collections.lastgood.database.plugins.module_utils._process import Command, Runner, producing, run
+from ansible_collections.lastgood.database.plugins.module_utils._process import Runner
 
 if t.TYPE_CHECKING:
     import psycopg2.extensions
 
 _LACKS_PROPERTIES = "A plain dump does not say what belongs to the database itself, such as its settings and grants on it"
-_REFUSED_COMMAND = re.compile(r"error: (?:backslash commands are restricted|\\unrestrict: wrong key)")
 _CLOSED = "ALLOW_CONNECTIONS = false"  # until it bears its mark: what is killed in between is known by it
-
-
-@dataclass(frozen=True)
-class Filling:
-    """The options for filling a database.
-
-    ``make_roles`` makes the roles that owners and grants need, which is for a server that is thrown away. ``becomes`` is the name
-    that the database gets in the end, None if it gets none. With ``verbose`` psql reports the codes of errors. ``parts`` are the
-    schemas and tables to restore of an archive, None for all of it.
-    """
-
-    login: Login
-    no_owner: bool = False
-    jobs: int = 2
-    bin_directory: str | None = None
-    make_roles: bool = False
-    becomes: str | None = None
-    verbose: bool = False
-    parts: Parts | None = None
 
 
 @contextlib.contextmanager
@@ -129,11 +99,10 @@ class NewDatabase:
         self._control = control
         self._file = file
         self._properties_of = properties_of
-        self._major = control.server_version // 10000
+        self._filler = Filler(filling, runner, control, file)
         self._globals = Globals()
         self._statements = Statements(self._look_at) if manifest.format == "plain" else None
         self._leads_out: str | None = None
-        self._said = ""
         self._made = False
         self._extensions: dict[str, str] = {}  # names, and the schema of each
         self._entries: str | None = None  # the list of entries to restore; None is all
@@ -171,17 +140,17 @@ class NewDatabase:
     def _run_archive(self, entries: str | None) -> None:
         schema, first = timescaledb.schema_among(self._control, self._extensions), ""
         if schema is not None:
-            first, rest = timescaledb.split_entries(entries or self._list(), schema)
+            first, rest = timescaledb.split_entries(entries or self._filler.list_entries(), schema)
         if not first:  # the selected parts may lack the extension
-            self._run_pg_restore(self.name, entries)
+            self._filler.restore(self.name, entries)
             return
-        self._run_pg_restore(self.name, first)
+        self._filler.restore(self.name, first)
         with timescaledb.restoring(self._inside()):
-            self._run_pg_restore(self.name, rest, "--jobs=1")
+            self._filler.restore(self.name, rest, "--jobs=1")
 
     def _run_script(self, script: int) -> None:
         with timescaledb.restoring_script(self._control, self._inside(), self._extensions):
-            self._run_psql(script)
+            self._filler.run_script(self.name, script)
 
     def _inside(self) -> Login:
         return dataclasses.replace(self._filling.login, database=self.name)
@@ -204,25 +173,22 @@ class NewDatabase:
         if self._manifest.format == "plain":
             return self._reported_in(self._file, failure)
         with store_errors("Making a file for the backup as SQL"), tempfile.TemporaryFile() as script:
-            output = f"--file=/dev/fd/{script.fileno()}"
-            arguments = ("--format=custom", *self._owner_arguments(), output, f"/dev/fd/{self._file}")
-            program = self._program("pg_restore").path
             try:
-                run(self._runner, Command((program, *arguments), descriptors=(self._file, script.fileno())))
+                self._filler.write_script(script.fileno())
             except ProgramFailed as error:
                 if tells_of_the_dump(error, "custom"):
                     return None
                 raise
             remains.remove(self._control, self._filling.login, self.name)
             self._create()
-            self._said = ""
+            self._filler.said = ""
             with contextlib.suppress(ProgramFailed):
                 self._run_script(script.fileno())
             return self._reported_in(script.fileno(), failure)
 
     def _reported_in(self, script: int, failure: ProgramFailed) -> Fault:
         """Return the error that psql has just reported."""
-        fault = reported_in(self._said, script)
+        fault = reported_in(self._filler.said, script)
         if fault is not None:
             return fault
         raise Inconclusive(f"{failure.problem} Which error of the server caused it could not be determined.", "Run it again.")
@@ -250,7 +216,7 @@ class NewDatabase:
             self.warnings.append(f"The database {name} is restored without its comment: {error.problem}")
         if self._entries_later is not None:
             try:
-                self._run_pg_restore(name, self._entries_later, "--single-transaction")
+                self._filler.restore(name, self._entries_later, "--single-transaction")
             except BackupError as error:
                 self.warnings.append(f"The database {name} is restored without {self._later}: {error.problem}")
                 return False
@@ -269,7 +235,7 @@ class NewDatabase:
                 f"The backup has {self._later}, which can't be made in a database beside its own: the server allows {allowed}.",
                 "A backup in the custom format can be restored: its extension is made at the end.",
             )
-        beside, later = split_entries(self._entries or self._list(), bound)
+        beside, later = split_entries(self._entries or self._filler.list_entries(), bound)
         if all(one.database == target for one in bound):
             self._entries_later = later
         else:
@@ -277,13 +243,6 @@ class NewDatabase:
                 f"The database is restored without {self._later} and its data: the server allows {allowed} only."
             )
         return beside
-
-    def _list(self, *arguments: str) -> str:
-        """Return the archive's list of entries."""
-        words = (self._program("pg_restore").path, "--format=custom", "--list", *arguments, f"/dev/fd/{self._file}")
-        os.lseek(self._file, 0, os.SEEK_SET)
-        listed = run(self._runner, Command(words, descriptors=(self._file,))).stdout
-        return listed.decode("utf-8", "surrogateescape")
 
     def _belongings(self) -> Belongings:
         return Belongings(self._control, self._filling.login, self.name, self.properties)
@@ -359,24 +318,12 @@ class NewDatabase:
         self._roles.update({role.encode(codec_of(encoding), "surrogateescape"): role for role in roles})
 
     def _read_archive(self) -> None:
-        program = self._program("pg_restore")
         statements = Statements(self.properties.take)
         if self._filling.parts is not None:
-            chosen = choose(self._filling.parts, self._list)
+            chosen = choose(self._filling.parts, self._filler.list_entries)
             self._entries = chosen.lines
             self.warnings += chosen.warnings
-        buffer = memoryview(bytearray(CHUNK_BYTES))
-        with use_list(self._entries) as (options, lists):
-
-            def command_for(path: str, descriptor: int) -> Command:
-                what = ("--format=custom", "--create", "--schema-only", f"--file={path}", *options, *self._owner_arguments())
-                return Command((program.path, *what, f"/dev/fd/{self._file}"), descriptors=(descriptor, self._file, *lists))
-
-            os.lseek(self._file, 0, os.SEEK_SET)
-            with producing(self._runner, command_for) as producer:
-                while count := producer.readinto(buffer):
-                    statements.update(buffer[:count])
-                producer.finish()
+        self._filler.read_schema(self._entries, statements.update)
         statements.finish()
         self.properties.encoding = statements.encoding
 
@@ -410,97 +357,3 @@ class NewDatabase:
             execute(self._control, f"GRANT CONNECT ON DATABASE {name} TO SESSION_USER")
         execute(self._control, f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
         self._belongings().give_owner(self._missing_roles())
-
-    def _run_pg_restore(self, database: str, entries: str | None, *arguments: str) -> None:
-        program = self._program("pg_restore")
-        if program.major > self._major < 17:
-            raise ProgramMissing(
-                f"The server is PostgreSQL {self._major}, and does not understand the nearest pg_restore, {program.version}.",
-                f"Install postgresql-client-{self._major}, or say in bin_directory where its programs are.",
-            )
-        with use_list(entries) as (options, lists):
-            self._run(
-                program.path,
-                "--format=custom",
-                "--exit-on-error",
-                *(arguments or [f"--jobs={self._filling.jobs}"]),
-                *options,
-                *self._role(),
-                *self._owner_arguments(),
-                "--no-password",
-                f"--dbname={self._conninfo(database)}",
-                f"/dev/fd/{self._file}",
-                descriptors=lists,
-            )
-
-    def _run_psql(self, file: int) -> None:
-        """Run psql in its restricted mode, in which it obeys no command of a dump that would leave the database."""
-        role = self._filling.login.session_role
-        with store_errors("Preparing the dump"):
-            take_out_restriction(file)
-        try:
-            self._run(
-                self._program("psql").path,
-                "--no-psqlrc",
-                "--quiet",
-                "--set=ON_ERROR_STOP=1",
-                *(["--set=VERBOSITY=verbose"] if self._filling.verbose else []),
-                "--output=/dev/null",
-                "--no-password",
-                f"--dbname={self._conninfo(self.name)}",
-                f"--command=\\restrict {secrets.token_hex()}",
-                *([] if role is None else [f"--command=SET ROLE {quote_identifier(role)}"]),
-                f"--file=/dev/fd/{file}",
-                file=file,
-            )
-        except ProgramFailed as error:
-            if _REFUSED_COMMAND.search(error.problem):
-                raise ContentInvalid(
-                    f"The dump has a command for psql itself, which could lead out of the database: {error.problem}",
-                    "No backup of this collection's has one. Find out who wrote it; restore it by hand where it does no harm.",
-                ) from error
-            if "invalid command \\restrict" not in error.problem:
-                raise
-            raise ProgramMissing(
-                "This psql has no restricted mode, without which a plain dump could have it run commands on this host: "
-                f"{error.problem}",
-                "Install a version of August 2025 or later (13.22, 14.19, 15.14, 16.10, 17.6, 18), or say in bin_directory "
-                "where one is.",
-            ) from error
-
-    def _run(self, *arguments: str, descriptors: t.Sequence[int] = (), file: int | None = None) -> None:
-        file = self._file if file is None else file
-        os.lseek(file, 0, os.SEEK_SET)
-        with self._password() as (environment, passwords):
-            try:
-                descriptors = (file, *descriptors, *passwords)
-                run(self._runner, Command(arguments, environment=environment, descriptors=descriptors, reportable=self._tellable))
-            except ProgramFailed as error:
-                raise ProgramFailed(error.problem, remedy_for(error.problem), **error.details) from error
-
-    def _tellable(self, words: str) -> str:
-        self._said = words
-        return tellable_of(words)
-
-    def _program(self, name: str) -> Program:
-        version = str(self._control.info.parameter_status("server_version")).split()[0]
-        return choose_program(self._runner, name, version, self._major, self._filling.bin_directory)
-
-    def _conninfo(self, database: str) -> str:
-        return self._filling.login.conninfo(database)
-
-    def _role(self) -> list[str]:
-        role = self._filling.login.session_role
-        return [] if role is None else [f"--role={role}"]
-
-    def _owner_arguments(self) -> list[str]:
-        return ["--no-owner", "--no-privileges"] if self._filling.no_owner else []
-
-    @contextlib.contextmanager
-    def _password(self) -> t.Iterator[tuple[dict[str, str], tuple[int, ...]]]:
-        """Yield the environment and the descriptors that a program needs to log in."""
-        with password_file(self._filling.login) as password:
-            if password is None:
-                yield {}, ()
-            else:
-                yield {"PGPASSFILE": f"/dev/fd/{password}", "PGPASSWORD": ""}, (password,)

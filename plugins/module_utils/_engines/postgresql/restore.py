@@ -16,8 +16,8 @@ from datetime import datetime
 
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql import databases, remains
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.connection import connecting
+from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.filling import Filling
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.new_database import (
-    Filling,
     NewDatabase,
     controlling,
 )
