@@ -8,21 +8,19 @@ variable has them. https://mariadb.com/kb/en/configuring-mariadb-with-option-fil
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextlib
 import dataclasses
 import os
 import pwd
 import ssl
-import threading
 import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.sql import quote_identifier
+from ansible_collections.lastgood.database.plugins.module_utils._engines.waiting import unless_stopped
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     AuthenticationFailed,
     ConnectionFailed,
-    Interrupted,
     LibraryMissing,
     QueryFailed,
 )
@@ -34,7 +32,6 @@ if t.TYPE_CHECKING:
 _CONNECT_SECONDS = 15
 _ANSWER_SECONDS = 60
 LOCK_SECONDS = 20  # how long a statement waits for the lock of another session; the servers' own limits are a day and a year
-_STOP_SECONDS = 0.2  # how soon a run that waits notices that it is stopped
 _DEFAULT_PORT = 3306
 # The distributions' paths of the server's socket.
 _SOCKETS = (
@@ -149,7 +146,7 @@ def connecting(
             "with pip.",
             library="pymysql",
         ) from error
-    connection = _unless_stopped(lambda: _connect(login.with_defaults(), database, seconds), is_stopped)
+    connection = unless_stopped(lambda: _connect(login.with_defaults(), database, seconds), is_stopped)
     try:
         yield connection
     finally:
@@ -255,26 +252,6 @@ def _connection_error(login: Login, error: pymysql.MySQLError) -> ConnectionFail
         "module runs.",
         **details,
     )
-
-
-def _unless_stopped(
-    connect: t.Callable[[], pymysql.Connection[t.Any]], is_stopped: t.Callable[[], bool]
-) -> pymysql.Connection[t.Any]:
-    """Connect in another thread, so that a server that does not answer can't prevent a stop."""
-    future: concurrent.futures.Future[pymysql.Connection[t.Any]] = concurrent.futures.Future()
-
-    def run() -> None:
-        try:
-            future.set_result(connect())
-        except BaseException as error:
-            future.set_exception(error)
-
-    threading.Thread(target=run, name="connect", daemon=True).start()
-    while True:
-        with contextlib.suppress(concurrent.futures.TimeoutError):
-            return future.result(_STOP_SECONDS)
-        if is_stopped() and not future.done():
-            raise Interrupted("The run was ended while it waited for the server.", "Run it again.")
 
 
 def query(connection: pymysql.Connection[t.Any], sql: str, *values: t.Any) -> Rows:

@@ -9,7 +9,6 @@ https://www.postgresql.org/docs/current/libpq-pgpass.html
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextlib
 import dataclasses
 import locale
@@ -18,7 +17,6 @@ import pwd
 import secrets
 import select
 import socket
-import threading
 import time
 import typing as t
 from dataclasses import dataclass
@@ -27,11 +25,11 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.postgre
     ASKS_FOR_PROOF,
     code_of,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._engines.waiting import STOP_SECONDS, interrupted, unless_stopped
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     AuthenticationFailed,
     BackupError,
     ConnectionFailed,
-    Interrupted,
     LibraryMissing,
     QueryFailed,
 )
@@ -42,7 +40,6 @@ if t.TYPE_CHECKING:
 
 _CONNECT_SECONDS = 15
 _ANSWER_SECONDS = 60.0
-_STOP_SECONDS = 0.2  # how soon a run that waits notices that it is stopped
 _APPLICATION = "lastgood.database"
 _SERVERS_OWN = "SELECT pg_catalog.set_config('search_path', 'pg_catalog', true)"
 _INVALID_AUTHORIZATION = "28"  # the class of SQLSTATEs
@@ -163,7 +160,7 @@ def connecting(
 
         locale.setlocale(locale.LC_MESSAGES, "C")  # for libpq's own words
         try:
-            connection = _unless_stopped(
+            connection = unless_stopped(
                 lambda: psycopg2.connect(conninfo, connection_factory=_connection_class(login.session_role)), is_stopped
             )
         except (psycopg2.Error, UnicodeError) as error:
@@ -203,30 +200,6 @@ def _reset(connection: psycopg2.extensions.connection) -> None:
         execute(connection, "DISCARD ALL")
 
 
-def _unless_stopped(
-    connect: t.Callable[[], psycopg2.extensions.connection], is_stopped: t.Callable[[], bool]
-) -> psycopg2.extensions.connection:
-    """Connect in another thread: libpq would block on a server that does not answer."""
-    future: concurrent.futures.Future[psycopg2.extensions.connection] = concurrent.futures.Future()
-
-    def run() -> None:
-        try:
-            future.set_result(connect())
-        except BaseException as error:
-            future.set_exception(error)
-
-    threading.Thread(target=run, name="connect", daemon=True).start()
-    while True:
-        with contextlib.suppress(concurrent.futures.TimeoutError):
-            return future.result(_STOP_SECONDS)
-        if is_stopped() and not future.done():
-            raise _interrupted()
-
-
-def _interrupted() -> Interrupted:
-    return Interrupted("The run was ended while it waited for the server.", "Run it again.")
-
-
 def _wait_for_answer(connection: psycopg2.extensions.connection, seconds: float, is_stopped: t.Callable[[], bool]) -> None:
     """Wait as psycopg2 does, but with a time limit. https://www.psycopg.org/docs/advanced.html#green-support"""
     from psycopg2.extensions import POLL_OK, POLL_READ
@@ -235,9 +208,9 @@ def _wait_for_answer(connection: psycopg2.extensions.connection, seconds: float,
     while (state := connection.poll()) != POLL_OK:
         descriptors = [connection.fileno()]
         reading, writing = (descriptors, []) if state == POLL_READ else ([], descriptors)
-        while not any(select.select(reading, writing, [], max(0.0, min(_STOP_SECONDS, deadline - time.monotonic())))):
+        while not any(select.select(reading, writing, [], max(0.0, min(STOP_SECONDS, deadline - time.monotonic())))):
             if is_stopped():
-                raise _interrupted()
+                raise interrupted()
             if time.monotonic() < deadline:
                 continue
             raise ConnectionFailed(
