@@ -12,6 +12,7 @@ import os
 import re
 
 from ansible_collections.lastgood.database.plugins.module_utils._digests import Digest, Hash, finished
+from ansible_collections.lastgood.database.plugins.module_utils._engines.content import EndsHeldBack
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ContentInvalid
 
 _LOOK_AT = "Run the dump by hand and see; this one was thrown away."
@@ -54,26 +55,18 @@ class CustomDigest:
 
 
 class PlainDigest:
-    """For plain dumps: SQL as text. The end is held back, since only there it shows what the end is."""
+    """For plain dumps: SQL as text."""
 
     def __init__(self, algorithm: Hash) -> None:
         self._digest = algorithm
-        self._head: bytes | None = b""
-        self._tail = b""
+        self._text = EndsHeldBack(algorithm, _HEAD_BYTES, _TAIL_BYTES, self._begin)
         self._key: bytes | None = None
 
     def update(self, chunk: memoryview) -> None:
-        if self._head is None:
-            self._pass(chunk)
-            return
-        self._head += bytes(chunk)
-        if len(self._head) >= _HEAD_BYTES:
-            self._begin(self._head)
+        self._text.update(chunk)
 
     def finish(self) -> Digest:
-        if self._head is not None:
-            self._begin(self._head)
-        tail = self._tail
+        tail = self._text.finish()
         if _TRAILER.search(tail) is None:
             raise ContentInvalid("The dump ended without an error, but its last lines are missing.", _LOOK_AT)
         if self._key is not None:
@@ -82,22 +75,12 @@ class PlainDigest:
         self._digest.update(tail)
         return finished(self._digest)
 
-    def _begin(self, head: bytes) -> None:
-        self._head = None
+    def _begin(self, head: bytes) -> bytes:
         match = _RESTRICT.match(head, 0, _HEAD_BYTES)
-        if match is not None:
-            self._key = match[2]
-            head = head[: match.start(1)] + head[match.end(1) :]
-        self._pass(memoryview(head))
-
-    def _pass(self, chunk: memoryview) -> None:
-        if len(chunk) < _TAIL_BYTES:
-            chunk = memoryview(self._tail + bytes(chunk))
-        else:
-            self._digest.update(self._tail)
-        end = max(0, len(chunk) - _TAIL_BYTES)
-        self._digest.update(chunk[:end])
-        self._tail = bytes(chunk[end:])
+        if match is None:
+            return head
+        self._key = match[2]
+        return head[: match.start(1)] + head[match.end(1) :]
 
 
 def digest_for(form: str, algorithm: Hash) -> CustomDigest | PlainDigest | None:
