@@ -36,6 +36,16 @@ options:
       - The globals include the roles' password digests if the user may read them. Otherwise a warning says that they are
         missing.
     type: bool
+  binlog_position:
+    description:
+      - Whether to record the position in the server's binary log in the manifest, for MariaDB and MySQL only. After a restore of
+        the backup, the binary log is replayed from this position on, to restore to a later point in time.
+      - By default it is recorded if the server is MariaDB and writes a binary log, since this needs no lock and no privilege.
+      - With V(true), it is an error if the server writes no binary log. MySQL's C(mysqldump) then runs C(FLUSH TABLES WITH READ
+        LOCK), and needs the privileges C(RELOAD) and C(REPLICATION CLIENT). While it waits for a statement that takes long, other
+        sessions can't use the tables of that statement. It waits for C(lock_timeout) of M(lastgood.database.db_backup) at most.
+      - V(false) never records it.
+    type: bool
   format:
     description:
       - V(custom) is the engine's own format. With PostgreSQL it is what C(pg_restore) reads, with SQLite a database file, with

@@ -193,6 +193,12 @@ class GrantMissing(BackupError):
     code = "grant_missing"
 
 
+class BinaryLogOff(BackupError):
+    """The position in the server's binary log was requested, and the server has none."""
+
+    code = "binary_log_off"
+
+
 class NameRefused(BackupError):
     """The database's own programs can't use its name."""
 

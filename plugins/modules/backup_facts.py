@@ -256,6 +256,10 @@ ansible_facts:
             payload_sha256:
               description: SHA-256 that the payload should have.
               type: str
+            position:
+              description: The position in the binary log of MariaDB or MySQL that belongs to the backup. Null if not recorded.
+              type: dict
+              sample: {file: mariadb-bin.000042, gtid: 0-1-977, offset: 4711}
             verification:
               description: The result of the last verification. Null if the backup was never verified.
               type: dict

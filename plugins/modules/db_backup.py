@@ -381,6 +381,19 @@ backups:
     payload_sha256:
       description: SHA-256 of the payload.
       type: str
+    position:
+      description: The position in the binary log of MariaDB or MySQL that belongs to the backup. Null if it was not recorded.
+      type: dict
+      contains:
+        file:
+          description: Name of the binary log.
+          type: str
+        offset:
+          description: Offset in this file.
+          type: int
+        gtid:
+          description: MariaDB's GTID position. Null for MySQL.
+          type: str
     verification:
       description: The result of the last verification. Null if the backup was never verified.
       type: dict

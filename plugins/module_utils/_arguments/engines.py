@@ -17,6 +17,7 @@ DUMP_SPEC: Spec = {
     "databases": {"type": "list", "elements": "str"},
     "exclude_databases": {"type": "list", "elements": "str", "default": []},
     "include_globals": {"type": "bool"},
+    "binlog_position": {"type": "bool"},
     "format": {"type": "str", "choices": ["custom", "plain"], "default": "custom"},
 }
 DUMP_REQUIRED_IF = [("engine", name, list(engine.dump_requires)) for name, engine in ENGINES.items() if engine.dump_requires]

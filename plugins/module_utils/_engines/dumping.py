@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from ansible_collections.lastgood.database.plugins.module_utils._digests import Hash
 from ansible_collections.lastgood.database.plugins.module_utils._engines.content import ContentDigest, Format
 from ansible_collections.lastgood.database.plugins.module_utils._errors import BackupError
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Position
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.names import Kind
 
 
@@ -92,8 +93,11 @@ class Content(t.Protocol):
     def readinto(self, buffer: memoryview) -> int:
         """Read into the buffer, and return the number of bytes: 0 at the end of the dump."""
 
-    def finish(self) -> None:
-        """Wait for the end of the dump. Raises ProgramFailed or another error unless the dump is complete."""
+    def finish(self) -> Position | None:
+        """Wait for the end of the dump. Raises ProgramFailed or another error unless the dump is complete.
+
+        Returns the position in the server's binary log, None if it is not known.
+        """
 
 
 class Dumper(t.Protocol):

@@ -175,6 +175,7 @@ class Backup(t.NamedTuple):
             "size_bytes": self.size_bytes,
             "age_seconds": self.age_seconds(now),
             "payload_sha256": manifest.payload_sha256,
+            "position": None if manifest.position is None else manifest.position._asdict(),
             "verification": _display_verification(manifest.verification),
             "problem": None if self.unread is None else self.unread.problem,
         }

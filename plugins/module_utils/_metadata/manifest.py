@@ -40,6 +40,14 @@ class Verification(t.NamedTuple):
     detail: str
 
 
+class Position(t.NamedTuple):
+    """The place in a server's binary log that belongs to a dump: exactly the changes that the dump lacks are after it."""
+
+    file: str
+    offset: int
+    gtid: str | None = None
+
+
 def cause_of(detail: str) -> str:
     """Return the detail of a verdict without numbers, such as line numbers, so that equal causes are equal."""
     return _NUMBER.sub("#", detail)
@@ -87,6 +95,7 @@ class Manifest(t.NamedTuple):
     content_keyed_blake3: str | None = None
     content_key: str | None = None  # the id of that digest's key; if it is set, content_bytes is rounded
     verification: Verification | None = None
+    position: Position | None = None
 
     @property
     def usable(self) -> bool:
@@ -160,7 +169,7 @@ def _rounded(size: int) -> int:
 def _to_json(value: t.Any) -> t.Any:
     if isinstance(value, datetime):
         return format_time(value)
-    if isinstance(value, Verification):
+    if isinstance(value, (Verification, Position)):
         return {name: _to_json(field) for name, field in value._asdict().items()}
     return value
 
@@ -199,6 +208,15 @@ def _verification(value: dict[str, t.Any]) -> Verification | None:
     return Verification(level, verdict, time, detail if isinstance(detail, str) else "")
 
 
+def _position(value: dict[str, t.Any]) -> Position | None:
+    file: t.Any = value.get("file")
+    offset: t.Any = value.get("offset")
+    gtid: t.Any = value.get("gtid")
+    if file.__class__ is not str or offset.__class__ is not int:
+        return None
+    return Position(file, offset, gtid if isinstance(gtid, str) else None)
+
+
 _ALGORITHMS = (BLAKE3, SHA256, KEYED_BLAKE3, HMAC_SHA256)  # as fields, each name after content_
 _LEAST_STEP = 64 * 1024  # bytes
 _BITS = 5  # of a size that rounding retains
@@ -213,6 +231,7 @@ _OTHERS: dict[str, type] = {  # not text, in JSON
     "recipients": list,
     "labels": dict,
     "verification": dict,
+    "position": dict,
 }
 _TYPES = tuple((name, _OTHERS.get(name, str)) for name in Manifest._fields)
 _READERS: tuple[tuple[int, t.Callable[[t.Any], t.Any]], ...] = tuple(
@@ -232,5 +251,6 @@ _READERS: tuple[tuple[int, t.Callable[[t.Any], t.Any]], ...] = tuple(
         ("partial_arguments", _texts),
         ("labels", _labels),
         ("verification", _verification),
+        ("position", _position),
     )
 )

@@ -40,6 +40,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.manife
     PAYLOAD_DIFFERS,
     PRODUCER,
     Manifest,
+    Position,
     Verification,
 )
 from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest_update import update_manifest
@@ -232,7 +233,7 @@ def _back_up(run: _Run, step: Step, warnings: list[str]) -> Result:
         expected = (newest and newest.manifest.content_bytes) or target.copy_bytes or None
         run.record.claimed(step.group, partial_name(payload.filename), expected)
         with run.context.progress.task(str(target.database or target.kind), expected, facts) as task:
-            content_bytes, content = _fill(run, target, payload, newest, task)
+            content_bytes, content, position = _fill(run, target, payload, newest, task)
         difference = None if newest is None else encryption_differs(newest, request.codec)
         is_same = newest is not None and difference is None and newest.manifest.content_digest == content.digest
         same = newest if is_same else None
@@ -243,12 +244,12 @@ def _back_up(run: _Run, step: Step, warnings: list[str]) -> Result:
             except StoreFailed as error:
                 warnings.append(f"{same.path} can't be read, so the database was backed up anew: {error.problem}")
             else:
-                confirmed = None if corrupt else _confirm(store, listing, same, payload.created_at)
+                confirmed = None if corrupt else _confirm(store, listing, same, payload.created_at, position)
                 if confirmed is not None:
                     reason = "its content is that of the last one"
                     return Result("unchanged", facts, confirmed, reason=reason, clock_behind=payload.clock_behind)
                 # Meanwhile the backup was deleted or found bad: commit the new dump.
-        manifest = _manifest(request, target, payload, clock()).with_content(content_bytes, *content)
+        manifest = _manifest(request, target, payload, position, clock()).with_content(content_bytes, *content)
         if payload.clock_behind:
             warnings.append(_warning_of_clock(target, payload))
         payload.commit(manifest)
@@ -292,8 +293,13 @@ def _check_room(store: LocalStore, target: Target, newest: Backup | None) -> Non
     check_space(store.location, store.free_bytes(), needed, f"a backup of {target.title}", remedy)
 
 
-def _fill(run: _Run, target: Target, payload: Pending, newest: Backup | None, task: Task) -> tuple[int, KeyedDigest]:
-    """Dump into the payload. Return the content's size in bytes and its digest, by the newest backup's algorithm if possible."""
+def _fill(
+    run: _Run, target: Target, payload: Pending, newest: Backup | None, task: Task
+) -> tuple[int, KeyedDigest, Position | None]:
+    """Dump into the payload. Return the content's size in bytes, its digest, and its position in the server's binary log.
+
+    The digest is by the newest backup's algorithm if possible.
+    """
     request = run.request
     algorithm = new_hash(None if newest is None else newest.manifest.content_digest, run.key)
     digest = request.engine.content_digest(target, algorithm)
@@ -308,10 +314,10 @@ def _fill(run: _Run, target: Target, payload: Pending, newest: Backup | None, ta
                 encoding.write(chunk)
                 content_bytes += count
                 task.advance(count)
-            content.finish()
+            position = content.finish()
         content_digest = digest.finish()
         encoding.finish()
-    return content_bytes, KeyedDigest(content_digest, None if run.key is None else run.key.id)
+    return content_bytes, KeyedDigest(content_digest, None if run.key is None else run.key.id), position
 
 
 def _record_corrupt(request: DumpRequest, backup: Backup, now: datetime) -> list[str]:
@@ -325,17 +331,23 @@ def _record_corrupt(request: DumpRequest, backup: Backup, now: datetime) -> list
     return warnings
 
 
-def _confirm(store: LocalStore, listing: Listing, backup: Backup, at: datetime) -> Backup | None:
+def _confirm(store: LocalStore, listing: Listing, backup: Backup, at: datetime, position: Position | None) -> Backup | None:
     """Record that a backup has the database's content. Return the updated backup, None if it is no longer good.
 
-    The time never moves backwards, unless the old one is in the future.
+    The time never moves backwards, unless the old one is in the future. A new position replaces the old one, since servers
+    delete old binary logs.
     """
     known = backup.confirmed_at
+    confirmed_at = at if is_future(known, at) else max(at, known)
     with listing.locked():
-        return update_manifest(store, backup, confirmed_at=at if is_future(known, at) else max(at, known))
+        return update_manifest(
+            store, backup, confirmed_at=confirmed_at, position=backup.manifest.position if position is None else position
+        )
 
 
-def _manifest(request: DumpRequest, target: Target, payload: Pending, finished_at: datetime) -> Manifest:
+def _manifest(
+    request: DumpRequest, target: Target, payload: Pending, position: Position | None, finished_at: datetime
+) -> Manifest:
     """Return the manifest without the properties of the content."""
     encoding = request.codec.encoding
     return Manifest(
@@ -365,6 +377,7 @@ def _manifest(request: DumpRequest, target: Target, payload: Pending, finished_a
         confirmed_at=payload.created_at,
         payload_bytes=payload.bytes_written,
         payload_sha256=payload.sha256,
+        position=position,
     )
 
 

@@ -35,6 +35,7 @@ def dump_options_from(params: Params) -> MysqlDumpOptions:
         bin_directory=params["bin_directory"],
         timeout=None if timeout is None else timeout.total_seconds(),
         lock_timeout=lock_timeout_from(params),
+        binlog_position=params["binlog_position"],
     )
 
 

@@ -1,6 +1,7 @@
 """Examines the output of mariadb-dump and mysqldump: checks that it is whole, and computes the digest of its content.
 
-The digest leaves out the lines at the beginning that name the program, the host and the server's version.
+The digest leaves out the lines at the beginning that name the program, the host and the server's version, and the position in the
+binary log, which moves on when other databases change.
 """
 
 # SPDX-License-Identifier: GPL-3.0-or-later
@@ -10,13 +11,19 @@ from __future__ import annotations
 import re
 
 from ansible_collections.lastgood.database.plugins.module_utils._digests import Digest, Hash, finished
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.position import (
+    position_in,
+    without_first_comments,
+    without_last_comments,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.survey import Counts
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ContentInvalid
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Position
 
 GLOBALS_TITLE = b"-- Accounts of a MariaDB or MySQL server\n"
 TRAILER = b"-- Dump completed\n"
-_HEAD_BYTES = 4096  # the title is in the first lines
-_TAIL_BYTES = 256
+_HEAD_BYTES = 16 * 1024  # the title and the position are in the first lines
+_TAIL_BYTES = 16 * 1024  # the GTID has a number for each domain
 # First this collection's own lines, then MariaDB's instruction to its client, then the title. The dump programs begin a new
 # comment after a line break in a name.
 _TITLE = re.compile(
@@ -61,14 +68,14 @@ class ScriptDigest:
                 "The dump ended without an error, but its first or its last lines are missing.",
                 "Run the dump by hand and see; this one was thrown away.",
             )
-        self._digest.update(_TRAILER.sub(b"\n" + TRAILER, self._tail))
+        self._digest.update(_TRAILER.sub(b"\n" + TRAILER, without_last_comments(self._tail)))
         return finished(self._digest)
 
     def _begin(self, head: bytes) -> None:
         self._head = None
         self._is_dump = is_dump(head)
         match = _TITLE.match(head)
-        self._pass(memoryview(head if match is None else match[1] + head[match.end() :]))
+        self._pass(memoryview(head if match is None else match[1] + without_first_comments(head[match.end() :])))
 
     def _pass(self, chunk: memoryview) -> None:
         if len(chunk) < _TAIL_BYTES:
@@ -78,6 +85,31 @@ class ScriptDigest:
         end = max(0, len(chunk) - _TAIL_BYTES)
         self._digest.update(chunk[:end])
         self._tail = bytes(chunk[end:])
+
+
+class PositionReader:
+    """Reads the position in the binary log from a dump as it passes."""
+
+    def __init__(self, is_required: bool) -> None:
+        self._is_required = is_required
+        self._head = b""
+        self._tail = b""
+
+    def update(self, chunk: memoryview) -> None:
+        if len(self._head) < _HEAD_BYTES:
+            self._head += chunk[: _HEAD_BYTES - len(self._head)]
+        self._tail = bytes(chunk[-_TAIL_BYTES:]) if len(chunk) >= _TAIL_BYTES else (self._tail + chunk)[-_TAIL_BYTES:]
+
+    def position(self) -> Position | None:
+        """Return the position, None if the dump has none. Raises ContentInvalid if it must have one."""
+        title = _TITLE.match(self._head)
+        found = None if title is None else position_in(self._head[title.end() :], self._tail)
+        if found is None and self._is_required:
+            raise ContentInvalid(
+                "The dump program did not write the position in the binary log into the dump.",
+                "See which program it is (bin_directory), or leave binlog_position out.",
+            )
+        return found
 
 
 class ObjectCounter:

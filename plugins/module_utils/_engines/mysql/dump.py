@@ -19,9 +19,14 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.dumping
 )
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.accounts import AccountsContent
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.connection import connecting, option_file
-from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.content import ObjectCounter, ScriptDigest
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.content import (
+    ObjectCounter,
+    PositionReader,
+    ScriptDigest,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.dump_failure import explained
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.grants import (
+    check_position_available,
     check_privileges,
     current_user,
     may_read_accounts,
@@ -47,11 +52,13 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     ProgramFailed,
     SourceBusy,
 )
+from ansible_collections.lastgood.database.plugins.module_utils._metadata.manifest import Position
 from ansible_collections.lastgood.database.plugins.module_utils._process import Command, Producer, Runner, producing
 
 _LARGEST_ROW = "1G"  # as large as the protocol allows
 _HISTORY_SINCE = (10, 11)
 _COLUMN_STATISTICS_SINCE = (8,)
+_SOURCE_DATA_SINCE = (8, 0, 26)  # before, the option was master-data
 _KINDS = ("views", "triggers", "routines", "events")
 
 
@@ -68,6 +75,7 @@ class MysqlDumper:
         self._server: Server | None = None
         self._program: Program | None = None
         self._with_history: set[str] = set()
+        self._with_position = False
 
     def scope(self) -> Scope:
         options = self._options
@@ -88,12 +96,17 @@ class MysqlDumper:
             names, warnings = wanted_databases(server, options.databases, options.exclude_databases)
             self._program = program = choose_program(self._runner, "dump", server.product, options.bin_directory)
             user, held = current_user(connection), privileges(connection)
+            # MariaDB gives the position of a snapshot without a lock.
+            has_by_default = server.product == "MariaDB" and server.has_binary_log
+            self._with_position = has_by_default if options.binlog_position is None else options.binlog_position
             existing = [name for name in names if name in server.databases]
             tables = special_tables(connection, existing)
             for name in names:
                 try:
                     check_dumpable(name, server)
                     check_privileges(held, name, server, user)
+                    if self._with_position:
+                        check_position_available(held, server, user)
                 except BackupError as error:
                     unavailable.append(Unavailable(name, error))
                     continue
@@ -135,7 +148,8 @@ class MysqlDumper:
                     producing(self._runner, self._command_for(name, options, program)) as producer,
                     watch.watching(producer.stop),
                 ):
-                    yield _DumpContent(producer, settings, watch, lambda: self._expected(name))
+                    reader = PositionReader(self._options.binlog_position is True) if self._with_position else None
+                    yield _DumpContent(producer, settings, watch, lambda: self._expected(name), reader)
             except ProgramFailed as error:
                 if self._runner.is_stopped():
                     raise
@@ -194,6 +208,7 @@ class MysqlDumper:
             f"--max-allowed-packet={_LARGEST_ROW}",
             *own,
             *history,
+            *(self._position_arguments(program) if self._with_position else ()),
         )
 
         def command_for(path: str, descriptor: int) -> Command:
@@ -207,6 +222,18 @@ class MysqlDumper:
 
         return command_for
 
+    def _position_arguments(self, program: Program) -> tuple[str, ...]:
+        """Return the arguments that make the program write the position into the dump, as comments.
+
+        MySQL's program locks all tables for a moment. The server itself limits the wait, in case this run is killed meanwhile.
+        Older programs can't ask for that, and ignore the second argument.
+        """
+        if program.product == "MariaDB":
+            return ("--master-data=2",)
+        option = "source-data" if program.version >= _SOURCE_DATA_SINCE else "master-data"
+        seconds = max(1, round(self._options.lock_timeout))
+        return (f"--{option}=2", f"--loose-init-command=SET SESSION lock_wait_timeout = {seconds}")
+
     def _expected(self, name: str) -> Counts:
         with self._connecting(self._login) as connection:
             return count_objects(connection, name)
@@ -215,11 +242,19 @@ class MysqlDumper:
 class _DumpContent:
     """A running dump: the database's settings, then what the program writes."""
 
-    def __init__(self, producer: Producer, settings: bytes, watch: LockWatch, expected: t.Callable[[], Counts]) -> None:
+    def __init__(
+        self,
+        producer: Producer,
+        settings: bytes,
+        watch: LockWatch,
+        expected: t.Callable[[], Counts],
+        position: PositionReader | None,
+    ) -> None:
         self._producer = producer
         self._settings = memoryview(settings)
         self._watch = watch
         self._expected = expected
+        self._position = position
         self._counter = ObjectCounter()
 
     def readinto(self, buffer: memoryview) -> int:
@@ -231,10 +266,12 @@ class _DumpContent:
         with self._watch.reading():
             count = self._producer.readinto(buffer)
         self._counter.update(buffer[:count])
+        if self._position is not None:
+            self._position.update(buffer[:count])
         return count
 
-    def finish(self) -> None:
-        """Check the program's exit status, and that the dump has as many objects as the server."""
+    def finish(self) -> Position | None:
+        """Check the program's exit status, and that the dump has as many objects as the server. Return its position."""
         self._producer.finish()
         found, expected = self._counter.counts(), self._expected()
         missing = [f"{has} of {have} {kind}" for kind, has, have in zip(_KINDS, found, expected) if has < have]
@@ -244,3 +281,4 @@ class _DumpContent:
                 "See whether somebody made objects meanwhile, and run again; else grant the user SELECT, SHOW VIEW, TRIGGER and "
                 "EVENT on the database, and the source of routines.",
             )
+        return None if self._position is None else self._position.position()

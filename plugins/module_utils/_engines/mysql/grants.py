@@ -10,13 +10,19 @@ import typing as t
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.connection import query
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.sql import quote_identifier
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.survey import Server
-from ansible_collections.lastgood.database.plugins.module_utils._errors import GrantMissing, QueryFailed
+from ansible_collections.lastgood.database.plugins.module_utils._errors import (
+    BinaryLogOff,
+    GrantMissing,
+    QueryFailed,
+)
 
 if t.TYPE_CHECKING:
     import pymysql
 
 _NEEDED = ("SELECT", "SHOW VIEW", "TRIGGER", "EVENT")
 _SHOW_CREATE_ROUTINE_SINCE = (11, 3)  # of MariaDB
+# For the position in the binary log, MySQL's program locks all tables for a moment. Any privilege of a pair suffices.
+_NEEDED_TO_LOCK = (("RELOAD", "FLUSH_TABLES"), ("REPLICATION CLIENT", "SUPER"))
 _ALL = ("ALL PRIVILEGES", "ALL")
 _GRANT = re.compile(r"GRANT (.+?) ON (?:TABLE )?(\*|`(?:[^`]|``)*`)\.(\*|`(?:[^`]|``)*`) TO ", re.DOTALL)
 _COLUMNS = re.compile(r"\([^)]*\)")
@@ -70,6 +76,24 @@ def check_privileges(held: Privileges, name: str, server: Server, user: str) -> 
         raise GrantMissing(
             f"The user {user} lacks privileges on the database {name}: {', '.join(missing)}. A dump would leave out objects.",
             f"Grant them: {'; '.join(grants)};",
+        )
+
+
+def check_position_available(held: Privileges, server: Server, user: str) -> None:
+    """Raise an error unless the server has a binary log, and the user may do what the dump program does to get the position."""
+    if not server.has_binary_log:
+        raise BinaryLogOff(
+            "binlog_position is set, but the server writes no binary log.",
+            "Enable it by log_bin in the server's settings, or leave binlog_position out.",
+        )
+    if server.product == "MariaDB":
+        return
+    missing = [pair[0] for pair in _NEEDED_TO_LOCK if not any(held.has(privilege, "*") for privilege in pair)]
+    if missing:
+        names = ", ".join(missing)
+        raise GrantMissing(
+            f"The user {user} lacks privileges that binlog_position needs: {names}.",
+            f"Grant them, or leave binlog_position out: GRANT {names} ON *.* TO {user};",
         )
 
 

@@ -19,13 +19,16 @@ if t.TYPE_CHECKING:
     import pymysql
 
 _POLL_SECONDS = 0.5
-# The dump's session is of our user, uses the same database, and began after the session that runs this query.
+# The dump's session is of our user, and began after the session that runs this query. It uses the same database, except
+# while MySQL's program locks all tables.
 _WAITING = """
 SELECT ID, STATE, INFO FROM information_schema.PROCESSLIST
-WHERE ID > CONNECTION_ID() AND DB = %s AND COMMAND = 'Query' AND STATE LIKE 'Waiting for%%'
+WHERE ID > CONNECTION_ID() AND (DB = %s OR INFO LIKE 'FLUSH /*!40101 LOCAL */ TABLES%%')
+AND COMMAND = 'Query' AND STATE LIKE 'Waiting for%%'
 AND USER = (SELECT USER FROM information_schema.PROCESSLIST WHERE ID = CONNECTION_ID())
 """
-_OF_THE_PROGRAM = ("SELECT /*!40001 SQL_NO_CACHE */", "show create table ")  # how its statements that wait for a table begin
+# How the statements of the programs begin that wait for a lock.
+_OF_THE_PROGRAM = ("SELECT /*!40001 SQL_NO_CACHE */", "show create table ", "FLUSH /*!40101 LOCAL */ TABLES")
 
 
 class LockWatch:

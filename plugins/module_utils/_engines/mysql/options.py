@@ -16,7 +16,7 @@ class MysqlDumpOptions:
     """Which databases of a server are dumped, and how.
 
     ``databases`` of None selects all but the system's; ``include_globals`` of None includes the accounts if all databases are
-    selected. Times are seconds.
+    selected. Times are seconds. ``binlog_position`` of None records the position if the server gives it without a lock.
     """
 
     login: Login
@@ -26,6 +26,7 @@ class MysqlDumpOptions:
     bin_directory: str | None = None
     timeout: float | None = None
     lock_timeout: float = 60.0
+    binlog_position: bool | None = None
 
     @property
     def with_globals(self) -> bool:

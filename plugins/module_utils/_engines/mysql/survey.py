@@ -26,7 +26,7 @@ _PROVIDERS_OWN = ("innodb", "tmp")  # of hosted servers
 _NO_DATABASE = "#mysql50#"  # begins the listed name of a folder that is not a database, such as lost+found
 _NAMED = 5  # tables in a warning
 _VERSION = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?")
-_VARIABLES = ("version", "hostname", "port", "server_uuid", "server_uid", "lower_case_table_names")
+_VARIABLES = ("version", "hostname", "port", "server_uuid", "server_uid", "lower_case_table_names", "log_bin")
 
 _VIEWS_AND_TABLES = """
 SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE, ENGINE FROM information_schema.TABLES
@@ -75,6 +75,7 @@ class Server:
     instance: str
     source: str
     databases: dict[str, Database] = field(default_factory=dict)
+    has_binary_log: bool = False
 
 
 class Counts(t.NamedTuple):
@@ -104,6 +105,7 @@ def ask(connection: pymysql.Connection[t.Any], login: Login) -> Server:
         instance=str(variables.get("server_uuid") or variables.get("server_uid") or local),
         source=source,
         databases=all_databases(connection),
+        has_binary_log=variables.get("log_bin") == "ON",
     )
 
 

@@ -19,10 +19,12 @@ from ansible_collections.lastgood.database.plugins.module_utils._parameters impo
     duration_from,
     list_from,
     lock_timeout_from,
+    refuse_options,
 )
 
 
 def dump_options_from(params: Params) -> PostgresqlDumpOptions:
+    refuse_options(params, "postgresql", "binlog_position")
     timeout, replay = duration_from(params, "timeout"), duration_from(params, "wait_for_replay")
     return PostgresqlDumpOptions(
         login=login_from(params),

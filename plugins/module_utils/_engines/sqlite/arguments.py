@@ -25,7 +25,7 @@ _ENGINE = "sqlite"
 def dump_options_from(params: Params) -> SqliteDumpOptions:
     if params["format"] == "plain":
         raise no_such_option(_ENGINE, "format=plain")
-    refuse_options(params, _ENGINE, "include_globals", "extra_args", "timeout", "wait_for_replay")
+    refuse_options(params, _ENGINE, "include_globals", "extra_args", "timeout", "wait_for_replay", "binlog_position")
     return SqliteDumpOptions(
         paths=list_from(params, "databases") or (),
         exclude=tuple(params["exclude_databases"]),

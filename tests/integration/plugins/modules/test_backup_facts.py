@@ -52,6 +52,7 @@ RECORD = {
     "modified_at_epoch",
     "confirmed_at_epoch",
     "problem",
+    "position",
     "partial",
     "pinned",
     "labels",

@@ -21,6 +21,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.manife
     NO_MANIFEST,
     Level,
     Manifest,
+    Position,
     Verdict,
     Verification,
     from_bytes,
@@ -237,6 +238,7 @@ def test_a_record_says_all_there_is_to_know() -> None:
         created_at=ago(days=1),
         confirmed_at=ago(minutes=5),
         verification=Verification("restore", "passed", ago(hours=2), "42 tables"),
+        position=Position("bin.000042", 4711, "0-1-977"),
     )
     assert backup(manifest).record(NOW) == {
         "filename": APP,
@@ -267,6 +269,7 @@ def test_a_record_says_all_there_is_to_know() -> None:
         "size_bytes": SIZE,
         "age_seconds": 300,
         "payload_sha256": manifest.payload_sha256,
+        "position": {"file": "bin.000042", "offset": 4711, "gtid": "0-1-977"},
         "verification": {
             "level": "restore",
             "verdict": "passed",
@@ -314,6 +317,7 @@ def test_a_record_without_a_manifest_says_what_the_name_and_the_file_do() -> Non
         "size_bytes": 1536,
         "age_seconds": 29 * 86400 + 10 * 3600 + 57 * 60 + 57,
         "payload_sha256": None,
+        "position": None,
         "verification": None,
         "problem": None,
     }

@@ -19,6 +19,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._metadata.manife
     NO_MANIFEST,
     Level,
     Manifest,
+    Position,
     Verdict,
     Verification,
     format_time,
@@ -68,6 +69,7 @@ any_fields: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
         "recipients": st.none() | st.lists(any_text, max_size=3).map(tuple),
         "labels": st.none() | st.dictionaries(any_text, any_text, max_size=3),
         "verification": st.none() | any_verification,
+        "position": st.none() | st.builds(Position, any_text, st.integers(0, 2**63), st.none() | any_text),
     }
 )
 any_manifest = any_fields.map(lambda fields: Manifest(**fields))
@@ -77,7 +79,10 @@ any_json = st.recursive(
     max_leaves=8,
 )
 
-ENOUGH = manifest_of(verification=Verification("restore", "passed", datetime(2026, 2, 1, tzinfo=timezone.utc), "42 tables"))
+ENOUGH = manifest_of(
+    verification=Verification("restore", "passed", datetime(2026, 2, 1, tzinfo=timezone.utc), "42 tables"),
+    position=Position("bin.000042", 4711, "0-1-977"),
+)
 
 
 def on_disk(manifest: Manifest = ENOUGH, **over: Any) -> dict[str, Any]:
@@ -92,7 +97,7 @@ def read(**over: Any) -> Manifest:
 
 def test_all_fields_of_a_manifest_are_tried_here() -> None:
     assert sorted(
-        (*TEXTS, *COUNTS, *FLAGS, *TIMES, *DIGESTS, "partial_arguments", "recipients", "labels", "verification")
+        (*TEXTS, *COUNTS, *FLAGS, *TIMES, *DIGESTS, "partial_arguments", "recipients", "labels", "verification", "position")
     ) == sorted(Manifest._fields)
 
 
@@ -157,6 +162,7 @@ def test_the_file_says_what_the_contract_says_it_does() -> None:
         "content_keyed_blake3": None,
         "content_key": None,
         "verification": {"level": "restore", "verdict": "passed", "verified_at": "2026-02-01T00:00:00Z", "detail": "42 tables"},
+        "position": {"file": "bin.000042", "offset": 4711, "gtid": "0-1-977"},
     }
 
 
@@ -304,6 +310,16 @@ WRONG: dict[str, list[Any]] = {
         {"level": ["restore"], "verdict": {"passed": 1}, "verified_at": ["2026-02-01T00:00:00Z"]},
         {"level": True, "verdict": 1, "verified_at": "2026-02-01T00:00:00Z"},
     ],
+    "position": [
+        "bin.000042",
+        True,
+        [],
+        {},
+        {"file": "b"},
+        {"offset": 4},
+        {"file": 1, "offset": 4},
+        {"file": "b", "offset": "4"},
+    ],
 }
 
 
@@ -318,6 +334,11 @@ def test_a_field_that_is_missing_is_not_there_and_the_others_are(name: str) -> N
     values = on_disk()
     del values[name]
     assert from_bytes(json.dumps(values).encode()) == ENOUGH._replace(**{name: None})
+
+
+def test_a_position_may_come_without_a_gtid() -> None:
+    for gtid in ({}, {"gtid": None}, {"gtid": 1}):
+        assert read(position={"file": "bin.000042", "offset": 4711, **gtid}).position == Position("bin.000042", 4711)
 
 
 def test_a_verification_may_come_without_words() -> None:

@@ -198,6 +198,7 @@ class TestAll:
             "pinned",
             "labels",
             "recipients",
+            "position",
             "problem",
             "uploaded_at",
             "uploaded_at_epoch",

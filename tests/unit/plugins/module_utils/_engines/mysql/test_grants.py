@@ -4,11 +4,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.grants import Privileges, check_privileges
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.grants import (
+    Privileges,
+    check_position_available,
+    check_privileges,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.survey import Server
-from ansible_collections.lastgood.database.plugins.module_utils._errors import GrantMissing
+from ansible_collections.lastgood.database.plugins.module_utils._errors import BinaryLogOff, GrantMissing
 
 MARIADB = Server("MariaDB", "10.11.19-MariaDB", (10, 11, 19), "x", "/s")
 MYSQL = Server("MySQL", "9.7.0", (9, 7, 0), "x", "/s")
@@ -49,3 +55,31 @@ def test_the_source_of_routines_needs_a_right_of_its_own(server: Server, more: s
     check_privileges(Privileges([own, more]), "app", server, "`a`@`%`")
     with pytest.raises(GrantMissing, match="source of routines"):
         check_privileges(Privileges([own]), "app", server, "`a`@`%`")
+
+
+@pytest.mark.parametrize(
+    ("grants", "missing"),
+    [
+        ("SELECT", "RELOAD, REPLICATION CLIENT"),
+        ("RELOAD", "REPLICATION CLIENT"),
+        ("FLUSH_TABLES", "REPLICATION CLIENT"),
+        ("REPLICATION CLIENT", "RELOAD"),
+        ("RELOAD, REPLICATION CLIENT", None),
+        ("FLUSH_TABLES, SUPER", None),
+        ("ALL PRIVILEGES", None),
+    ],
+)
+def test_the_position_of_mysql_needs_privileges_of_its_own(grants: str, missing: str | None) -> None:
+    held, server = Privileges([f"GRANT {grants} ON *.* TO `a`@`%`"]), replace(MYSQL, has_binary_log=True)
+    if missing is None:
+        check_position_available(held, server, "`a`@`%`")
+        return
+    with pytest.raises(GrantMissing) as caught:
+        check_position_available(held, server, "`a`@`%`")
+    assert caught.value.remedy.endswith(f"GRANT {missing} ON *.* TO `a`@`%`;")
+
+
+def test_the_position_of_mariadb_needs_a_binary_log_only() -> None:
+    check_position_available(Privileges([]), replace(MARIADB, has_binary_log=True), "`a`@`%`")
+    with pytest.raises(BinaryLogOff):
+        check_position_available(Privileges([]), MARIADB, "`a`@`%`")

@@ -40,6 +40,7 @@ DUMP: dict[str, Any] = {
     "timeout": "2h",
     "lock_timeout": "90s",
     "wait_for_replay": "5m",
+    "binlog_position": None,
 }
 
 
@@ -56,6 +57,11 @@ def test_options_for_postgresql() -> None:
         lock_timeout=90.0,
         wait_for_replay=300.0,
     )
+
+
+def test_an_option_of_mysql_is_refused() -> None:
+    with pytest.raises(ArgumentInvalid, match="binlog_position"):
+        dump_options_from({**DUMP, "binlog_position": True})
 
 
 def test_without_a_timeout_there_is_none() -> None:

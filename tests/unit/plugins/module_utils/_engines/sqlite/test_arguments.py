@@ -27,6 +27,7 @@ SQLITE: dict[str, Any] = {
     "timeout": None,
     "lock_timeout": "90s",
     "wait_for_replay": None,
+    "binlog_position": None,
 }
 RESTORE: dict[str, Any] = {
     "database": "/srv/app.db",
@@ -47,7 +48,15 @@ def test_options_for_sqlite() -> None:
 
 
 @pytest.mark.parametrize(
-    "over", [{"format": "plain"}, {"include_globals": True}, {"extra_args": ["-O"]}, {"timeout": "2h"}, {"wait_for_replay": "5m"}]
+    "over",
+    [
+        {"format": "plain"},
+        {"include_globals": True},
+        {"extra_args": ["-O"]},
+        {"timeout": "2h"},
+        {"wait_for_replay": "5m"},
+        {"binlog_position": True},
+    ],
 )
 def test_options_that_sqlite_does_not_have_are_refused(over: dict[str, Any]) -> None:
     with pytest.raises(ArgumentInvalid, match=f"The engine sqlite has no option {next(iter(over))}"):
