@@ -5,6 +5,10 @@
 RUN := tools/env
 PYTEST := $(RUN) python -m pytest -p ansible_collections.lastgood.database.tests.plugins.no_skips
 
+# Two workers a core: a test of a real database waits for more than half of its time. With worksteal the tests of a file run in
+# one worker, unless another one is idle: each worker that runs a test of a server starts a server of its own.
+BUSY := -n $(shell echo $$(($$(nproc) * 2))) --dist worksteal
+
 # PYTHON=python3.12 takes that one instead of the newest.
 SETUP := python3 -B tools/setup.py $(if $(PYTHON),--python $(PYTHON))
 
@@ -32,7 +36,7 @@ unit: .dev ## unit tests
 	@$(PYTEST) -n auto tests/unit
 
 integration: .dev ## tests against real databases
-	@$(PYTEST) -n auto tests/integration tests/sweep
+	@$(PYTEST) $(BUSY) tests/integration tests/sweep
 
 sweep: .dev ## make every call of every operation fail, fall short, or bring a signal: hours
 	@SWEEP=all $(PYTEST) -n auto -rP tests/sweep
