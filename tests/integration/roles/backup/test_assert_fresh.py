@@ -12,7 +12,13 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.lastgood.database.tests.integration.roles.backup.test_summary import host, rows, run
+from ansible_collections.lastgood.database.tests.integration.roles.backup.test_summary import (
+    back_up,
+    host,
+    rows,
+    run,
+    write_inventory,
+)
 
 HEADER = ["host", "database", "state", "age", "reason"]
 
@@ -40,7 +46,7 @@ def failed_hosts(done: subprocess.CompletedProcess[str]) -> set[str]:
 
 def test_databases_that_were_just_backed_up_are_fresh_and_nothing_changes(tmp_path: Path) -> None:
     hosts = {"db1": host(tmp_path / "db1", "shop.db", "notes.db"), "db2": host(tmp_path / "db2", "shop.db")}
-    run(tmp_path, hosts)
+    back_up(hosts)
     files = sorted((path, path.stat().st_mtime_ns) for path in tmp_path.glob("db*/b/*") if not path.name.startswith("."))
     done = assert_fresh(tmp_path, hosts, "--diff")
     assert done.returncode == 0, done.stdout
@@ -54,7 +60,7 @@ def test_each_database_that_is_not_fresh_has_one_line_and_its_host_fails(tmp_pat
     far = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 1, **host(tmp_path / "far")}
     down = {"backup_directory": str(tmp_path / "d"), "backup_sources": [{"login_unix_socket": str(tmp_path)}]}
     hosts = {name: host(tmp_path / name, "shop.db", "notes.db") for name in ("db1", "db2")}
-    run(tmp_path, hosts)
+    back_up(hosts)
     (tmp_path / "db1" / "shop.db").unlink()
     hosts["db2"]["backup_sources"][0]["databases"].append(str(tmp_path / "db1" / "notes.db"))
     done = assert_fresh(tmp_path, {**hosts, "far": far, "down": down})
@@ -77,7 +83,7 @@ def test_each_host_has_its_own_ages(tmp_path: Path) -> None:
     hosts = {name: host(tmp_path / name, "shop.db") for name in ("db1", "db2", "db3")}
     hosts["db2"]["backup_max_age"] = {"backup": "0s"}
     hosts["db3"]["backup_max_age"] = {"drilled": "35d"}
-    run(tmp_path, hosts)
+    back_up(hosts)
     done = assert_fresh(tmp_path, hosts)
     assert failed_hosts(done) == {"db2", "db3"}, done.stdout
     assert stats(done) == {"safe": 1, "late": 2, "failing": 0, "unknown": 0}
@@ -93,7 +99,7 @@ def test_an_age_that_no_one_knows_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("play", [{"strategy": "free"}, {"strategy": "host_pinned"}, {"serial": 1}], ids=str)
 def test_every_strategy_hands_on_the_numbers_of_all_hosts(tmp_path: Path, play: dict[str, Any]) -> None:
     hosts = {name: host(tmp_path / name, "shop.db") for name in ("db1", "db2", "db3")}
-    run(tmp_path, hosts)
+    back_up(hosts)
     done = assert_fresh(tmp_path, hosts, play=play)
     assert done.returncode == 0, done.stdout
     assert stats(done) == {"safe": 3, "late": 0, "failing": 0, "unknown": 0}
@@ -104,7 +110,6 @@ def test_every_strategy_hands_on_the_numbers_of_all_hosts(tmp_path: Path, play: 
 
 def test_the_playbook_does_the_same(tmp_path: Path) -> None:
     hosts = {"db1": host(tmp_path / "db1", "shop.db")}
-    assert_fresh(tmp_path, hosts)
-    command = ("ansible-playbook", "lastgood.database.assert_fresh", "--inventory", str(tmp_path / "inventory.json"))
+    command = ("ansible-playbook", "lastgood.database.assert_fresh", "--inventory", str(write_inventory(tmp_path, hosts)))
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode != 0 and "It was never backed up." in done.stdout, done.stdout
