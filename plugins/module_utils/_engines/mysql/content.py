@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 
 from ansible_collections.lastgood.database.plugins.module_utils._digests import Digest, Hash, finished
+from ansible_collections.lastgood.database.plugins.module_utils._engines.content import EndsHeldBack
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.position import (
     position_in,
     without_first_comments,
@@ -44,47 +45,30 @@ def is_dump(head: bytes) -> bool:
 
 
 class ScriptDigest:
-    """The digest of a dump, which is SQL as text. Retains the last bytes, to check the trailer in ``finish``."""
+    """The digest of a dump, which is SQL as text."""
 
     def __init__(self, algorithm: Hash) -> None:
         self._digest = algorithm
-        self._head: bytes | None = b""
+        self._text = EndsHeldBack(algorithm, _HEAD_BYTES, _TAIL_BYTES, self._begin)
         self._is_dump = False
-        self._tail = b""
 
     def update(self, chunk: memoryview) -> None:
-        if self._head is None:
-            self._pass(chunk)
-            return
-        self._head += bytes(chunk)
-        if len(self._head) >= _HEAD_BYTES:
-            self._begin(self._head)
+        self._text.update(chunk)
 
     def finish(self) -> Digest:
-        if self._head is not None:
-            self._begin(self._head)
-        if not self._is_dump or _TRAILER.search(self._tail) is None:
+        tail = self._text.finish()
+        if not self._is_dump or _TRAILER.search(tail) is None:
             raise ContentInvalid(
                 "The dump ended without an error, but its first or its last lines are missing.",
                 "Run the dump by hand and see; this one was thrown away.",
             )
-        self._digest.update(_TRAILER.sub(b"\n" + TRAILER, without_last_comments(self._tail)))
+        self._digest.update(_TRAILER.sub(b"\n" + TRAILER, without_last_comments(tail)))
         return finished(self._digest)
 
-    def _begin(self, head: bytes) -> None:
-        self._head = None
+    def _begin(self, head: bytes) -> bytes:
         self._is_dump = is_dump(head)
         match = _TITLE.match(head)
-        self._pass(memoryview(head if match is None else match[1] + without_first_comments(head[match.end() :])))
-
-    def _pass(self, chunk: memoryview) -> None:
-        if len(chunk) < _TAIL_BYTES:
-            chunk = memoryview(self._tail + bytes(chunk))
-        else:
-            self._digest.update(self._tail)
-        end = max(0, len(chunk) - _TAIL_BYTES)
-        self._digest.update(chunk[:end])
-        self._tail = bytes(chunk[end:])
+        return head if match is None else match[1] + without_first_comments(head[match.end() :])
 
 
 class PositionReader:
