@@ -23,3 +23,8 @@ class EngineArguments(t.Protocol):
 
     def name_in_backups(self, database: str) -> str:
         """Return the name that backups of a database have, from the value of db_restore's ``database``."""
+
+
+def names_server(params: Params) -> bool:
+    """Return whether an option of the login has the address of a server."""
+    return any(params[option] is not None for option in ("login_host", "login_port", "login_unix_socket"))

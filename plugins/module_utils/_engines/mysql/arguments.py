@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from ansible_collections.lastgood.database.plugins.module_utils._engines.arguments import names_server
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.connection import Login
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.options import (
     MysqlDumpOptions,
@@ -59,8 +60,7 @@ def restore_options_from(params: Params) -> MysqlRestoreOptions:
 
 
 def examination_options_from(params: Params, check_mode: bool) -> MysqlExaminationOptions:
-    where = ("login_host", "login_port", "login_unix_socket")
-    login = login_from(params) if any(params[option] is not None for option in where) else None
+    login = login_from(params) if names_server(params) else None
     return MysqlExaminationOptions(params["bin_directory"], login, check_mode)
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from ansible_collections.lastgood.database.plugins.module_utils._engines.arguments import names_server
 from ansible_collections.lastgood.database.plugins.module_utils._engines.parts import parts_from
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.connection import Login
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.options import (
@@ -57,7 +58,8 @@ def restore_options_from(params: Params) -> PostgresqlRestoreOptions:
 
 
 def examination_options_from(params: Params, check_mode: bool) -> PostgresqlExaminationOptions:
-    return PostgresqlExaminationOptions(params["bin_directory"], given_login_from(params), check_mode)
+    login = login_from(params) if names_server(params) else None
+    return PostgresqlExaminationOptions(params["bin_directory"], login, check_mode)
 
 
 def name_in_backups(database: str) -> str:
@@ -85,9 +87,3 @@ def login_from(params: Params) -> Login:
         ssl_key=params["ssl_key"],
         session_role=params["session_role"],
     )
-
-
-def given_login_from(params: Params) -> Login | None:
-    """Return the address of the server and the login, None if no option gives an address."""
-    where = ("login_host", "login_port", "login_unix_socket")
-    return login_from(params) if any(params[option] is not None for option in where) else None

@@ -8,7 +8,7 @@ import pytest
 
 from ansible_collections.lastgood.database.plugins.module_utils._engines.postgresql.arguments import (
     dump_options_from,
-    given_login_from,
+    examination_options_from,
     login_from,
     restore_options_from,
 )
@@ -89,12 +89,12 @@ NOTHING: dict[str, Any] = {**dict.fromkeys(LOGIN), "login_db": "postgres", "bin_
 
 @pytest.mark.parametrize("over", [{"login_host": "h"}, {"login_port": 5433}, {"login_unix_socket": "/run"}])
 def test_a_server_is_given_by_what_says_where_it_is(over: dict[str, Any]) -> None:
-    assert given_login_from({**NOTHING, **over}) is not None
+    assert examination_options_from({**NOTHING, **over}, check_mode=False).login is not None
 
 
 @pytest.mark.parametrize("option", ["login_user", "login_password", "ssl_mode", "ca_cert", "session_role"])
 def test_who_we_are_gives_no_server(option: str) -> None:
-    assert given_login_from({**NOTHING, option: "x"}) is None
+    assert examination_options_from({**NOTHING, option: "x"}, check_mode=False).login is None
 
 
 RESTORE: dict[str, Any] = {
