@@ -40,7 +40,7 @@ class NewDatabase:
         self, runner: Runner, client: Program, login: Login, file: int, name: str, selection: TableSelection | None = None
     ) -> None:
         self.name = name
-        self.shape = Shape(selection)
+        self.shape = Shape(selection, client.product)
         self._runner = runner
         self._client = client
         self._login = login

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import typing as t
 
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.connection import Product
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.objects import Kind, StoredObject
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.script_session import ScriptSession
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.sql import ANY_NAME, NAME, unquoted
@@ -78,7 +79,7 @@ class Shape:
     With ``selection``, the edits also leave out what concerns other tables.
     """
 
-    def __init__(self, selection: TableSelection | None = None) -> None:
+    def __init__(self, selection: TableSelection | None = None, client: Product = "MariaDB") -> None:
         self._selection = selection
         self.count = 0
         self.objects: list[StoredObject] = []
@@ -89,7 +90,7 @@ class Shape:
         self._settings: dict[str, str] = {}
         self._last_cut: int | None = None  # the number of a statement that the next one may be cut with
         self._database = ""  # the settings of the database for the next object, if they differ from the current ones
-        self._statements = Statements(self._add)
+        self._statements = Statements(self._add, client=client)
 
     def update(self, data: bytes | memoryview) -> None:
         """Take in the next bytes."""

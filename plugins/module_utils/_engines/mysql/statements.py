@@ -11,6 +11,7 @@ import functools
 import re
 import typing as t
 
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.connection import Product
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ContentInvalid
 
 LONGEST_TEXT = 1024 * 1024  # bytes of a statement that are passed on; longer ones are data
@@ -24,7 +25,8 @@ _IN_STRING = {
 _SPACE = re.compile(rb"\s*")
 _DELIMITER = re.compile(rb"delimiter[ \t]+(\S+)[^\n]*\n", re.IGNORECASE)
 _MAY_BE_DELIMITER = re.compile(rb"d(?:e(?:l(?:i(?:m(?:i(?:t(?:e(?:r(?:[ \t][^\n]*)?)?)?)?)?)?)?)?)?\Z", re.IGNORECASE)
-_EXECUTED = re.compile(rb"/\*M?!")  # the content of such a comment is SQL
+# The content of such a comment is SQL. What is SQL to one client and a comment to the other could hide statements.
+_EXECUTED: dict[Product, re.Pattern[bytes]] = {"MariaDB": re.compile(rb"/\*M?!"), "MySQL": re.compile(rb"/\*!")}
 _SQL_MODE = re.compile(rb"(?:/\*!\d* *)?SET (?:@@)?(?:SESSION[. ])?sql_mode *= *(?:'([^'\n]*)'|@)", re.IGNORECASE)
 _LONGEST_COMMAND = 1024
 _AMBIGUOUS = 8  # bytes at the end of a piece that are read with the next one
@@ -55,8 +57,9 @@ class Statement(t.NamedTuple):
 class Statements:
     """Parses a script, and calls ``found`` with each statement."""
 
-    def __init__(self, found: t.Callable[[Statement], object], *, escapes: bool = True) -> None:
+    def __init__(self, found: t.Callable[[Statement], object], *, escapes: bool = True, client: Product = "MariaDB") -> None:
         self._found = found
+        self._executed = _EXECUTED[client]
         self._rest = b""
         self._offset = 0  # of the rest in the script
         self._delimiter = b";"
@@ -170,7 +173,7 @@ class Statements:
         if data.startswith(self._delimiter, place):
             self._ended = self._delimiter
             return place + len(self._delimiter)
-        executed = _EXECUTED.match(data, place)
+        executed = self._executed.match(data, place)
         if executed is not None:
             return executed.end()
         comment = self._comment_at(data, place)
@@ -184,7 +187,7 @@ class Statements:
 
     def _comment_at(self, data: bytes, place: int) -> int | None:
         """Return the place after the opening of a comment, None if no comment begins at ``place``."""
-        if data.startswith(b"/*", place) and _EXECUTED.match(data, place) is None:
+        if data.startswith(b"/*", place) and self._executed.match(data, place) is None:
             self._comment = b"*/"
             return place + 2
         if data.startswith(b"#", place):

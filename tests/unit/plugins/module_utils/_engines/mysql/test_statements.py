@@ -129,3 +129,15 @@ def test_a_backslash_escapes_only_where_the_sql_mode_says_so(escapes: bool, coun
     statements.update(rb"DO 'a\'; DO '\';")
     statements.finish(needs_delimiter=False) if escapes else statements.finish()
     assert len(found) == count
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 1 << 18])
+def test_what_only_mariadb_executes_is_a_comment_to_the_client_of_mysql(size: int) -> None:
+    script = b"INSERT INTO t VALUES (1 /*M! ' */); DROP DATABASE other; -- ' */ );\n"
+    for client, count in (("MariaDB", 1), ("MySQL", 2)):
+        found: list[Statement] = []
+        statements = Statements(found.append, client=client)
+        for start in range(0, len(script), size):
+            statements.update(script[start : start + size])
+        statements.finish()
+        assert len(found) == count
