@@ -197,6 +197,7 @@ class MysqlDumper:
             f"--defaults-file=/dev/fd/{options}",
             "--single-transaction",
             "--skip-lock-tables",
+            "--skip-add-locks",  # a lock on a table would make its default values from a sequence an error
             "--quick",
             "--routines",
             "--events",

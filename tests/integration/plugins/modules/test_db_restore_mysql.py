@@ -156,7 +156,7 @@ def test_what_leaves_its_database_is_not_executed(mysql_site: MysqlSite) -> None
         b"INSERT INTO `mysql`.`proc` VALUES (1);\n",
         b"SET GLOBAL x = 1;\n",
     ):
-        marker = b"LOCK TABLES `t` WRITE;\n"
+        marker = b"/*!40000 ALTER TABLE `t` DISABLE KEYS */;\n"
         mysql_site.rewrite(marker, statement + marker)
         assert mysql_site.restore().error_code == "content_invalid", statement
         mysql_site.rewrite(statement + marker, marker)

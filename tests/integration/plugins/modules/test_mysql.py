@@ -65,6 +65,28 @@ def test_the_accounts_of_a_database_are_restored_with_their_passwords(any_mysql:
         server.sql(f"drop user if exists {account}; drop role if exists r")
 
 
+def test_a_statement_that_only_the_client_of_mysql_finds_is_not_executed(mysql: Server, tmp_path: Path) -> None:
+    with database_on(mysql) as database, database_on(mysql) as other:
+        site = MysqlSite(mysql, database, tmp_path / "backups")
+        assert site.back_up().changed
+        hidden = f"VALUES (1 /*M! ' */ );\nDROP TABLE `{other}`.`t`;\n-- ' */ );"
+        site.rewrite(b"VALUES (1);", hidden.encode())
+        assert site.restore().error_code == "content_invalid"
+        assert mysql.sql("show tables", other) == "t"
+
+
+def test_default_values_from_a_sequence_are_restored(mariadb: Server, tmp_path: Path) -> None:
+    content = "create sequence s start 5; create table a (id int default nextval(s), b int); insert into a (b) values (1)"
+    with database_on(mariadb, sql=content) as database:
+        site = MysqlSite(mariadb, database, tmp_path / "backups")
+        assert site.back_up().changed
+        [verified] = site.verify("restore").result["verified"]
+        assert verified["verdict"] == "passed", verified["detail"]
+        assert site.restore().changed
+        site.sql("insert into a (b) values (2)")
+        assert site.sql("select min(id), max(id) > 5 from a").split() == ["5", "1"]
+
+
 def test_a_login_by_caching_sha2_password_goes_over_tls(mysql: Server, tmp_path: Path) -> None:
     """Its first login has no digest in the server's cache, and needs the password itself."""
     mysql.sql("create user over_tls@'%' identified by 'it\\'s a ; \"secret\" #' require ssl; grant all on *.* to over_tls@'%'")
