@@ -93,8 +93,7 @@ def test_it_never_replaces_a_database_and_knows_no_schemas(full: MysqlSite) -> N
     assert dump_of(full.server, full.database) == before
 
 
-def test_sql_runs_in_the_tables_alone(full: MysqlSite) -> None:
-    """Of the definers, only those of the triggers of the named tables must exist."""
+def test_only_the_definers_of_triggers_on_the_named_tables_have_to_exist(full: MysqlSite) -> None:
     full.server.sql("create user maker@localhost; grant all on *.* to maker@localhost")
     full.sql("create definer = maker@localhost trigger by_maker before insert on item for each row set new.body = 'x'")
     assert full.back_up().changed
