@@ -1,4 +1,4 @@
-"""The certificate of a MariaDB server, as PyMySQL and as the server's own programs check it."""
+"""The certificate of a MariaDB or MySQL server, as PyMySQL and as the server's own programs check it."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 import pytest
 
-from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.connection import Login
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.connection import Login, Product
 from ansible_collections.lastgood.database.tests.support.certificates import make_certificates
 from ansible_collections.lastgood.database.tests.support.modules import Host, Outcome, run_module
-from tools.throwaway_mysql import Server, find_mariadb
+from tools.throwaway_mysql import Server, find_mariadb, find_mysql
 
 OTHER_NAME = "127.0.0.2"  # the certificate is for localhost; MariaDB's newer programs let 127.0.0.1 pass for it
 
@@ -26,26 +26,29 @@ class Tls(NamedTuple):
 
     server: Server
     folder: Path
+    product: Product
 
     def back_up(self, directory: Path, login: dict[str, str], host: Host) -> Outcome:
         options = {"engine": "mysql", "databases": ["app"], "directory": str(directory), "login_port": self.server.port}
-        return run_module("db_backup", {**options, "login_user": "backup", **login}, host=host)
+        where = self.server.installation.bin_directory
+        programs = {} if where is None else {"bin_directory": str(where)}
+        return run_module("db_backup", {**options, **programs, "login_user": "backup", **login}, host=host)
 
     def dump(self, directory: Path, login: dict[str, str]) -> subprocess.CompletedProcess[str]:
         """Dump by the program alone, with the option file that a login makes."""
         names = {"login_host": "host", "ca_cert": "ca_cert", "ssl_mode": "ssl_mode"}
         given = {names[option]: value for option, value in login.items()}
         options = directory / "options"
-        options.write_bytes(Login(port=self.server.port, user="backup", **given).option_file("MariaDB"))
+        options.write_bytes(Login(port=self.server.port, user="backup", **given).option_file(self.product))
         command = (self.server.installation.dump, f"--defaults-file={options}", "app")
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-@pytest.fixture(scope="module")
-def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tls]:
-    installation = find_mariadb()
+@pytest.fixture(scope="module", params=["MariaDB", "MySQL"])
+def tls(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tls]:
+    installation = find_mariadb() if request.param == "MariaDB" else find_mysql()
     if installation is None or shutil.which("openssl") is None:
-        pytest.skip("no MariaDB server, or no openssl, on this machine")
+        pytest.skip(f"no {request.param} server, or no openssl, on this machine")
     folder = tmp_path_factory.mktemp("tls")
     make_certificates(folder)
     (folder / "empty").mkdir()
@@ -58,7 +61,7 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tls]:
         server.launch(f"--ssl-cert={server.data_directory}/server.crt", f"--ssl-key={server.data_directory}/server.key")
         server.sql("create database app; create table app.t as select 1 as n")
         server.sql("create user backup@'%' require ssl; grant all on *.* to backup@'%'")
-        yield Tls(server, folder)
+        yield Tls(server, folder, request.param)
 
 
 def trusting(tls: Tls, authority: str) -> dict[str, str]:
@@ -96,4 +99,4 @@ def test_a_wrong_authority_and_a_wrong_name_are_refused_by_both(
     outcome = tls.back_up(tmp_path / "b", login, Host(environment=trusting(tls, authority)))
     assert outcome.error_code == "connection_failed" and "certificate verify failed" in outcome.msg, outcome.msg
     dumped = tls.dump(tmp_path, login)
-    assert dumped.returncode != 0 and "TLS/SSL error" in dumped.stderr, dumped.stderr
+    assert dumped.returncode != 0 and "2026" in dumped.stderr, dumped.stderr
