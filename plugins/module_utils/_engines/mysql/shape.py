@@ -177,6 +177,9 @@ class Shape:
             self._database = ""
             return
         kind = t.cast(Kind, match[3].upper().replace("AGGREGATE ", ""))
+        if kind == "FUNCTION" and not match[6].endswith("("):  # it is in a library, and of the whole server
+            self._refuse(f"Statement {self.count} makes a function of the server: {head[:80].strip()}")
+            return
         if match[1] is not None:
             self.definers.add((unquoted(match[1]), unquoted(match[2])))
         name = unquoted(match[5])

@@ -129,6 +129,8 @@ def test_the_rest_makes_the_tables_alone() -> None:
         b"INSERT INTO `t` VALUES ((@a := 'NO_BACKSLASH_ESCAPES'));\nSET sql_mode = @a",
         b"INSERT INTO `t` VALUES ('" + b"x" * LONGEST_TEXT + b"'), (@a/*!50000:=*/0x67626b)",
         b"CREATE TABLE `u` (`n` int) SELECT @a:='gbk'",
+        b"CREATE FUNCTION f RETURNS STRING SONAME 'library.so'",
+        b"/*!50003 CREATE*/ /*!50020 DEFINER=`a`@`b`*/ /*!50003 AGGREGATE FUNCTION `f` RETURNS INT SONAME 'library.so' */",
         b"SET NAMES DEFAULT",
         b"SET NAMES gbk;\nINSERT INTO `t` VALUES ('\xbf\\'); DROP DATABASE mysql; -- ')",
         b"SET NAMES 'SJIS';\n/*!80000 SET NAMES utf8mb4 */;\nINSERT INTO `t` VALUES ('\x81\\'')",
