@@ -275,6 +275,19 @@ def test_the_wait_for_the_lock_of_mysql_is_limited(mysql: Server, tmp_path: Path
         assert not list(site.directory.glob("backup_*"))
 
 
+def test_the_wait_is_limited_with_a_program_that_can_not_limit_it_itself(mysql: Server, tmp_path: Path) -> None:
+    program = tmp_path / "mysqldump"
+    without = 'for one; do shift; case $one in --loose-init-command=*) ;; *) set -- "$@" "$one";; esac; done'
+    program.write_text(f'#!/bin/sh\n{without}\nexec {mysql.installation.dump} "$@"\n')
+    program.chmod(0o755)
+    with database_on(mysql) as database:
+        site = MysqlSite(mysql, database, tmp_path / "backups")
+        with running(site, "select sleep(300) from t"):
+            outcome = site.back_up(binlog_position=True, lock_timeout="1s", bin_directory=str(tmp_path))
+            assert outcome.error_code == "source_busy", outcome.msg
+            wait_until(lambda: "FLUSH" not in mysql.sql("show processlist"))
+
+
 def test_a_run_that_is_killed_leaves_no_lock_of_mysql(mysql: Server, tmp_path: Path) -> None:
     with database_on(mysql) as database:
         site = MysqlSite(mysql, database, tmp_path / "backups")
