@@ -152,6 +152,43 @@ def drop_dangling_keys(connection: pymysql.Connection[t.Any], name: str) -> list
     return [f"{key} of {table}, which refers to {referenced}" for table, key, referenced in dangling]
 
 
+class SequenceDefault(t.NamedTuple):
+    """A default value of a column, as SQL, that is the next value of a sequence."""
+
+    table: str
+    column: str
+    value: str
+
+
+def sequence_defaults(connection: pymysql.Connection[t.Any], name: str, named: str) -> list[SequenceDefault]:
+    """Return the default values in a database that name sequences of the database ``named``.
+
+    RENAME TABLE moves a table, and leaves the database of the sequence in its default values as it was (MariaDB 10.11).
+    """
+    rows = query(
+        connection,
+        "SELECT TABLE_NAME, COLUMN_NAME, COLUMN_DEFAULT FROM information_schema.COLUMNS "
+        "WHERE TABLE_SCHEMA = %s AND LOCATE(%s, COLUMN_DEFAULT) > 0 ORDER BY 1, 2",
+        name,
+        f"nextval({quote_identifier(named)}.",
+    )
+    return [SequenceDefault(*row) for row in rows]
+
+
+def move_sequence_defaults(
+    connection: pymysql.Connection[t.Any], defaults: t.Sequence[SequenceDefault], before: str, after: str
+) -> None:
+    """Let default values of tables in ``after`` be from its own sequences, which were in ``before``."""
+    for table, column, value in defaults:
+        moved = value.replace(f"nextval({quote_identifier(before)}.", f"nextval({quote_identifier(after)}.")
+        execute(
+            connection,
+            # Without KEEP, no table with history can be altered.
+            f"SET STATEMENT system_versioning_alter_history = 'KEEP' FOR ALTER TABLE {qualified(after, table)} "
+            f"ALTER COLUMN {quote_identifier(column)} SET DEFAULT {moved}",
+        )
+
+
 def is_marked(connection: pymysql.Connection[t.Any], name: str) -> bool:
     """Return whether a database has the mark of a restore. It may be dropped when no session holds the lock of its target."""
     sql = "SELECT 1 FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s"

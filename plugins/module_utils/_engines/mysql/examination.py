@@ -100,7 +100,7 @@ class MysqlExaminer:
             name = (
                 database if throwaway else derived_name(database, f"_restoring_{free_stamp(connection, database, self._clock())}")
             )
-            new = NewDatabase(self._runner, client, login, file, name)
+            new = NewDatabase(self._runner, client, login, file, name, source=manifest.database)
             try:
                 yield _Drill(new, connection, is_older=is_older, with_objects=throwaway)
             finally:

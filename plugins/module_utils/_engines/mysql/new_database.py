@@ -34,13 +34,21 @@ WHERE TABLE_SCHEMA = %s AND TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED') AND
 
 
 class NewDatabase:
-    """Collects a dump, and makes a database from it."""
+    """Collects a dump of the database ``source``, and makes a database from it."""
 
     def __init__(
-        self, runner: Runner, client: Program, login: Login, file: int, name: str, selection: TableSelection | None = None
+        self,
+        runner: Runner,
+        client: Program,
+        login: Login,
+        file: int,
+        name: str,
+        *,
+        source: str | None,
+        selection: TableSelection | None = None,
     ) -> None:
         self.name = name
-        self.shape = Shape(selection, client.product)
+        self.shape = Shape(selection, client.product, source)
         self._runner = runner
         self._client = client
         self._login = login

@@ -92,7 +92,9 @@ class MysqlRestorer:
             connection = stack.enter_context(connecting(login, seconds=0, is_stopped=self._runner.is_stopped))
             file = make_file()
             stack.callback(os.close, file)
-            restoration = MysqlRestoration(self._options, self._runner, login.reached(connection), connection, stamp, file)
+            restoration = MysqlRestoration(
+                self._options, self._runner, login.reached(connection), connection, stamp, file, source=manifest.database
+            )
             try:
                 yield restoration
             finally:
@@ -110,6 +112,8 @@ class MysqlRestoration:
         connection: pymysql.Connection[t.Any],
         stamp: datetime,
         file: int,
+        *,
+        source: str | None,
     ) -> None:
         self._options = options
         self._runner = runner
@@ -128,7 +132,7 @@ class MysqlRestoration:
         server = ask(connection, options.login)
         client = choose_program(runner, "client", server.product, options.bin_directory)
         selection = None if options.parts is None else TableSelection(options.parts.tables)
-        self._new = NewDatabase(runner, client, login, file, self._names.restoring, selection)
+        self._new = NewDatabase(runner, client, login, file, self._names.restoring, source=source, selection=selection)
         self._objects: list[StoredObject] = []  # to make at the swap
         self._accounts: AccountStatements | None = None
         self._old_settings = server.databases[target].settings() if target in server.databases else ""

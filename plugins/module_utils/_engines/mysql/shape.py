@@ -63,6 +63,7 @@ _WITH_TABLES = re.compile(r"CREATE (?:OR REPLACE )?(?:TEMPORARY )?(?:TABLE|SEQUE
 _SETTING = re.compile(
     r"SET (?:SESSION )?(sql_mode|character_set_client|collation_connection|time_zone) *= *('[^'\n]*'|\w+|@)", re.IGNORECASE
 )
+_PLAIN_NAME = re.compile(r"[\w$.-]+")
 
 
 class Edit(t.NamedTuple):
@@ -76,11 +77,13 @@ class Edit(t.NamedTuple):
 class Shape:
     """Collects the objects and definers of a dump, and the edits that leave its objects out.
 
-    With ``selection``, the edits also leave out what concerns other tables.
+    With ``selection``, the edits also leave out what concerns other tables. The edits leave out the name of the ``database`` of
+    the dump too, which MariaDB writes before each sequence in a default value.
     """
 
-    def __init__(self, selection: TableSelection | None = None, client: Product = "MariaDB") -> None:
+    def __init__(self, selection: TableSelection | None = None, client: Product = "MariaDB", database: str | None = None) -> None:
         self._selection = selection
+        self._qualifier = None if database is None else _qualifier_of(database)
         self.count = 0
         self.objects: list[StoredObject] = []
         self.edits: list[Edit] = []  # they take the objects out of the dump
@@ -162,10 +165,18 @@ class Shape:
             self.edits.append(Edit(statement.start, statement.end, b""))
         self._last_cut = self.count if statement.delimiter == b";" else None
 
+    def _unqualify(self, statement: Statement) -> None:
+        if self._qualifier is None or not statement.is_whole:
+            return
+        for match in self._qualifier.finditer(statement.text):
+            if match[1] is not None:
+                self.edits.append(Edit(statement.start + match.start(1), statement.start + match.end(1), b""))
+
     def _add_object(self, statement: Statement, head: str) -> None:
         if _WITH_TABLES.match(head) is not None:  # such a view is a placeholder for the one that is made last
             if statement.assigns:
                 self._refuse_assignment(head)
+            self._unqualify(statement)
             return
         match = _OBJECT.match(head)
         # A trigger is as it was written. The server wrote the others, which name no database.
@@ -186,6 +197,16 @@ class Shape:
         self.objects.append(StoredObject(kind, name, statement.text, dict(self._settings), self._database))
         self.edits.append(Edit(statement.start, statement.end, b"DO 0" + statement.delimiter))
         self._database = ""
+
+
+def _qualifier_of(database: str) -> re.Pattern[bytes] | None:
+    """Return what matches strings and names, with the name of a database and its dot as the first group.
+
+    Returns None for a name with other characters: to leave it out could open or end a string or a comment of a hostile dump.
+    """
+    if _PLAIN_NAME.fullmatch(database) is None:
+        return None
+    return re.compile(rb"'(?:[^'\\]|\\.)*'|(`%b`\.)(?=`)|`(?:[^`]|``)*`" % re.escape(database.encode()), re.DOTALL)
 
 
 def _plain(beginning: bytes) -> str:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql import databases, objects
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.connection import execute
-from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.databases import qualified
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.databases import SequenceDefault, qualified
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.objects import StoredObject
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.sql import quote_identifier
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.survey import Database
@@ -69,6 +69,7 @@ class Swap:
         self._old_objects: list[StoredObject] = []
         self._created = False  # whether the target is ours to drop: somebody else may make it in the meantime
         self._renamed = False
+        self._defaults: list[SequenceDefault] = []  # of the new tables
 
     def run(self) -> float:
         """Swap, and return for how many seconds clients found no complete database. After an error, undo it and raise that."""
@@ -100,7 +101,10 @@ class Swap:
         """Give the old database its views, triggers, routines and events again. Its events do not run."""
         if self._old is None:
             return
-        replaced = dataclasses.replace(self._old, name=self._names.replaced)
+        names = self._names
+        defaults = databases.sequence_defaults(self._connection, names.replaced, names.target)
+        databases.move_sequence_defaults(self._connection, defaults, names.target, names.replaced)
+        replaced = dataclasses.replace(self._old, name=names.replaced)
         objects.make_all(self._connection, replaced, [each for each in self._old_objects if each.kind != "EVENT"])
 
     @property
@@ -117,6 +121,7 @@ class Swap:
         """Read the objects of the old database, and make the databases that the tables move to."""
         connection, names = self._connection, self._names
         objects.remove(connection, names.restoring, objects.names(connection, names.restoring))
+        self._defaults = databases.sequence_defaults(connection, names.restoring, names.restoring)
         if not databases.exists(connection, names.target):
             return
         if not self._may_replace:
@@ -137,6 +142,7 @@ class Swap:
         self._remove(self._old_objects, "TRIGGER")
         self._rename(names.restoring, names.target, names.replaced)
         self._renamed = True
+        databases.move_sequence_defaults(connection, self._defaults, names.restoring, names.target)
         execute(connection, f"ALTER DATABASE {quote_identifier(names.target)} {_all_of(new)}")
         self._remove(self._old_objects)
         objects.make_all(connection, new, self._new_objects)

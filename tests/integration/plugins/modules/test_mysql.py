@@ -76,15 +76,34 @@ def test_a_statement_that_only_the_client_of_mysql_finds_is_not_executed(mysql: 
 
 
 def test_default_values_from_a_sequence_are_restored(mariadb: Server, tmp_path: Path) -> None:
-    content = "create sequence s start 5; create table a (id int default nextval(s), b int); insert into a (b) values (1)"
-    with database_on(mariadb, sql=content) as database:
+    content = (
+        "create sequence s start 5; create table a (id int default nextval(s), b int with system versioning) "
+        "comment 'nextval(`app`.`s`)'; insert into a (b) values (1)"
+    )
+    with database_on(mariadb, "app", content) as database:
         site = MysqlSite(mariadb, database, tmp_path / "backups")
         assert site.back_up().changed
         [verified] = site.verify("restore").result["verified"]
         assert verified["verdict"] == "passed", verified["detail"]
+        assert site.restore(keep_old=True).changed
+        [replaced] = [name for name in mariadb.names() if name.startswith(f"{database}_replaced_")]
+        _draws_from_its_own_sequence(mariadb, database)
+        _draws_from_its_own_sequence(mariadb, replaced)
+        mariadb.sql(f"drop database {replaced}; drop database {database}")
         assert site.restore().changed
-        site.sql("insert into a (b) values (2)")
-        assert site.sql("select min(id), max(id) > 5 from a").split() == ["5", "1"]
+        _draws_from_its_own_sequence(mariadb, database)
+        mariadb.sql(f"drop database {database}")
+        with database_on(mariadb) as other:
+            assert site.restore(database=other).changed
+            _draws_from_its_own_sequence(mariadb, other)
+
+
+def _draws_from_its_own_sequence(server: Server, database: str) -> None:
+    server.sql("insert into a (b) values (2)", database)
+    assert server.sql("select count(*), min(id), max(id) > 5 from a", database).split() == ["2", "5", "1"]
+    [definition, comment] = server.sql("show create table a", database).split("COMMENT=")
+    assert f"nextval(`{database}`.`s`)" in definition
+    assert comment.startswith("'nextval(`app`.`s`)'")
 
 
 def test_a_login_by_caching_sha2_password_goes_over_tls(mysql: Server, tmp_path: Path) -> None:

@@ -72,6 +72,24 @@ def test_the_rest_makes_the_tables_alone() -> None:
     assert b"INSERT INTO `t`" in rest and b"CREATE VIEW `v`" in rest and b"ALTER DATABASE" not in rest
 
 
+def test_the_name_of_the_dumps_database_is_left_out_of_default_values() -> None:
+    definition = (
+        b"`n` int DEFAULT nextval(`a.b`.`s`), `x```a.b`.` text DEFAULT 'it\\'s `a.b`.`s`', `m` int DEFAULT nextval(`b`.`s`)"
+    )
+    script = b"CREATE TABLE `t` (%b);\nINSERT INTO `t` VALUES ('`a.b`.`s`');\n" % definition
+    shape = Shape(database="a.b")
+    shape.update(script)
+    shape.finish()
+    [edit] = shape.edits
+    assert script[: edit.start] + edit.text + script[edit.end :] == script.replace(b"`a.b`.", b"", 1)
+
+
+def test_a_name_that_could_end_a_string_is_never_left_out() -> None:
+    shape = Shape(database="a'b")
+    shape.update(b"CREATE TABLE `t` (`n` int COMMENT 'x`a'b`.`y' ');\n")
+    assert shape.edits == []
+
+
 @pytest.mark.parametrize(
     "statement",
     [
