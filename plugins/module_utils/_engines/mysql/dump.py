@@ -42,6 +42,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.s
     check_dumpable,
     count_objects,
     has_history,
+    mixed_objects,
     special_tables,
     wanted_databases,
     warnings_of,
@@ -100,7 +101,7 @@ class MysqlDumper:
             has_by_default = server.product == "MariaDB" and server.has_binary_log
             self._with_position = has_by_default if options.binlog_position is None else options.binlog_position
             existing = [name for name in names if name in server.databases]
-            tables = special_tables(connection, existing)
+            tables, mixed = special_tables(connection, existing), mixed_objects(connection, existing)
             for name in names:
                 try:
                     check_dumpable(name, server)
@@ -110,7 +111,7 @@ class MysqlDumper:
                 except BackupError as error:
                     unavailable.append(Unavailable(name, error))
                     continue
-                warnings += warnings_of(name, tables)
+                warnings += warnings_of(name, tables, mixed)
                 if has_history(name, tables):
                     warnings += self._include_history(name, server, program)
                 targets.append(self._target("database", name, server, program))

@@ -24,7 +24,7 @@ if t.TYPE_CHECKING:
 SYSTEM = ("information_schema", "mysql", "performance_schema", "sys")
 _PROVIDERS_OWN = ("innodb", "tmp")  # of hosted servers
 _NO_DATABASE = "#mysql50#"  # begins the listed name of a folder that is not a database, such as lost+found
-_NAMED = 5  # tables in a warning
+_NAMED = 5  # tables or objects in a warning
 _VERSION = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?")
 _VARIABLES = ("version", "hostname", "port", "server_uuid", "server_uid", "lower_case_table_names", "log_bin")
 
@@ -33,6 +33,17 @@ SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE, ENGINE FROM information_schema.TABL
 WHERE TABLE_SCHEMA IN %s
 AND (TABLE_TYPE = 'SYSTEM VERSIONED' OR ENGINE NOT IN (SELECT ENGINE FROM information_schema.ENGINES WHERE TRANSACTIONS = 'YES'))
 ORDER BY 1, 2
+"""
+# In these character sets a character may end in the byte of a backslash or a backquote (seen: MariaDB 10.11, MySQL 9.7).
+_MIXED_OBJECTS = """
+SELECT db, name, charset FROM (
+    SELECT TABLE_SCHEMA AS db, TABLE_NAME AS name, CHARACTER_SET_CLIENT AS charset, VIEW_DEFINITION AS text
+    FROM information_schema.VIEWS
+    UNION ALL SELECT TRIGGER_SCHEMA, TRIGGER_NAME, CHARACTER_SET_CLIENT, ACTION_STATEMENT FROM information_schema.TRIGGERS
+    UNION ALL SELECT ROUTINE_SCHEMA, ROUTINE_NAME, CHARACTER_SET_CLIENT, ROUTINE_DEFINITION FROM information_schema.ROUTINES
+    UNION ALL SELECT EVENT_SCHEMA, EVENT_NAME, CHARACTER_SET_CLIENT, EVENT_DEFINITION FROM information_schema.EVENTS
+) AS objects
+WHERE db IN %s AND charset IN ('big5', 'cp932', 'gb18030', 'gbk', 'sjis') AND LENGTH(text) <> CHAR_LENGTH(text) ORDER BY 1, 2
 """
 _COUNTS = """
 SELECT
@@ -169,20 +180,36 @@ def special_tables(connection: pymysql.Connection[t.Any], names: t.Sequence[str]
     return query(connection, _VIEWS_AND_TABLES, tuple(names)) if names else []
 
 
-def warnings_of(name: str, tables: Rows) -> list[str]:
-    """Return a warning about the tables of a database that are not transactional, if it has any."""
+def mixed_objects(connection: pymysql.Connection[t.Any], names: t.Sequence[str]) -> Rows:
+    """Return the views, triggers, routines and events that a client may split at a wrong place: database, name, character set."""
+    return query(connection, _MIXED_OBJECTS, tuple(names)) if names else []
+
+
+def warnings_of(name: str, tables: Rows, mixed: Rows) -> list[str]:
+    """Return a warning about the tables of a database that are not transactional, and one about its mixed objects."""
+    warnings = []
     found = [
         f"{table} ({engine})"
         for schema, table, kind, engine in tables
         if schema == name and kind != "SYSTEM VERSIONED" and engine
     ]
-    if not found:
-        return []
+    if found:
+        warnings.append(
+            f"Tables of the database {name} are not transactional, so that the backup may have them as of another moment than "
+            f"the rest: {_some(found)}. Make them InnoDB, or back up while nobody writes to them."
+        )
+    found = [f"{title} ({charset})" for schema, title, charset in mixed if schema == name]
+    if found:
+        warnings.append(
+            f"Objects of the database {name} are stored in a character set in which a character may end in a backslash, and "
+            f"such a backup may not be restorable: {_some(found)}. Make them again with SET NAMES utf8mb4, and verify the backup."
+        )
+    return warnings
+
+
+def _some(found: t.Sequence[str]) -> str:
     others = f" and {len(found) - _NAMED} others" if len(found) > _NAMED else ""
-    return [
-        f"Tables of the database {name} are not transactional, so that the backup may have them as of another moment than the "
-        f"rest: {', '.join(found[:_NAMED])}{others}. Make them InnoDB, or back up while nobody writes to them."
-    ]
+    return f"{', '.join(found[:_NAMED])}{others}"
 
 
 def has_history(name: str, tables: Rows) -> bool:

@@ -75,6 +75,17 @@ def test_a_statement_that_only_the_client_of_mysql_finds_is_not_executed(mysql: 
         assert mysql.sql("show tables", other) == "t"
 
 
+def test_a_routine_in_a_character_set_that_hides_the_end_of_a_string_is_reported(any_mysql: Server, tmp_path: Path) -> None:
+    make = "delimiter //\ncreate procedure {}() select '{}'//\ndelimiter ;\n"
+    content = (
+        f"{make.format('safe', 'a')}set character_set_client = gbk;\n{make.format('plain', 'a')}{make.format('chinese', '中')}"
+    )
+    with database_on(any_mysql, sql=content) as database:
+        outcome = MysqlSite(any_mysql, database, tmp_path / "backups").back_up()
+        [warning] = outcome.warnings
+        assert outcome.changed and "chinese (gbk)" in warning and "plain" not in warning and "safe" not in warning
+
+
 def test_default_values_from_a_sequence_are_restored(mariadb: Server, tmp_path: Path) -> None:
     content = (
         "create sequence s start 5; create table a (id int default nextval(s), b int with system versioning) "
