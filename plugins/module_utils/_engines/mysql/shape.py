@@ -20,9 +20,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.t
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ContentInvalid
 
 _BEGINNING = 1000  # bytes of a statement, enough for its kind
-_COMMENTS = re.compile(
-    r"\A(?:\s+|--(?=\s)[^\n]*(?:\n|\Z)|#[^\n]*(?:\n|\Z)|/\*M!999999\\-[^\n]*?\*/|/\*(?!M?!).*?\*/)+", re.DOTALL
-)
+_COMMENTS = re.compile(r"\A(?:\s+|--(?=\s)[^\n]*(?:\n|\Z)|#[^\n]*(?:\n|\Z)|/\*(?!M?!).*?\*/)+", re.DOTALL)
 # The comments that every server executes: MariaDB skips those with a version of MySQL from 5.7 on, and MySQL skips MariaDB's.
 _EXECUTED = re.compile(r"/\*!(?:[0-4]?[0-9]{1,4}|50[0-6][0-9]{2})?(?![0-9])\s*|\*/")
 _ONE_EXECUTED = re.compile(r"/\*M?![0-9]*\s*((?:(?!/\*|\*/).)*)\*/\s*", re.DOTALL)
@@ -60,6 +58,8 @@ _OBJECT = re.compile(
     re.IGNORECASE,
 )
 _WITH_TABLES = re.compile(r"CREATE (?:OR REPLACE )?(?:TEMPORARY )?(?:TABLE|SEQUENCE|VIEW) ", re.IGNORECASE)
+# A body is as its author wrote it. A restore does not pass it to the client.
+_AS_WRITTEN = re.compile(rf"(?!{_WITH_TABLES.pattern})CREATE (?:OR REPLACE )?(?:{_OBJECTS})", re.IGNORECASE)
 _SETTING = re.compile(
     r"SET (?:SESSION )?(sql_mode|character_set_client|collation_connection|time_zone) *= *('[^'\n]*'|\w+|@)", re.IGNORECASE
 )
@@ -97,6 +97,9 @@ class Shape:
 
     def update(self, data: bytes | memoryview) -> None:
         """Take in the next bytes."""
+        data = bytes(data)
+        if b"\0" in data:  # the client may end a line at it
+            self._refuse("The script has a NUL byte, which dumps have only as an escape sequence.")
         self._statements.update(data)
 
     def finish(self) -> None:
@@ -110,6 +113,10 @@ class Shape:
     def _add(self, statement: Statement) -> None:
         self.count += 1
         head = _plain(statement.text[:_BEGINNING])
+        if statement.is_odd and _AS_WRITTEN.match(head) is None:
+            what = "a comment, a semicolon or a backslash outside of strings"
+            self._refuse(f"Statement {self.count} has {what}, which no dump has: {head[:80].strip()}")
+            return
         if not head:
             return
         if _LONG.match(head) is None and (not statement.is_whole or _SHORT.fullmatch(_plain(statement.text)) is None):

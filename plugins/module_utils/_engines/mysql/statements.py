@@ -23,13 +23,22 @@ _IN_STRING = {
     b'"': re.compile(rb"[^\"\\]*(?:\\.[^\"\\]*)*", re.DOTALL),
 }
 _SPACE = re.compile(rb"\s*")
-_DELIMITER = re.compile(rb"delimiter[ \t]+(\S+)[^\n]*\n", re.IGNORECASE)
+# The client would unquote an argument with quotes, and cut one that is longer.
+_DELIMITER = re.compile(rb"delimiter[ \t]+([^\s'\"`\\]{1,15})[ \t\r]*\n", re.IGNORECASE)
 _MAY_BE_DELIMITER = re.compile(rb"d(?:e(?:l(?:i(?:m(?:i(?:t(?:e(?:r(?:[ \t][^\n]*)?)?)?)?)?)?)?)?)?\Z", re.IGNORECASE)
 # The content of such a comment is SQL. What is SQL to one client and a comment to the other could hide statements.
 _EXECUTED: dict[Product, re.Pattern[bytes]] = {"MariaDB": re.compile(rb"/\*M?!"), "MySQL": re.compile(rb"/\*!")}
 _SQL_MODE = re.compile(rb"(?:/\*!\d* *)?SET (?:@@)?(?:SESSION[. ])?sql_mode *= *(?:'([^'\n]*)'|@)", re.IGNORECASE)
+# The first line of a dump of MariaDB, to its client a command.
+_SANDBOX = re.compile(rb"/\*M?!999999\\- enable the sandbox mode \*/")
+# Every server executes the content of these comments. It may skip others to the first */, even one in what the client takes for
+# a string.
+_ALWAYS_EXECUTED = re.compile(rb"/\*!(?:[0-4]?[0-9]{1,4}|50[0-6][0-9]{2})?(?![0-9])")
+# Outside of strings, the client and the server read these differently, or the client executes a command. Harmless are single words
+# of MariaDB in a comment, which MySQL's client does not execute.
+_ODD = re.compile(rb";|#|/\*(?!M![ \w]*\*/)|--(?:[\x00-\x20\x7f]|\Z)|\\(?!-)")
 _LONGEST_COMMAND = 1024
-_AMBIGUOUS = 8  # bytes at the end of a piece that are read with the next one
+_AMBIGUOUS = 40  # bytes at the end of a piece that are read with the next one
 
 
 @functools.lru_cache(maxsize=16)
@@ -43,6 +52,12 @@ def _run(ends: bytes, escapes: bool) -> re.Pattern[bytes]:
     return re.compile(rb"(?:%b|%b)*" % (other, quoted), re.DOTALL)
 
 
+@functools.lru_cache(maxsize=2)
+def _simple(escapes: bool) -> re.Pattern[bytes]:
+    """Return what matches a content without a comment, in which each string ends."""
+    return re.compile(rb"(?:[^'\"`/]|/(?!\*)|%b)*" % (_QUOTED if escapes else _QUOTED_AS_IT_IS), re.DOTALL)
+
+
 class Statement(t.NamedTuple):
     """A statement: its place in the script, and its text, or the beginning of a long text."""
 
@@ -52,6 +67,7 @@ class Statement(t.NamedTuple):
     is_whole: bool
     delimiter: bytes
     assigns: bool  # has := outside of strings and comments
+    is_odd: bool  # has a comment, a semicolon or a backslash within it, which the client and the server may read differently
 
 
 class Statements:
@@ -67,6 +83,8 @@ class Statements:
         self._text = bytearray()
         self._length = 0
         self._assigns = False
+        self._is_odd = False
+        self._at_line_start = True  # nothing but spaces since the end of a line
         self._quote = b""  # the quote of the string that has begun
         self._comment = b""  # the end of the comment that has begun
         self._escapes = escapes  # whether a backslash in a string escapes the next character
@@ -122,7 +140,7 @@ class Statements:
             return self._step_in_string(data, place, is_last)
         if self._start is None:
             return self._step_between(data, place, is_last)
-        return self._step_in_statement(data, place)
+        return self._step_in_statement(data, place, is_last)
 
     def _step_in_comment(self, data: bytes, place: int, is_last: bool) -> int | None:
         found = data.find(self._comment, place)
@@ -150,22 +168,29 @@ class Statements:
     def _step_between(self, data: bytes, place: int, is_last: bool) -> int | None:
         space = _SPACE.match(data, place)
         if space is not None and space.end() > place:
+            self._at_line_start = self._at_line_start or b"\n" in space[0]
             return space.end()
-        comment = self._comment_at(data, place)
+        sandbox = _SANDBOX.match(data, place)
+        if sandbox is not None:
+            self._at_line_start = False
+            return sandbox.end()
+        comment = None if data.startswith(b"/*+", place) else self._comment_at(data, place)
         if comment is not None:
+            self._at_line_start = self._comment == b"\n"
             return comment
-        match = _DELIMITER.match(data, place)
+        match = _DELIMITER.match(data, place) if self._at_line_start else None
         if match is not None:
             self._delimiter = match[1]
             return match.end()
         if not is_last and len(data) - place < _LONGEST_COMMAND and _MAY_BE_DELIMITER.match(data, place):
             return None
+        self._at_line_start = False
         if data.startswith(self._delimiter, place):
             return place + len(self._delimiter)
         self._start = self._offset + place
-        return self._step_in_statement(data, place)
+        return self._step_in_statement(data, place, is_last)
 
-    def _step_in_statement(self, data: bytes, place: int) -> int:
+    def _step_in_statement(self, data: bytes, place: int, is_last: bool) -> int | None:
         match = _run(self._delimiter[:1], self._escapes).match(data, place)
         after = place if match is None else match.end()
         if after > place:
@@ -175,7 +200,8 @@ class Statements:
             return place + len(self._delimiter)
         executed = self._executed.match(data, place)
         if executed is not None:
-            return executed.end()
+            return self._step_into_executed(data, place, is_last)
+        self._is_odd = self._is_odd or _ODD.match(data, place) is not None
         comment = self._comment_at(data, place)
         if comment is not None:
             return comment
@@ -184,6 +210,16 @@ class Statements:
         if byte in (b"'", b'"', b"`"):
             self._quote = byte
         return place + (2 if byte == b"\\" else 1)
+
+    def _step_into_executed(self, data: bytes, place: int, is_last: bool) -> int | None:
+        after = data.index(b"!", place) + 1
+        if _ALWAYS_EXECUTED.match(data, place) is not None:
+            return after
+        end = data.find(b"*/", after)
+        if end < 0 and not is_last and len(data) - place < LONGEST_TEXT:
+            return None
+        self._is_odd = self._is_odd or end < 0 or _simple(self._escapes).fullmatch(data, after, end) is None
+        return after
 
     def _comment_at(self, data: bytes, place: int) -> int | None:
         """Return the place after the opening of a comment, None if no comment begins at ``place``."""
@@ -209,11 +245,11 @@ class Statements:
         is_whole = self._length == len(text)
         if is_whole:
             text = text[: len(text) - len(delimiter)].rstrip()
-        assigns = self._assigns
-        self._ended, self._start, self._length, self._assigns = None, None, 0, False
+        assigns, is_odd = self._assigns, self._is_odd
+        self._ended, self._start, self._length, self._assigns, self._is_odd = None, None, 0, False, False
         self._text.clear()
         mode = _SQL_MODE.match(text)
         if mode is not None:
             self._escapes = b"NO_BACKSLASH_ESCAPES" not in (mode[1] or b"")
         if start is not None:
-            self._found(Statement(start, end, text, is_whole, delimiter, assigns))
+            self._found(Statement(start, end, text, is_whole, delimiter, assigns, is_odd))

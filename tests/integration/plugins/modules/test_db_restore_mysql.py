@@ -155,6 +155,10 @@ def test_what_leaves_its_database_is_not_executed(mysql_site: MysqlSite) -> None
         b"CREATE USER mallory;\n",
         b"INSERT INTO `mysql`.`proc` VALUES (1);\n",
         b"SET GLOBAL x = 1;\n",
+        b"DELIMITER //\nINSERT INTO `t` VALUES (1); DROP DATABASE mysql//\nDELIMITER ;\n",
+        b"INSERT INTO `t` VALUES (1 /*!999999 ' */); DROP DATABASE mysql; -- ' );\n",
+        b"/*+\n; DROP DATABASE mysql; */\n",
+        b"INSERT INTO `t` VALUES (1 --\0 '\n); DROP DATABASE mysql; -- ' );\n",
     ):
         marker = b"/*!40000 ALTER TABLE `t` DISABLE KEYS */;\n"
         mysql_site.rewrite(marker, statement + marker)

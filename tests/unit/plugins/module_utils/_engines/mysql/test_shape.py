@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import pytest
 
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.connection import Product
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.shape import Shape
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.statements import LONGEST_TEXT
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ContentInvalid
@@ -179,3 +180,58 @@ def test_what_leaves_the_database_or_is_unknown_is_invalid(statement: bytes) -> 
 )
 def test_what_dumps_set_is_valid(statements: bytes) -> None:
     shape_of(DUMP + statements + b";\n")
+
+
+@pytest.mark.parametrize("client", ["MariaDB", "MySQL"])
+@pytest.mark.parametrize(
+    "script",
+    [
+        # The server splits at each semicolon, whatever the client's delimiter.
+        b"DELIMITER //\nINSERT INTO `t` VALUES (1); DROP DATABASE other//\nDELIMITER ;\n",
+        # The client takes DELIMITER for a command only at the beginning of a line, unquotes its argument, and shortens it.
+        b"DO 0; DELIMITER //\nINSERT INTO `t` VALUES (1//DROP DATABASE other//2)//\nDELIMITER ;\n",
+        b"/* a comment */ DELIMITER //\nINSERT INTO `t` VALUES (1//DROP DATABASE other//2)//\nDELIMITER ;\n",
+        b"DELIMITER '/'\nINSERT INTO `t` VALUES (1/DROP DATABASE other/2)'/'\nDELIMITER ;\n",
+        b"DELIMITER /23456789012345678\nINSERT INTO `t` VALUES (1/23456789012345 + 1)/23456789012345678\nDELIMITER ;\n",
+        # The server ends a comment that it skips at the first */, the client does not end a string that begins in it.
+        b"INSERT INTO `t` VALUES (1 /*!999999 ' */); DROP DATABASE other; -- ' );\n",
+        b"INSERT INTO `t` VALUES (1 /*!99999-- */);\nDROP DATABASE other; -- );\n",
+        b"INSERT INTO `t` VALUES (1 /*!999999 /* */ */);\n",
+        b"INSERT INTO `t` VALUES (1 /*!999999 ;\n",
+        b"INSERT INTO `t` VALUES (1 /*M!999999 ' */); DROP DATABASE other; -- ' );\n",
+        b"INSERT INTO `t` VALUES (1 /*! /* */ ' */); DROP DATABASE other; -- ' );\n",
+        # To the client of MySQL a hint is no comment.
+        b"/*+\n; DROP DATABASE other; */\n",
+        b"INSERT INTO `t` VALUES (1 /*+ # */\n; DROP DATABASE other; */ );\n",
+        # To the server a comment begins before a control character, to the client before a space or a NUL.
+        b"INSERT INTO `t` VALUES (1 --\x01 '\n); DROP DATABASE other; -- ' );\n",
+        b"INSERT INTO `t` VALUES (1 --\x00 '\n); DROP DATABASE other; -- ' );\n",
+        b"INSERT INTO `t` VALUES ('\\\x00'\n, '); DROP DATABASE other; -- \n');\n",
+        # The client sets the character set that it reads the next lines in.
+        b"INSERT INTO `t` VALUES (1 \\C gbk\n);\n",
+    ],
+)
+def test_what_hides_a_statement_from_the_check_is_invalid(client: Product, script: bytes) -> None:
+    for size in (1, 1 << 18):
+        shape = Shape(client=client)
+        for start in range(0, len(script), size):
+            shape.update(script[start : start + size])
+        with pytest.raises(ContentInvalid):
+            shape.finish()
+
+
+@pytest.mark.parametrize("client", ["MariaDB", "MySQL"])
+@pytest.mark.parametrize(
+    "statements",
+    [
+        b"CREATE TABLE `u` (`n` int DEFAULT '1;#--\\\\' /*!80023 INVISIBLE */, `j` text /*M!100301 COMPRESSED*/)"
+        b" /*!80021 ENGINE_ATTRIBUTE '{}' */",
+        b"CREATE TABLE `u` (`n` int)\n/*!50100 PARTITION BY LIST (`n`)\n(PARTITION p VALUES IN ('*/','/*')) */",
+        b"DELIMITER ;;\n/*!50003 SET time_zone = 'SYSTEM' */ ;;\n"
+        b"CREATE PROCEDURE `q`() BEGIN /*! */ DO 0; # it's\nDO 1; END ;;\nDELIMITER ;\nDO 0",
+    ],
+)
+def test_what_dumps_have_within_statements_is_valid(client: Product, statements: bytes) -> None:
+    shape = Shape(client=client)
+    shape.update(DUMP + statements + b";\n")
+    shape.finish()
