@@ -34,8 +34,8 @@ _SANDBOX = re.compile(rb"/\*M?!999999\\- enable the sandbox mode \*/")
 # Every server executes the content of these comments. It may skip others to the first */, even one in what the client takes for
 # a string.
 _ALWAYS_EXECUTED = re.compile(rb"/\*!(?:[0-4]?[0-9]{1,4}|50[0-6][0-9]{2})?(?![0-9])")
-# Outside of strings, the client and the server read these differently, or the client executes a command. Harmless are single words
-# of MariaDB in a comment, which MySQL's client does not execute.
+# Outside of strings, the client and the server read these differently, or the client executes a command. Words of MariaDB in a
+# comment that MySQL's client does not execute are harmless.
 _ODD = re.compile(rb";|#|/\*(?!M![ \w]*\*/)|--(?:[\x00-\x20\x7f]|\Z)|\\(?!-)")
 _LONGEST_COMMAND = 1024
 _AMBIGUOUS = 40  # bytes at the end of a piece that are read with the next one
