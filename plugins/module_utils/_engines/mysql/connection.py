@@ -20,7 +20,9 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.s
 from ansible_collections.lastgood.database.plugins.module_utils._engines.waiting import unless_stopped
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     AuthenticationFailed,
+    BackupError,
     ConnectionFailed,
+    ConnectionLost,
     LibraryMissing,
     QueryFailed,
 )
@@ -32,6 +34,7 @@ if t.TYPE_CHECKING:
 _CONNECT_SECONDS = 15
 _ANSWER_SECONDS = 60
 LOCK_SECONDS = 20  # how long a statement waits for the lock of another session; the servers' own limits are a day and a year
+LOST = (1053, 1927, 2002, 2003, 2006, 2013)  # the numbers of errors of a connection that broke
 _DEFAULT_PORT = 3306
 # The distributions' paths of the server's socket.
 _SOCKETS = (
@@ -255,7 +258,7 @@ def _connection_error(login: Login, error: pymysql.MySQLError) -> ConnectionFail
 
 
 def query(connection: pymysql.Connection[t.Any], sql: str, *values: t.Any) -> Rows:
-    """Run a query, and return the rows. Raises QueryFailed with the server's own words."""
+    """Run a query, and return the rows. Raises QueryFailed with the server's own words, or ConnectionLost."""
     import pymysql
 
     try:
@@ -267,7 +270,7 @@ def query(connection: pymysql.Connection[t.Any], sql: str, *values: t.Any) -> Ro
 
 
 def execute(connection: pymysql.Connection[t.Any], sql: str | bytes) -> None:
-    """Execute one statement as it is. Raises QueryFailed with the server's own words."""
+    """Execute one statement as it is. Raises QueryFailed with the server's own words, or ConnectionLost."""
     import pymysql
 
     try:
@@ -282,12 +285,19 @@ def cancel(login: Login, session: int) -> None:
         execute(another, f"KILL QUERY {session}")
 
 
-def _query_error(error: Exception) -> QueryFailed:
+def _query_error(error: Exception) -> BackupError:
+    import pymysql
+
     number = number_of(error)
+    details = {} if number is None else {"number": number}
+    if number in LOST or isinstance(error, (OSError, pymysql.InterfaceError)):
+        return ConnectionLost(
+            f"The connection to the server was lost: {words_of(error)}",
+            "See whether the server runs, and what its log says.",
+            **details,
+        )
     return QueryFailed(
-        f"The server refused a statement: {words_of(error)}",
-        "Check what the user may do (login_user), and whether the server runs.",
-        **({} if number is None else {"number": number}),
+        f"The server refused a statement: {words_of(error)}", "Check what the user may do (login_user).", **details
     )
 
 

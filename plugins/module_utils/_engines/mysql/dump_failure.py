@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.connection import LOST
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     AuthenticationFailed,
     BackupError,
@@ -22,7 +23,6 @@ _NUMBER = re.compile(r"[Ee]rror:? (\d{4})\b|\((\d{3,4})\)")
 _NUMBER_OF_ENGINE = re.compile(r"\b1030: \D*(\d+)")
 _DENIED = (1044, 1142, 1143, 1227, 1370)
 _LOGIN = (1045, 1130, 1698)
-_LOST = (2002, 2003, 2006, 2013, 1053, 1927)
 _CRASHED = (126, 127, 130, 134, 144, 145, 175, 176, 1034, 1035, 1194, 1195)
 _CHANGED = (1412,)
 _LOCKED = (1205, 1213)
@@ -42,7 +42,7 @@ def explained(error: ProgramFailed, title: str) -> BackupError:
         )
     if number in _LOGIN:
         return AuthenticationFailed(error.problem, "Correct login_user and login_password.", **details)
-    if number in _LOST:
+    if number in LOST:
         return ConnectionLost(
             f"The connection to the server was lost while {title} was dumped: {error.problem}",
             "See whether the server runs, and what its log says; earlier backups are as they were.",

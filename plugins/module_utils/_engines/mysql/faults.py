@@ -1,4 +1,4 @@
-"""Classifies the error of a restore: whether it shows a fault of the backup, or of the server that it was restored into."""
+"""Classifies the error of a restore: a lost connection, a fault of the backup, or one of the server that it was restored into."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import re
 
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.connection import LOST
 from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     BackupError,
+    ConnectionLost,
     ContentInvalid,
     Inconclusive,
     ProgramFailed,
@@ -30,6 +32,17 @@ def number_in(problem: str) -> int | None:
     """Return the number of the error that the client reported."""
     match = _ERROR.search(problem)
     return None if match is None else int(match[1])
+
+
+def explained(failure: ProgramFailed, database: str) -> BackupError:
+    """Return the error for a client that failed while it restored a database."""
+    if number_in(failure.problem) not in LOST:
+        return failure
+    return ConnectionLost(
+        f"The connection to the server was lost while {database} was restored: {failure.problem}",
+        "See whether the server runs, and what its log says; the database is as it was.",
+        **failure.details,
+    )
 
 
 def verdict_of(failure: ProgramFailed, database: str, *, is_older: bool) -> BackupError:

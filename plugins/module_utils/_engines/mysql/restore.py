@@ -20,6 +20,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.a
 )
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.accounts import accounts_of
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.connection import Login, connecting, query
+from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.faults import explained
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.new_database import NewDatabase
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.objects import StoredObject
 from ansible_collections.lastgood.database.plugins.module_utils._engines.mysql.options import MysqlRestoreOptions
@@ -41,6 +42,7 @@ from ansible_collections.lastgood.database.plugins.module_utils._errors import (
     BackupError,
     DatabaseInUse,
     Locked,
+    ProgramFailed,
     ProgramMismatch,
     RolesMissing,
     ServerReadOnly,
@@ -150,7 +152,10 @@ class MysqlRestoration:
         if self._accounts is not None:
             self._warnings += make_accounts(self._connection, self._accounts)
         self._check_definers()
-        self._new.fill(self._connection, self._old_settings)
+        try:
+            self._new.fill(self._connection, self._old_settings)
+        except ProgramFailed as error:
+            raise explained(error, self._options.database) from error
         if self._options.parts is not None:
             self._drop_dangling_keys()
         self._objects = [*self._new.shape.objects, *self._run_sql()]

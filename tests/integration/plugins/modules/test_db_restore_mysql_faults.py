@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,7 +22,7 @@ from ansible_collections.lastgood.database.tests.support.contexts import NoProgr
 from ansible_collections.lastgood.database.tests.support.mysql import MysqlSite, database_on
 from ansible_collections.lastgood.database.tests.support.mysql_sessions import session, sessions_of
 from ansible_collections.lastgood.database.tests.support.observe import payload, wait_until
-from tools.throwaway_mysql import Server
+from tools.throwaway_mysql import Installation, Server, find_mariadb, find_mysql
 
 LOCK = "flush tables with read lock"
 
@@ -88,11 +88,36 @@ def test_a_restore_that_is_ended_while_it_waits_for_a_lock_makes_no_database_lat
 def test_a_server_that_somebody_locks_too_long_is_named_as_the_cause(site: MysqlSite) -> None:
     login = Login(unix_socket=str(site.server.socket), user=site.server.user)
     program = Program(site.server.installation.client, "MariaDB", ())
-    new = NewDatabase(NoPrograms(lambda: False), program, login, -1, f"{site.database}_new")
+    new = NewDatabase(NoPrograms(lambda: False), program, login, -1, f"{site.database}_new", source=None)
     with session(site.server, LOCK), connecting(login) as connection:
         execute(connection, "set lock_wait_timeout = 1")
         with pytest.raises(DatabaseLocked, match="FLUSH TABLES WITH READ LOCK"):
             new.fill(connection)
+
+
+@pytest.mark.parametrize("find", [find_mariadb, find_mysql])
+def test_a_server_that_dies_while_a_restore_fills_has_the_old_database(
+    tmp_path: Path, find: Callable[[], Installation | None]
+) -> None:
+    installation = find()
+    if installation is None:
+        pytest.skip("no such server on this machine")
+    with Server.start(installation) as server:
+        server.sql("create database app; create table app.t as select 1 as n")
+        site = MysqlSite(server, "app", tmp_path / "backups")
+        site.grow(60)
+        assert site.back_up().changed
+        site.sql("insert into t values (2)")
+        names = server.names()
+        with site.restoring() as process:
+            wait_until(lambda: any("_restoring_" in name for name in server.names()))
+            server.kill()
+            outcome = process.wait()
+        assert outcome.error_code == "connection_lost", outcome.msg
+        server.launch()
+        assert site.sql("select count(*) from t") == "2"
+        assert site.restore().changed
+        assert (server.names(), site.sql("select count(*) from t")) == (names, "1")
 
 
 def test_sessions_of_others_are_not_ended_unless_asked_for(site: MysqlSite) -> None:
