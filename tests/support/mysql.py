@@ -147,9 +147,12 @@ class MysqlSite(NamedTuple):
 
     def grow(self, megabytes: int) -> None:
         """Add data that no compressor makes smaller."""
+        rows = megabytes * 1024
+        limit = "cte_max_recursion_depth" if self.server.installation.product == "MySQL" else "max_recursive_iterations"
         self.sql(
-            "create table if not exists noise (raw longblob); insert into noise select "
-            f"random_bytes(1024) from seq_1_to_{megabytes * 1024}"
+            f"create table if not exists noise (raw longblob); set session {limit} = {rows}; insert into noise "
+            f"with recursive numbers (n) as (select 1 union all select n + 1 from numbers where n < {rows}) "
+            "select random_bytes(1024) from numbers"
         )
 
 

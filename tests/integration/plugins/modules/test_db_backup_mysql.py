@@ -7,11 +7,9 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
-import os
-import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,8 +27,8 @@ from ansible_collections.lastgood.database.tests.support.mysql import (
     login,
     quoted,
 )
-from ansible_collections.lastgood.database.tests.support.observe import assert_whole, contents, wait_until
-from tools.throwaway_mysql import Server, find_mariadb
+from ansible_collections.lastgood.database.tests.support.observe import contents
+from tools.throwaway_mysql import Server
 
 SYSTEM = ("information_schema", "mysql", "performance_schema", "sys")
 ODD_TABLE = """
@@ -205,37 +203,6 @@ def test_one_of_five_that_fails_keeps_its_last_backup(mariadb: Server, tmp_path:
         assert {one["database"]: one["verdict"] for one in verified} == dict.fromkeys(names, "passed")
 
 
-def test_a_disk_that_fills_up_in_mid_dump_leaves_the_last_backup(
-    mysql_site: MysqlSite, small_disk: Callable[[str], Path]
-) -> None:
-    site = mysql_site._replace(directory=small_disk("size=2m"))
-    assert site.back_up().changed
-    earlier = contents(site.directory)
-    site.grow(8)
-    outcome = site.back_up()
-    assert outcome.error_code == "no_space", outcome.msg
-    assert contents(site.directory) == earlier
-    assert_whole(site.directory)
-    site.sql("drop table noise; insert into t values (2)")
-    assert site.back_up().outcomes == ["created"]
-
-
-def test_a_connection_that_is_killed_in_mid_dump_leaves_the_last_backup(mysql_site: MysqlSite) -> None:
-    assert mysql_site.back_up().changed
-    earlier = contents(mysql_site.directory)
-    mysql_site.grow(30)
-    with mysql_site.backing_up() as process:
-        wait_until(lambda: any(path.stat().st_size for path in mysql_site.directory.glob(".backup_*.partial")))
-        process.send_signal(signal.SIGSTOP)  # the program then waits for its reader
-        dumping = "from information_schema.processlist where info like 'SELECT /*!40001 SQL_NO_CACHE */%'"
-        mysql_site.server.sql(f"kill {mysql_site.server.sql(f'select id {dumping}')}")
-        process.send_signal(signal.SIGCONT)
-        outcome = process.wait()
-    assert outcome.error_code == "connection_lost", outcome.msg
-    assert contents(mysql_site.directory) == earlier
-    assert_whole(mysql_site.directory)
-
-
 # The real program up to the end of a statement, with status 0.
 CUT = """#!/bin/sh
 for one; do shift; case $one in --result-file=*) out=${one#*=};; *) set -- "$@" "$one";; esac; done
@@ -288,58 +255,6 @@ def test_a_table_that_is_locked_too_long_is_named_as_the_cause(mysql_site: Mysql
             holder.kill()
     assert outcome.error_code == "source_busy" and "metadata lock" in outcome.msg
     assert not list(mysql_site.directory.glob("backup_*"))
-
-
-def test_a_run_that_is_ended_leaves_nothing_that_looks_like_a_backup(mysql_site: MysqlSite) -> None:
-    assert mysql_site.back_up().changed
-    mysql_site.grow(100)
-    before = sorted(mysql_site.directory.glob("backup_*"))
-    for number, code in ((signal.SIGTERM, "interrupted"), (signal.SIGKILL, None)):
-        with mysql_site.backing_up() as process:
-            while not any(path.stat().st_size for path in mysql_site.directory.glob(".backup_*.partial")):
-                time.sleep(0.01)
-            if code is None:
-                process.kill()
-                continue
-            process.send_signal(number)
-            assert process.wait().error_code == code
-    assert sorted(mysql_site.directory.glob("backup_*")) == before
-    deadline = time.monotonic() + 10
-    while "root" in mysql_site.server.sql("select user from information_schema.processlist where id <> connection_id()"):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    assert mysql_site.back_up().changed
-    assert not list(mysql_site.directory.glob(".*.partial"))
-
-
-def test_a_server_that_dies_leaves_the_last_backup(tmp_path: Path) -> None:
-    program = find_mariadb()
-    if program is None:
-        pytest.skip("no MariaDB server on this machine")
-    with Server.start(program) as server:
-        server.sql("create database app; create table app.t as select 1 as n")
-        site = MysqlSite(server, "app", tmp_path / "backups")
-        assert site.back_up().changed
-        server.stop()
-        server.launch()
-        assert site.back_up().outcomes == ["unchanged"]
-        site.grow(100)
-        [before] = site.directory.glob("backup_*.gz")
-        with site.backing_up() as process:
-            while not any(path.stat().st_size for path in site.directory.glob(".backup_*.partial")):
-                time.sleep(0.01)
-            server.kill()
-            outcome = process.wait()
-        assert outcome.error_code == "connection_lost", outcome.msg
-        assert list(site.directory.glob("backup_*.gz")) == [before]
-        assert site.back_up().error_code == "connection_failed"
-        server.launch()
-        # A table whose file is damaged.
-        site.sql("create table crashed (a int) engine = Aria; insert into crashed values (1); flush tables")
-        with (server.data_directory / "app" / "crashed.MAI").open("r+b") as file:
-            file.write(os.urandom(200))
-        site.sql("flush tables")
-        assert site.back_up().error_code in ("source_invalid", "program_failed")
 
 
 def test_programs_that_are_missing_are_named_with_their_package(mysql_site: MysqlSite, tmp_path: Path) -> None:

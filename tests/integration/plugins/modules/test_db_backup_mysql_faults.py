@@ -1,4 +1,4 @@
-"""db_backup of MariaDB and MySQL while other sessions hold locks, of damaged tables, and without the server."""
+"""db_backup of MariaDB and MySQL that is cut short, that meets locks of other sessions, or damaged tables, or no server."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ import pytest
 from ansible_collections.lastgood.database.tests.support.mysql import MysqlSite, database_on
 from ansible_collections.lastgood.database.tests.support.mysql_sessions import session, sessions_of
 from ansible_collections.lastgood.database.tests.support.observe import assert_whole, contents, wait_until
-from tools.throwaway_mysql import Server, find_mariadb
+from tools.throwaway_mysql import Installation, Server, find_mariadb, find_mysql
 
 METADATA_LOCK = "Waiting for table metadata lock"
 LONG_SELECT = "select sleep(600) from t"
@@ -41,6 +41,86 @@ def all_else_unharmed(site: MysqlSite) -> Iterator[None]:
     assert_whole(site.directory)
     wait_until(lambda: sessions_of(site.server) <= sessions)
     assert sessions_of(site.server) == sessions
+
+
+def is_writing(site: MysqlSite) -> bool:
+    """Return whether a run has begun to write a backup."""
+    return any(path.stat().st_size for path in site.directory.glob(".backup_*.partial"))
+
+
+def installed(find: Callable[[], Installation | None]) -> Installation:
+    installation = find()
+    if installation is None:
+        pytest.skip("no such server on this machine")
+    return installation
+
+
+def test_a_disk_that_fills_up_in_mid_dump_leaves_the_last_backup(site: MysqlSite, small_disk: Callable[[str], Path]) -> None:
+    site = site._replace(directory=small_disk("size=2m"))
+    assert site.back_up().changed
+    site.grow(8)
+    with all_else_unharmed(site):
+        outcome = site.back_up()
+        assert outcome.error_code == "no_space", outcome.msg
+    site.sql("drop table noise; insert into t values (3)")
+    assert site.back_up().outcomes == ["created"]
+
+
+def test_a_connection_that_is_killed_in_mid_dump_leaves_the_last_backup(site: MysqlSite) -> None:
+    site.grow(30)
+    with all_else_unharmed(site), site.backing_up() as process:
+        wait_until(lambda: is_writing(site))
+        process.send_signal(signal.SIGSTOP)  # the program then waits for its reader
+        dumping = "from information_schema.processlist where info like 'SELECT /*!40001 SQL_NO_CACHE */%'"
+        site.server.sql(f"kill {site.server.sql(f'select id {dumping}')}")
+        process.send_signal(signal.SIGCONT)
+        outcome = process.wait()
+        assert outcome.error_code == "connection_lost", outcome.msg
+
+
+def test_a_run_that_is_ended_in_mid_dump_leaves_the_last_backup(site: MysqlSite) -> None:
+    site.grow(30)
+    with all_else_unharmed(site), site.backing_up() as process:
+        wait_until(lambda: is_writing(site))
+        process.send_signal(signal.SIGTERM)
+        assert process.wait().error_code == "interrupted"
+
+
+def test_what_a_run_that_was_killed_in_mid_dump_left_is_removed_by_the_next(site: MysqlSite) -> None:
+    site.grow(30)
+    sessions, before = sessions_of(site.server), sorted(site.directory.glob("backup_*"))
+    with site.backing_up() as process:
+        wait_until(lambda: is_writing(site))
+        process.kill()
+    assert sorted(site.directory.glob("backup_*")) == before
+    wait_until(lambda: sessions_of(site.server) <= sessions)
+    assert site.back_up().outcomes == ["created"]
+    assert not list(site.directory.glob(".*.partial"))
+    assert_whole(site.directory)
+
+
+@pytest.mark.parametrize("find", [find_mariadb, find_mysql])
+def test_a_server_that_dies_in_mid_dump_leaves_the_last_backup(tmp_path: Path, find: Callable[[], Installation | None]) -> None:
+    with Server.start(installed(find)) as server:
+        server.sql("create database app; create table app.t as select 1 as n")
+        site = MysqlSite(server, "app", tmp_path / "backups")
+        assert site.back_up().changed
+        server.stop()
+        server.launch()
+        assert site.back_up().outcomes == ["unchanged"]
+        site.grow(60)
+        before = contents(site.directory)
+        with site.backing_up() as process:
+            wait_until(lambda: is_writing(site))
+            process.send_signal(signal.SIGSTOP)
+            server.kill()
+            process.send_signal(signal.SIGCONT)
+            outcome = process.wait()
+        assert outcome.error_code == "connection_lost", outcome.msg
+        assert site.back_up().error_code == "connection_failed"
+        assert contents(site.directory) == before
+        server.launch()
+        assert site.back_up().outcomes == ["created"]
 
 
 def test_a_table_locked_by_another_session_fails_the_backup_until_it_is_unlocked(site: MysqlSite) -> None:
@@ -164,10 +244,7 @@ def test_a_table_whose_file_has_another_beginning_is_reported_as_damaged(mariadb
 
 
 def test_a_damaged_page_of_innodb_is_reported_as_such(tmp_path: Path) -> None:
-    installation = find_mariadb()
-    if installation is None:
-        pytest.skip("no MariaDB server on this machine")
-    with Server.start(installation) as server:
+    with Server.start(installed(find_mariadb)) as server:
         server.sql("create database app; create table app.t as select 1 as n")
         site = MysqlSite(server, "app", tmp_path / "backups")
         site.sql("create table wide (a int primary key, b varchar(900))")
