@@ -1,4 +1,4 @@
-"""Removes what dead restores left on a server: marked databases whose lock is free."""
+"""Removes what dead restores left on a server: databases that are marked or were just made, and whose lock is free."""
 
 # SPDX-License-Identifier: GPL-3.0-or-later
 
@@ -19,12 +19,15 @@ _ENDING = re.compile(r"_(restoring|replaced)_\d{8}t\d{6}z\Z")
 def sweep(connection: pymysql.Connection[t.Any], target: str) -> list[str]:
     """Drop what dead restores of a target left. Return a warning for each database that has the only copy of old tables.
 
-    The caller holds the lock of the target, so that every marked database is of a dead run.
+    The caller holds the lock of the target, so that every marked database is of a dead run. So is an empty new one: that run was
+    killed before it marked it.
     """
     warnings: list[str] = []
     for name in all_databases(connection):
         match = _ENDING.search(name)
-        if match is None or databases.derived_name(target, match[0]) != name or not databases.is_marked(connection, name):
+        if match is None or databases.derived_name(target, match[0]) != name:
+            continue
+        if not databases.is_marked(connection, name) and not (match[1] == "restoring" and _is_empty(connection, name)):
             continue
         if match[1] == "replaced":
             if databases.tables(connection, name):
@@ -37,6 +40,10 @@ def sweep(connection: pymysql.Connection[t.Any], target: str) -> list[str]:
         databases.end_sessions(connection, name)  # SQL of run_sql goes on when its client is killed, and would delay the drop
         databases.drop(connection, name)
     return warnings
+
+
+def _is_empty(connection: pymysql.Connection[t.Any], name: str) -> bool:
+    return not databases.tables(connection, name) and not objects.names(connection, name)
 
 
 def _make_again(connection: pymysql.Connection[t.Any], name: str, target: str) -> None:

@@ -95,6 +95,16 @@ def test_a_server_that_somebody_locks_too_long_is_named_as_the_cause(site: Mysql
             new.fill(connection)
 
 
+def test_a_new_database_that_a_killed_run_had_not_marked_is_removed_only_if_it_is_empty(site: MysqlSite) -> None:
+    empty, used = (f"{site.database}_restoring_20260102t03040{number}z" for number in (5, 6))
+    try:
+        site.server.sql(f"create database {empty}; create database {used}; create table {used}.t (a int)")
+        assert site.restore().changed
+        assert empty not in site.server.names() and used in site.server.names()
+    finally:
+        site.server.sql(f"drop database if exists {empty}; drop database if exists {used}")
+
+
 @pytest.mark.parametrize("find", [find_mariadb, find_mysql])
 def test_a_server_that_dies_while_a_restore_fills_has_the_old_database(
     tmp_path: Path, find: Callable[[], Installation | None]
