@@ -21,8 +21,9 @@ _OF_THE_SERVER = {
     *(1053, 1152, 1153, 1158, 1159, 1160, 1161, 1205, 1213, 1927),  # connections, locks
     *(1115, 1126, 1128, 1193, 1235, 1273, 1286, 1289, 1290, 1524, 4173),  # features that it lacks or forbids
     *(1044, 1045, 1142, 1227, 1419),  # privileges
-    *(2000, 2001, 2002, 2003, 2006, 2008, 2012, 2013, 2055),  # errors of the client
+    *range(2000, 3000),  # errors of the client
 }
+_TLS_BROKE = 2026  # the module's own connection had TLS a moment before
 # The object is in another database, and a dump has only one.
 _DEPENDS = {1049, 1146, 1305, 1356, 4031}
 _ERROR = re.compile(r"ERROR (\d+) ")
@@ -36,7 +37,7 @@ def number_in(problem: str) -> int | None:
 
 def explained(failure: ProgramFailed, database: str) -> BackupError:
     """Return the error for a client that failed while it restored a database."""
-    if number_in(failure.problem) not in LOST:
+    if number_in(failure.problem) not in (*LOST, _TLS_BROKE):
         return failure
     return ConnectionLost(
         f"The connection to the server was lost while {database} was restored: {failure.problem}",
