@@ -21,16 +21,16 @@ def failure(number: int) -> ProgramFailed:
 
 @pytest.mark.parametrize("number", [1021, 1205, 2013, 2026])
 def test_an_error_of_the_client_or_the_host_is_inconclusive(number: int) -> None:
-    assert type(verdict_of(failure(number), "app", is_older=False)) is Inconclusive
+    assert isinstance(verdict_of(failure(number), "app", is_older=False), Inconclusive)
 
 
 def test_an_error_of_a_statement_shows_a_bad_backup() -> None:
-    assert type(verdict_of(failure(1064), "app", is_older=False)) is ContentInvalid
+    assert isinstance(verdict_of(failure(1064), "app", is_older=False), ContentInvalid)
 
 
 @pytest.mark.parametrize("number", [2006, 2013, 2026])
 def test_a_connection_that_broke_in_a_restore_is_reported_as_lost(number: int) -> None:
-    assert type(explained(failure(number), "app")) is ConnectionLost
+    assert isinstance(explained(failure(number), "app"), ConnectionLost)
 
 
 def test_another_error_in_a_restore_keeps_its_words() -> None:
