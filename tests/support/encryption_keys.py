@@ -149,7 +149,9 @@ def gpg_keys(*keys: bytes) -> Iterator[GpgKeys]:
         yield made
     finally:
         subprocess.run(("gpgconf", "--homedir", str(home), "--kill", "all"), check=True)
-        shutil.rmtree(home)
+        with contextlib.suppress(FileNotFoundError):  # the agent removes its sockets as it ends
+            shutil.rmtree(home)
+        shutil.rmtree(home, ignore_errors=True)
 
 
 def gpg_processes() -> set[str]:
