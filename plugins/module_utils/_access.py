@@ -11,7 +11,7 @@ import stat
 import typing as t
 
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
-_MOST_LINKS = 40  # as the kernel follows
+MOST_LINKS = 40  # as the kernel follows
 
 
 class Objection(t.NamedTuple):
@@ -88,7 +88,7 @@ def _way_to(path: str) -> t.Iterator[tuple[str, os.stat_result]]:
             folder = step
             continue
         links += 1
-        if links > _MOST_LINKS:
+        if links > MOST_LINKS:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
         yield step, facts
         target = os.readlink(step)

@@ -14,11 +14,14 @@ import os
 import stat
 import typing as t
 
-from ansible_collections.lastgood.database.plugins.module_utils._access import others_can_rename_in, trusted_users
+from ansible_collections.lastgood.database.plugins.module_utils._access import (
+    MOST_LINKS,
+    others_can_rename_in,
+    trusted_users,
+)
 
 _FOLDER_FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_LINKS_AT_MOST = 40  # as the kernel follows
 
 Make = t.Callable[[int, str, str], None]  # gets a folder's descriptor, the name to make in it, and the path for messages
 
@@ -47,7 +50,7 @@ def open_directory(path: str, make: Make | None = None) -> int:
                 if not parts or not _is_link(folder, part):
                     raise
                 followed += 1
-                if followed > _LINKS_AT_MOST or not _is_trusted(folder, part):
+                if followed > MOST_LINKS or not _is_trusted(folder, part):
                     raise LinkRefused(done) from None
                 target = os.readlink(part, dir_fd=folder)
                 parts = [step for step in target.split("/") if step not in ("", ".")] + parts
