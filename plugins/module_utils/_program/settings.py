@@ -17,7 +17,11 @@ import sys
 import typing as t
 from dataclasses import dataclass, replace
 
-from ansible_collections.lastgood.database.plugins.module_utils._access import objection_to_owner
+from ansible_collections.lastgood.database.plugins.module_utils._access import (
+    Objection,
+    objection_to_owner,
+    objection_to_way,
+)
 from ansible_collections.lastgood.database.plugins.module_utils._errors import ArgumentInvalid
 from ansible_collections.lastgood.database.plugins.module_utils._text import one_line
 
@@ -97,8 +101,9 @@ def _text(path: str) -> str:
         if path == STANDARD_INPUT:
             content = sys.stdin.buffer.read(_MOST_BYTES + 1)
         else:
+            objection_to_its_way = objection_to_way(os.path.join(os.getcwd(), path))
             with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
-                _check_access(path, os.fstat(file.fileno()))
+                _check_access(path, os.fstat(file.fileno()), objection_to_its_way)
                 content = file.read(_MOST_BYTES + 1)
         if len(content) > _MOST_BYTES:
             raise _unreadable(path, "they have more than 1 MiB")
@@ -114,13 +119,16 @@ def _text(path: str) -> str:
         raise _unreadable(path, "they are no text in UTF-8") from error
 
 
-def _check_access(path: str, facts: os.stat_result) -> None:
-    """Raise ArgumentInvalid for a file that another user can read or could have written."""
+def _check_access(path: str, facts: os.stat_result, objection_to_its_way: Objection | None) -> None:
+    """Raise ArgumentInvalid for a file that another user can read, could have written, or can replace."""
     if not stat.S_ISREG(facts.st_mode):
         raise _unreadable(path, "that is no regular file")
-    objection = objection_to_owner(path, facts)
+    objection = objection_to_owner(path, facts) or objection_to_its_way
     if objection is not None:
-        raise ArgumentInvalid(f"The file of settings {path} {objection.problem}, who decides what is run.", objection.next_step)
+        raise ArgumentInvalid(
+            f"The file of settings {path} {objection.problem}. Whoever can change the settings decides what is run.",
+            objection.next_step,
+        )
     if facts.st_mode & 0o077:
         raise ArgumentInvalid(
             f"The settings {path} have mode {stat.S_IMODE(facts.st_mode):04o}, so that others have access to them, and they may "

@@ -99,6 +99,19 @@ def test_a_file_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.M
         settings.read(path, DOCUMENTS)
 
 
+def test_a_file_that_others_can_replace_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "everybody-s"
+    (folder / "settings").mkdir(parents=True)
+    path = Path(written(folder / "settings", {}))
+    folder.chmod(0o777)
+    monkeypatch.chdir(path.parent)
+    for each in (str(path), path.name):
+        with pytest.raises(ArgumentInvalid, match=f"is below {folder}, which has mode 0777.*Run: chmod go-w {folder}"):
+            settings.read(each, DOCUMENTS)
+    folder.chmod(0o755)
+    settings.read(str(path), DOCUMENTS)
+
+
 def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe", 0o600)
     for path in (tmp_path, tmp_path / "pipe"):
