@@ -16,15 +16,12 @@ import pytest
 
 from ansible_collections.lastgood.database.tests.support.interpreters import UNPRIVILEGED, make_unprivileged_host
 from ansible_collections.lastgood.database.tests.support.modules import Host
-from ansible_collections.lastgood.database.tests.support.mysql import MysqlSite
+from ansible_collections.lastgood.database.tests.support.mysql import SERVERS, MysqlSite, servers_by_name
 from ansible_collections.lastgood.database.tests.support.mysql import database_on as mysql_database_on
 from ansible_collections.lastgood.database.tests.support.postgresql import PASSWORD, VERSIONS, Site, database_on
 from ansible_collections.lastgood.database.tests.support.sftp import SftpServer, sftp_server, sshd
 from tools.throwaway_mysql import Server as MysqlServer
-from tools.throwaway_mysql import find_mariadb, find_mysql, find_newer_mariadb
 from tools.throwaway_postgresql import Server, installation
-
-MYSQL_SERVERS = {"mariadb-10.11": find_mariadb, "mariadb-11.8": find_newer_mariadb, "mysql-9.7": find_mysql}
 
 
 @pytest.fixture(scope="session")
@@ -67,19 +64,9 @@ def guarded() -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def mysql_servers() -> Iterator[Callable[[str], MysqlServer]]:
-    """The servers of MYSQL_SERVERS, shared by all tests: each has databases and a directory of its own."""
-    with contextlib.ExitStack() as stack:
-        running: dict[str, MysqlServer] = {}
-
-        def server_of(name: str) -> MysqlServer:
-            if name not in running:
-                installation = MYSQL_SERVERS[name]()
-                if installation is None:
-                    pytest.skip(f"no server {name} on this machine; tools/other_servers makes those of other Debians")
-                settings = ("--log-bin-trust-function-creators=ON",) if installation.product == "MySQL" else ()
-                running[name] = stack.enter_context(MysqlServer.start(installation, tcp=True, settings=settings))
-            return running[name]
-
+    """The servers of MariaDB and MySQL, shared by all tests: each test has databases and a directory of its own."""
+    trusting = ("--log-bin-trust-function-creators=ON",)
+    with servers_by_name(lambda installation: trusting if installation.product == "MySQL" else (), tcp=True) as server_of:
         yield server_of
 
 
@@ -101,7 +88,7 @@ def mysql(mysql_servers: Callable[[str], MysqlServer]) -> MysqlServer:
     return mysql_servers("mysql-9.7")
 
 
-@pytest.fixture(params=MYSQL_SERVERS)
+@pytest.fixture(params=SERVERS)
 def any_mysql(request: pytest.FixtureRequest, mysql_servers: Callable[[str], MysqlServer]) -> MysqlServer:
     """Each of the servers of MariaDB and MySQL."""
     return mysql_servers(request.param)

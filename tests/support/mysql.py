@@ -10,9 +10,11 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import pytest
 
 from ansible_collections.lastgood.database.tests.support.modules import (
     OURSELVES,
@@ -22,7 +24,9 @@ from ansible_collections.lastgood.database.tests.support.modules import (
     run_module,
     running_module,
 )
-from tools.throwaway_mysql import Server
+from tools.throwaway_mysql import Installation, Server, find_mariadb, find_mysql, find_newer_mariadb
+
+SERVERS = {"mariadb-10.11": find_mariadb, "mariadb-11.8": find_newer_mariadb, "mysql-9.7": find_mysql}
 
 # One of each object that may get lost, and of each value that may get changed.
 CONTENT = r"""
@@ -166,6 +170,25 @@ def login(server: Server, **over: Any) -> dict[str, Any]:
     where = server.installation.bin_directory
     programs = {} if where is None else {"bin_directory": str(where)}
     return {"engine": "mysql", "login_unix_socket": str(server.socket), "login_user": server.user, **programs, **over}
+
+
+@contextlib.contextmanager
+def servers_by_name(
+    settings_of: Callable[[Installation], tuple[str, ...]], *, tcp: bool = False
+) -> Iterator[Callable[[str], Server]]:
+    """Yield a function that returns one of SERVERS. Each is started once, with the settings of its product."""
+    with contextlib.ExitStack() as stack:
+        running: dict[str, Server] = {}
+
+        def server_of(name: str) -> Server:
+            if name not in running:
+                installation = SERVERS[name]()
+                if installation is None:
+                    pytest.skip(f"no server {name} on this machine; tools/other_servers makes those of other Debians")
+                running[name] = stack.enter_context(Server.start(installation, tcp=tcp, settings=settings_of(installation)))
+            return running[name]
+
+        yield server_of
 
 
 @contextlib.contextmanager

@@ -17,15 +17,17 @@ from ansible_collections.lastgood.database.tests.support.modules import Outcome,
 from ansible_collections.lastgood.database.tests.support.mysql import (
     CONTENT,
     CONTENT_OF_MYSQL,
+    SERVERS,
     MysqlSite,
     database_on,
     dump_of,
+    servers_by_name,
 )
 from ansible_collections.lastgood.database.tests.support.observe import wait_until
 from ansible_collections.lastgood.database.tests.support.postgresql import facts_of
-from tools.throwaway_mysql import Server, find_mariadb, find_newer_mariadb
+from tools.throwaway_mysql import Server
 
-MARIADB = {"mariadb-10.11": find_mariadb, "mariadb-11.8": find_newer_mariadb}
+MARIADB = [name for name in SERVERS if name.startswith("mariadb")]
 LOGGING = ("--log-bin", "--server-id=5", "--log-output=TABLE", "--general-log=1")
 CHANGING = """
 delimiter //
@@ -42,17 +44,7 @@ call fill()//
 @pytest.fixture(scope="module")
 def logging_mariadb() -> Iterator[Callable[[str], Server]]:
     """Servers of MariaDB with a binary log, and their statements in mysql.general_log."""
-    with contextlib.ExitStack() as stack:
-        running: dict[str, Server] = {}
-
-        def server_of(name: str) -> Server:
-            if name not in running:
-                installation = MARIADB[name]()
-                if installation is None:
-                    pytest.skip(f"no server {name} on this machine; tools/other_servers makes those of other Debians")
-                running[name] = stack.enter_context(Server.start(installation, settings=LOGGING))
-            return running[name]
-
+    with servers_by_name(lambda _installation: LOGGING) as server_of:
         yield server_of
 
 
@@ -61,7 +53,7 @@ def mariadb_with_log(request: pytest.FixtureRequest, logging_mariadb: Callable[[
     return logging_mariadb(request.param)
 
 
-@pytest.fixture(params=[*MARIADB, "mysql-9.7"])
+@pytest.fixture(params=SERVERS)
 def server(
     request: pytest.FixtureRequest, logging_mariadb: Callable[[str], Server], mysql_servers: Callable[[str], Server]
 ) -> Server:
