@@ -8,7 +8,7 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -40,10 +40,7 @@ class Proxy:
                     threading.Thread(target=self._carry, args=(source, sink, name == self.direction), daemon=True).start()
 
     def close(self) -> None:
-        for end in self._ends:
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-            end.close()
+        _close(self._ends)
 
     def _carry(self, source: socket.socket, sink: socket.socket, fails: bool) -> None:
         left = self.limit
@@ -52,7 +49,7 @@ class Proxy:
                 if fails and len(data) > left:
                     self.failed.set()
                     if self.failure == "close":
-                        self.close()
+                        _close((source, sink))
                     if self.failure == "drip":
                         sink.sendall(data[:left])
                         self._drip(source, sink, data[left:])
@@ -67,6 +64,13 @@ class Proxy:
                 sink.sendall(bytes([byte]))
                 time.sleep(_DRIP_SECONDS)
             data = source.recv(_PIECE)
+
+
+def _close(ends: Iterable[socket.socket]) -> None:
+    for end in ends:
+        with contextlib.suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)
+        end.close()
 
 
 @contextlib.contextmanager
